@@ -1,0 +1,25 @@
+"""Spiking transformers from one config: `Spikformer(SpikformerConfig(...))(images)` -> logits.
+
+Names are loaded when first used, so that configs can be read without importing torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from spikformer.config import SpikformerConfig
+from spikformer.errors import CheckpointError, ConfigError, SpikformerError
+
+if TYPE_CHECKING:
+    from spikformer.checkpoints import load
+    from spikformer.model import Spikformer
+
+_LAZY = {"Spikformer": "spikformer.model", "load": "spikformer.checkpoints"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'spikformer' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+__all__ = ["CheckpointError", "ConfigError", "Spikformer", "SpikformerConfig", "SpikformerError", "load"]
