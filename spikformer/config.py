@@ -9,6 +9,7 @@ Standard library only, so that reading a space or printing help needs no torch.
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -151,13 +152,12 @@ class StageConfig:
         _require(self.depth >= 1, f"depth {self.depth} must be at least 1", "depth")
         _require(self.embed_dim >= 1, f"embed_dim {self.embed_dim} must be at least 1", "embed_dim")
         heads = self.mixer.num_heads
-        _require(
-            self.embed_dim % heads == 0,
-            f"num_heads {heads} does not divide embed_dim {self.embed_dim}. "
-            f"Use one of {_listed(_divisors(self.embed_dim))}",
-            "embed_dim",
-            "mixer.num_heads",
-        )
+        if self.embed_dim % heads:
+            raise ConfigError(
+                f"num_heads {heads} does not divide embed_dim {self.embed_dim}. "
+                f"Use one of {_listed(_divisors(self.embed_dim))}",
+                ("embed_dim", "mixer.num_heads"),
+            )
         hidden = self.embed_dim * self.mlp.ratio
         _require(
             hidden == int(hidden),
@@ -276,9 +276,15 @@ def _divisors(n: int) -> list[int]:
 
 def _check_types(part: Any) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
-    hints = typing.get_type_hints(type(part))
-    for name, hint in hints.items():
-        object.__setattr__(part, name, _typed(name, getattr(part, name), hint))
+    for name, hint in _hints(type(part)).items():
+        value = getattr(part, name)
+        if type(value) is not hint or hint is float:
+            object.__setattr__(part, name, _typed(name, value, hint))
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
@@ -307,9 +313,10 @@ def _kind(hint: type) -> str:
 
 def _build(cls: type, values: Any) -> Any:
     _require(isinstance(values, dict), f"expected the fields of {cls.__name__}, not {values!r}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for key in values:
-        _require(key in hints, f'unknown field "{key}". {nearest(str(key), hints)}', str(key))
+        if key not in hints:
+            raise ConfigError(f'unknown field "{key}". {nearest(str(key), hints)}', (str(key),))
     return cls(**{key: _build_field(key, value, hints[key]) for key, value in values.items()})
 
 

@@ -1,5 +1,7 @@
 """Spiking patch splitting: an image becomes a grid of tokens."""
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,7 +59,7 @@ class SpikingPatchSplitting(nn.Module):
         stem, dim = config.stem, config.stages[0].embed_dim
         widths = (dim // 8, dim // 4, dim // 2, dim)
         convs = [ImageEncoding(stem.in_channels, widths[0], config.time_steps)]
-        convs += [ConvBN(a, b, kernel_size=3, fed="binary") for a, b in zip(widths, widths[1:], strict=False)]
+        convs += [ConvBN(a, b, kernel_size=3, fed="binary") for a, b in itertools.pairwise(widths)]
         neurons: list[nn.Module] = [neuron(config.neuron) for _ in convs]
         # Under "ms" the shortcut carries the membrane: the fourth neuron moves behind the branching point.
         membrane_shortcut = config.residual == "ms" and stem.shortcut

@@ -1,0 +1,194 @@
+"""One row of truth: a config, how it was trained, what it achieved and what it costs."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+
+from nas import cost, training
+from nas.cost import Operation
+from nas.data import Splits
+from nas.space import Recipe
+from nas.training import Epoch
+from spikformer.config import SpikformerConfig
+from spikformer.model import Spikformer
+
+Status = Literal["complete", "silent", "diverged", "out_of_memory"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config evaluated, keyed by (config_id, seed, images_seen).
+
+    Attributes:
+        config_id: equal for equal networks, however they are written.
+        reference: the name under which the space lists it, if it does.
+        status: "complete", or why it has no place in a ranking; `reason` says more.
+        images_seen: training images times epochs.
+        search_val_accuracy: share right on the images that the search ranks by.
+        report_val_accuracy: share right on the images that only reports read.
+        energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, `nas.cost.Energy`,
+            counted on all `counted_images` search-val images.
+        dense_macs: per image over all T, padding included.
+        operations: whole numbers, from which any convention can be priced.
+        firing_rates: by module path of each neuron layer.
+        history: training loss and accuracy by epoch.
+        provenance: time, host, device, versions, commit: all that may differ between equal runs.
+    """
+
+    config: SpikformerConfig
+    config_id: str
+    reference: str | None
+    seed: int
+    recipe: Recipe
+    images_seen: int
+    status: Status
+    reason: str
+    parameters: int
+    search_val_accuracy: float | None
+    report_val_accuracy: float | None
+    report_val_images: int
+    energy_mj: float | None
+    energy_repeated_mj: float | None
+    spike_operations: float | None
+    real_macs: float | None
+    dense_macs: float | None
+    counted_images: int
+    operations: tuple[Operation, ...]
+    firing_rates: dict[str, float]
+    history: tuple[Epoch, ...]
+    provenance: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that survive JSON; `from_dict` reads them back."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | {
+            "config": self.config.to_dict(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "operations": cost.as_dicts(self.operations),
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(
+            **values
+            | {
+                "config": SpikformerConfig.from_dict(values["config"]),
+                "recipe": Recipe(**values["recipe"]),
+                "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
+                "history": tuple(Epoch(**epoch) for epoch in values["history"]),
+            }
+        )
+
+
+def evaluate(
+    config: SpikformerConfig,
+    splits: Splits,
+    recipe: Recipe,
+    seed: int = 0,
+    reference: str | None = None,
+    on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
+) -> tuple[Candidate, Spikformer]:
+    """Train a config on its splits' device, measure it, and write its record.
+
+    Args:
+        seed: of weights, order of images and augmentation.
+
+    Returns:
+        The record and the trained model, in eval mode.
+    """
+    device = splits.train.labels.device
+    started = time.monotonic()
+    torch.manual_seed(seed)
+    model = Spikformer(config).to(device)
+    normalise = training.Normalise(splits.train)
+    status: Status = "complete"
+    reason = ""
+    history: list[Epoch] = []
+    measurement: cost.Measurement | None = None
+    report_accuracy: float | None = None
+
+    def record(i: int, epoch: Epoch) -> None:
+        history.append(epoch)
+        on_epoch(i, epoch)
+
+    try:
+        training.fit(model, splits.train, recipe, seed, record)
+        measurement = cost.measure(model, splits.search_val, normalise)
+        report_accuracy = training.accuracy(model, splits.report_val, normalise)
+        if measurement.silent is not None:
+            status, reason = "silent", measurement.silent
+    except training.Diverged as error:
+        status, reason = "diverged", str(error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        status, reason = "out_of_memory", str(error).splitlines()[0] if str(error) else "no memory left"
+        torch.cuda.empty_cache()
+    measured = cost.measured(measurement.operations, measurement.images) if measurement else None
+    candidate = Candidate(
+        config=config,
+        config_id=config.config_id,
+        reference=reference,
+        seed=seed,
+        recipe=recipe,
+        images_seen=len(splits.train) * recipe.epochs,
+        status=status,
+        reason=reason,
+        parameters=sum(p.numel() for p in model.parameters()),
+        search_val_accuracy=measurement.accuracy if measurement else None,
+        report_val_accuracy=report_accuracy,
+        report_val_images=len(splits.report_val),
+        energy_mj=measured.energy_mj if measured else None,
+        energy_repeated_mj=measured.energy_repeated_mj if measured else None,
+        spike_operations=measured.spike_operations if measured else None,
+        real_macs=measured.real_macs if measured else None,
+        dense_macs=_dense(measurement) if measurement else None,
+        counted_images=measurement.images if measurement else 0,
+        operations=measurement.operations if measurement else (),
+        firing_rates=measurement.firing_rates if measurement else {},
+        history=tuple(history),
+        provenance=_provenance(device, started),
+    )
+    return candidate, model.eval()
+
+
+def _dense(measurement: cost.Measurement) -> float:
+    multiplying = [op for op in measurement.operations if op.kind != "sum"]
+    return sum(op.dense * op.repeats for op in multiplying) / measurement.images
+
+
+def _provenance(device: torch.device, started: float) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    packages = ("torch", "spikingjelly", "optuna")
+    return {
+        "wall_s": round(time.monotonic() - started, 3),
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "device": f"{device.type} {name}",
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the clone that runs, with "+" if it was changed; None for an installed package."""
+    folder = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder:
+            return None
+        return git("rev-parse", "HEAD")[:12] + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,335 @@
+"""Images as uint8 tensors on the training device, and the cut that keeps a search honest.
+
+The training images are cut, stratified and seeded, in three: `train`; `search_val`, on which the search
+ranks candidates; `report_val`, which only reports read, so that the best of many is not its own judge.
+Test images are not opened here at all.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
+from torchvision.transforms.v2 import functional as tv
+
+from nas.errors import DataError
+from nas.space import DataSettings, SearchSpace
+from spikformer.config import StemConfig
+
+CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CIFAR100_CLASSES = tuple(
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+    motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
+    poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+    wardrobe whale willow_tree wolf woman worm""".split()
+)
+_CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
+_CACHE_FORMAT = 1
+_SUFFIXES = datasets.folder.IMG_EXTENSIONS
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images.
+
+    Attributes:
+        images: [n, C, H, W], uint8.
+        labels: [n], int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def take(self, indices: np.ndarray) -> "Split":
+        chosen = torch.from_numpy(np.sort(indices)).to(self.labels.device)
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a search needs of a data set.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        fingerprint: 12 hex digits of the images and labels that were read, before the cut.
+    """
+
+    train: Split
+    search_val: Split
+    report_val: Split
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    def to(self, device: torch.device) -> "Splits":
+        splits = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
+        return Splits(*splits, self.classes, self.fingerprint)
+
+
+def load(
+    space: SearchSpace,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = lambda _what, _done, _total: None,
+) -> Splits:
+    """The three splits of a space's data set, on the CPU.
+
+    Args:
+        data_dir: where the images are: a folder with `cifar-10-batches-py` (or `cifar-100-python`), or one
+            with `train/<class>/`. None takes the user's cache folder and downloads CIFAR into it.
+        seed: of the cut.
+
+    Raises:
+        DataError: images that are missing, damaged, or of other classes than the space says.
+    """
+    stem = StemConfig(**space.base["stem"])
+    source, validation, classes = _read(space.data, stem, data_dir, on_progress)
+    _check_classes(space, classes)
+    digest = hashlib.sha256()
+    for split in (source, validation):
+        if split is not None:
+            digest.update(split.images.numpy().tobytes())
+            digest.update(split.labels.numpy().tobytes())
+    train, search_val, report_val = _cut(source, validation, space.data, seed)
+    train = subset(train, space.recipe.train_images, seed)
+    return Splits(train, search_val, report_val, classes, digest.hexdigest()[:12])
+
+
+def subset(split: Split, images: int, seed: int) -> Split:
+    """`images` of a split, stratified and seeded; 0 takes all.
+
+    Raises:
+        DataError: the split has fewer.
+    """
+    if images == 0 or images == len(split):
+        return split
+    if images > len(split):
+        raise DataError(f"train_images {images} is more than the {len(split)} images of the train split. Use fewer")
+    return split.take(_stratified(np.arange(len(split)), split.labels.numpy(), images, seed)[0])
+
+
+def _read(
+    settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress
+) -> tuple[Split, Split | None, tuple[str, ...]]:
+    if settings.dataset == "digits":
+        return _digits(stem), None, _CLASSES["digits"]
+    folder = None if data_dir is None else Path(data_dir)
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"data folder {folder} does not exist. {_layouts(settings)}")
+    if folder is not None and (folder / "train").is_dir():
+        return _image_folder(folder, stem, on_progress)
+    if settings.dataset == "image_folder":
+        where = "no --data-dir was given" if folder is None else f"{folder} has no train/<class>/ folders"
+        raise DataError(f"{where}. {_layouts(settings)}")
+    return _cifar(settings, stem, folder), None, _CLASSES[settings.dataset]
+
+
+def _layouts(settings: DataSettings) -> str:
+    wanted = "Give a folder with train/<class>/ and images in it"
+    if settings.dataset == "image_folder":
+        return wanted
+    base = _CIFAR[settings.dataset].base_folder
+    return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
+
+
+def _digits(stem: StemConfig) -> Split:
+    """1797 handwritten digits, 8x8 grey, bundled with scikit-learn (UCI ML repository)."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow to import, and only the demo needs it
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8))[:, None]
+    return Split(_fit(images, stem), torch.from_numpy(bunch.target.astype(np.int64)))
+
+
+# torchvision checks every file of a data set; without the test list it never opens the test images.
+class _Cifar10Train(datasets.CIFAR10):
+    test_list: list[list[str]] = []  # noqa: RUF012  # torchvision's own attribute
+
+
+class _Cifar100Train(datasets.CIFAR100):
+    test_list: list[list[str]] = []  # noqa: RUF012  # torchvision's own attribute
+
+
+_CIFAR: dict[str, type[datasets.CIFAR10]] = {"cifar10": _Cifar10Train, "cifar100": _Cifar100Train}
+
+
+def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> Split:
+    source = _CIFAR[settings.dataset]
+    root = folder or cache_folder()
+    if root.name == source.base_folder:
+        root = root.parent
+    batches = root / source.base_folder
+    if batches.is_dir():
+        wanted = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
+        damaged = [name for name, md5 in wanted if not check_integrity(batches / name, md5)]
+        if damaged:
+            raise DataError(
+                f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). "
+                f"Delete {batches} and leave --data-dir out to download it again"
+            )
+    elif folder is not None:
+        raise DataError(f"{folder} holds neither {source.base_folder} nor train/<class>/. {_layouts(settings)}")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        loaded = source(str(root), train=True, download=not batches.is_dir())
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{source.url} could not be downloaded to {root}: {error}. {_layouts(settings)}") from None
+    images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
+    return Split(_fit(images, stem), torch.tensor(loaded.targets))
+
+
+def _image_folder(
+    folder: Path, stem: StemConfig, on_progress: OnProgress
+) -> tuple[Split, Split | None, tuple[str, ...]]:
+    """`train/<class>/`. `test/`, else `val/`, is sealed; with both, `val/` is there to validate on."""
+    classes, files = _listing(folder / "train")
+    validation_files: list[tuple[Path, int]] = []
+    if (folder / "val").is_dir() and (folder / "test").is_dir():
+        validation_classes, validation_files = _listing(folder / "val")
+        if validation_classes != classes:
+            raise DataError(f"{folder}: val/ has classes {validation_classes}, train/ has {classes}. Make them equal")
+    cached = _cached(files + validation_files, stem)
+    tensors = _read_cache(cached)
+    if tensors is None:
+        tensors = _decode(files + validation_files, stem, on_progress)
+        _write_cache(cached, tensors)
+    whole = Split(tensors["images"], tensors["labels"])
+    train, validation = whole.take(np.arange(len(files))), whole.take(np.arange(len(files), len(whole)))
+    return train, validation if validation_files else None, classes
+
+
+def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Class names, sorted, and every image with its label."""
+    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((folder / name).rglob("*"))
+        if path.suffix.lower() in _SUFFIXES and path.is_file()
+    ]
+    empty = [name for label, name in enumerate(classes) if label not in {found for _, found in files}]
+    if not classes or empty:
+        what = f"no images in {', '.join(empty)}" if empty else "no class folders"
+        raise DataError(f"{folder}: {what}. Put images ({', '.join(_SUFFIXES)}) into {folder}/<class>/")
+    return classes, files
+
+
+def _decode(files: list[tuple[Path, int]], stem: StemConfig, on_progress: OnProgress) -> dict[str, Tensor]:
+    images = torch.empty(len(files), stem.in_channels, stem.image_size, stem.image_size, dtype=torch.uint8)
+    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
+        for i, image in enumerate(pool.map(lambda file: _open(file[0], stem), files)):
+            images[i] = image
+            if i % 500 == 499 or i + 1 == len(files):
+                on_progress("reading images", i + 1, len(files))
+    return {"images": images, "labels": torch.tensor([label for _, label in files])}
+
+
+def _open(path: Path, stem: StemConfig) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("L" if stem.in_channels == 1 else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
+    return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem)
+
+
+def _fit(images: Tensor, stem: StemConfig) -> Tensor:
+    """Images of any size, [..., C, H, W], to the size and channels that the stem takes: resized, centre cut."""
+    if images.shape[-3] != stem.in_channels:
+        images = tv.rgb_to_grayscale(images) if stem.in_channels == 1 else tv.grayscale_to_rgb(images)
+    if images.shape[-2:] == (stem.image_size, stem.image_size):
+        return images
+    return tv.center_crop(tv.resize(images, [stem.image_size], antialias=True), [stem.image_size])
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded images are kept: `~/.cache/spikformer-nas` on Linux."""
+    return platformdirs.user_cache_path("spikformer-nas")
+
+
+def _cached(files: list[tuple[Path, int]], stem: StemConfig) -> Path:
+    """The cache file of these images: its name changes with any path, size or time of change."""
+    digest = hashlib.sha256(repr((_CACHE_FORMAT, stem.in_channels, stem.image_size)).encode())
+    for path, label in files:
+        stat = path.stat()
+        digest.update(repr((str(path.absolute()), label, stat.st_size, stat.st_mtime_ns)).encode())
+    return cache_folder() / f"images-{digest.hexdigest()[:16]}.safetensors"
+
+
+def _read_cache(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError):
+        return None  # not there, or damaged: read the images again
+
+
+def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, partial)
+        partial.replace(path)
+    except (OSError, safetensors.SafetensorError):  # a cache that cannot be written costs time, nothing else
+        partial.unlink(missing_ok=True)
+
+
+def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
+    wanted = space.data.classes or _CLASSES.get(space.data.dataset)
+    if wanted is not None and classes != wanted:
+        missing, extra = sorted(set(wanted) - set(classes)), sorted(set(classes) - set(wanted))
+        raise DataError(
+            f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
+            f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
+        )
+    num_classes = space.base["head"]["num_classes"]
+    if len(classes) != num_classes:
+        raise DataError(
+            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
+            f"head.num_classes = {num_classes}. Make them equal"
+        )
+
+
+def _cut(source: Split, validation: Split | None, settings: DataSettings, seed: int) -> tuple[Split, Split, Split]:
+    if validation is not None:
+        half, rest = _stratified(np.arange(len(validation)), validation.labels.numpy(), len(validation) // 2, seed)
+        return source, validation.take(half), validation.take(rest)
+    labels = source.labels.numpy()
+    search, rest = _stratified(np.arange(len(source)), labels, round(settings.search_val * len(source)), seed)
+    report, train = _stratified(rest, labels[rest], round(settings.report_val * len(source)), seed)
+    return source.take(train), source.take(search), source.take(report)
+
+
+def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two parts with the classes in equal shares, the first of `first` images."""
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415  # slow to import
+
+    try:
+        parts = train_test_split(indices, train_size=first, stratify=labels, random_state=seed)
+    except ValueError as error:
+        raise DataError(f"{len(indices)} images cannot be cut into shares of every class: {error}. Give more") from None
+    return parts[0], parts[1]
+
+
+__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]

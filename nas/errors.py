@@ -1,0 +1,19 @@
+"""Errors of the search that a user can act on. Each message gives the fact, the values and the remedy."""
+
+from spikformer.errors import SpikformerError
+
+
+class SpaceError(SpikformerError):
+    """A search space that cannot be read, or that holds no valid network."""
+
+
+class DataError(SpikformerError):
+    """Images that are missing, damaged or of another task than the space says."""
+
+
+class CostError(SpikformerError):
+    """Operations that cannot be counted exactly, or spikes that are none."""
+
+
+class StudyError(SpikformerError):
+    """A study that cannot be opened, continued or reported."""

@@ -1,0 +1,147 @@
+"""What a running search tells: to nobody, or to a person in a terminal or a log file."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nas import pareto
+from nas.candidate import Candidate
+from nas.training import Epoch
+
+_FRONT_ROWS = 8
+
+
+class Observer:
+    """Hears of a search as it goes; this one keeps it to itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def notice(self, text: str) -> None:
+        """Something worth a line."""
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        """Images are being read."""
+
+    def counted(self, done: int, total: int) -> None:
+        """So many of the wanted candidates are finished."""
+
+    def started(self, label: str, epochs: int) -> None:
+        """A candidate's training begins."""
+
+    def epoch(self, number: int, epoch: Epoch) -> None:
+        """An epoch of that training ended."""
+
+    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate]) -> None:
+        """A candidate is recorded; `candidates` are all so far."""
+
+
+class Dashboard(Observer):
+    """Bars and a live front in a terminal; a line for each candidate elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._overall = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._current = Progress(*columns, TextColumn("{task.fields[note]}"))
+        self._overall_task = self._overall.add_task("candidates", total=None)
+        self._current_task = self._current.add_task("", total=None, note="", visible=False)
+        self._front = Table.grid()
+        self._live = Live(self._view(), console=self.console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def notice(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        self._current.update(self._current_task, description=what, completed=done, total=total, note="", visible=True)
+
+    def counted(self, done: int, total: int) -> None:
+        self._overall.update(self._overall_task, completed=done, total=total)
+
+    def started(self, label: str, epochs: int) -> None:
+        self._current.update(
+            self._current_task, description=f"{label}, epoch", completed=0, total=epochs, note="", visible=True
+        )
+
+    def epoch(self, number: int, epoch: Epoch) -> None:
+        note = f"loss {epoch.loss:.3f}, training accuracy {100 * epoch.accuracy:.1f} %"
+        self._current.update(self._current_task, completed=number, note=note)
+
+    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate]) -> None:
+        self.notice(f"{label}: {summary(candidate)}")
+        self._front = front_table([c for c in candidates if c.status == "complete"])
+        self._live.update(self._view())
+
+    def _view(self) -> Group:
+        return Group(self._front, self._current, self._overall)
+
+
+def summary(candidate: Candidate) -> str:
+    """A candidate in a line."""
+    took = f"{candidate.provenance['wall_s']:.0f} s"
+    if candidate.search_val_accuracy is None or candidate.energy_mj is None or candidate.status != "complete":
+        return f"{candidate.status} ({candidate.reason}), {took}"
+    return (
+        f"val accuracy {100 * candidate.search_val_accuracy:.1f} %, {in_si(candidate.energy_mj * 1e-3, 'J')}, "
+        f"{candidate.parameters:,} parameters, {took}"
+    )
+
+
+def front_table(complete: list[Candidate]) -> Table:
+    """The front so far, by rising energy."""
+    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete]
+    members = pareto.front(points)
+    table = Table(title=f"front: {len(members)} of {len(complete)} complete", title_justify="left", box=None)
+    for heading in ("val accuracy", "energy", "parameters"):
+        table.add_column(heading, justify="right")
+    table.add_column("network")
+    for i in members[-_FRONT_ROWS:]:
+        c = complete[i]
+        cells = (f"{100 * points[i][0]:.1f} %", in_si(points[i][1] * 1e-3, "J"), f"{c.parameters:,}", in_words(c))
+        table.add_row(*cells)
+    return table
+
+
+def in_words(candidate: Candidate) -> str:
+    """The axes that people compare, in a few words; with its name, if it is a reference."""
+    config, stage = candidate.config, candidate.config.stages[0]
+    depth = sum(s.depth for s in config.stages)
+    kinds = "+".join(dict.fromkeys(s.mixer.kind for s in config.stages))
+    placement = [
+        "pool first" if config.stem.pool_order == "before_neuron" else "",
+        "map neuron" if stage.mixer.kind == "ssa" and stage.mixer.neuron_on == "map" else "",
+        "head neuron" if config.head.neuron else "",
+    ]
+    words = (
+        f"{config.residual} {kinds} {depth}-{stage.embed_dim} heads {stage.mixer.num_heads} "
+        f"mlp {stage.mlp.ratio:g} T{config.time_steps}"
+    )
+    words = ", ".join([words, *filter(None, placement)])
+    return f"{candidate.reference}: {words}" if candidate.reference else words
+
+
+def in_si(value: float, unit: str) -> str:
+    """0.00123, "J" -> "1.23 mJ"."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value / 1e-12:.3g} p{unit}"

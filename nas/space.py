@@ -1,0 +1,460 @@
+"""Search spaces: a TOML file names a base network and the axes along which it may change.
+
+    [base]        a published network (`published = "..."`) and fields of the config that differ from it
+    [axes]        axis = choices; a friendly name from `AXES`, "neuron_placement", or a dotted path
+                  into the config, such as "stem.pool_order" or "stages.1.mixer.kind"
+    [references]  name = a published network or the choices of one point; evaluated first, and counted
+    [data]        `DataSettings`
+    [proxy]       `Recipe` of the short training
+
+Every sampled config is valid: choices that no remaining axis can mend are not offered. No torch here.
+"""
+
+import copy
+import dataclasses
+import itertools
+import json
+import math
+import random
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from nas.errors import SpaceError
+from spikformer import published
+from spikformer.config import SpikformerConfig, nearest
+from spikformer.errors import ConfigError
+
+AXES: dict[str, str] = {
+    "time_steps": "time_steps",
+    "residual": "residual",
+    "embed_dim": "stages.*.embed_dim",
+    "depth": "stages.*.depth",
+    "num_heads": "stages.*.mixer.num_heads",
+    "mlp_ratio": "stages.*.mlp.ratio",
+    "attention": "stages.*.mixer.kind",
+    "neuron": "neuron.kind",
+}
+"""Friendly name -> dotted path; `*` means every stage."""
+
+PLACEMENTS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "pool_first": {"stem.pool_order": "before_neuron"},
+    "attention_map": {"stages.*.mixer.neuron_on": "map"},
+    "head": {"head.neuron": True},
+}
+"""Choices of the axis `neuron_placement`: what each moves away from the first."""
+
+_PUBLISHED_PLACEMENT = {"stem.pool_order": "after_neuron", "stages.*.mixer.neuron_on": "output", "head.neuron": False}
+_T = TypeVar("_T")
+_SECTIONS = ("base", "axes", "references", "data", "proxy")
+_ENUMERABLE = 300_000  # combinations; up to here a space is counted by listing it, in seconds
+
+Choice = bool | int | float | str
+Suggest = Callable[[str, list[Choice]], Choice]
+"""Picks one of the choices for a named parameter, as `optuna.Trial.suggest_categorical` does."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which images, and how the training images are cut.
+
+    Attributes:
+        dataset: "digits" (bundled with scikit-learn), "cifar10", "cifar100" or "image_folder".
+        search_val: share of the training images that ranks candidates.
+        report_val: share that only reports read.
+        classes: names that an image folder must have, in order; empty takes the folder's.
+    """
+
+    dataset: Literal["digits", "cifar10", "cifar100", "image_folder"] = "cifar10"
+    search_val: float = 0.1
+    report_val: float = 0.1
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a proxy is trained: AdamW, linear warm-up, cosine to zero.
+
+    Attributes:
+        epochs: passes over the train split.
+        train_images: how many images of the train split to use, stratified; 0 takes all.
+        batch_size: images a step.
+        learning_rate: peak of the schedule.
+        weight_decay: on weights of convolutions and linear layers only.
+        warmup: share of the steps in which the learning rate rises.
+        label_smoothing: share of the target spread over the other classes.
+        augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored).
+    """
+
+    epochs: int = 10
+    train_images: int = 0
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.2
+    label_smoothing: float = 0.1
+    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that may change: `assignments[choice]` are the config fields that a choice sets."""
+
+    name: str
+    assignments: dict[Choice, dict[str, Any]]
+
+    @property
+    def choices(self) -> list[Choice]:
+        return list(self.assignments)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A set of networks, the images and the recipe that judge them. `load` reads one from its file.
+
+    Attributes:
+        name: of the file, without `.toml`.
+        base: the config that axes change, as plain values.
+        axes: in the order in which they are sampled.
+        references: name -> config of the points to evaluate first.
+    """
+
+    name: str
+    base: dict[str, Any]
+    axes: tuple[Axis, ...]
+    references: dict[str, SpikformerConfig]
+    data: DataSettings
+    recipe: Recipe
+
+    def sample(self, suggest: Suggest) -> SpikformerConfig:
+        """One valid config; `suggest` chooses.
+
+        A parameter is named after its axis. Where an earlier choice rules some choices out, the
+        name carries those that remain, `num_heads{1,2}`: Optuna wants fixed choices under a name.
+        """
+        chosen: dict[str, Choice] = {}
+        for axis in self.axes:
+            valid = [choice for choice in axis.choices if self._completes(chosen | {axis.name: choice})]
+            complete = len(valid) == len(axis.choices)
+            name = axis.name if complete else f"{axis.name}{{{','.join(map(str, valid))}}}"
+            chosen[axis.name] = suggest(name, valid)
+        return self.config(chosen)
+
+    def random(self, rng: random.Random) -> SpikformerConfig:
+        """One config, each axis chosen uniformly among its valid choices."""
+        return self.sample(lambda _name, choices: rng.choice(choices))
+
+    def config(self, chosen: dict[str, Choice]) -> SpikformerConfig:
+        """The config at one choice an axis; axes left out stay at the base.
+
+        Raises:
+            ConfigError: no such network.
+        """
+        values = copy.deepcopy(self.base)
+        for axis in self.axes:
+            if axis.name in chosen:
+                for path, value in axis.assignments[chosen[axis.name]].items():
+                    _assign(values, path, value)
+        return SpikformerConfig.from_dict(values)
+
+    def params(self, config: SpikformerConfig) -> dict[str, Choice]:
+        """What `suggest` must answer for `sample` to walk to the point of the axes where `config` lies.
+
+        Raises:
+            SpaceError: an axis has no choice that this config has.
+        """
+        values, params = config.to_dict(), {}
+        wanted = {axis.name: _choice_in(axis, values) for axis in self.axes}
+
+        def follow(name: str, choices: list[Choice]) -> Choice:
+            choice = wanted[name.split("{")[0]]
+            params[name] = choice
+            return choice
+
+        self.sample(follow)
+        return params
+
+    def size(self) -> tuple[int, bool]:
+        """Number of different networks, and whether it is exact; else an upper bound."""
+        combinations = math.prod(len(axis.choices) for axis in self.axes)
+        if combinations > _ENUMERABLE:
+            return combinations, False
+        return len({config.canonical() for config in self.configs()}), True
+
+    def configs(self) -> Iterator[SpikformerConfig]:
+        """Every valid combination of choices; equal networks may come more than once."""
+        for combination in itertools.product(*(axis.choices for axis in self.axes)):
+            try:
+                yield self.config(dict(zip((axis.name for axis in self.axes), combination, strict=True)))
+            except ConfigError:
+                continue
+
+    def identity(self) -> dict[str, Any]:
+        """What makes results comparable: studies of equal identity may be continued."""
+        axes = {axis.name: [[choice, values] for choice, values in axis.assignments.items()] for axis in self.axes}
+        return {
+            "space": {"base": self.base, "axes": axes},
+            "data": dataclasses.asdict(self.data),
+            "recipe": dataclasses.asdict(self.recipe),
+        }
+
+    def _completes(self, chosen: dict[str, Choice]) -> bool:
+        """Whether some choice of the remaining axes makes a valid config.
+
+        Only axes that a ConfigError names are tried: no other could mend it.
+        """
+        try:
+            self.config(chosen)
+        except ConfigError as error:
+            involved = [axis for axis in self.axes if axis.name not in chosen and _sets_any(axis, error.fields)]
+            return any(self._completes(chosen | {axis.name: c}) for axis in involved[:1] for c in axis.choices)
+        return True
+
+
+def names() -> list[str]:
+    """Names of the spaces that come with the project."""
+    return sorted(path.stem for path in _folder().iterdir() if path.suffix == ".toml")
+
+
+def load(name_or_path: str | Path) -> SearchSpace:
+    """Read a space, by the name of one that comes with the project or by its path, and check it whole.
+
+    Raises:
+        SpaceError: no such space, or what is wrong in it, with line, key and nearest valid name.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml" and not path.is_file():
+        path = _folder() / f"{name_or_path}.toml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise SpaceError(f'no search space "{name_or_path}". {nearest(str(name_or_path), names())}') from None
+        raise SpaceError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpaceError(f"{path} is no text file: a search space is TOML in UTF-8") from None
+    return _Parser(path, text).parse()
+
+
+def _folder() -> Path:
+    """Space files: beside the packages in a clone, inside `nas` in an installed wheel."""
+    package = Path(str(resources.files("nas")))
+    installed = package / "search_spaces"
+    return installed if installed.is_dir() else package.parent / "search_spaces"
+
+
+class _Parser:
+    """One space file; knows where each key stands, for errors."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+
+    def parse(self) -> SearchSpace:
+        try:
+            document = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise SpaceError(f"{self.path} is no valid TOML: {error}") from None
+        for section, content in document.items():
+            if section not in _SECTIONS:
+                raise self._error(section, None, f"unknown section. {nearest(section, _SECTIONS)}")
+            if not isinstance(content, dict):
+                raise self._error(section, None, "must be a section of keys and values")
+        base = self._base(document.get("base", {}))
+        axes = tuple(self._axis(name, choices, base) for name, choices in document.get("axes", {}).items())
+        if not axes:
+            raise SpaceError(f"{self.path} has no [axes]: nothing could be searched. Give at least one axis")
+        # Width before heads, so that the heads offered are those that divide the width.
+        axes = tuple(sorted(axes, key=lambda axis: axis.name != "embed_dim"))
+        data = self._settings("data", DataSettings, document.get("data", {}))
+        recipe = self._settings("proxy", Recipe, document.get("proxy", {}))
+        space = SearchSpace(self.path.stem, base, axes, {}, data, recipe)
+        self._check_numbers(data, recipe)
+        self._check_choices(space)
+        references = {
+            name: self._reference(space, name, value) for name, value in document.get("references", {}).items()
+        }
+        return dataclasses.replace(space, references=references)
+
+    def _base(self, section: dict[str, Any]) -> dict[str, Any]:
+        fields = dict(section)
+        try:
+            name = fields.pop("published", None)
+            start = SpikformerConfig() if name is None else published.config(str(name))
+            values = start.to_dict()
+            for path, value in _flattened(fields):
+                if not _known(values, path):
+                    raise ConfigError(f'unknown field "{path}". {nearest(path, _paths(values))}', (path,))
+                _assign(values, path, value)
+            return SpikformerConfig.from_dict(values).to_dict()
+        except ConfigError as error:
+            raise self._error("base", error.fields[0] if error.fields else None, str(error)) from None
+
+    def _axis(self, name: str, choices: Any, base: dict[str, Any]) -> Axis:
+        if not isinstance(choices, list) or not choices:
+            raise self._error("axes", name, f"must be a list of choices, not {choices!r}")
+        keys = [choice if isinstance(choice, Choice) else json.dumps(choice) for choice in choices]
+        if len(set(map(repr, keys))) < len(keys) or len(set(keys)) < len(keys):
+            raise self._error("axes", name, f"{choices} has a choice twice")
+        if name == "neuron_placement":
+            for key in keys:
+                if key not in PLACEMENTS:
+                    raise self._error("axes", name, f'"{key}" is no placement. {nearest(str(key), PLACEMENTS)}')
+            return Axis(name, {key: _PUBLISHED_PLACEMENT | PLACEMENTS[str(key)] for key in keys})
+        path = AXES.get(name, name)
+        if not _known(base, path):
+            valid = [*AXES, "neuron_placement", *_paths(base)]
+            raise self._error("axes", name, f"unknown axis. {nearest(name, valid)}")
+        return Axis(name, {key: {path: choice} for key, choice in zip(keys, choices, strict=True)})
+
+    def _settings(self, section: str, cls: type[_T], values: dict[str, Any]) -> _T:
+        hints = typing.get_type_hints(cls)
+        typed: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in hints:
+                raise self._error(section, key, f"unknown key. {nearest(key, hints)}")
+            hint = hints[key]
+            if typing.get_origin(hint) is Literal:
+                if value not in typing.get_args(hint):
+                    raise self._error(section, key, f"{value!r}: use one of {', '.join(typing.get_args(hint))}")
+            elif typing.get_origin(hint) is tuple:
+                if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                    raise self._error(section, key, f"must be a list of names, not {value!r}")
+                value = tuple(value)
+            elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            elif type(value) is not hint:
+                raise self._error(section, key, f"must be {hint.__name__}, not {value!r}")
+            typed[key] = value
+        return cls(**typed)
+
+    def _check_numbers(self, data: DataSettings, recipe: Recipe) -> None:
+        for key in ("search_val", "report_val"):
+            if not 0 < getattr(data, key) < 0.5:
+                raise self._error("data", key, f"{getattr(data, key)} must be a share between 0 and 0.5")
+        limits = {"epochs": 1, "train_images": 0, "batch_size": 2, "weight_decay": 0, "warmup": 0, "label_smoothing": 0}
+        for key, low in limits.items():
+            if not getattr(recipe, key) >= low:
+                raise self._error("proxy", key, f"{getattr(recipe, key)} must be at least {low}")
+        for key in ("warmup", "label_smoothing"):
+            if getattr(recipe, key) >= 1:
+                raise self._error("proxy", key, f"{getattr(recipe, key)} must be below 1")
+        if not 0 < recipe.learning_rate < math.inf:
+            raise self._error("proxy", "learning_rate", f"{recipe.learning_rate} must be positive")
+
+    def _check_choices(self, space: SearchSpace) -> None:
+        """Every choice must be part of some network."""
+        for axis in space.axes:
+            for choice in axis.choices:
+                if not space._completes({axis.name: choice}):
+                    try:
+                        space.config({axis.name: choice})
+                    except ConfigError as error:
+                        raise self._error("axes", axis.name, f"{choice} fits no network of this space: {error}") from None
+
+    def _reference(self, space: SearchSpace, name: str, value: Any) -> SpikformerConfig:
+        try:
+            if isinstance(value, str):
+                config = published.config(value)
+            elif isinstance(value, dict):
+                config = self._point(space, value)
+            else:
+                raise ConfigError(f"must be a published network or a table of choices, not {value!r}")
+            space.params(config)
+        except (ConfigError, SpaceError) as error:
+            raise self._error("references", name, str(error)) from None
+        return config
+
+    def _point(self, space: SearchSpace, value: dict[str, Any]) -> SpikformerConfig:
+        values = copy.deepcopy(space.base)
+        axes = {axis.name: axis for axis in space.axes}
+        for key, choice in _flattened(value):
+            if key in axes and choice in axes[key].assignments:
+                for path, field in axes[key].assignments[choice].items():
+                    _assign(values, path, field)
+            elif key in axes:
+                listed = ", ".join(map(str, axes[key].choices))
+                raise ConfigError(f"{key} {choice!r} is not one of the axis' choices {listed}")
+            elif _known(values, key):
+                _assign(values, key, choice)
+            else:
+                raise ConfigError(f'unknown axis or field "{key}". {nearest(key, [*axes, *_paths(values)])}')
+        return SpikformerConfig.from_dict(values)
+
+    def _error(self, section: str, key: str | None, message: str) -> SpaceError:
+        line = self._line(section, key)
+        place = f"{self.path}, line {line}, [{section}]" if line else f"{self.path}, [{section}]"
+        return SpaceError(f"{place} {key + ': ' if key else ''}{message}")
+
+    def _line(self, section: str, key: str | None) -> int | None:
+        """Where a key stands; of a dotted key, its first part that is written."""
+        lines = self.text.splitlines()
+        start = next((i for i, line in enumerate(lines) if re.match(rf"\s*\[{section}\b", line)), None)
+        if start is None or key is None:
+            return None if start is None else start + 1
+        for part in (key, *key.split(".")[::-1]):
+            for i in range(start, len(lines)):
+                if re.search(rf'(^|[\s{{,."\'\[]){re.escape(part)}["\'\]]?\s*[=.\]]', lines[i]):
+                    return i + 1
+        return start + 1
+
+
+def _flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _paths(values: Any, prefix: str = "") -> list[str]:
+    """Dotted paths of all fields of a config in plain values; those of stages also with `*`."""
+    if isinstance(values, dict):
+        return [path for key, value in values.items() for path in _paths(value, f"{prefix}{key}.")]
+    if isinstance(values, list) and values and isinstance(values[0], dict):
+        stages = [path for i, value in enumerate(values) for path in _paths(value, f"{prefix}{i}.")]
+        return [*_paths(values[0], f"{prefix}*."), *stages]
+    return [prefix.rstrip(".")]
+
+
+def _known(values: dict[str, Any], path: str) -> bool:
+    return path in _paths(values) or path == "stages"
+
+
+def _assign(values: Any, path: str, value: Any) -> None:
+    head, _, rest = path.partition(".")
+    keys: list[Any] = list(range(len(values))) if head == "*" else [int(head) if isinstance(values, list) else head]
+    for key in keys:
+        if rest:
+            _assign(values[key], rest, value)
+        else:
+            values[key] = value
+
+
+def _read(values: Any, path: str) -> list[Any]:
+    head, _, rest = path.partition(".")
+    found = values if head == "*" else [values[int(head) if isinstance(values, list) else head]]
+    return [leaf for value in found for leaf in _read(value, rest)] if rest else list(found)
+
+
+def _choice_in(axis: Axis, values: dict[str, Any]) -> Choice:
+    for choice, assignments in axis.assignments.items():
+        if all(leaf == value for path, value in assignments.items() for leaf in _read(values, path)):
+            return choice
+    found = {path: _read(values, path)[0] for path in next(iter(axis.assignments.values()))}
+    listed = ", ".join(map(str, axis.choices))
+    raise SpaceError(f"{axis.name} {found} is not one of the axis' choices {listed}")
+
+
+def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:
+    """Whether an axis sets one of the fields of an error (`*` in a path stands for any stage)."""
+    patterns = {path.replace(".", r"\.").replace("*", r"\d+") for a in axis.assignments.values() for path in a}
+    return any(re.fullmatch(pattern, field) for pattern in patterns for field in fields)
+
+
+__all__ = ["AXES", "PLACEMENTS", "Axis", "DataSettings", "Recipe", "SearchSpace", "load", "names"]
