@@ -127,7 +127,7 @@ def evaluate(
         report_accuracy = training.accuracy(model, splits.report_val, normalise)
         if measurement.silent is not None:
             status, reason = "silent", measurement.silent
-    except training.Diverged as error:
+    except training.DivergedError as error:
         status, reason = "diverged", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
         status, reason = "out_of_memory", str(error).splitlines()[0] if str(error) else "no memory left"

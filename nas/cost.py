@@ -363,7 +363,9 @@ def _convolution(count: _Count, args: tuple[Any, ...], out: Tensor) -> None:
         raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
     count.check(0, x)
     taps = [
-        _taps(x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis])
+        _taps(
+            x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis]
+        )
         for axis in range(2)
     ]
     taps_HW = torch.outer(*taps).to(x.device)  # outputs that each pixel reaches
@@ -483,7 +485,7 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
     image = torch.zeros(1, stem.in_channels, stem.image_size, stem.image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which warns of its age and of each shape
-        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  # slow to import
+        from fvcore.nn import FlopCountAnalysis  # slow to import
 
         analysis = FlopCountAnalysis(static, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_module = analysis.by_module_and_operator()

@@ -156,7 +156,7 @@ def _layouts(settings: DataSettings) -> str:
 
 def _digits(stem: StemConfig) -> Split:
     """1797 handwritten digits, 8x8 grey, bundled with scikit-learn (UCI ML repository)."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow to import, and only the demo needs it
+    from sklearn.datasets import load_digits  # slow to import, and only the demo needs it
 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8))[:, None]
@@ -323,7 +323,7 @@ def _cut(source: Split, validation: Split | None, settings: DataSettings, seed: 
 
 def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Two parts with the classes in equal shares, the first of `first` images."""
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415  # slow to import
+    from sklearn.model_selection import train_test_split  # slow to import
 
     try:
         parts = train_test_split(indices, train_size=first, stratify=labels, random_state=seed)

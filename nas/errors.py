@@ -17,3 +17,7 @@ class CostError(SpikformerError):
 
 class StudyError(SpikformerError):
     """A study that cannot be opened, continued or reported."""
+
+
+class OutputError(SpikformerError):
+    """A file or folder that cannot be written."""

@@ -355,7 +355,9 @@ class _Parser:
                     try:
                         space.config({axis.name: choice})
                     except ConfigError as error:
-                        raise self._error("axes", axis.name, f"{choice} fits no network of this space: {error}") from None
+                        raise self._error(
+                            "axes", axis.name, f"{choice} fits no network of this space: {error}"
+                        ) from None
 
     def _reference(self, space: SearchSpace, name: str, value: Any) -> SpikformerConfig:
         try:

@@ -44,7 +44,6 @@ from spikformer.checkpoints import save_weights
 from spikformer.config import SpikformerConfig, nearest
 
 _JOURNAL = "journal.log"
-_DIRECTIONS = ("maximize", "minimize")
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _DUPLICATES_IN_A_ROW = 10  # then a network that no trial has evaluated is drawn at random
 _DRAWS = 2000  # of them, in a space too large to list
@@ -166,7 +165,9 @@ class _Search:
         while len(_evaluated(self.study.optuna)) < trials:
             self.observer.counted(len(_evaluated(self.study.optuna)), trials)
             if not self._prepare():
-                self.observer.notice(f"The space is exhausted: {len(_evaluated(self.study.optuna))} different networks.")
+                self.observer.notice(
+                    f"The space is exhausted: {len(_evaluated(self.study.optuna))} different networks."
+                )
                 break
             self.study.optuna.sampler = self._sampler()
             self.study.optuna.optimize(self._objective, n_trials=1)
@@ -223,7 +224,7 @@ class _Search:
         return int.from_bytes(hashlib.sha256(f"{self.seed} {taught}".encode()).digest()[:4])
 
     def _objective(self, trial: optuna.Trial) -> tuple[float, float]:
-        sampled = self.space.sample(trial.suggest_categorical)
+        sampled = self.space.sample(lambda name, choices: _suggest(trial, name, choices))
         reference = trial.user_attrs.get("reference")
         config = self.space.references.get(reference, sampled) if reference else sampled
         trial.set_user_attr("config_id", config.config_id)
@@ -278,11 +279,16 @@ def _evaluated(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
+def _suggest(trial: optuna.Trial, name: str, choices: list[spaces.Choice]) -> spaces.Choice:
+    chosen: spaces.Choice = trial.suggest_categorical(name, choices)
+    return chosen
+
+
 def _recipe(space: SearchSpace, epochs: int | None, train_images: int | None) -> spaces.Recipe:
     for name, value, low in (("epochs", epochs, 1), ("train_images", train_images, 1)):
         if value is not None and value < low:
             raise StudyError(f"{name} {value} must be at least {low}")
-    changed = {"epochs": epochs, "train_images": train_images}
+    changed: dict[str, Any] = {"epochs": epochs, "train_images": train_images}
     return dataclasses.replace(space.recipe, **{key: value for key, value in changed.items() if value is not None})
 
 
@@ -353,7 +359,7 @@ def _open(name: str, folder: Path, storage: str | None, create: bool) -> optuna.
         if not create:
             return optuna.load_study(study_name=name, storage=opened)
         study = optuna.create_study(
-            study_name=name, storage=opened, directions=list(_DIRECTIONS), load_if_exists=True
+            study_name=name, storage=opened, directions=["maximize", "minimize"], load_if_exists=True
         )
         study.set_metric_names(["val_accuracy", "log10_energy_mj"])
     except KeyError:
@@ -390,7 +396,9 @@ def _repair_journal(folder: Path) -> None:
     if path.exists():
         with path.open("rb+") as file:
             content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+            whole = content.rfind(b"\n") + 1
+            if content[whole:].startswith(b"{"):  # the beginning of a record; anything else is not ours to cut
+                file.truncate(whole)
 
 
 def _first_bad_line(path: Path) -> int | None:

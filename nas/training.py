@@ -14,7 +14,7 @@ from nas.space import Recipe
 _EVALUATION_BATCH = 256
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """The training loss is no longer finite."""
 
 
@@ -48,7 +48,7 @@ def fit(
         One entry an epoch.
 
     Raises:
-        Diverged: the loss became infinite or undefined.
+        DivergedError: the loss became infinite or undefined.
     """
     device = train.labels.device
     random = torch.Generator(device).manual_seed(seed)
@@ -75,7 +75,7 @@ def fit(
             right += (logits.detach().argmax(1) == labels).sum()
         history.append(Epoch((loss_sum / steps_per_epoch).item(), (right / len(order)).item()))
         if not math.isfinite(history[-1].loss):
-            raise Diverged(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
+            raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
         on_epoch(epoch + 1, history[-1])
     return history
 
@@ -157,4 +157,4 @@ def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-__all__ = ["Diverged", "Epoch", "Normalise", "accuracy", "augment", "batches", "fit"]
+__all__ = ["DivergedError", "Epoch", "Normalise", "accuracy", "augment", "batches", "fit"]

@@ -1,8 +1,8 @@
 """Networks on disk: a folder with `config.json` and weights as safetensors. No pickle anywhere.
 
-    config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them
-    network.safetensors   weights of "network", where it has been trained
-    proxy.safetensors     weights of "proxy", where the search kept them
+config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them
+network.safetensors   weights of "network", where it has been trained
+proxy.safetensors     weights of "proxy", where the search kept them
 """
 
 import json

@@ -274,7 +274,7 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def _check_types(part: Any) -> None:
+def _check_types(part: object) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
     for name, hint in _hints(type(part)).items():
         value = getattr(part, name)

@@ -1,6 +1,5 @@
 """The whole network: stem, blocks, head."""
 
-import torch
 from torch import Tensor, nn
 
 from spikformer.channel_mixers import SpikingMLP
@@ -93,7 +92,8 @@ class Spikformer(nn.Module):
 
 def _init(module: nn.Module) -> None:
     is_pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
-    if isinstance(module, nn.Linear) or is_pointwise:
-        torch.nn.init.trunc_normal_(module.weight, std=0.02)
+    if is_pointwise or isinstance(module, nn.Linear):
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
-            torch.nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.bias)

@@ -25,8 +25,8 @@ class ImageEncoding(ConvBN):
         self.conv.repeats = self.time_steps // x_TBCHW.shape[0]
         current_TBCHW = self.conv(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
         current_TBCHW = current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
-        normed: Tensor = self.norm(current_TBCHW.flatten(0, 1))
-        return normed.unflatten(0, current_TBCHW.shape[:2])
+        normed_TBCHW: Tensor = self.norm(current_TBCHW.flatten(0, 1)).unflatten(0, current_TBCHW.shape[:2])
+        return normed_TBCHW
 
 
 class PatchStage(nn.Module):
@@ -58,7 +58,7 @@ class SpikingPatchSplitting(nn.Module):
         super().__init__()
         stem, dim = config.stem, config.stages[0].embed_dim
         widths = (dim // 8, dim // 4, dim // 2, dim)
-        convs = [ImageEncoding(stem.in_channels, widths[0], config.time_steps)]
+        convs: list[ConvBN] = [ImageEncoding(stem.in_channels, widths[0], config.time_steps)]
         convs += [ConvBN(a, b, kernel_size=3, fed="binary") for a, b in itertools.pairwise(widths)]
         neurons: list[nn.Module] = [neuron(config.neuron) for _ in convs]
         # Under "ms" the shortcut carries the membrane: the fourth neuron moves behind the branching point.
@@ -83,4 +83,5 @@ class SpikingPatchSplitting(nn.Module):
 def _max_pool(x_TBCHW: Tensor) -> Tensor:
     """3x3, stride 2: halves height and width, and leaves spikes spikes."""
     pooled = F.max_pool2d(x_TBCHW.flatten(0, 1), kernel_size=3, stride=2, padding=1)
-    return pooled.unflatten(0, x_TBCHW.shape[:2])
+    pooled_TBCHW: Tensor = pooled.unflatten(0, x_TBCHW.shape[:2])
+    return pooled_TBCHW

@@ -71,7 +71,8 @@ class SpikingAttention(nn.Module):
         return self.attention_neuron((k_TBAKN * v_TBAKN).sum(-1, keepdim=True)) * q_TBAKN  # type: ignore[no-any-return]
 
     def _split_heads(self, x_TBCHW: Tensor) -> Tensor:
-        return x_TBCHW.flatten(-2).unflatten(2, (self.num_heads, -1))
+        heads_TBAKN: Tensor = x_TBCHW.flatten(-2).unflatten(2, (self.num_heads, -1))
+        return heads_TBAKN
 
 
 # What the products and sums above are fed, in the order in which they run.

@@ -1,0 +1,162 @@
+"""Commands: parse, call one function of `nas`, print. torch is imported only when a command needs it."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+# Threads that wait for work must not spin: where cores are shared that costs a factor of 4 to 33.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+PROGRAM = "python cli.py" if Path(__file__).name == "cli.py" else "python -m nas"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
+def main() -> None:
+    """Neural architecture search for spiking transformers: accuracy against spike operations and energy."""
+
+
+@main.command()
+@click.option("--space", required=True, metavar="NAME|FILE", help="Search space: see the command `spaces`.")
+@click.option("--trials", required=True, type=int, help="Finished candidates the study shall have in all.")
+@click.option("--study", metavar="NAME", help="Name of the study.  [default: the space's]")
+@click.option(
+    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Of the data's cut, of training and sampling.")
+@click.option("--storage", metavar="URL", help="Optuna storage.  [default: a journal in the study's folder]")
+@click.option("--epochs", type=int, metavar="N", help="Instead of the space's.")
+@click.option("--train-images", type=int, metavar="N", help="Instead of the space's.")
+@click.option("--references/--no-references", default=True, show_default=True, help="Evaluate reference points first.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+def search(results_dir: str, **settings: Any) -> None:
+    """Evaluate candidates of a search space until the study has --trials of them.
+
+    Interrupt it as you like: the same command goes on where it stopped.
+    """
+    from nas import study  # torch, only now
+
+    found = study.search(**settings, results_dir=results_dir)
+    _next_command("report", found.name, results_dir, settings["storage"])
+
+
+@main.command()
+@click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
+@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+def report(study: str | None, storage: str | None, results_dir: str) -> None:
+    """Print the Pareto front and write tables and a figure into the study's folder."""
+    from nas import report as reports  # torch, only now
+    from nas import study as studies
+
+    loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
+    result = reports.build(loaded)
+    console = _console()
+    console.print(result.table())
+    for sentence in result.findings:
+        console.print(sentence, highlight=False)
+    for path in reports.write(result, loaded.folder):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    _next_command("export", loaded.name, results_dir, storage)
+
+
+@main.command()
+@click.option("--study", is_flag=False, flag_value="", default="", metavar="[NAME]", help="Without a name, the latest.")
+@click.option("--pick", default="front", show_default=True, metavar="front|knee|accuracy|energy|TRIAL", help="Which.")
+@click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
+@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+def export(study: str, pick: str, out: str | None, storage: str | None, results_dir: str) -> None:
+    """Write folders with the best networks, scaled for ImageNet, to be trained in full."""
+    from nas import export as exports  # torch, only now
+    from nas import study as studies
+
+    folders = exports.export(studies.load_study(study or None, storage=storage, results_dir=results_dir), pick, out)
+    for folder in folders:
+        click.echo(f"wrote {folder}")
+    click.echo(f'Next: python -c "import spikformer; print(spikformer.load({str(folders[-1])!r}))"')
+
+
+@main.command()
+def spaces() -> None:
+    """List the search spaces that come with the project, with their size."""
+    from rich.table import Table
+
+    from nas import space
+
+    table = Table(title="Search spaces", title_justify="left")
+    for heading in ("name", "networks", "data", "epochs", "axes", "references"):
+        table.add_column(heading, justify="right" if heading in ("networks", "epochs") else "left")
+    for name in space.names():
+        loaded = space.load(name)
+        size, exact = loaded.size()
+        axes = ", ".join(f"{axis.name} ({len(axis.choices)})" for axis in loaded.axes)
+        count = f"{size:,}" if exact else f"up to {size:,}"
+        table.add_row(name, count, loaded.data.dataset, str(loaded.recipe.epochs), axes, str(len(loaded.references)))
+    _console().print(table)
+    click.echo(f"Next: {PROGRAM} search --space NAME --trials 200")
+
+
+@main.command()
+@click.argument("network", metavar="CONFIG.json|NAME")
+@click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def inspect(network: str, image_size: int | None, as_json: bool) -> None:
+    """Structure, parameters and dense operations of a config file, an exported folder or a published network."""
+    import json
+
+    from nas import inspection  # torch, only now
+
+    result = inspection.inspect(network, image_size)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        _console().print(result.table())
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
+    return Console(width=width)
+
+
+def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
+    extra = "" if results_dir == "results" else f" --results-dir {results_dir}"
+    extra += f" --storage {storage}" if storage else ""
+    click.echo(f"Next: {PROGRAM} {command} --study {study}{extra}")
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def run() -> NoReturn:
+    """Run a command; bad input ends in one line on stderr and exit code 1, an interruption in 130."""
+    from spikformer.errors import SpikformerError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SpikformerError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. Nothing is lost: the same command goes on.", err=True)
+        sys.exit(130)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,123 @@
+"""From a candidate to a folder that can be trained in full."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+from nas import files, pareto
+from nas.candidate import Candidate
+from nas.errors import StudyError
+from nas.progress import in_si, in_words
+from nas.study import Study
+from spikformer.config import SpikformerConfig
+
+PICKS = ("front", "knee", "accuracy", "energy")
+
+
+def for_imagenet(config: SpikformerConfig) -> SpikformerConfig:
+    """The same network for 224 x 224 colour images of 1000 classes: the stem pools after all four convolutions."""
+    stem = dataclasses.replace(config.stem, image_size=224, in_channels=3, pool=(True, True, True, True))
+    return dataclasses.replace(config, stem=stem, head=dataclasses.replace(config.head, num_classes=1000))
+
+
+def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
+    """The candidates that a word or a trial number names, by trial number.
+
+    Args:
+        which: "front"; "accuracy" or "energy", the front's best in that; "knee", where more energy begins to
+            buy little; or the number of a complete trial.
+
+    Raises:
+        StudyError: no such pick.
+    """
+    front = study.front()
+    if which.isdigit():
+        candidate = study.candidates.get(int(which))
+        if candidate is None or candidate.status != "complete":
+            state = "is not there" if candidate is None else f"is {candidate.status}"
+            raise StudyError(f"trial {which} of study {study.name} {state}. Use one of {', '.join(PICKS)} or a number")
+        return {int(which): candidate}
+    if which not in PICKS:
+        raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
+    if not front:
+        raise StudyError(f"study {study.name} has no complete candidate to export. Run the search on")
+    if which == "front":
+        return front
+    numbers = list(front)
+    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in front.values()]
+    number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
+    return {number: front[number]}
+
+
+def export(study: Study, which: str = "front", out: str | Path | None = None) -> list[Path]:
+    """Write a folder for each picked candidate; returns the folders.
+
+    Args:
+        which: see `pick`.
+        out: the folders lie in it; `results/<study>/exports` by default.
+
+    Raises:
+        StudyError: nothing to export under that name.
+    """
+    place = Path(out) if out is not None else study.folder / "exports"
+    return [_export(study, number, candidate, place) for number, candidate in pick(study, which).items()]
+
+
+def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Path:
+    folder = place / f"{study.name}-trial{number}"
+    weights = study.weights(candidate)
+    network = for_imagenet(candidate.config)
+
+    def fill(partial: Path) -> None:
+        partial.mkdir(parents=True)
+        document = {"network": network.to_dict(), "proxy": candidate.config.to_dict()}
+        (partial / "config.json").write_text(json.dumps(document, indent=2) + "\n")
+        if weights.exists():
+            shutil.copyfile(weights, partial / "proxy.safetensors")
+        (partial / "card.md").write_text(card(study, number, candidate, weights.exists()))
+
+    return files.write(folder, fill)
+
+
+def card(study: Study, number: int, candidate: Candidate, has_weights: bool) -> str:
+    """What an exported folder is, its figures, how they came about, and how to load it."""
+    energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
+    recipe, size = candidate.recipe, candidate.config.stem.image_size
+    kept = (
+        "`spikformer.load(folder, 'proxy')` gives the proxy with its trained weights."
+        if has_weights
+        else ("The proxy's weights were not kept: it had left the front, or the study's weights were deleted.")
+    )
+    return f"""# {in_words(candidate)}
+
+Trial {number} of the study {study.name}; config {candidate.config_id}, seed {candidate.seed}.
+
+**Transfer to ImageNet unverified.** The figures below are those of a small proxy after a short training. They
+rank candidates against each other; they do not predict what this network reaches on ImageNet.
+
+| of the proxy | |
+|---|---|
+| search-val accuracy (the search chose by it) | {100 * (candidate.search_val_accuracy or 0):.2f} % |
+| report-val accuracy (not used to choose) | {100 * (candidate.report_val_accuracy or 0):.2f} % |
+| energy per image, convention "measured" | {energy} |
+| spike operations per image | {in_si(candidate.spike_operations or 0, "").strip()} |
+| parameters | {candidate.parameters:,} |
+
+Data: {study.identity.get("data.dataset")}, images {size} x {size}; {candidate.images_seen}
+training images seen in {recipe.epochs} epochs; energy counted exactly on {candidate.counted_images} images, 45 nm
+arithmetic only (Horowitz, ISSCC 2014). Commit {candidate.provenance["commit"]}.
+
+## Load
+
+```python
+import spikformer
+
+model = spikformer.load("{study.name}-trial{number}")  # 224 x 224, 1000 classes, fresh weights
+```
+
+{kept}
+"""
+
+
+__all__ = ["PICKS", "card", "export", "for_imagenet", "pick"]

@@ -1,0 +1,286 @@
+"""From a study to tables and figures: the one door to pandas and matplotlib.
+
+`results/<study>/` gets `trials.csv` (every candidate), `front.csv`, `front.png` and `report.md`. All of it
+is derived: it can be deleted and written again from the study's storage.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+from scipy.stats import kendalltau
+
+from nas import files, pareto
+from nas.candidate import Candidate
+from nas.cost import PJ_PER_AC, PJ_PER_MAC
+from nas.errors import StudyError
+from nas.progress import in_si, in_words
+from nas.study import Study
+
+matplotlib.use("agg")  # files only: no display is needed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study says.
+
+    Attributes:
+        study: its name.
+        trials: a row a candidate, by trial number.
+        front: the rows that no other beats in search-val accuracy and energy, by rising energy.
+        findings: sentences.
+        methods: sentences on how the figures were obtained.
+    """
+
+    study: str
+    trials: pd.DataFrame
+    front: pd.DataFrame
+    findings: list[str]
+    methods: list[str]
+
+    def table(self) -> Table:
+        """The front for a terminal."""
+        table = Table(title=f"Pareto front of {self.study}", title_justify="left")
+        for heading in _FRONT_HEADINGS:
+            table.add_column(heading, justify="left" if heading == "network" else "right")
+        for cells in _front_cells(self.front):
+            table.add_row(*cells)
+        return table
+
+
+_FRONT_HEADINGS = ("trial", "search-val", "report-val", "energy", "spike operations", "parameters", "network")
+
+
+def build(study: Study) -> Report:
+    """Read a study into tables and sentences.
+
+    Raises:
+        StudyError: no candidate is finished yet.
+    """
+    candidates = study.candidates
+    if not candidates:
+        raise StudyError(f"study {study.name} has no finished candidate yet. Run the search on")
+    front_numbers = list(study.front())
+    trials = pd.DataFrame([_row(n, c, n in front_numbers) for n, c in candidates.items()])
+    front = trials.set_index("trial", drop=False).loc[front_numbers].reset_index(drop=True)
+    complete = trials[trials["status"] == "complete"]
+    findings = [_counts(trials)]
+    if not front.empty:
+        findings += [_optimism(complete, front), *_against_size(complete, front)]
+    return Report(study.name, trials, front, findings, _methods(study, candidates))
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write the report's files into the study's folder; each appears whole."""
+    return [
+        files.write(folder / "trials.csv", lambda path: report.trials.to_csv(path, index=False)),
+        files.write(folder / "front.csv", lambda path: report.front.to_csv(path, index=False)),
+        files.write(folder / "front.png", lambda path: figure(report).savefig(path, dpi=150)),
+        files.write(folder / "report.md", lambda path: path.write_text(markdown(report))),
+    ]
+
+
+def figure(report: Report) -> Figure:
+    """Accuracy against energy: all candidates, the front, references by name, and what size alone would choose."""
+    complete = report.trials[report.trials["status"] == "complete"]
+    fig = Figure(figsize=(8, 5.4), layout="constrained")
+    axes = fig.add_subplot()
+    axes.set(xscale="log", xlabel="energy per image (mJ, convention 'measured')", ylabel="search-val accuracy (%)")
+    axes.set_title(f"{report.study}: {len(complete)} candidates", loc="left")
+    axes.grid(alpha=0.25, which="both")
+    percent = 100 * complete["search_val_accuracy"]
+    axes.scatter(complete["energy_mj"], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
+    if not report.front.empty:
+        sizes = by_size(complete)
+        axes.plot(
+            sizes["energy_mj"],
+            100 * sizes["search_val_accuracy"],
+            ls="--",
+            marker="x",
+            color="#b45309",
+            lw=1.2,
+            label="choosing by parameter count (mean of each size)",
+            zorder=3,
+        )
+        front_percent = 100 * report.front["search_val_accuracy"]
+        axes.step(report.front["energy_mj"], front_percent, where="post", color="#1d4ed8", lw=1.4, zorder=4)
+        axes.scatter(report.front["energy_mj"], front_percent, s=36, color="#1d4ed8", label="front", zorder=5)
+        _name_references(axes, complete)
+    axes.legend(loc="lower right", framealpha=0.9)
+    return fig
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown."""
+    lines = [f"# {report.study}", "", *report.findings, "", "![front](front.png)", "", "## Front", ""]
+    lines += [f"| {' | '.join(_FRONT_HEADINGS)} |", f"|{'---|' * len(_FRONT_HEADINGS)}"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _front_cells(report.front)]
+    lines += ["", "The search ranks by search-val; report-val was not used to choose, so it is the figure to quote."]
+    lines += ["", "## How", "", *(f"* {sentence}" for sentence in report.methods), ""]
+    return "\n".join(lines)
+
+
+def by_size(complete: pd.DataFrame) -> pd.DataFrame:
+    """What someone gets on average who chooses by parameter count: the mean of each size, smallest first."""
+    columns = ["energy_mj", "search_val_accuracy"]
+    return complete.groupby("parameters")[columns].mean().reset_index().sort_values("parameters")
+
+
+def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
+    config, stage = candidate.config, candidate.config.stages[0]
+    rates = list(candidate.firing_rates.values())
+    return {
+        "trial": number,
+        "status": candidate.status,
+        "on_front": on_front,
+        "reference": candidate.reference or "",
+        "network": in_words(candidate),
+        "search_val_accuracy": candidate.search_val_accuracy,
+        "report_val_accuracy": candidate.report_val_accuracy,
+        "energy_mj": candidate.energy_mj,
+        "energy_repeated_mj": candidate.energy_repeated_mj,
+        "spike_operations": candidate.spike_operations,
+        "real_macs": candidate.real_macs,
+        "dense_macs": candidate.dense_macs,
+        "parameters": candidate.parameters,
+        "mean_firing_rate": sum(rates) / len(rates) if rates else None,
+        "silent_layers": " ".join(path for path, rate in candidate.firing_rates.items() if rate == 0),
+        "time_steps": config.time_steps,
+        "residual": config.residual,
+        "attention": "+".join(dict.fromkeys(s.mixer.kind for s in config.stages)),
+        "embed_dim": stage.embed_dim,
+        "depth": sum(s.depth for s in config.stages),
+        "num_heads": stage.mixer.num_heads,
+        "mlp_ratio": stage.mlp.ratio,
+        "neuron": config.neuron.kind,
+        "pool_order": config.stem.pool_order,
+        "neuron_on": stage.mixer.neuron_on,
+        "head_neuron": config.head.neuron,
+        "images_seen": candidate.images_seen,
+        "seed": candidate.seed,
+        "wall_s": candidate.provenance["wall_s"],
+        "config_id": candidate.config_id,
+        "reason": candidate.reason,
+    }
+
+
+def _front_cells(front: pd.DataFrame) -> list[list[str]]:
+    return [
+        [
+            str(row["trial"]),
+            f"{100 * row['search_val_accuracy']:.1f} %",
+            f"{100 * row['report_val_accuracy']:.1f} %",
+            in_si(row["energy_mj"] * 1e-3, "J"),
+            in_si(row["spike_operations"], "").strip(),
+            f"{row['parameters']:,}",
+            row["network"],
+        ]
+        for row in front.to_dict("records")
+    ]
+
+
+def _counts(trials: pd.DataFrame) -> str:
+    by_status = trials["status"].value_counts()
+    listed = ", ".join(f"{count} {status}" for status, count in by_status.items())
+    return f"{len(trials)} candidates evaluated: {listed}; {int(trials['on_front'].sum())} on the front."
+
+
+def _optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
+    best = front.iloc[-1]
+    gap = 100 * (best["search_val_accuracy"] - best["report_val_accuracy"])
+    mean_gap = 100 * (complete["search_val_accuracy"] - complete["report_val_accuracy"]).mean()
+    return (
+        f"Optimism of having chosen: the best by search-val reaches {100 * best['search_val_accuracy']:.1f} % there "
+        f"and {100 * best['report_val_accuracy']:.1f} % on report-val, a gap of {gap:+.1f} points; over all "
+        f"{len(complete)} complete candidates, chosen or not, it is {mean_gap:+.1f} points."
+    )
+
+
+def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
+    """What the parameter count alone would have told."""
+    if complete["parameters"].nunique() < 2:
+        return ["All candidates have one size, so parameter count cannot rank them."]
+    tau_accuracy = kendalltau(complete["parameters"], complete["search_val_accuracy"]).statistic
+    tau_energy = kendalltau(complete["parameters"], complete["energy_mj"]).statistic
+    share = _hypervolume(by_size(complete), complete) / _hypervolume(front, complete)
+    sentences = [
+        f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with accuracy and "
+        f"{tau_energy:.2f} with energy; choosing by size alone gives {100 * share:.0f} % of the front's hypervolume."
+    ]
+    sizes = complete.groupby("parameters")
+    spread = sizes["energy_mj"].max() / sizes["energy_mj"].min()
+    if (sizes.size() > 1).any():
+        size = int(spread.index[spread.where(sizes.size() > 1).argmax()])
+        twins = complete[complete["parameters"] == size]
+        accuracy = 100 * twins["search_val_accuracy"]
+        sentences.append(
+            f"Equal size, different networks: the {len(twins)} candidates of {size:,} parameters span "
+            f"{accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {spread[size]:.1f} in energy."
+        )
+    return sentences
+
+
+def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame) -> float:
+    """In accuracy times decades of energy, above the least accuracy and below the largest energy of all."""
+    reference = (complete["search_val_accuracy"].min(), math.log10(complete["energy_mj"].max()) + 1e-6)
+    pairs = zip(points["search_val_accuracy"], points["energy_mj"].map(math.log10), strict=True)
+    return max(pareto.hypervolume(list(pairs), reference), 1e-12)
+
+
+def _methods(study: Study, candidates: dict[int, Candidate]) -> list[str]:
+    last = list(candidates.values())[-1]
+    identity, recipe, provenance = study.identity, last.recipe, last.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    commits = sorted({str(c.provenance["commit"]) for c in candidates.values()})
+    hours = sum(c.provenance["wall_s"] for c in candidates.values()) / 3600
+    return [
+        f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
+        f"{last.images_seen // recipe.epochs} to train on, {last.counted_images} for search-val, "
+        f"{last.report_val_images} for report-val, cut from the training images, stratified, seed {last.seed}. "
+        "No test image was read.",
+        f"Proxy: {recipe.epochs} epochs, {last.images_seen} images seen, batch {recipe.batch_size}, AdamW, peak "
+        f"learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({last.seed}) a candidate, "
+        "so differences within seed noise are not established.",
+        f"Energy, convention 'measured': {PJ_PER_AC} pJ for each accumulate that a spike causes, {PJ_PER_MAC} pJ for "
+        "each product of real numbers (45 nm, Horowitz, ISSCC 2014); counted exactly on all search-val images, "
+        "padding excluded, batch norm folded, neurons and memory not counted; the first convolution of a static "
+        "image once (the CSV also has it at every time step). An estimate of arithmetic, not a measurement of a chip.",
+        f"Ran on {provenance['device']} in {hours:.2f} h of training and measuring; {versions}; "
+        f"commit {', '.join(commits)}.",
+    ]
+
+
+def _name_references(axes: Axes, complete: pd.DataFrame) -> None:
+    named = complete[complete["reference"] != ""].sort_values("energy_mj")
+    axes.scatter(
+        named["energy_mj"],
+        100 * named["search_val_accuracy"],
+        s=60,
+        marker="D",
+        facecolor="none",
+        edgecolor="#047857",
+        linewidth=1.5,
+        label="references",
+        zorder=6,
+    )
+    for i, row in enumerate(named.to_dict("records")):
+        axes.annotate(
+            row["reference"],
+            (row["energy_mj"], 100 * row["search_val_accuracy"]),
+            xytext=(-10, -16 - 14 * (i % 3)),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color="#047857",
+            arrowprops={"arrowstyle": "-", "color": "#047857", "lw": 0.6},
+            zorder=7,
+        )
+
+
+__all__ = ["Report", "build", "by_size", "figure", "markdown", "write"]
