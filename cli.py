@@ -1,16 +1,11 @@
 """Commands: parse, call one function of `nas`, print. torch is imported only when a command needs it."""
 
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-
-# Threads that wait for work must not spin: where cores are shared that costs a factor of 4 to 33.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 PROGRAM = "python cli.py" if Path(__file__).name == "cli.py" else "python -m nas"
 

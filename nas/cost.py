@@ -206,7 +206,7 @@ class _Dispatch(TorchDispatchMode):
     """Shows every operation that torch runs to `see`; what autograd adds around it does not appear."""
 
     def __init__(self, see: Callable[[Any, tuple[Any, ...], Any], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
 
     def __torch_dispatch__(
@@ -242,13 +242,13 @@ class OperationCounter:
         for path, module in self._model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(path)))
             self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
-        self._dispatch.__enter__()
+        self._dispatch.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dispatch.__exit__(kind, error, trace)
+        self._dispatch.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -213,17 +213,19 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
         f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with accuracy and "
         f"{tau_energy:.2f} with energy; choosing by size alone gives {100 * share:.0f} % of the front's hypervolume."
     ]
-    sizes = complete.groupby("parameters")
-    spread = sizes["energy_mj"].max() / sizes["energy_mj"].min()
-    if (sizes.size() > 1).any():
-        size = int(spread.index[spread.where(sizes.size() > 1).argmax()])
-        twins = complete[complete["parameters"] == size]
-        accuracy = 100 * twins["search_val_accuracy"]
+    twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
+    if twins:
+        widest = max(twins, key=_spread)
+        accuracy = 100 * widest["search_val_accuracy"]
         sentences.append(
-            f"Equal size, different networks: the {len(twins)} candidates of {size:,} parameters span "
-            f"{accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {spread[size]:.1f} in energy."
+            f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest):.1f} in energy."
         )
     return sentences
+
+
+def _spread(candidates: pd.DataFrame) -> float:
+    return float(candidates["energy_mj"].max() / candidates["energy_mj"].min())
 
 
 def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame) -> float:

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import random
+import typing
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -280,8 +281,7 @@ def _evaluated(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _suggest(trial: optuna.Trial, name: str, choices: list[spaces.Choice]) -> spaces.Choice:
-    chosen: spaces.Choice = trial.suggest_categorical(name, choices)
-    return chosen
+    return typing.cast(spaces.Choice, trial.suggest_categorical(name, choices))
 
 
 def _recipe(space: SearchSpace, epochs: int | None, train_images: int | None) -> spaces.Recipe:

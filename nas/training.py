@@ -68,7 +68,7 @@ def fit(
             logits = model(normalise(images))
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             loss_sum += loss.detach()

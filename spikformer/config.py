@@ -274,16 +274,16 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def _check_types(part: object) -> None:
+def _check_types(part: Any) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
-    for name, hint in _hints(type(part)).items():
+    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
         value = getattr(part, name)
         if type(value) is not hint or hint is float:
             object.__setattr__(part, name, _typed(name, value, hint))
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

@@ -91,9 +91,7 @@ class Spikformer(nn.Module):
 
 
 def _init(module: nn.Module) -> None:
-    is_pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
-    if is_pointwise or isinstance(module, nn.Linear):
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

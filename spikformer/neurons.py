@@ -6,6 +6,7 @@ into the next, or to lose in a copy.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from spikingjelly.activation_based import functional, surrogate
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from spikformer.config import NeuronConfig
 
-_SURROGATES = {
+_SURROGATES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": lambda: surrogate.Sigmoid(alpha=4.0),  # the slope of every published family but one
     "atan": lambda: surrogate.ATan(alpha=2.0),  # SpikingResformer
 }

@@ -57,7 +57,7 @@ class SpikingAttention(nn.Module):
 
     def _ssa(self, q_TBAKN: Tensor, k_TBAKN: Tensor, v_TBAKN: Tensor) -> Tensor:
         if self.neuron_on_map:
-            map_TBANN = self.attention_neuron(self.scale * (k_TBAKN.mT @ q_TBAKN))  # keys x queries
+            map_TBANN: Tensor = self.attention_neuron(self.scale * (k_TBAKN.mT @ q_TBAKN))  # keys x queries
             return v_TBAKN @ map_TBANN
         channels, tokens = q_TBAKN.shape[-2:]
         # No softmax, so (q k^T) v = q (k^T v), exactly, on whole numbers: take the cheaper order.
