@@ -45,7 +45,8 @@ AXES: dict[str, str] = {
 PLACEMENTS: dict[str, dict[str, Any]] = {
     "published": {},
     "pool_first": {"stem.pool_order": "before_neuron"},
-    "attention_map": {"stages.*.mixer.neuron_on": "map"},
+    # A single q k^T is far smaller than the output's sum over tokens: at 0.125 the map would stay silent.
+    "attention_map": {"stages.*.mixer.neuron_on": "map", "stages.*.mixer.scale": 0.5},
     "head": {"head.neuron": True},
 }
 """Choices of the axis `neuron_placement`: what each moves away from the first."""

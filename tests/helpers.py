@@ -1,0 +1,86 @@
+"""What several tests need: small networks and random configs."""
+
+import random
+from typing import Any, get_args
+
+import torch
+
+from spikformer import Spikformer, SpikformerConfig
+from spikformer.config import Attention, Residual
+
+ATTENTIONS: tuple[str, ...] = get_args(Attention)
+RESIDUALS: tuple[str, ...] = get_args(Residual)
+PLACEMENTS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "pool_first": {"pool_order": "before_neuron"},
+    "map": {"neuron_on": "map"},
+    "head": {"neuron": True},
+}
+
+
+def small_config(
+    residual: str = "sew",
+    attention: str = "ssa",
+    placement: str = "published",
+    time_steps: int = 2,
+    *,
+    dim: int = 16,
+    depth: int = 1,
+    heads: int = 2,
+    ratio: float = 2,
+    neuron: str = "lif",
+    shortcut: bool = True,
+    image_size: int = 8,
+    pool: tuple[bool, ...] = (False, False, False, True),
+) -> SpikformerConfig:
+    """A network of a few thousand parameters for 3 x 8 x 8 images; its neurons fire from the start."""
+    moved = PLACEMENTS[placement]
+    stem = {"image_size": image_size, "pool": list(pool), "shortcut": shortcut}
+    mixer = {"kind": attention, "num_heads": heads, "threshold": 0.25, "scale": 1.0}
+    return SpikformerConfig.from_dict(
+        {
+            "time_steps": time_steps,
+            "residual": residual,
+            "neuron": {"kind": neuron, "threshold": 0.5, "surrogate": "atan"},
+            "stem": stem | {k: v for k, v in moved.items() if k == "pool_order"},
+            "stages": [
+                {
+                    "embed_dim": dim,
+                    "depth": depth,
+                    "mixer": mixer | {k: v for k, v in moved.items() if k == "neuron_on"},
+                    "mlp": {"ratio": ratio},
+                }
+            ],
+            "head": {"num_classes": 5} | {k: v for k, v in moved.items() if k == "neuron"},
+        }
+    )
+
+
+def random_config(rng: random.Random) -> SpikformerConfig:
+    """Anything of the core family at a small size."""
+    return small_config(
+        rng.choice(RESIDUALS),
+        rng.choice(ATTENTIONS),
+        rng.choice(list(PLACEMENTS)),
+        rng.choice([1, 2, 4]),
+        dim=rng.choice([8, 16, 24]),
+        depth=rng.choice([1, 2]),
+        heads=rng.choice([1, 2, 4]),
+        ratio=rng.choice([1, 2, 3]),
+        neuron=rng.choice(["lif", "plif"]),
+        shortcut=rng.random() < 0.5,
+        pool=tuple(rng.random() < 0.5 for _ in range(3)) + (False,),
+    )
+
+
+def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, torch.Tensor]:
+    """A network in eval mode whose batch norm has seen data, and images [3, C, H, W] for it."""
+    torch.manual_seed(seed)
+    model = Spikformer(config)
+    stem = config.stem
+    with torch.no_grad():
+        for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.bias.fill_(0.3)  # so that spikes reach every layer
+        for _ in range(20):
+            model(torch.randn(8, stem.in_channels, stem.image_size, stem.image_size))
+    return model.eval(), torch.randn(3, stem.in_channels, stem.image_size, stem.image_size)
