@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -26,8 +27,6 @@ def write(path: Path, make: Callable[[Path], object]) -> Path:
             f"{path} cannot be written: {error.strerror or error}. Make room or name another place"
         ) from None
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
     return path

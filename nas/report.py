@@ -219,7 +219,8 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
         accuracy = 100 * widest["search_val_accuracy"]
         sentences.append(
             f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
-            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest):.1f} in energy."
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest):.1f} "
+            "in energy."
         )
     return sentences
 

@@ -119,13 +119,15 @@ def search(
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(loaded, recipe=_recipe(loaded, epochs, train_images))
     on = _device(device)
+    database = _database(storage)
     name = study or loaded.name
     folder = _study_folder(Path(results_dir), name)
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading).to(on)
         identity = json.loads(json.dumps({**_identity(loaded), "data.images": splits.fingerprint, "seed": seed}))
         with _exclusive(folder), _quiet_optuna():
-            opened = Study(name, folder, _open(name, folder, storage, create=True))
+            _repair_journal(folder)
+            opened = Study(name, folder, _create(name, database or _journal(folder)))
             _check_identity(opened, identity)
             watcher.notice(_greeting(opened, trials))
             _Search(opened, loaded, splits, seed, references, watcher).run(trials)
@@ -140,13 +142,18 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     """
     results = Path(results_dir)
     with _quiet_optuna():
-        known = _known_studies(results, storage)
+        database = _database(storage)
+        known = _known_studies(results, database)
         if not known:
             raise StudyError(f"no study in {storage or results}. Run a search first, or give --storage")
         if name is not None and name not in known:
             raise StudyError(f'no study "{name}" in {storage or results}. {nearest(name, known)}')
-        chosen = name or known[-1]
-        return Study(chosen, results / chosen, _open(chosen, results / chosen, storage, create=False))
+        folder = results / (name or known[-1])
+        try:
+            opened = optuna.load_study(study_name=folder.name, storage=database or _journal(folder))
+        except KeyError:  # the journal is older than its study: interrupted at its very start
+            raise StudyError(f'study "{folder.name}" has not begun. Run the search again') from None
+        return Study(folder.name, folder, opened)
 
 
 class _Search:
@@ -351,38 +358,38 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _open(name: str, folder: Path, storage: str | None, create: bool) -> optuna.Study:
-    if create:
-        _repair_journal(folder)
-    opened = _storage(folder, storage)
-    try:
-        if not create:
-            return optuna.load_study(study_name=name, storage=opened)
-        study = optuna.create_study(
-            study_name=name, storage=opened, directions=["maximize", "minimize"], load_if_exists=True
-        )
-        study.set_metric_names(["val_accuracy", "log10_energy_mj"])
-    except KeyError:
-        raise StudyError(f'no study "{name}" in {storage or folder}. Run a search first') from None
+def _create(name: str, storage: BaseStorage) -> optuna.Study:
+    """The study of that name, made if it is not there."""
+    study = optuna.create_study(
+        study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
+    )
+    study.set_metric_names(["val_accuracy", "log10_energy_mj"])
     return study
 
 
-def _storage(folder: Path, url: str | None) -> BaseStorage:
-    if url is not None:
-        try:
-            return optuna.storages.get_storage(url)
-        except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
-            raise StudyError(f"storage {url} cannot be opened: {_first_line(error)}") from None
+def _database(url: str | None) -> BaseStorage | None:
+    if url is None:
+        return None
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
+        raise StudyError(f"storage {url} cannot be opened: {_first_line(error)}") from None
+
+
+def _journal(folder: Path) -> BaseStorage:
     path = folder.absolute() / _JOURNAL  # absolute: Optuna's lock never recovers on a relative path
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+        opened = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+        opened.get_all_studies()  # reads every record
     except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
-        line = _first_bad_line(path)
-        where = f"{path}, line {line}" if line else str(path)
-        raise StudyError(
-            f"{where} is no record of a study ({_first_line(error)}). "
-            f"Restore the file from a backup, or name another --study"
-        ) from None
+        raise _damaged(path, _first_line(error)) from None
+    return opened
+
+
+def _damaged(path: Path, what: str) -> StudyError:
+    return StudyError(
+        f"{path} is no record of a study ({what}). Restore the file from a backup, or name another --study"
+    )
 
 
 def _repair_journal(folder: Path) -> None:
@@ -399,25 +406,25 @@ def _repair_journal(folder: Path) -> None:
             whole = content.rfind(b"\n") + 1
             if content[whole:].startswith(b"{"):  # the beginning of a record; anything else is not ours to cut
                 file.truncate(whole)
+        _check_journal(path)  # Optuna takes a bad last line for a torn one, and would write behind it
 
 
-def _first_bad_line(path: Path) -> int | None:
+def _check_journal(path: Path) -> None:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             json.loads(line)
-        except ValueError:
-            return number
-    return None
+        except ValueError as error:
+            raise _damaged(path, f"line {number}: {error}") from None
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _known_studies(results: Path, storage: str | None) -> list[str]:
+def _known_studies(results: Path, database: BaseStorage | None) -> list[str]:
     """Names, the latest last."""
-    if storage is not None:
-        summaries = optuna.get_all_study_summaries(storage=_storage(results, storage))
+    if database is not None:
+        summaries = optuna.get_all_study_summaries(storage=database)
         started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
         return [summary.study_name for summary in started]
     journals = sorted(results.glob(f"*/{_JOURNAL}"), key=lambda path: path.stat().st_mtime)

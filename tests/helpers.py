@@ -69,7 +69,7 @@ def random_config(rng: random.Random) -> SpikformerConfig:
         ratio=rng.choice([1, 2, 3]),
         neuron=rng.choice(["lif", "plif"]),
         shortcut=rng.random() < 0.5,
-        pool=tuple(rng.random() < 0.5 for _ in range(3)) + (False,),
+        pool=(*(rng.random() < 0.5 for _ in range(3)), False),
     )
 
 

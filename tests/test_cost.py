@@ -15,7 +15,7 @@ from nas.data import Split
 from nas.errors import CostError
 from nas.training import Normalise
 from spikformer import Spikformer, published
-from spikformer.layers import Conv2d, Linear
+from spikformer.layers import Conv2d, Linear, Operand
 from spikformer.token_mixers import SpikingAttention
 from tests.helpers import calibrated, random_config, small_config
 
@@ -167,7 +167,7 @@ def _counts(op: Operation) -> Counts:
 
 
 def _operation(
-    kind: cost.Kind, operands: tuple[cost.Operand, ...], nonzero: int, multiplicity: int, repeats: int = 1
+    kind: cost.Kind, operands: tuple[Operand, ...], nonzero: int, multiplicity: int, repeats: int = 1
 ) -> Operation:
     return Operation("x", 0, kind, operands, {}, repeats, 1, 9999, 9999, nonzero, multiplicity)
 
@@ -195,7 +195,8 @@ def _brute_force(model: Spikformer, images: Tensor) -> dict[tuple[str, int], Cou
     counts: dict[tuple[str, int], Counts] = {}
     for path, module in model.named_modules():
         if isinstance(module, Conv2d):
-            counts[path, 0] = _brute_convolution(*fed[path], module.kernel_size[0], module.operands == (("real",),))
+            x, out = fed[path]
+            counts[path, 0] = _brute_convolution(x, out, module.kernel_size[0], module.operands == (("real",),))
         elif isinstance(module, Linear):
             x, out = fed[path]
             pairs = x[..., None].expand(*x.shape, out.shape[-1])

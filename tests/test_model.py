@@ -130,11 +130,15 @@ def test_attention_is_the_papers_formula(attention: str, shape: tuple[int, int, 
     layer = SpikingAttention(heads * channels, mixer_config, config.neuron, "ms")
     torch.manual_seed(0)
     q, k, v = ((torch.rand(2, 3, heads, channels, tokens) < 0.4).float() for _ in range(3))
-    fire, scale = layer.attention_neuron, mixer_config.scale
+    scale = mixer_config.scale
+
+    def fire(currents: Tensor) -> Tensor:
+        spikes: Tensor = layer.attention_neuron(currents)
+        return spikes
 
     def expected() -> Tensor:
         if attention == "ssa":
-            return fire(scale * torch.einsum("tbakn,tbakm,tbajm->tbajn", q, k, v))  # type: ignore[no-any-return]
+            return fire(scale * torch.einsum("tbakn,tbakm,tbajm->tbajn", q, k, v))
         if attention == "ssa_map":
             return torch.einsum("tbamn,tbajm->tbajn", fire(scale * torch.einsum("tbakn,tbakm->tbamn", q, k)), v)
         if attention == "sdsa":

@@ -1,0 +1,51 @@
+"""Spaces and data small enough for a search in a second."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+MICRO = """
+[base]
+neuron.threshold = 0.5
+neuron.surrogate = "atan"
+stem.image_size = 8
+stem.in_channels = 1
+stem.pool = [false, false, true, true]
+head.num_classes = 10
+stages = [{ embed_dim = 8, depth = 1, mixer = { num_heads = 2, threshold = 0.25, scale = 1 }, mlp = { ratio = 1 } }]
+
+[axes]
+embed_dim = [8, 16]
+num_heads = [1, 2]
+residual = ["sew", "ms"]
+attention = ["ssa", "sdsa"]
+
+[references]
+"Spikformer miniature" = { residual = "sew", attention = "ssa" }
+
+[data]
+dataset = "digits"
+search_val = 0.1
+report_val = 0.1
+
+[proxy]
+epochs = 1
+train_images = 200
+batch_size = 10
+augment = "none"
+"""
+"""12 networks by hand: 2 widths x 2 residuals x (ssa with 2 head counts + sdsa, to which heads mean nothing)."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+
+
+@pytest.fixture
+def micro(tmp_path: Path) -> Path:
+    """A space file of 12 networks that train in a fraction of a second."""
+    path = tmp_path / "micro.toml"
+    path.write_text(MICRO)
+    return path

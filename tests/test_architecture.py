@@ -1,0 +1,101 @@
+"""The house keeps its shape: imports point one way, lint and types are clean."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What a module may import of the project: only what stands above it in its list, and `nas` all of `spikformer`.
+SPIKFORMER = (
+    "errors",
+    "config",
+    "neurons",
+    "layers",
+    "stems",
+    "token_mixers",
+    "channel_mixers",
+    "model",
+    "published",
+    "checkpoints",
+)
+NAS = (
+    "errors",
+    "files",
+    "space",
+    "data",
+    "training",
+    "cost",
+    "candidate",
+    "pareto",
+    "progress",
+    "study",
+    "report",
+    "export",
+    "inspection",
+)
+WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.space")
+
+
+def test_every_module_has_its_place() -> None:
+    for package, order in (("spikformer", SPIKFORMER), ("nas", NAS)):
+        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+        assert modules == set(order)
+
+
+@pytest.mark.parametrize("module", [f"spikformer.{name}" for name in SPIKFORMER] + [f"nas.{name}" for name in NAS])
+def test_imports_point_up(module: str) -> None:
+    package, name = module.split(".")
+    order = SPIKFORMER if package == "spikformer" else NAS
+    above = {f"{package}.{earlier}" for earlier in order[: order.index(name)]}
+    for imported in _imports(ROOT / package / f"{name}.py"):
+        if imported.split(".")[0] == "spikformer" and package == "nas":
+            continue
+        if imported.split(".")[0] in ("spikformer", "nas", "cli"):
+            assert imported in above, f"{module} imports {imported}, which does not stand above it"
+
+
+def test_one_door_to_each_library() -> None:
+    """optuna behind study, pandas and matplotlib behind report, spikingjelly behind neurons."""
+    doors = {"optuna": "study", "pandas": "report", "matplotlib": "report", "spikingjelly": "neurons"}
+    for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").glob("*.py"), ROOT / "cli.py"]:
+        for imported in _imports(path):
+            door = doors.get(imported.split(".")[0])
+            assert door in (None, path.stem), f"{path.name} imports {imported}; only {door}.py may"
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_reading_configs_and_spaces_needs_no_torch(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])
+def test_lint_and_types_are_clean(command: list[str]) -> None:
+    pytest.importorskip(command[0], reason="development tools are not installed")
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules of the project and of libraries; those for type checkers only are left out."""
+    tree = ast.parse(path.read_text())
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            is_package = node.module in ("nas", "spikformer")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if is_package else {node.module}
+    return found

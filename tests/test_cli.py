@@ -1,0 +1,128 @@
+"""The command line: quick help, one clear error for bad input, and the whole road."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("search", "report", "export", "spaces", "inspect")
+
+
+def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_is_readable_and_needs_no_torch(command: tuple[str, ...]) -> None:
+    """Importing torch takes seconds; help that stays without it answers in a fraction of one."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['cli.py', *{[*command, '--help']!r}]\n"
+        "import cli\ntry:\n    cli.run()\nfinally:\n    print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "False"
+    assert "Usage:" in done.stdout
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_every_command_is_here() -> None:
+    listed = _run("--help").stdout
+    assert all(name in listed for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--space", "spikformer_tny", "--trials", "2"], 'Did you mean "spikformer_tiny"'),
+        (["search", "--space", "spikformer_tiny", "--trials", "0"], "trials 0 must be at least 1"),
+        (["search", "--space", "spikformer_tiny", "--trials", "x"], "'x' is not a valid integer"),
+        (["search", "--space", "spikformer_tiny"], "Missing option '--trials'"),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--device", "cuda:99"], "torch sees"),
+        (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "nowhere"], "does not exist"),
+        (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "."], "holds neither"),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--results-dir", "file"], "no writable folder"),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--storage", "x://y"], "cannot be opened"),
+        (["report"], "Run a search first"),
+        (["report", "--study", "nothing"], "Run a search first"),
+        (["export", "--study"], "Run a search first"),
+        (["inspect", "spikformer_cifar10_4_38"], "Did you mean"),
+        (["inspect", "missing.json"], "cannot be read"),
+        (["inspect", "file.json"], "is no JSON"),
+        (["inspect", "spikformer_cifar10_4_384", "--image-size", "30"], "image_size 30 is not a multiple of 4"),
+        (["serch"], "No such command"),
+    ],
+)
+def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file.json").write_text("no json")
+    before = sorted(tmp_path.rglob("*"))
+    done = _run(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Error") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    tmp_path.chmod(0o500)
+    done = _run("search", "--space", "spikformer_tiny", "--trials", "1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no writable folder" in done.stderr
+
+
+def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
+    """search, report, export, inspect, as the README has them."""
+    done = _run("search", "--space", str(micro), "--trials", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trial 0, Spikformer miniature" in done.stderr
+    assert "Next: python cli.py report --study micro" in done.stdout
+    done = _run("report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Pareto front of micro" in done.stdout
+    assert (tmp_path / "results" / "micro" / "front.png").exists()
+    done = _run("export", "--study", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "spikformer.load" in done.stdout
+    folder = next((tmp_path / "results" / "micro" / "exports").iterdir())
+    done = _run("inspect", str(folder), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 224
+    assert _run("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
+
+
+def test_inspect_gives_parameters_and_macs_as_json() -> None:
+    """Parameters of the authors' code; dense MACs as in tests/test_cost.py."""
+    found = json.loads(_run("inspect", "spikformer_cifar10_4_384", "--json").stdout)
+    assert (found["name"], found["parameters"], found["macs"]) == ("spikformer_cifar10_4_384", 9324730, 3710979840)
+    table = _run("inspect", "spikformer_cifar10_4_384").stdout
+    assert "9,324,730" in table
+    assert "3.71 G" in table
+
+
+def test_spaces_lists_names_and_sizes() -> None:
+    listed = _run("spaces").stdout
+    assert all(name in listed for name in ("spikformer_tiny", "cifar10_cpu", "spikformer_small"))
+    assert "2,484" in listed
+
+
+def test_help_answers_within_a_second() -> None:
+    """The best of three, so that a busy machine does not decide."""
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        _run("search", "--help")
+        times.append(time.monotonic() - started)
+    assert min(times) < 1

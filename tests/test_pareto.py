@@ -1,0 +1,49 @@
+"""Fronts, hypervolume and knee against definitions and other sources."""
+
+import random
+
+import numpy as np
+import pytest
+from optuna._hypervolume import compute_hypervolume
+
+from nas import pareto
+
+
+def _points(seed: int, n: int = 30) -> list[pareto.Point]:
+    """Coarse values, so that ties are common."""
+    rng = random.Random(seed)
+    return [(rng.randrange(8) / 10, float(rng.randrange(8))) for _ in range(n)]
+
+
+def _beats(a: pareto.Point, b: pareto.Point) -> bool:
+    return a[0] >= b[0] and a[1] <= b[1] and a != b
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_front_is_what_nothing_beats(seed: int) -> None:
+    """By definition, every pair compared."""
+    points = _points(seed)
+    expected = {i for i, p in enumerate(points) if not any(_beats(q, p) for q in points)}
+    found = pareto.front(points)
+    assert set(found) == expected
+    assert [points[i] for i in found] == sorted((points[i] for i in found), key=lambda p: (p[1], p[0]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hypervolume_equals_optunas(seed: int) -> None:
+    points = _points(seed)
+    losses = np.array([(1 - accuracy, energy) for accuracy, energy in points])
+    expected = compute_hypervolume(losses, np.array([1.0, 8.0]))
+    assert pareto.hypervolume(points, (0.0, 8.0)) == pytest.approx(expected)
+
+
+def test_points_outside_the_reference_add_nothing() -> None:
+    assert pareto.hypervolume([(0.5, 2.0), (0.9, 20.0), (-1.0, 0.0)], (0.0, 10.0)) == pytest.approx(0.5 * 8)
+
+
+def test_knee_by_hand() -> None:
+    """From (0, 0) to (1, 10); at energy 2 the accuracy is already 0.9: 0.7 above the line, 0.95 at 6 is 0.35."""
+    assert pareto.knee([(0.0, 0.0), (0.9, 2.0), (0.95, 6.0), (1.0, 10.0), (0.1, 9.0)]) == 1
+    assert pareto.knee([(0.4, 1.0)]) == 0
+    with pytest.raises(ValueError, match="at least one"):
+        pareto.knee([])

@@ -1,0 +1,169 @@
+"""Reports and exports of a study that was really searched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+import spikformer
+from nas import export as exports
+from nas import report as reports
+from nas import study as studies
+from nas.errors import OutputError, StudyError
+from nas.progress import Observer
+from nas.study import Study
+from spikformer import CheckpointError
+from tests.conftest import MICRO
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "micro.toml").write_text(MICRO)
+    torch.set_num_threads(1)
+    return studies.search(folder / "micro.toml", 10, results_dir=folder / "results", observer=Observer())
+
+
+def test_the_front_is_monotone_and_nothing_beats_it(study: Study) -> None:
+    report = reports.build(study)
+    assert report.front["energy_mj"].is_monotonic_increasing
+    assert report.front["search_val_accuracy"].is_monotonic_increasing
+    for row in report.trials[report.trials["status"] == "complete"].itertuples():
+        better = (report.front["search_val_accuracy"] >= row.search_val_accuracy) & (
+            report.front["energy_mj"] <= row.energy_mj
+        )
+        assert better.any()
+
+
+def test_files(study: Study, tmp_path: Path) -> None:
+    report = reports.build(study)
+    names = [path.name for path in reports.write(report, tmp_path)]
+    assert names == ["trials.csv", "front.csv", "front.png", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert len(trials) == 10
+    assert trials["on_front"].sum() == len(pd.read_csv(tmp_path / "front.csv"))
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "report.md").read_text()
+    assert "Optimism of having chosen" in text
+    assert "Rank by parameter count" in text
+    assert "No test image was read" in text
+
+
+def test_numbers_are_those_of_the_records(study: Study) -> None:
+    report = reports.build(study)
+    for row in report.trials.to_dict("records"):
+        candidate = study.candidates[row["trial"]]
+        assert row["energy_mj"] == candidate.energy_mj
+        assert row["report_val_accuracy"] == candidate.report_val_accuracy
+        assert row["parameters"] == candidate.parameters
+
+
+def test_choosing_by_size_by_hand() -> None:
+    """Two sizes; of the first the mean of 0.5 and 0.7 at 1 and 3 mJ is 0.6 at 2 mJ."""
+    rows = [(100, 0.5, 1.0), (100, 0.7, 3.0), (200, 0.8, 4.0)]
+    complete = pd.DataFrame(rows, columns=["parameters", "search_val_accuracy", "energy_mj"])
+    assert reports.by_size(complete)[["search_val_accuracy", "energy_mj"]].to_numpy().tolist() == [
+        [pytest.approx(0.6), pytest.approx(2.0)],
+        [pytest.approx(0.8), pytest.approx(4.0)],
+    ]
+
+
+def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
+    class Stop(Observer):
+        def started(self, label: str, epochs: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        studies.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
+    with pytest.raises(StudyError, match="no finished candidate yet"):
+        reports.build(studies.load_study("micro", results_dir=micro.parent / "results"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        reports.write(reports.build(study), tmp_path / "file")
+
+
+def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
+    folders = exports.export(study, "front", tmp_path)
+    assert len(folders) == len(study.front())
+    for folder, candidate in zip(folders, study.front().values(), strict=True):
+        assert sorted(p.name for p in folder.iterdir()) == ["card.md", "config.json", "proxy.safetensors"]
+        config = spikformer.load(folder).config
+        assert config.stem.image_size == 224
+        assert config.head.num_classes == 1000
+        assert config.stem.downsampling == 16
+        assert spikformer.load(folder, "proxy").config == candidate.config
+        card = (folder / "card.md").read_text()
+        assert "Transfer to ImageNet unverified" in card
+        assert candidate.config_id in card
+    with torch.no_grad():
+        assert spikformer.load(folders[0])(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
+
+
+def test_exported_weights_are_those_that_were_measured(study: Study, tmp_path: Path) -> None:
+    """Evaluated again from the exported folder, the proxy reaches the recorded accuracy."""
+    from nas import data, space, training
+
+    (folder,) = exports.export(study, "accuracy", tmp_path)
+    candidate = list(study.front().values())[-1]
+    loaded = space.load(study.folder.parent.parent / "micro.toml")
+    splits = data.load(loaded)
+    model = spikformer.load(folder, "proxy")
+    normalise = training.Normalise(splits.train)
+    assert training.accuracy(model, splits.search_val, normalise) == candidate.search_val_accuracy
+    assert training.accuracy(model, splits.report_val, normalise) == candidate.report_val_accuracy
+
+
+def test_picks(study: Study) -> None:
+    front = study.front()
+    numbers = list(front)
+    assert list(exports.pick(study, "accuracy")) == numbers[-1:]
+    assert list(exports.pick(study, "energy")) == numbers[:1]
+    assert set(exports.pick(study, "knee")) <= set(numbers)
+    assert list(exports.pick(study, "0")) == [0]
+    for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown")):
+        with pytest.raises(StudyError, match=message):
+            exports.pick(study, bad)
+
+
+def test_exporting_again_replaces(study: Study, tmp_path: Path) -> None:
+    (folder,) = exports.export(study, "knee", tmp_path)
+    (folder / "stale").touch()
+    (again,) = exports.export(study, "knee", tmp_path)
+    assert again == folder
+    assert not (folder / "stale").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "no json"),
+        ("config.json", "[]"),
+        ("config.json", '{"network": {"residual": "x"}, "proxy": {}}'),
+        ("config.json", None),
+        ("proxy.safetensors", "no tensors"),
+    ],
+)
+def test_damaged_exports_are_refused(study: Study, tmp_path: Path, name: str, content: str | None) -> None:
+    (folder,) = exports.export(study, "knee", tmp_path)
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content)
+    with pytest.raises(CheckpointError, match=r"safetensors|describes no|cannot be read"):
+        spikformer.load(folder, "proxy" if name == "proxy.safetensors" else "network")
+
+
+def test_weights_of_another_network_are_refused(study: Study, tmp_path: Path) -> None:
+    (folder,) = exports.export(study, "knee", tmp_path)
+    document: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    document["proxy"]["stages"][0]["embed_dim"] *= 2
+    (folder / "config.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="weights of another network"):
+        spikformer.load(folder, "proxy")

@@ -1,0 +1,281 @@
+"""Studies: counting, duplicates, exhaustion, and that nothing is lost."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+import nas
+from nas import cost, training
+from nas import study as studies
+from nas.candidate import Candidate
+from nas.errors import StudyError
+from nas.progress import Observer
+from nas.study import Study
+from nas.training import DivergedError
+from spikformer import SpikformerError
+
+ROOT = Path(__file__).parent.parent
+
+
+def _search(space: Path, trials: int, **settings: Any) -> Study:
+    return studies.search(space, trials, results_dir=space.parent / "results", observer=Observer(), **settings)
+
+
+def _comparable(study: Study) -> list[dict[str, Any]]:
+    """Records in order, without what may differ between equal runs: time, host, commit."""
+    records = [c.to_dict() for c in study.candidates.values()]
+    for record in records:
+        del record["provenance"]
+    return records
+
+
+def test_trials_counts_different_finished_networks_references_included(micro: Path) -> None:
+    study = _search(micro, 5)
+    found = study.candidates
+    assert len(found) == 5
+    assert len({c.config_id for c in found.values()}) == 5
+    assert next(iter(found.values())).reference == "Spikformer miniature"
+    assert _search(micro, 5).candidates == found  # nothing left to do
+    assert list(_search(micro, 7).candidates.values())[:5] == list(found.values())
+
+
+def test_no_references(micro: Path) -> None:
+    assert all(c.reference is None for c in _search(micro, 3, references=False).candidates.values())
+
+
+def test_it_ends_when_the_space_is_exhausted(micro: Path) -> None:
+    """12 networks by hand (tests/conftest.py); asking for 50 finds each once and says so."""
+
+    class Listener(Observer):
+        said = ""
+
+        def notice(self, text: str) -> None:
+            self.said += text
+
+    listener = Listener()
+    study = studies.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
+    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 12
+    assert "exhausted: 12 different networks" in listener.said
+    assert len(_search(micro, 50).candidates) == 12
+
+
+def test_equal_networks_are_trained_once_and_their_values_replayed(micro: Path) -> None:
+    """Heads mean nothing under sdsa: of two spellings, the second is a duplicate and does not count."""
+    study = _search(micro, 1)
+    for heads in (1, 2):
+        params = {"embed_dim": 8, "num_heads": heads, "residual": "ms", "attention": "sdsa"}
+        study.optuna.enqueue_trial(params)
+    study = _search(micro, 3)
+    trials = study.optuna.trials
+    assert len(study.candidates) == 3
+    assert trials[2].user_attrs["duplicate_of"] == 1
+    assert trials[2].values == trials[1].values
+    assert 2 not in study.candidates
+
+
+def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
+    one = _search(micro, 6)
+    other = studies.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
+    assert _comparable(one) == _comparable(other)
+    different = studies.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
+    assert _comparable(different)[0] != _comparable(one)[0]
+
+
+def test_a_record_survives_its_storage(micro: Path) -> None:
+    for candidate in _search(micro, 2).candidates.values():
+        assert Candidate.from_dict(json.loads(json.dumps(candidate.to_dict()))) == candidate
+        assert candidate.status == "complete"
+        assert candidate.images_seen == 200
+        assert candidate.counted_images == round(0.1 * 1797)
+        assert candidate.provenance["versions"]["optuna"] == optuna.__version__
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """A process is really killed in the middle of a training; the study ends as if it never had been."""
+    settings = ["--space", str(micro), "--trials", "4", "--epochs", "4", "--results-dir", str(tmp_path / "killed")]
+    command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
+    journal = tmp_path / "killed" / "micro" / "journal.log"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_for(journal, lambda trials: _in_state(trials, TrialState.RUNNING) and len(trials) >= 2)
+    time.sleep(0.2)
+    process.send_signal(how)
+    said = process.communicate(timeout=60)[1]
+    if how is not signal.SIGKILL:
+        assert process.returncode == 130
+        assert "Nothing is lost" in said
+        assert "Traceback" not in said
+    interrupted = nas.load_study("micro", results_dir=tmp_path / "killed")
+    assert len(interrupted.candidates) < 4
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "continues" in done.stderr
+    study = nas.load_study("micro", results_dir=tmp_path / "killed")
+    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 4
+    assert {trial.state for trial in study.optuna.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+    assert sum(trial.state == TrialState.FAIL for trial in study.optuna.trials) == 1
+    whole = studies.search(micro, 4, epochs=4, results_dir=tmp_path / "whole", observer=Observer())
+    assert _comparable(study) == _comparable(whole)
+
+
+def _wait_for(journal: Path, condition: Any, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if journal.exists():
+            try:
+                trials = nas.load_study("micro", results_dir=journal.parent.parent).optuna.trials
+            except StudyError:
+                trials = []
+            if condition(trials):
+                return
+        time.sleep(0.02)
+    raise AssertionError("the search did not get there")
+
+
+def _in_state(trials: list[Any], state: TrialState) -> bool:
+    return any(trial.state == state for trial in trials)
+
+
+def test_a_torn_last_record_is_cut_off(micro: Path) -> None:
+    """What a power cut in the middle of an append leaves."""
+    study = _search(micro, 2)
+    journal = study.folder / "journal.log"
+    with journal.open("a") as file:
+        file.write('{"op_code": 5, "wor')
+    assert len(_search(micro, 3).candidates) == 3
+    assert len(nas.load_study("micro", results_dir=study.folder.parent).candidates) == 3
+
+
+@pytest.mark.parametrize("content", [b"no journal\n", b"\x00\xff\xfe", b"[]\n", b'{"op_code": 99}\n'])
+def test_a_corrupt_journal_is_named_and_left_alone(micro: Path, content: bytes) -> None:
+    folder = micro.parent / "results" / "micro"
+    folder.mkdir(parents=True)
+    (folder / "journal.log").write_bytes(content)
+    with pytest.raises(StudyError, match=r"journal\.log.*is no record of a study"):
+        _search(micro, 1)
+    assert (folder / "journal.log").read_bytes() == content
+
+
+@pytest.mark.parametrize(("changed", "named"), [({"seed": 1}, "seed 0 -> 1"), ({"epochs": 2}, "recipe.epochs 1 -> 2")])
+def test_other_settings_under_the_same_name_are_refused(micro: Path, changed: dict[str, Any], named: str) -> None:
+    _search(micro, 1)
+    with pytest.raises(StudyError) as caught:
+        _search(micro, 2, **changed)
+    assert named in str(caught.value)
+    assert "--study" in str(caught.value)
+    assert len(_search(micro, 2, **changed, study="other").candidates) == 2
+
+
+def test_a_changed_space_is_refused(micro: Path) -> None:
+    _search(micro, 1)
+    micro.write_text(micro.read_text().replace("embed_dim = [8, 16]", "embed_dim = [8, 16, 24]"))
+    with pytest.raises(StudyError, match=r"space\.axes"):
+        _search(micro, 2)
+
+
+def test_two_searches_cannot_write_one_study(micro: Path) -> None:
+    class Second(Observer):
+        error: StudyError | None = None
+
+        def started(self, label: str, epochs: int) -> None:
+            if self.error is None:
+                try:
+                    _search(micro, 1)
+                except StudyError as error:
+                    self.error = error
+
+    second = Second()
+    studies.search(micro, 1, results_dir=micro.parent / "results", observer=second)
+    assert "is being searched by process" in str(second.error)
+
+
+@pytest.mark.parametrize("status", ["diverged", "out_of_memory", "silent"])
+def test_networks_that_fail_count_and_stay_off_the_front(
+    micro: Path, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second network fails; the sampler is told that it is infeasible, not that it never was."""
+    calls = 0
+    fit, measure = training.fit, cost.measure
+
+    def unlucky(model: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % 2 == 0 and status == "diverged":
+            raise DivergedError("the training loss is nan in epoch 1")
+        if calls % 2 == 0 and status == "out_of_memory":
+            raise torch.OutOfMemoryError("no memory")
+        return fit(model, *arguments)
+
+    def quiet(*arguments: Any) -> Any:
+        found = measure(*arguments)
+        return dataclasses.replace(found, silent="it says nothing") if calls % 2 == 0 and status == "silent" else found
+
+    monkeypatch.setattr(training, "fit", unlucky)
+    monkeypatch.setattr(cost, "measure", quiet)
+    study = _search(micro, 4)
+    assert [c.status for c in study.candidates.values()] == ["complete", status, "complete", status]
+    assert all(c.status == "complete" for c in study.front().values())
+    failed = [t for t in study.optuna.trials if t.state == TrialState.PRUNED]
+    assert len(failed) == 2
+    assert all(t.constraints == {"usable": 1.0} for t in failed)
+
+
+def test_weights_are_kept_of_the_front_only(micro: Path) -> None:
+    study = _search(micro, 6)
+    kept = {path.stem for path in (study.folder / "weights").glob("*")}
+    assert kept == {c.config_id for c in study.front().values()}
+
+
+def test_optunas_own_tools_work_on_a_study(micro: Path) -> None:
+    study = _search(micro, 4).optuna
+    front = {(t.values[0], t.values[1]) for t in study.best_trials}
+    ours = _search(micro, 4).front().values()
+    assert len(front) == len(ours)
+    assert study.trials_dataframe()["values_val_accuracy"].max() == max(c.search_val_accuracy or 0 for c in ours)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trials": 0}, "trials 0 must be at least 1"),
+        ({"device": "cuda:9"}, "is not there: torch sees"),
+        ({"device": "tpu"}, 'device "tpu" is unknown'),
+        ({"epochs": 0}, "epochs 0 must be at least 1"),
+        ({"train_images": 10**6}, "train_images 1000000 is more than"),
+        ({"study": "../x"}, "names no folder"),
+        ({"storage": "nosuch://x"}, "storage nosuch://x cannot be opened"),
+    ],
+)
+def test_bad_arguments(micro: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpikformerError) as caught:
+        _search(micro, **{"trials": 1, **settings})
+    assert message in str(caught.value)
+
+
+def test_load_study_names_the_nearest_and_takes_the_latest(micro: Path) -> None:
+    results = micro.parent / "results"
+    with pytest.raises(StudyError, match="Run a search first"):
+        nas.load_study(results_dir=results)
+    _search(micro, 1)
+    _search(micro, 1, study="second")
+    assert nas.load_study(results_dir=results).name == "second"
+    with pytest.raises(StudyError, match='Did you mean "second"'):
+        nas.load_study("secnd", results_dir=results)
+
+
+def test_a_database_holds_a_study_too(micro: Path) -> None:
+    url = f"sqlite:///{micro.parent / 'studies.db'}"
+    study = _search(micro, 3, storage=url)
+    loaded = nas.load_study("micro", storage=url, results_dir=micro.parent / "results")
+    assert loaded.candidates == study.candidates
+    assert not (study.folder / "journal.log").exists()

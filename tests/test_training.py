@@ -1,0 +1,96 @@
+"""The training loop: augmentation, normalisation, schedule, and that it learns the same way twice."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nas import training
+from nas.data import Split
+from nas.space import Recipe
+from nas.training import DivergedError, Normalise
+from spikformer import Spikformer
+from tests.helpers import small_config
+
+
+def _split(n: int = 60) -> Split:
+    """Five classes, told apart by the brightness of one channel."""
+    labels = torch.arange(n) % 5
+    images = torch.zeros(n, 3, 8, 8, dtype=torch.uint8)
+    images[:, 0] = (50 * labels[:, None, None]).to(torch.uint8)
+    return Split(images, labels)
+
+
+def test_it_learns_and_does_so_twice_the_same() -> None:
+    histories = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = Spikformer(small_config())
+        recipe = Recipe(epochs=15, batch_size=12, learning_rate=2e-2, augment="none", label_smoothing=0)
+        histories.append(training.fit(model, _split(), recipe, seed=3))
+    assert histories[0] == histories[1]
+    assert histories[0][-1].loss < 0.7 * histories[0][0].loss
+    assert training.accuracy(model, _split(), Normalise(_split())) > 0.5
+
+
+def test_a_loss_that_is_no_number_is_reported() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    nn.init.constant_(model[1].weight, math.nan)  # type: ignore[arg-type]
+    with pytest.raises(DivergedError, match="nan in epoch 1"):
+        training.fit(model, _split(), Recipe(epochs=2), seed=0)
+
+
+def test_normalised_images_have_mean_0_and_deviation_1_a_channel() -> None:
+    images = torch.randint(256, (50, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    normalised = Normalise(Split(images, torch.zeros(50, dtype=torch.int64)))(images).double()
+    torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalised.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["none", "shift", "shift_flip"])
+def test_augmented_images_are_shifted_and_mirrored_originals(kind: str) -> None:
+    """Brute force: every result is one of the shifts (border repeated) and mirrorings that its kind allows."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (40, 2, 16, 16), generator=random, dtype=torch.uint8)
+    chosen = torch.randperm(40, generator=random)[:25]
+    results = training.augment(images, chosen, kind, random)
+    assert results.shape == (25, 2, 16, 16)
+    reach = {"none": 0, "shift": 1, "shift_flip": 2}[kind]
+    seen = set()
+    for result, i in zip(results, chosen, strict=True):
+        found = [
+            (dy, dx, mirrored)
+            for dy in range(-reach, reach + 1)
+            for dx in range(-reach, reach + 1)
+            for mirrored in ([False, True] if kind == "shift_flip" else [False])
+            if torch.equal(result, _moved(images[i], dy, dx, mirrored))
+        ]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len(seen) > reach * 3
+
+
+def _moved(image: torch.Tensor, dy: int, dx: int, mirrored: bool) -> torch.Tensor:
+    size = image.shape[-1]
+    rows = [min(max(y + dy, 0), size - 1) for y in range(size)]
+    columns = [min(max(x + dx, 0), size - 1) for x in range(size)]
+    moved = image[:, rows][:, :, columns]
+    return moved.flip(-1) if mirrored else moved
+
+
+def test_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
+    """100 steps, 20 of them warm-up, by hand: 1/20 at step 0, 1 at steps 19 and 20, 1/2 half way down, 0 at the end."""
+    factor = training._schedule(100, 0.2)
+    assert factor(0) == pytest.approx(1 / 20)
+    assert factor(19) == factor(20) == 1
+    assert factor(60) == pytest.approx(0.5)
+    assert factor(100) == pytest.approx(0, abs=1e-12)
+
+
+def test_only_weights_of_layers_decay() -> None:
+    decayed, plain = training._groups(Spikformer(small_config(neuron="plif")), 0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert plain["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])  # type: ignore[attr-defined]
+    assert all(p.ndim <= 1 for p in plain["params"])  # type: ignore[attr-defined]
