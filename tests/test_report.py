@@ -62,14 +62,14 @@ def test_numbers_are_those_of_the_records(study: Study) -> None:
         assert row["parameters"] == candidate.parameters
 
 
-def test_choosing_by_size_by_hand() -> None:
-    """Two sizes; of the first the mean of 0.5 and 0.7 at 1 and 3 mJ is 0.6 at 2 mJ."""
-    rows = [(100, 0.5, 1.0), (100, 0.7, 3.0), (200, 0.8, 4.0)]
+def test_ranking_by_size_by_hand() -> None:
+    """Of the first size the mean of 0.5 and 0.7 at 1 and 3 mJ is 0.6 at 2 mJ; of three sizes two are the ends."""
+    rows = [(100, 0.5, 1.0), (100, 0.7, 3.0), (200, 0.8, 4.0), (300, 0.9, 5.0)]
     complete = pd.DataFrame(rows, columns=["parameters", "search_val_accuracy", "energy_mj"])
-    assert reports.by_size(complete)[["search_val_accuracy", "energy_mj"]].to_numpy().tolist() == [
-        [pytest.approx(0.6), pytest.approx(2.0)],
-        [pytest.approx(0.8), pytest.approx(4.0)],
-    ]
+    expected = [[pytest.approx(0.6), pytest.approx(2.0)], [pytest.approx(0.8), 4.0], [pytest.approx(0.9), 5.0]]
+    for count, kept in ((5, expected), (2, [expected[0], expected[2]]), (1, expected[:1])):
+        found = reports.by_size(complete, count)[["search_val_accuracy", "energy_mj"]].to_numpy().tolist()
+        assert found == kept
 
 
 def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
