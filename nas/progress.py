@@ -131,10 +131,8 @@ def in_words(candidate: Candidate) -> str:
         "map neuron" if stage.mixer.kind == "ssa" and stage.mixer.neuron_on == "map" else "",
         "head neuron" if config.head.neuron else "",
     ]
-    words = (
-        f"{config.residual} {kinds} {depth}-{stage.embed_dim} heads {stage.mixer.num_heads} "
-        f"mlp {stage.mlp.ratio:g} T{config.time_steps}"
-    )
+    heads = f"heads {stage.mixer.num_heads} " if stage.mixer.kind in ("ssa", "qkta") else ""  # else without effect
+    words = f"{config.residual} {kinds} {depth}-{stage.embed_dim} {heads}mlp {stage.mlp.ratio:g} T{config.time_steps}"
     words = ", ".join([words, *filter(None, placement)])
     return f"{candidate.reference}: {words}" if candidate.reference else words
 

@@ -4,6 +4,7 @@
 is derived: it can be deleted and written again from the study's storage.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,22 +99,30 @@ def figure(report: Report) -> Figure:
     axes.scatter(complete["energy_mj"], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
     if not report.front.empty:
         sizes = by_size(complete, len(report.front))
-        axes.plot(
-            sizes["energy_mj"],
-            100 * sizes["search_val_accuracy"],
-            ls="--",
-            marker="x",
-            color="#b45309",
-            lw=1.2,
-            label="rank by parameter count",
-            zorder=3,
+        pairs = list(zip(sizes["search_val_accuracy"], sizes["energy_mj"], strict=True))
+        _staircase(axes, sizes.iloc[pareto.front(pairs)], "#b45309", "x", "--", "best of rank by parameter count")
+        _staircase(axes, report.front, "#1d4ed8", "o", "-", "front")
+    named = complete[complete["reference"] != ""].sort_values("energy_mj")
+    for row, marker in zip(named.to_dict("records"), itertools.cycle("Ds^vP*"), strict=False):
+        axes.scatter(
+            row["energy_mj"],
+            100 * row["search_val_accuracy"],
+            label=row["reference"],
+            marker=marker,
+            s=75,
+            facecolor="none",
+            edgecolor="#047857",
+            linewidth=1.6,
+            zorder=6,
         )
-        front_percent = 100 * report.front["search_val_accuracy"]
-        axes.step(report.front["energy_mj"], front_percent, where="post", color="#1d4ed8", lw=1.4, zorder=4)
-        axes.scatter(report.front["energy_mj"], front_percent, s=36, color="#1d4ed8", label="front", zorder=5)
-        _name_references(axes, complete)
-    axes.legend(loc="lower right", framealpha=0.9)
+    axes.legend(loc="lower right", framealpha=0.9, fontsize=9)
     return fig
+
+
+def _staircase(axes: Axes, points: pd.DataFrame, color: str, marker: str, line: str, label: str) -> None:
+    percent = 100 * points["search_val_accuracy"]
+    axes.step(points["energy_mj"], percent, where="post", color=color, lw=1.4, ls=line, zorder=4)
+    axes.scatter(points["energy_mj"], percent, s=36, color=color, marker=marker, label=label, zorder=5)
 
 
 def markdown(report: Report) -> str:
@@ -266,34 +275,6 @@ def _methods(study: Study, candidates: dict[int, Candidate]) -> list[str]:
         f"Ran on {provenance['device']} in {hours:.2f} h of training and measuring; {versions}; "
         f"commit {', '.join(commits)}.",
     ]
-
-
-def _name_references(axes: Axes, complete: pd.DataFrame) -> None:
-    named = complete[complete["reference"] != ""].sort_values("energy_mj")
-    axes.scatter(
-        named["energy_mj"],
-        100 * named["search_val_accuracy"],
-        s=60,
-        marker="D",
-        facecolor="none",
-        edgecolor="#047857",
-        linewidth=1.5,
-        label="references",
-        zorder=6,
-    )
-    for i, row in enumerate(named.to_dict("records")):
-        axes.annotate(
-            row["reference"],
-            (row["energy_mj"], 100 * row["search_val_accuracy"]),
-            xytext=(16, -20 - 16 * (i % 3)),
-            textcoords="offset points",
-            ha="left",
-            fontsize=8,
-            color="#047857",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            arrowprops={"arrowstyle": "-", "color": "#047857", "lw": 0.6},
-            zorder=7,
-        )
 
 
 __all__ = ["Report", "build", "by_size", "figure", "markdown", "write"]
