@@ -109,7 +109,7 @@ def evaluate(
     device = splits.train.labels.device
     started = time.monotonic()
     torch.manual_seed(seed)
-    model = Spikformer(config).to(device)
+    model = Spikformer(config)
     normalise = training.Normalise(splits.train)
     status: Status = "complete"
     reason = ""
@@ -122,6 +122,7 @@ def evaluate(
         on_epoch(i, epoch)
 
     try:
+        model.to(device)
         training.fit(model, splits.train, recipe, seed, record)
         measurement = cost.measure(model, splits.search_val, normalise)
         report_accuracy = training.accuracy(model, splits.report_val, normalise)
@@ -129,8 +130,10 @@ def evaluate(
             status, reason = "silent", measurement.silent
     except training.DivergedError as error:
         status, reason = "diverged", str(error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        status, reason = "out_of_memory", str(error).splitlines()[0] if str(error) else "no memory left"
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         torch.cuda.empty_cache()
     measured = cost.measured(measurement.operations, measurement.images) if measurement else None
     candidate = Candidate(
@@ -158,6 +161,12 @@ def evaluate(
         provenance=_provenance(device, started),
     )
     return candidate, model.eval()
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """torch has a class for it on CUDA; on the CPU only a message."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _dense(measurement: cost.Measurement) -> float:

@@ -51,7 +51,9 @@ class Dashboard(Observer):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self._overall = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        # A day: rich forgets older steps, and a candidate may take longer than its default of 30 s.
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._overall = Progress(*columns, *times, speed_estimate_period=86_400)
         self._current = Progress(*columns, TextColumn("{task.fields[note]}"))
         self._overall_task = self._overall.add_task("candidates", total=None)
         self._current_task = self._current.add_task("", total=None, note="", visible=False)
@@ -75,6 +77,8 @@ class Dashboard(Observer):
         self._current.update(self._current_task, description=what, completed=done, total=total, note="", visible=True)
 
     def counted(self, done: int, total: int) -> None:
+        if self._overall.tasks[0].total is None:  # where a continued study starts says nothing about its speed
+            self._overall.reset(self._overall_task, completed=done, total=total)
         self._overall.update(self._overall_task, completed=done, total=total)
 
     def started(self, label: str, epochs: int) -> None:
