@@ -1,5 +1,6 @@
 """Commands: parse, call one function of `nas`, print. torch is imported only when a command needs it."""
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -55,9 +56,9 @@ def report(study: str | None, storage: str | None, results_dir: str) -> None:
     console = _console()
     console.print(result.table())
     for sentence in result.findings:
-        console.print(sentence, highlight=False)
+        console.print(sentence, highlight=False, markup=False)
     for path in reports.write(result, loaded.folder):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     _next_command("export", loaded.name, results_dir, storage)
 
 
@@ -123,9 +124,10 @@ def _console() -> Any:
 
 
 def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
-    extra = "" if results_dir == "results" else f" --results-dir {results_dir}"
-    extra += f" --storage {storage}" if storage else ""
-    click.echo(f"Next: {PROGRAM} {command} --study {study}{extra}")
+    options = ["--study", study]
+    options += [] if results_dir == "results" else ["--results-dir", results_dir]
+    options += ["--storage", storage] if storage else []
+    click.echo(f"Next: {PROGRAM} {command} {shlex.join(options)}")
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

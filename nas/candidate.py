@@ -32,7 +32,8 @@ class Candidate:
         config_id: equal for equal networks, however they are written.
         reference: the name under which the space lists it, if it does.
         status: "complete", or why it has no place in a ranking; `reason` says more.
-        images_seen: training images times epochs.
+        train_images: in the train split.
+        images_seen: while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
         energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, `nas.cost.Energy`,
@@ -49,6 +50,7 @@ class Candidate:
     reference: str | None
     seed: int
     recipe: Recipe
+    train_images: int
     images_seen: int
     status: Status
     reason: str
@@ -142,7 +144,8 @@ def evaluate(
         reference=reference,
         seed=seed,
         recipe=recipe,
-        images_seen=len(splits.train) * recipe.epochs,
+        train_images=len(splits.train),
+        images_seen=training.images_an_epoch(len(splits.train), recipe) * recipe.epochs,
         status=status,
         reason=reason,
         parameters=sum(p.numel() for p in model.parameters()),

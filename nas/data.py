@@ -5,6 +5,7 @@ ranks candidates; `report_val`, which only reports read, so that the best of man
 Test images are not opened here at all.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -127,6 +128,12 @@ def subset(split: Split, images: int, seed: int) -> Split:
         return split
     if images > len(split):
         raise DataError(f"train_images {images} is more than the {len(split)} images of the train split. Use fewer")
+    classes = len(split.labels.unique())
+    if not classes <= images <= len(split) - classes:
+        raise DataError(
+            f"train_images {images} cannot be drawn in equal shares of {classes} classes. "
+            f"Use {classes} to {len(split) - classes}, or all {len(split)}"
+        )
     return split.take(_stratified(np.arange(len(split)), split.labels.numpy(), images, seed)[0])
 
 
@@ -229,7 +236,8 @@ def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         for path in sorted((folder / name).rglob("*"))
         if path.suffix.lower() in _SUFFIXES and path.is_file()
     ]
-    empty = [name for label, name in enumerate(classes) if label not in {found for _, found in files}]
+    found = {label for _, label in files}
+    empty = [name for label, name in enumerate(classes) if label not in found]
     if not classes or empty:
         what = f"no images in {', '.join(empty)}" if empty else "no class folders"
         raise DataError(f"{folder}: {what}. Put images ({', '.join(_SUFFIXES)}) into {folder}/<class>/")
@@ -249,6 +257,8 @@ def _decode(files: list[tuple[Path, int]], stem: StemConfig, on_progress: OnProg
 def _open(path: Path, stem: StemConfig) -> Tensor:
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
             pixels = np.array(image.convert("L" if stem.in_channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
@@ -291,8 +301,11 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         safetensors.torch.save_file(tensors, partial)
         partial.replace(path)
-    except (OSError, safetensors.SafetensorError):  # a cache that cannot be written costs time, nothing else
-        partial.unlink(missing_ok=True)
+    except (OSError, safetensors.SafetensorError):
+        pass  # a cache that cannot be written costs time, nothing else
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:

@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
 from nas import files, pareto
 from nas.candidate import Candidate
-from nas.errors import StudyError
+from nas.errors import OutputError, StudyError
 from nas.progress import in_si, in_words
 from nas.study import Study
 from spikformer.config import SpikformerConfig
 
 PICKS = ("front", "knee", "accuracy", "energy")
+_FILES = ("config.json", "card.md", "proxy.safetensors")
 
 
 def for_imagenet(config: SpikformerConfig) -> SpikformerConfig:
@@ -32,7 +34,7 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
         StudyError: no such pick.
     """
     front = study.front()
-    if which.isdigit():
+    if which.isascii() and which.isdecimal():
         candidate = study.candidates.get(int(which))
         if candidate is None or candidate.status != "complete":
             state = "is not there" if candidate is None else f"is {candidate.status}"
@@ -45,7 +47,7 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     if which == "front":
         return front
     numbers = list(front)
-    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in front.values()]
+    points = [(c.search_val_accuracy or 0.0, math.log10(c.energy_mj or math.inf)) for c in front.values()]
     number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
     return {number: front[number]}
 
@@ -59,6 +61,7 @@ def export(study: Study, which: str = "front", out: str | Path | None = None) ->
 
     Raises:
         StudyError: nothing to export under that name.
+        OutputError: a folder that cannot be written, or that holds files of others.
     """
     place = Path(out) if out is not None else study.folder / "exports"
     return [_export(study, number, candidate, place) for number, candidate in pick(study, which).items()]
@@ -66,6 +69,11 @@ def export(study: Study, which: str = "front", out: str | Path | None = None) ->
 
 def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Path:
     folder = place / f"{study.name}-trial{number}"
+    foreign = {path.name for path in folder.iterdir()} - set(_FILES) if folder.is_dir() else set()
+    if foreign:
+        raise OutputError(
+            f"{folder} holds {', '.join(sorted(foreign))}, which export did not write. Give another --out"
+        )
     weights = study.weights(candidate)
     network = for_imagenet(candidate.config)
 

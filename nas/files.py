@@ -19,9 +19,13 @@ def write(path: Path, make: Callable[[Path], object]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(partial)
-        if path.is_dir():
-            shutil.rmtree(path)
-        partial.replace(path)
+        if path.is_dir():  # a folder cannot be replaced in one step: the old one is there until the new one is
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.replace(old)
+            partial.replace(path)
+            shutil.rmtree(old)
+        else:
+            partial.replace(path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}. Make room or name another place"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from nas import cost
 from nas.cost import Part
@@ -44,7 +45,7 @@ class Inspection:
 
     def table(self) -> Table:
         """Parts down to the convolutions."""
-        title = f"{self.name}: dense MACs per image over T = {self.config.time_steps}"
+        title = Text(f"{self.name}: dense MACs per image over T = {self.config.time_steps}")
         table = Table(title=title, title_justify="left")
         table.add_column("part")
         table.add_column("kind")
@@ -84,7 +85,7 @@ def _config(network: str) -> SpikformerConfig:
         document = json.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no JSON: {error}") from None
     if isinstance(document, dict) and "network" in document:
         document = document["network"]

@@ -7,6 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from nas import pareto
 from nas.candidate import Candidate
@@ -121,7 +122,7 @@ def front_table(complete: list[Candidate]) -> Table:
     for i in members[-_FRONT_ROWS:]:
         c = complete[i]
         cells = (f"{100 * points[i][0]:.1f} %", in_si(points[i][1] * 1e-3, "J"), f"{c.parameters:,}", in_words(c))
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
+from rich.text import Text
 from scipy.stats import kendalltau
 
 from nas import files, pareto
@@ -47,11 +48,11 @@ class Report:
 
     def table(self) -> Table:
         """The front for a terminal."""
-        table = Table(title=f"Pareto front of {self.study}", title_justify="left")
+        table = Table(title=Text(f"Pareto front of {self.study}"), title_justify="left")
         for heading in _FRONT_HEADINGS:
             table.add_column(heading, justify="left" if heading == "network" else "right")
         for cells in _front_cells(self.front):
-            table.add_row(*cells)
+            table.add_row(*map(Text, cells))
         return table
 
 
@@ -93,7 +94,7 @@ def figure(report: Report) -> Figure:
     fig = Figure(figsize=(8, 5.4), layout="constrained")
     axes = fig.add_subplot()
     axes.set(xscale="log", xlabel="energy per image (mJ, convention 'measured')", ylabel="search-val accuracy (%)")
-    axes.set_title(f"{report.study}: {len(complete)} candidates", loc="left")
+    axes.set_title(f"{report.study}: {len(complete)} candidates", loc="left", parse_math=False)
     axes.grid(alpha=0.25, which="both")
     percent = 100 * complete["search_val_accuracy"]
     axes.scatter(complete["energy_mj"], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
@@ -107,7 +108,7 @@ def figure(report: Report) -> Figure:
         axes.scatter(
             row["energy_mj"],
             100 * row["search_val_accuracy"],
-            label=row["reference"],
+            label=row["reference"].replace("$", r"\$"),
             marker=marker,
             s=75,
             facecolor="none",
@@ -255,24 +256,26 @@ def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame) -> float:
 
 
 def _methods(study: Study, candidates: dict[int, Candidate]) -> list[str]:
-    last = list(candidates.values())[-1]
-    identity, recipe, provenance = study.identity, last.recipe, last.provenance
-    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
-    commits = sorted({str(c.provenance["commit"]) for c in candidates.values()})
-    hours = sum(c.provenance["wall_s"] for c in candidates.values()) / 3600
+    every = list(candidates.values())
+    one = max(every, key=lambda c: c.counted_images)  # a candidate that diverged was not counted
+    identity, recipe = study.identity, one.recipe
+    devices = sorted({str(c.provenance["device"]) for c in every})
+    commits = sorted({str(c.provenance["commit"]) for c in every})
+    versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
+    hours = sum(c.provenance["wall_s"] for c in every) / 3600
     return [
         f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
-        f"{last.images_seen // recipe.epochs} to train on, {last.counted_images} for search-val, "
-        f"{last.report_val_images} for report-val, cut from the training images, stratified, seed {last.seed}. "
+        f"{one.train_images} to train on, {one.counted_images} for search-val, "
+        f"{one.report_val_images} for report-val, cut from the training images, stratified, seed {one.seed}. "
         "No test image was read.",
-        f"Proxy: {recipe.epochs} epochs, {last.images_seen} images seen, batch {recipe.batch_size}, AdamW, peak "
-        f"learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({last.seed}) a candidate, "
+        f"Proxy: {recipe.epochs} epochs, {one.images_seen} images seen, batch {recipe.batch_size}, AdamW, peak "
+        f"learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a candidate, "
         "so differences within seed noise are not established.",
         f"Energy, convention 'measured': {PJ_PER_AC} pJ for each accumulate that a spike causes, {PJ_PER_MAC} pJ for "
         "each product of real numbers (45 nm, Horowitz, ISSCC 2014); counted exactly on all search-val images, "
         "padding excluded, batch norm folded, neurons and memory not counted; the first convolution of a static "
         "image once (the CSV also has it at every time step). An estimate of arithmetic, not a measurement of a chip.",
-        f"Ran on {provenance['device']} in {hours:.2f} h of training and measuring; {versions}; "
+        f"Ran on {', '.join(devices)} in {hours:.2f} h of training and measuring; {', '.join(versions)}; "
         f"commit {', '.join(commits)}.",
     ]
 

@@ -54,7 +54,8 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
 _PUBLISHED_PLACEMENT = {"stem.pool_order": "after_neuron", "stages.*.mixer.neuron_on": "output", "head.neuron": False}
 _T = TypeVar("_T")
 _SECTIONS = ("base", "axes", "references", "data", "proxy")
-_ENUMERABLE = 300_000  # combinations; up to here a space is counted by listing it, in seconds
+_LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
+_FIXED = ("stem.image_size", "stem.in_channels", "head.num_classes")  # by the data, so one for the whole space
 
 Choice = bool | int | float | str
 Suggest = Callable[[str, list[Choice]], Choice]
@@ -183,10 +184,14 @@ class SearchSpace:
 
     def size(self) -> tuple[int, bool]:
         """Number of different networks, and whether it is exact; else an upper bound."""
-        combinations = math.prod(len(axis.choices) for axis in self.axes)
-        if combinations > _ENUMERABLE:
-            return combinations, False
+        if not self.listable:
+            return math.prod(len(axis.choices) for axis in self.axes), False
         return len({config.canonical() for config in self.configs()}), True
+
+    @property
+    def listable(self) -> bool:
+        """Whether the space is small enough to go through whole."""
+        return math.prod(len(axis.choices) for axis in self.axes) <= _LISTABLE
 
     def configs(self) -> Iterator[SpikformerConfig]:
         """Every valid combination of choices; equal networks may come more than once."""
@@ -267,9 +272,11 @@ class _Parser:
             if not isinstance(content, dict):
                 raise self._error(section, None, "must be a section of keys and values")
         base = self._base(document.get("base", {}))
-        axes = tuple(self._axis(name, choices, base) for name, choices in document.get("axes", {}).items())
+        axes = tuple(self._axis(name, choices, base) for name, choices in _flattened(document.get("axes", {})))
         if not axes:
             raise SpaceError(f"{self.path} has no [axes]: nothing could be searched. Give at least one axis")
+        self._check_channels(base)
+        self._check_overlap(axes, base)
         # Width before heads, so that the heads offered are those that divide the width.
         axes = tuple(sorted(axes, key=lambda axis: axis.name != "embed_dim"))
         data = self._settings("data", DataSettings, document.get("data", {}))
@@ -289,7 +296,7 @@ class _Parser:
             start = SpikformerConfig() if name is None else published.config(str(name))
             values = start.to_dict()
             for path, value in _flattened(fields):
-                if not _known(values, path):
+                if path != "stages" and not _known(values, path):
                     raise ConfigError(f'unknown field "{path}". {nearest(path, _paths(values))}', (path,))
                 _assign(values, path, value)
             return SpikformerConfig.from_dict(values).to_dict()
@@ -299,7 +306,10 @@ class _Parser:
     def _axis(self, name: str, choices: Any, base: dict[str, Any]) -> Axis:
         if not isinstance(choices, list) or not choices:
             raise self._error("axes", name, f"must be a list of choices, not {choices!r}")
-        keys = [choice if isinstance(choice, Choice) else json.dumps(choice) for choice in choices]
+        try:
+            keys = [_key(choice) for choice in choices]
+        except TypeError as error:
+            raise self._error("axes", name, f"{choices} has a choice that no field can have: {error}") from None
         if len(set(map(repr, keys))) < len(keys) or len(set(keys)) < len(keys):
             raise self._error("axes", name, f"{choices} has a choice twice")
         if name == "neuron_placement":
@@ -308,10 +318,21 @@ class _Parser:
                     raise self._error("axes", name, f'"{key}" is no placement. {nearest(str(key), PLACEMENTS)}')
             return Axis(name, {key: _PUBLISHED_PLACEMENT | PLACEMENTS[str(key)] for key in keys})
         path = AXES.get(name, name)
+        if path in _FIXED:
+            raise self._error("axes", name, "is fixed by the data. Set it in [base]")
         if not _known(base, path):
             valid = [*AXES, "neuron_placement", *_paths(base)]
             raise self._error("axes", name, f"unknown axis. {nearest(name, valid)}")
         return Axis(name, {key: {path: choice} for key, choice in zip(keys, choices, strict=True)})
+
+    def _check_overlap(self, axes: tuple[Axis, ...], base: dict[str, Any]) -> None:
+        """No field may be set by two axes: one of them would have no effect."""
+        owner: dict[str, str] = {}
+        for axis in axes:
+            for pattern in {path for assignments in axis.assignments.values() for path in assignments}:
+                for path in (path for path in _paths(base) if _covers(pattern, path)):
+                    if owner.setdefault(path, axis.name) != axis.name:
+                        raise self._error("axes", axis.name, f'sets {path}, as does the axis "{owner[path]}". Keep one')
 
     def _settings(self, section: str, cls: type[_T], values: dict[str, Any]) -> _T:
         hints = typing.get_type_hints(cls)
@@ -348,6 +369,10 @@ class _Parser:
         if not 0 < recipe.learning_rate < math.inf:
             raise self._error("proxy", "learning_rate", f"{recipe.learning_rate} must be positive")
 
+    def _check_channels(self, base: dict[str, Any]) -> None:
+        if base["stem"]["in_channels"] not in (1, 3):
+            raise self._error("base", "stem.in_channels", "must be 1 (grey) or 3 (colour)")
+
     def _check_choices(self, space: SearchSpace) -> None:
         """Every choice must be part of some network."""
         for axis in space.axes:
@@ -369,6 +394,10 @@ class _Parser:
             else:
                 raise ConfigError(f"must be a published network or a table of choices, not {value!r}")
             space.params(config)
+            for path in _FIXED:
+                mine, theirs = _read(space.base, path)[0], _read(config.to_dict(), path)[0]
+                if mine != theirs:
+                    raise ConfigError(f"{path} is {theirs}, the data of this space need {mine}")
         except (ConfigError, SpaceError) as error:
             raise self._error("references", name, str(error)) from None
         return config
@@ -377,8 +406,8 @@ class _Parser:
         values = copy.deepcopy(space.base)
         axes = {axis.name: axis for axis in space.axes}
         for key, choice in _flattened(value):
-            if key in axes and choice in axes[key].assignments:
-                for path, field in axes[key].assignments[choice].items():
+            if key in axes and _key(choice) in axes[key].assignments:
+                for path, field in axes[key].assignments[_key(choice)].items():
                     _assign(values, path, field)
             elif key in axes:
                 listed = ", ".join(map(str, axes[key].choices))
@@ -396,20 +425,34 @@ class _Parser:
 
     def _line(self, section: str, key: str | None) -> int | None:
         """Where a key stands; of a dotted key, its first part that is written."""
-        lines = self.text.splitlines()
-        start = next((i for i, line in enumerate(lines) if re.match(rf"\s*\[{section}\b", line)), None)
+        lines = [line.split("#")[0] for line in self.text.splitlines()]
+        start = next((i for i, line in enumerate(lines) if re.match(rf"\s*\[\W*{re.escape(section)}\b", line)), None)
         if start is None or key is None:
             return None if start is None else start + 1
+        end = next((i for i in range(start + 1, len(lines)) if re.match(r"\s*\[[\w\"']", lines[i])), len(lines))
         for part in (key, *key.split(".")[::-1]):
-            for i in range(start, len(lines)):
+            for i in range(start, end):
                 if re.search(rf'(^|[\s{{,."\'\[]){re.escape(part)}["\'\]]?\s*[=.\]]', lines[i]):
                     return i + 1
         return start + 1
 
 
+def _key(choice: Any) -> Choice:
+    """A choice as Optuna stores it: lists as JSON.
+
+    Raises:
+        TypeError: neither a plain value nor a list of them.
+    """
+    return choice if isinstance(choice, Choice) else json.dumps(choice)
+
+
+def _covers(pattern: str, path: str) -> bool:
+    return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+"), path) is not None
+
+
 def _flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flattened(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -426,7 +469,7 @@ def _paths(values: Any, prefix: str = "") -> list[str]:
 
 
 def _known(values: dict[str, Any], path: str) -> bool:
-    return path in _paths(values) or path == "stages"
+    return path in _paths(values)
 
 
 def _assign(values: Any, path: str, value: Any) -> None:
@@ -436,7 +479,7 @@ def _assign(values: Any, path: str, value: Any) -> None:
         if rest:
             _assign(values[key], rest, value)
         else:
-            values[key] = value
+            values[key] = copy.deepcopy(value)
 
 
 def _read(values: Any, path: str) -> list[Any]:
@@ -456,8 +499,8 @@ def _choice_in(axis: Axis, values: dict[str, Any]) -> Choice:
 
 def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:
     """Whether an axis sets one of the fields of an error (`*` in a path stands for any stage)."""
-    patterns = {path.replace(".", r"\.").replace("*", r"\d+") for a in axis.assignments.values() for path in a}
-    return any(re.fullmatch(pattern, field) for pattern in patterns for field in fields)
+    patterns = {path for assignments in axis.assignments.values() for path in assignments}
+    return any(_covers(pattern, field) for pattern in patterns for field in fields)
 
 
 __all__ = ["AXES", "PLACEMENTS", "Axis", "DataSettings", "Recipe", "SearchSpace", "load", "names"]

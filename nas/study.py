@@ -21,6 +21,7 @@ import json
 import math
 import os
 import random
+import re
 import typing
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ import torch
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+from safetensors import SafetensorError
 
 from nas import data, pareto
 from nas import space as spaces
@@ -60,8 +62,13 @@ class Study:
 
     @property
     def candidates(self) -> dict[int, Candidate]:
-        """Trial number -> candidate; each network once."""
-        return {trial.number: Candidate.from_dict(trial.user_attrs["candidate"]) for trial in _evaluated(self.optuna)}
+        """Trial number -> candidate; each network once, under its reference's name if any trial bore one."""
+        found = {trial.number: Candidate.from_dict(trial.user_attrs["candidate"]) for trial in _evaluated(self.optuna)}
+        for trial in self.optuna.get_trials(deepcopy=False, states=_FINISHED):
+            twin, name = trial.user_attrs.get("duplicate_of"), trial.user_attrs.get("reference")
+            if name is not None and twin in found and found[twin].reference is None:
+                found[twin] = dataclasses.replace(found[twin], reference=name)
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -116,6 +123,8 @@ def search(
     """
     if trials < 1:
         raise StudyError(f"trials {trials} must be at least 1")
+    if not 0 <= seed < 2**32:
+        raise StudyError(f"seed {seed} must be between 0 and {2**32 - 1}")
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(loaded, recipe=_recipe(loaded, epochs, train_images))
     on = _device(device)
@@ -125,7 +134,7 @@ def search(
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading).to(on)
         identity = json.loads(json.dumps({**_identity(loaded), "data.images": splits.fingerprint, "seed": seed}))
-        with _exclusive(folder), _quiet_optuna():
+        with _exclusive(folder), _exclusive(_database_lock(storage, name)), _quiet_optuna():
             _repair_journal(folder)
             opened = Study(name, folder, _create(name, database or _journal(folder)))
             _check_identity(opened, identity)
@@ -142,6 +151,8 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     """
     results = Path(results_dir)
     with _quiet_optuna():
+        if storage is not None and storage.startswith("sqlite:///") and not Path(storage[10:]).is_file():
+            raise StudyError(f"no database at {storage}. Run a search first, or correct --storage")
         database = _database(storage)
         known = _known_studies(results, database)
         if not known:
@@ -165,7 +176,6 @@ class _Search:
         self.study, self.space, self.splits, self.seed, self.observer = study, space, splits, seed, observer
         self.references = space.references if references else {}
         self.listed: list[SpikformerConfig] | None = None
-        self.duplicates_in_a_row = 0
 
     def run(self, trials: int) -> None:
         """Evaluate until `trials` candidates are finished or the space is exhausted."""
@@ -202,9 +212,9 @@ class _Search:
             if (name, config.config_id) not in seen:
                 self.study.optuna.enqueue_trial(self.space.params(config), user_attrs={"reference": name})
                 return True
-        if self.duplicates_in_a_row < _DUPLICATES_IN_A_ROW:
+        last = [trial for trial in trials if trial.state in _FINISHED][-_DUPLICATES_IN_A_ROW:]
+        if len(last) < _DUPLICATES_IN_A_ROW or not all("duplicate_of" in trial.user_attrs for trial in last):
             return True
-        self.duplicates_in_a_row = 0
         fresh = self._fresh()
         if fresh is not None:
             self.study.optuna.enqueue_trial(self.space.params(fresh))
@@ -214,9 +224,9 @@ class _Search:
         """A network that no trial has evaluated, or None when there is none to be found."""
         done = {trial.user_attrs["config_id"] for trial in _evaluated(self.study.optuna)}
         rng = random.Random(self._draw_seed())
-        if self.space.size()[1]:
-            if self.listed is None:
-                self.listed = list(self.space.configs())
+        if self.listed is None and self.space.listable:
+            self.listed = list(self.space.configs())
+        if self.listed is not None:
             rest = [config for config in self.listed if config.config_id not in done]
             return rng.choice(rest) if rest else None
         drawn = (self.space.random(rng) for _ in range(_DRAWS))
@@ -239,7 +249,6 @@ class _Search:
         for twin in _evaluated(self.study.optuna):
             if twin.user_attrs["config_id"] == config.config_id:
                 return self._replay(trial, twin)
-        self.duplicates_in_a_row = 0
         candidate = self._evaluate(trial.number, config, reference)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.status != "complete" or not candidate.energy_mj or candidate.search_val_accuracy is None:
@@ -248,7 +257,6 @@ class _Search:
         return candidate.search_val_accuracy, math.log10(candidate.energy_mj)
 
     def _replay(self, trial: optuna.Trial, twin: FrozenTrial) -> tuple[float, float]:
-        self.duplicates_in_a_row += 1
         trial.set_user_attr("duplicate_of", twin.number)
         if twin.state != TrialState.COMPLETE:
             trial.set_constraint("usable", 1.0)
@@ -271,11 +279,14 @@ class _Search:
         complete = [c for c in candidates if c.status == "complete"]
         points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete]
         kept = {self.study.weights(complete[i]) for i in pareto.front(points)}
-        if self.study.weights(candidate) in kept:
-            save_weights(model, self.study.weights(candidate))
-        for path in self.study.weights(candidate).parent.glob("*.safetensors"):
-            if path not in kept:
-                path.unlink()
+        try:
+            if self.study.weights(candidate) in kept:
+                save_weights(model, self.study.weights(candidate))
+            for path in self.study.weights(candidate).parent.glob("*.safetensors"):
+                if path not in kept:
+                    path.unlink()
+        except (OSError, SafetensorError) as error:  # the record matters more
+            self.observer.notice(f"The weights of {candidate.config_id} are not kept: {error}")
 
 
 def _evaluated(study: optuna.Study) -> list[FrozenTrial]:
@@ -315,8 +326,8 @@ def _device(name: str) -> torch.device:
 
 
 def _study_folder(results: Path, name: str) -> Path:
-    if not name or name != Path(name).name or name.startswith("."):
-        raise StudyError(f'study name "{name}" names no folder. Use letters, digits, - and _')
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
+        raise StudyError(f'study name "{name}" names no folder. Use up to 100 letters, digits, ., - and _ with --study')
     folder = results / name
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -324,9 +335,19 @@ def _study_folder(results: Path, name: str) -> Path:
     return folder
 
 
+def _database_lock(storage: str | None, name: str) -> Path | None:
+    """Where searches of this machine meet that share a database but not a results folder."""
+    if storage is None:
+        return None
+    return data.cache_folder() / "locks" / hashlib.sha256(f"{storage} {name}".encode()).hexdigest()[:16]
+
+
 @contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path | None) -> Iterator[None]:
     """The study is this process's alone; the system lets go of it however the process ends."""
+    if folder is None:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
@@ -363,6 +384,10 @@ def _create(name: str, storage: BaseStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
     )
+    if len(study.directions) != 2:
+        raise StudyError(
+            f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
+        )
     study.set_metric_names(["val_accuracy", "log10_energy_mj"])
     return study
 

@@ -54,7 +54,7 @@ def fit(
     random = torch.Generator(device).manual_seed(seed)
     normalise = Normalise(train)
     batch = min(recipe.batch_size, len(train))
-    steps_per_epoch = len(train) // batch
+    steps_per_epoch = images_an_epoch(len(train), recipe) // batch
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     rate = _schedule(recipe.epochs * steps_per_epoch, recipe.warmup)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -78,6 +78,12 @@ def fit(
             raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
         on_epoch(epoch + 1, history[-1])
     return history
+
+
+def images_an_epoch(images: int, recipe: Recipe) -> int:
+    """How many of the train split's `images` one epoch sees: as many as fill whole batches."""
+    batch = min(recipe.batch_size, images)
+    return images // batch * batch
 
 
 def accuracy(model: nn.Module, split: Split, normalise: "Normalise") -> float:
@@ -157,4 +163,4 @@ def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-__all__ = ["DivergedError", "Epoch", "Normalise", "accuracy", "augment", "batches", "fit"]
+__all__ = ["DivergedError", "Epoch", "Normalise", "accuracy", "augment", "batches", "fit", "images_an_epoch"]

@@ -24,10 +24,12 @@ def save_weights(model: nn.Module, path: Path) -> None:
     """Write the state_dict of `model`; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    safetensors.torch.save_file(
-        {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, partial
-    )
-    partial.replace(path)
+    try:
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+        safetensors.torch.save_file(tensors, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -160,7 +160,7 @@ class StageConfig:
             )
         hidden = self.embed_dim * self.mlp.ratio
         _require(
-            hidden == int(hidden),
+            math.isfinite(hidden) and hidden == int(hidden),
             f"mlp.ratio {self.mlp.ratio} of embed_dim {self.embed_dim} is no whole number of channels ({hidden})",
             "embed_dim",
             "mlp.ratio",
@@ -254,6 +254,9 @@ class SpikformerConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+_LARGEST = 2**31
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The end of an error message: the valid name that `name` was meant to be, or all of them."""
     names = sorted(valid)
@@ -278,7 +281,7 @@ def _check_types(part: Any) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
     for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
         value = getattr(part, name)
-        if type(value) is not hint or hint is float:
+        if type(value) is not hint or hint in (int, float):
             object.__setattr__(part, name, _typed(name, value, hint))
 
 
@@ -298,6 +301,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             arguments = arguments[:1] * len(value)
         _require(len(value) == len(arguments), f"{name} needs {len(arguments)} values, not {len(value)}", name)
         return tuple(_typed(name, item, kind) for item, kind in zip(value, arguments, strict=True))
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ConfigError(f"{name} is larger than {_LARGEST}, more than any network has", (name,))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     fits = isinstance(value, hint) and not (hint is int and isinstance(value, bool))

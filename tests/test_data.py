@@ -126,6 +126,13 @@ def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
         data.load(_space("image_folder", 3), tmp_path)
 
 
+def test_images_of_more_than_8_bits_are_refused_not_ruined(tmp_path: Path) -> None:
+    _draw(tmp_path / "train", 3)
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900).save(tmp_path / "train" / "dog" / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png.*more than 8 bits"):
+        data.load(_space("image_folder", 3), tmp_path)
+
+
 def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
     _draw(tmp_path / "train", 3, size=64)
     path = tmp_path / "train" / "owl" / "001.png"

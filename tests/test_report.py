@@ -1,5 +1,7 @@
 """Reports and exports of a study that was really searched."""
 
+import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 import spikformer
 from nas import export as exports
@@ -127,17 +130,51 @@ def test_picks(study: Study) -> None:
     assert list(exports.pick(study, "energy")) == numbers[:1]
     assert set(exports.pick(study, "knee")) <= set(numbers)
     assert list(exports.pick(study, "0")) == [0]
-    for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown")):
+    for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
             exports.pick(study, bad)
 
 
-def test_exporting_again_replaces(study: Study, tmp_path: Path) -> None:
+def test_exporting_again_replaces_what_export_wrote_and_nothing_else(study: Study, tmp_path: Path) -> None:
     (folder,) = exports.export(study, "knee", tmp_path)
-    (folder / "stale").touch()
-    (again,) = exports.export(study, "knee", tmp_path)
-    assert again == folder
-    assert not (folder / "stale").exists()
+    (folder / "card.md").write_text("old")
+    assert exports.export(study, "knee", tmp_path) == [folder]
+    assert (folder / "card.md").read_text() != "old"
+    (folder / "network.safetensors").write_text("days of training")
+    with pytest.raises(OutputError, match=r"network\.safetensors, which export did not write"):
+        exports.export(study, "knee", tmp_path)
+    assert (folder / "network.safetensors").read_text() == "days of training"
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.5 to 0.91 over three decades: on the logarithm the second point stands out, linearly the third would."""
+    points = [(0.5, 1e-4), (0.8, 1e-3), (0.9, 1e-2), (0.91, 1e-1)]
+    one = next(iter(study.front().values()))
+    front = {
+        i: dataclasses.replace(one, search_val_accuracy=accuracy, energy_mj=energy)
+        for i, (accuracy, energy) in enumerate(points)
+    }
+    monkeypatch.setattr(Study, "front", lambda _self: front)
+    assert list(exports.pick(study, "knee")) == [1]
+
+
+def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {n: dataclasses.replace(c, reference=r"Ours [/x] $\frac$ 'q'") for n, c in study.candidates.items()}
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: named))
+    report = reports.build(study)
+    reports.write(report, tmp_path)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report.table())
+    assert r"Ours [/x] $\frac$" in console.export_text()
+
+
+def test_a_candidate_without_figures_does_not_spoil_the_methods(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = list(study.candidates.values())[-1]
+    diverged = dataclasses.replace(last, status="diverged", counted_images=0, search_val_accuracy=None, energy_mj=None)
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: diverged}))
+    methods = " ".join(reports.build(study).methods)
+    assert "200 to train on, 180 for search-val" in methods
 
 
 @pytest.mark.parametrize(

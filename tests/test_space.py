@@ -77,8 +77,12 @@ def test_references_of_the_gpu_space_are_the_published_networks() -> None:
 
 def test_friendly_axes_and_paths_are_one_mechanism(tmp_path: Path) -> None:
     axes = """"stages.0.mlp.ratio" = [1, 3]
-"stem.pool" = [[true, true, false, false], [false, true, true, false]]"""
-    loaded = _space(tmp_path, _without_references(MICRO.replace('residual = ["sew", "ms"]', axes)))
+stem.pool = [[true, true, false, false], [false, true, true, false]]
+[references]
+mine = { stem.pool = [false, true, true, false] }"""
+    text = MICRO.replace('residual = ["sew", "ms"]\n', "").replace('attention = ["ssa", "sdsa"]', axes)
+    loaded = _space(tmp_path, _without_references(text))
+    assert loaded.references["mine"].stem.pool == (False, True, True, False)
     found = {(c.stages[0].mlp.ratio, c.stem.pool) for c in loaded.configs()}
     assert found == set(itertools.product([1.0, 3.0], [(True, True, False, False), (False, True, True, False)]))
 
@@ -124,6 +128,17 @@ def test_placements_move_one_neuron_each(tmp_path: Path) -> None:
         ("neuron.threshold = 0.5", 'published = "spikformer_4"', '[base] no published network is named "spikformer_4"'),
         ('residual = "sew", ', 'residual = "add", ', "residual 'add' is not one of the axis' choices sew, ms"),
         ('residual = "sew", ', "heads = 3, ", 'unknown axis or field "heads". Did you mean "num_heads"?'),
+        ("num_heads = [1, 2]", "num_heads = [1979-05-27]", "has a choice that no field can have"),
+        ("num_heads = [1, 2]", '"stem.image_size" = [8, 16]', "is fixed by the data"),
+        ("num_heads = [1, 2]", '"stages.0.embed_dim" = [8]', 'sets stages.0.embed_dim, as does the axis "embed_dim"'),
+        ("num_heads = [1, 2]", "# num_head = [1]\nnum_head = [1]", "line 14, [axes] num_head: unknown axis"),
+        ("stem.in_channels = 1", "stem.in_channels = 2", "must be 1 (grey) or 3 (colour)"),
+        ("stem.in_channels = 1", "heads = {}", 'unknown field "heads"'),
+        ("mlp = { ratio = 1 }", "mlp = { ratio = 1e308 }", "is no whole number of channels"),
+        ("mlp = { ratio = 1 }", f"mlp = {{ ratio = {'9' * 400} }}", "is larger than"),
+        ('residual = "sew", ', "head.num_classes = 100, ", "head.num_classes is 100, the data of this space need 10"),
+        ('residual = "sew", ', "num_heads = [1], ", "num_heads [1] is not one of the axis' choices"),
+        ("[data]", '["("]\n[data]', "unknown section"),
         ("[data]", "[data", "is no valid TOML"),
         ("[axes]", "[axes]\n[proxy]", "is no valid TOML"),
     ],
@@ -147,7 +162,7 @@ def test_a_space_without_axes_is_refused(tmp_path: Path) -> None:
 
 
 def _without_references(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if "miniature" not in line and "[references]" not in line)
+    return "\n".join(line for line in text.splitlines() if "miniature" not in line).replace("\n[references]\n\n", "\n")
 
 
 def _space(folder: Path, text: str) -> space.SearchSpace:

@@ -83,6 +83,51 @@ def test_equal_networks_are_trained_once_and_their_values_replayed(micro: Path) 
     assert 2 not in study.candidates
 
 
+def test_a_reference_that_was_already_evaluated_keeps_its_name(micro: Path) -> None:
+    study = _search(micro, 12, references=False)
+    assert all(c.reference is None for c in study.candidates.values())
+    study = _search(micro, 13)  # exhausted, but the reference is looked at first
+    assert [c.reference for c in study.candidates.values() if c.reference] == ["Spikformer miniature"]
+    assert len(study.candidates) == 12
+
+
+def test_weights_that_cannot_be_written_cost_nothing_else(micro: Path) -> None:
+    folder = micro.parent / "results" / "micro"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("in the way")
+    assert len(_search(micro, 2).candidates) == 2
+
+
+def test_one_database_cannot_be_searched_from_two_folders_at_once(
+    micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+
+    class Second(Observer):
+        error: StudyError | None = None
+
+        def started(self, label: str, epochs: int) -> None:
+            try:
+                studies.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
+            except StudyError as error:
+                self.error = error
+
+    second = Second()
+    studies.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
+    assert "is being searched by process" in str(second.error)
+
+
+def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(study_name="micro", storage=url)
+    with pytest.raises(StudyError, match="has one objective"):
+        _search(micro, 1, storage=url)
+    with pytest.raises(StudyError, match="no database at"):
+        nas.load_study(storage=f"sqlite:///{tmp_path / 'typo.db'}")
+    assert not (tmp_path / "typo.db").exists()
+
+
 def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
     one = _search(micro, 6)
     other = studies.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
@@ -253,6 +298,10 @@ def test_optunas_own_tools_work_on_a_study(micro: Path) -> None:
         ({"epochs": 0}, "epochs 0 must be at least 1"),
         ({"train_images": 10**6}, "train_images 1000000 is more than"),
         ({"study": "../x"}, "names no folder"),
+        ({"study": "x" * 300}, "names no folder"),
+        ({"study": "q[b]x"}, "names no folder"),
+        ({"seed": -1}, "seed -1 must be between 0"),
+        ({"train_images": 1430}, "Use 10 to 1427, or all 1437"),
         ({"storage": "nosuch://x"}, "storage nosuch://x cannot be opened"),
     ],
 )
