@@ -128,12 +128,12 @@ def search(
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(loaded, recipe=_recipe(loaded, epochs, train_images))
     on = _device(device)
-    database = _database(storage)
     name = study or loaded.name
     folder = _study_folder(Path(results_dir), name)
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading).to(on)
         identity = json.loads(json.dumps({**_identity(loaded), "data.images": splits.fingerprint, "seed": seed}))
+        database = _database(storage)
         with _exclusive(folder), _exclusive(_database_lock(storage, name)), _quiet_optuna():
             _repair_journal(folder)
             opened = Study(name, folder, _create(name, database or _journal(folder)))
@@ -176,6 +176,7 @@ class _Search:
         self.study, self.space, self.splits, self.seed, self.observer = study, space, splits, seed, observer
         self.references = space.references if references else {}
         self.listed: list[SpikformerConfig] | None = None
+        self.candidates = list(study.candidates.values())
 
     def run(self, trials: int) -> None:
         """Evaluate until `trials` candidates are finished or the space is exhausted."""
@@ -269,14 +270,14 @@ class _Search:
         candidate, model = evaluate(
             config, self.splits, self.space.recipe, self.seed, reference, on_epoch=self.observer.epoch
         )
-        others = [Candidate.from_dict(twin.user_attrs["candidate"]) for twin in _evaluated(self.study.optuna)]
-        self._keep_weights(model, candidate, [*others, candidate])
-        self.observer.finished(f"{label}, {in_words(candidate)}", candidate, [*others, candidate])
+        self.candidates.append(candidate)
+        self._keep_weights(model, candidate)
+        self.observer.finished(f"{label}, {in_words(candidate)}", candidate, self.candidates)
         return candidate
 
-    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate, candidates: list[Candidate]) -> None:
+    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate) -> None:
         """Weights of the front's members; those that leave it are deleted."""
-        complete = [c for c in candidates if c.status == "complete"]
+        complete = [c for c in self.candidates if c.status == "complete"]
         points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete]
         kept = {self.study.weights(complete[i]) for i in pareto.front(points)}
         try:

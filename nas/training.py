@@ -12,6 +12,7 @@ from nas.data import Split
 from nas.space import Recipe
 
 _EVALUATION_BATCH = 256
+_BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
 
 class DivergedError(Exception):
@@ -58,12 +59,14 @@ def fit(
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
     rate = _schedule(recipe.epochs * steps_per_epoch, recipe.warmup)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     history: list[Epoch] = []
     model.train()
     for epoch in range(recipe.epochs):
         order = torch.randperm(len(train), generator=random, device=device)[: steps_per_epoch * batch]
         loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
-        for chosen in order.split(batch):
+        for step, chosen in enumerate(order.split(batch), start=epoch * steps_per_epoch):
+            _set_momentum(norms, step)
             images, labels = augment(train.images, chosen, recipe.augment, random), train.labels[chosen]
             logits = model(normalise(images))
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
@@ -142,6 +145,17 @@ def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) 
         columns = torch.where(mirrored, columns.flip(1), columns)
     channels = torch.arange(images.shape[1], device=device)[None, :, None, None]
     return images[chosen[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> None:
+    """Running statistics as a plain mean of the first ten batches, then torch's moving average.
+
+    torch's alone keeps a share of its start, variance 1, for a hundred steps. Small weights give
+    variances of 1e-4: a network after a short training would be silent in eval mode.
+    """
+    if step <= 1 / _BATCH_NORM_MOMENTUM:
+        for norm in norms:
+            norm.momentum = max(_BATCH_NORM_MOMENTUM, 1 / (step + 1))
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -88,6 +88,24 @@ def test_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     assert factor(100) == pytest.approx(0, abs=1e-12)
 
 
+def test_a_few_steps_calibrate_batch_norm() -> None:
+    """After 5 steps at learning rate 0 the running mean and variance are the plain mean over the 5 batches."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 5))
+    split = _split(50)
+    split.images[:, 1:] = torch.randint(256, (50, 2, 8, 8), dtype=torch.uint8)
+    training.fit(model, split, Recipe(epochs=1, batch_size=10, learning_rate=1e-12, augment="none"), seed=0)
+    norm = model[0]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    pixels = Normalise(split)(split.images)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(0)).split(10)
+    variance = torch.stack([pixels[i].transpose(0, 1).flatten(1).var(1) for i in order]).mean(0)
+    torch.testing.assert_close(norm.running_mean, pixels.mean((0, 2, 3)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(norm.running_var, variance)
+
+
 def test_only_weights_of_layers_decay() -> None:
     decayed, plain = training._groups(Spikformer(small_config(neuron="plif")), 0.1)
     assert decayed["weight_decay"] == 0.1
