@@ -185,6 +185,7 @@ def _provenance(device: torch.device, started: float) -> dict[str, Any]:
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
         "device": f"{device.type} {name}",
+        "threads": torch.get_num_threads(),  # on a CPU, the order of sums and so their rounding depends on it
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "commit": _commit(),
     }

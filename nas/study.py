@@ -202,9 +202,11 @@ class _Search:
         trials = self.study.optuna.get_trials(deepcopy=False)
         if any(trial.state == TrialState.WAITING for trial in trials):
             return True
-        repeated = {trial.user_attrs.get("retry_of") for trial in trials}
-        for trial in trials:
-            if trial.state == TrialState.FAIL and trial.number not in repeated and trial.params:
+        # Interrupted before its config was known, a trial has trained nothing: it is proposed again, equally seeded.
+        begun = [trial for trial in trials if "config_id" in trial.user_attrs]
+        repeated = {trial.user_attrs.get("retry_of") for trial in begun}
+        for trial in begun:
+            if trial.state == TrialState.FAIL and trial.number not in repeated:
                 kept = {key: trial.user_attrs[key] for key in ("reference",) if key in trial.user_attrs}
                 self.study.optuna.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": trial.number})
                 return True

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Pa
     settings = ["--space", str(micro), "--trials", "6", "--epochs", "8", "--results-dir", str(tmp_path / "killed")]
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
     journal = tmp_path / "killed" / "micro" / "journal.log"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in another order round otherwise
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=one_thread)
     _wait_for(journal, lambda trials: _in_state(trials, TrialState.RUNNING) and len(trials) >= 2)
     process.send_signal(how)
     said = process.communicate(timeout=60)[1]
@@ -161,7 +163,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Pa
         assert "Traceback" not in said
     interrupted = nas.load_study("micro", results_dir=tmp_path / "killed")
     assert len(interrupted.candidates) < 4  # early, so that what comes after is compared
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=one_thread)
     assert done.returncode == 0, done.stderr
     assert "continues" in done.stderr
     study = nas.load_study("micro", results_dir=tmp_path / "killed")
@@ -183,6 +185,26 @@ def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> Non
     study = _search(micro, 3)
     assert [c.reference for c in study.candidates.values()] == ["Spikformer miniature", None, None]
     assert [t.user_attrs.get("retry_of") for t in study.optuna.trials] == [None, 0, 1, None, None]
+
+
+def test_interrupted_while_the_sampler_proposes(micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half a proposal is no candidate: the next run makes the whole of it again."""
+    study = _search(micro, 2)
+    suggest, calls = studies._suggest, 0
+
+    def stops(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return suggest(*arguments)
+
+    monkeypatch.setattr(studies, "_suggest", stops)
+    with pytest.raises(KeyboardInterrupt):
+        _search(micro, 4)
+    study = _search(micro, 4)
+    assert 0 < len(study.optuna.trials[2].params) < 4
+    assert _comparable(study) == _comparable(studies.search(micro, 4, results_dir=tmp_path / "w", observer=Observer()))
 
 
 def _wait_for(journal: Path, condition: Any, timeout_s: float = 60) -> None:
