@@ -69,6 +69,11 @@ class Candidate:
     history: tuple[Epoch, ...]
     provenance: dict[str, Any]
 
+    @property
+    def silent_layers(self) -> list[str]:
+        """Paths of the neuron layers that never fired."""
+        return [path for path, rate in self.firing_rates.items() if rate == 0]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that survive JSON; `from_dict` reads them back."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

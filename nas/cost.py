@@ -137,11 +137,6 @@ class Measurement:
     firing_rates: dict[str, float]
     silent: str | None
 
-    @property
-    def silent_layers(self) -> list[str]:
-        """Neuron layers that never fired."""
-        return [path for path, rate in self.firing_rates.items() if rate == 0]
-
 
 def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measurement:
     """Run `model` over all images of a split in eval mode: accuracy, exact counts, firing rates, signs of life.

@@ -130,7 +130,8 @@ def markdown(report: Report) -> str:
     """The report as Markdown."""
     lines = [f"# {report.study}", "", *report.findings, "", "![front](front.png)", "", "## Front", ""]
     lines += [f"| {' | '.join(_FRONT_HEADINGS)} |", f"|{'---|' * len(_FRONT_HEADINGS)}"]
-    lines += [f"| {' | '.join(cells)} |" for cells in _front_cells(report.front)]
+    rows = [[cell.replace("|", r"\|") for cell in cells] for cells in _front_cells(report.front)]
+    lines += [f"| {' | '.join(cells)} |" for cells in rows]
     lines += ["", "The search ranks by search-val; report-val was not used to choose, so it is the figure to quote."]
     lines += ["", "## How", "", *(f"* {sentence}" for sentence in report.methods), ""]
     return "\n".join(lines)
@@ -168,7 +169,7 @@ def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
         "dense_macs": candidate.dense_macs,
         "parameters": candidate.parameters,
         "mean_firing_rate": sum(rates) / len(rates) if rates else None,
-        "silent_layers": " ".join(path for path, rate in candidate.firing_rates.items() if rate == 0),
+        "silent_layers": " ".join(candidate.silent_layers),
         "time_steps": config.time_steps,
         "residual": config.residual,
         "attention": "+".join(dict.fromkeys(s.mixer.kind for s in config.stages)),

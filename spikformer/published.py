@@ -4,6 +4,7 @@ Settings are those of the authors' code. Weights that their code builds and neve
 `talking_heads`) are left out, which is also how the papers count parameters.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -97,7 +98,7 @@ def _points() -> dict[str, Callable[[], SpikformerConfig]]:
         sizes = [*itertools.product(_CIFAR, cifar_sizes), *itertools.product(["in"], imagenet_sizes)]
         for dataset, size in sizes:
             depth, dim = (int(n) for n in size.split("_"))
-            points[f"{family}_{dataset}_{size}"] = lambda b=build, s=dataset, d=depth, w=dim: b(s, d, w)  # type: ignore[misc]
+            points[f"{family}_{dataset}_{size}"] = functools.partial(build, dataset, depth, dim)
     return points
 
 

@@ -65,6 +65,11 @@ def test_numbers_are_those_of_the_records(study: Study) -> None:
         assert row["parameters"] == candidate.parameters
 
 
+def test_layers_that_never_fired_are_listed(study: Study) -> None:
+    one = dataclasses.replace(study.candidates[0], firing_rates={"stem": 0.25, "blocks.0": 0.0, "head": 0.0})
+    assert one.silent_layers == ["blocks.0", "head"]
+
+
 def test_ranking_by_size_by_hand() -> None:
     """Of the first size the mean of 0.5 and 0.7 at 1 and 3 mJ is 0.6 at 2 mJ; of three sizes two are the ends."""
     rows = [(100, 0.5, 1.0), (100, 0.7, 3.0), (200, 0.8, 4.0), (300, 0.9, 5.0)]
@@ -160,13 +165,14 @@ def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch:
 
 
 def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {n: dataclasses.replace(c, reference=r"Ours [/x] $\frac$ 'q'") for n, c in study.candidates.items()}
+    named = {n: dataclasses.replace(c, reference=r"Ours [/x] $\frac$ a | b") for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates", property(lambda _self: named))
     report = reports.build(study)
     reports.write(report, tmp_path)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(report.table())
     assert r"Ours [/x] $\frac$" in console.export_text()
+    assert r"a \| b" in (tmp_path / "report.md").read_text()
 
 
 def test_a_candidate_without_figures_does_not_spoil_the_methods(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
