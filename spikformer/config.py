@@ -1,8 +1,14 @@
 """What a spiking transformer is made of: small frozen parts that check themselves.
 
-`SpikformerConfig` travels the whole road, from a search space to an exported network. Equal configs
-are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
+    stem -> stage 0 -> down -> stage 1 ... -> head        a stage is `depth` blocks
+    block: x <- x + local(x); x <- x + mixer(x); x <- x + mlp(x)
+
+`SpikformerConfig` travels the whole road, from a search space to an exported network. A part that comes
+in several kinds has one `kind` and the fields of all of them; `_READS` says which kind reads what. Equal
+configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
+
+A kind "package.module:Class" names a block of your own (`spikformer.blocks`).
 
 Standard library only, so that reading a space or printing help needs no torch.
 """
@@ -18,10 +24,74 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
+from spikformer import plugins
 from spikformer.errors import ConfigError
 
-Residual = Literal["sew", "ms"]
-Attention = Literal["ssa", "sdsa", "qkta", "qkca"]
+Residual = Literal["sew", "ms", "sew_iand"]
+Reduction = Literal["none", "stride", "pool"]
+"""How a convolution halves the image: not at all, by stride 2, or by a 3x3 max pool of stride 2 behind it."""
+
+Scalar = bool | int | float | str
+
+_READS: dict[str, dict[str, tuple[str, ...]]] = {
+    "neuron": {
+        "lif": ("tau", "threshold", "surrogate"),
+        "plif": ("tau", "threshold", "surrogate"),
+        "if": ("threshold", "surrogate"),
+        "ternary": ("tau", "threshold", "surrogate"),
+        "psn": ("tau", "threshold", "surrogate"),
+        "multispike": ("levels", "rounding"),
+    },
+    "stem": {
+        "sps": ("pool", "pool_order"),
+        "speds": ("encode", "convs", "deformed_shortcut"),
+        "conv": ("kernel_size", "stride", "bias", "max_pool"),
+    },
+    "down": {
+        "none": (),
+        "conv": ("stride", "bias"),
+        "speds": ("convs", "deformed_shortcut"),
+    },
+    "mixer": {
+        "ssa": (
+            *("num_heads", "projection", "value_ratio", "qkv_bias", "proj_bias", "layer_scale"),
+            *("neuron_on", "threshold", "scale", "scale_by", "window", "time_window"),
+        ),
+        "sdsa": ("projection", "qkv_bias", "proj_bias", "threshold", "layer_scale"),
+        "qkta": ("num_heads", "projection", "qkv_bias", "proj_bias", "threshold", "layer_scale"),
+        "qkca": ("projection", "qkv_bias", "proj_bias", "threshold", "layer_scale"),
+        "dssa": ("num_heads", "patch", "layer_scale"),
+        "sepconv": ("kernel_size", "middle_neuron", "layer_scale"),
+        "dwconv": ("kernel_size", "layer_scale"),
+        "identity": (),
+    },
+    "mlp": {
+        "mlp": ("ratio", "bias", "inner_residual", "layer_scale"),
+        "convffn": ("ratio", "bias", "inner_residual", "layer_scale"),
+        "gwffn": ("ratio", "bias", "group_width", "layer_scale"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of a block of your own, under the names that its class declares; a table in TOML and JSON."""
+
+    items: tuple[tuple[str, Scalar], ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        if isinstance(values, cls):
+            return values
+        _require(isinstance(values, dict), f"options must be a table of names and values, not {values!r}", "options")
+        for name, value in values.items():
+            _require(
+                isinstance(value, bool | int | float | str), f"options.{name} must be a plain value, not {value!r}"
+            )
+        return cls(tuple(sorted(values.items())))
+
+    def to_dict(self) -> dict[str, Scalar]:
+        return dict(self.items)
 
 
 @dataclass(frozen=True)
@@ -29,135 +99,297 @@ class NeuronConfig:
     """The neuron of every layer.
 
     Attributes:
-        kind: "lif" leaks with a fixed time constant, "plif" learns one time constant a layer
-            (Fang et al., ICCV 2021).
-        tau: membrane time constant in time steps, above 1; where plif starts from.
+        kind: "lif" leaks with a fixed time constant; "plif" learns one a layer (Fang et al., ICCV 2021);
+            "if" does not leak; "ternary" is a lif that fires +1 or -1 (Guo et al., AAAI 2024); "psn" weighs
+            all time steps at once by a learned T x T matrix (Fang et al., NeurIPS 2023); "multispike" fires
+            0 to `levels` spikes at once and keeps no state (Yao et al., Spike-driven Transformer V3, TPAMI 2025).
+        tau: membrane time constant in time steps, above 1; where plif and psn start from.
         threshold: membrane potential at which the neuron fires (attention has its own).
         surrogate: gradient of the firing step: "sigmoid" (slope 4, Spikformer) or "atan" (slope 2).
+        levels: spikes that a multispike neuron fires at most; its output is a multiple of 1 / levels.
+        rounding: of multispike, when halfway between two: to the even one or up.
+        options: of a neuron of your own.
     """
 
-    kind: Literal["lif", "plif"] = "lif"
+    kind: str = "lif"
     tau: float = 2.0
     threshold: float = 1.0
     surrogate: Literal["sigmoid", "atan"] = "sigmoid"
+    levels: int = 4
+    rounding: Literal["half_even", "half_up"] = "half_even"
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _check_kind(self, "neuron")
         _require(self.tau > 1, f"tau {self.tau} must be above 1: at 1 nothing of the past is kept", "tau")
         _require(self.threshold > 0, f"threshold {self.threshold} must be positive", "threshold")
+        _require(self.levels >= 1, f"levels {self.levels} must be at least 1", "levels")
+
+    @property
+    def fires_units(self) -> bool:
+        """Whether its output is 0 or one spike (+1 or -1), so that it can mask."""
+        return self.kind != "multispike"
+
+    @property
+    def fires_binary(self) -> bool:
+        """Whether its output is 0 or 1."""
+        return self.kind not in ("multispike", "ternary")
 
 
 @dataclass(frozen=True)
 class StemConfig:
-    """Spiking patch splitting (SPS; Zhou et al., Spikformer, ICLR 2023, section 3.3).
+    """From the image to the first stage's tokens.
 
-    Four 3x3 convolutions of widths D/8, D/4, D/2 and D, then a fifth that encodes position.
+    "sps": spiking patch splitting (Zhou et al., Spikformer, ICLR 2023, section 3.3), four 3x3
+    convolutions of widths D/8, D/4, D/2 and D. "speds": patch embedding with deformed shortcut (Zhou et
+    al., QKFormer, NeurIPS 2024), an encoding of width D/2, then 3x3 convolutions of width D beside a 1x1.
+    "conv": one convolution and batch norm (Spike-driven Transformer V2 and V3, SpikingResformer).
 
     Attributes:
         image_size: height and width of the image, in pixels.
         in_channels: 3 for colour, 1 for grey.
-        pool: for each of the four convolutions, whether a 3x3 max pool of stride 2 follows.
-        pool_order: "after_neuron" pools spikes (Spikformer), "before_neuron" pools the membrane
-            current (CML; Zhou et al., 2023).
+        position: what is added to the tokens to tell them apart: "conv", a 3x3 convolution of them (the
+            fifth of SPS); "learned", a table; "cpg", a periodic spike code (after Lv et al., NeurIPS 2024);
+            "none".
         shortcut: whether the position convolution is added to its input (Spikformer, Spike-driven
             Transformer) or replaces it (Spikingformer).
+        pool: of sps, for each of its four convolutions, whether a 3x3 max pool of stride 2 follows.
+        pool_order: of sps, "after_neuron" pools spikes (Spikformer), "before_neuron" pools the membrane
+            current (CML; Zhou et al., 2023).
+        encode: of speds, how its first convolution halves the image.
+        convs: of speds, the same for each 3x3 convolution of its main path.
+        deformed_shortcut: of speds, how the 1x1 beside them follows.
+        kernel_size, stride, bias: of conv.
+        max_pool: of conv, whether a 3x3 max pool of stride 2 follows (SpikingResformer).
     """
 
+    kind: Literal["sps", "speds", "conv"] = "sps"
     image_size: int = 32
     in_channels: int = 3
+    position: Literal["conv", "learned", "cpg", "none"] = "conv"
+    shortcut: bool = True
     pool: tuple[bool, bool, bool, bool] = (False, False, True, True)
     pool_order: Literal["after_neuron", "before_neuron"] = "after_neuron"
-    shortcut: bool = True
+    encode: Reduction = "none"
+    convs: tuple[Reduction, ...] = ("none",)
+    deformed_shortcut: Reduction = "none"
+    kernel_size: int = 7
+    stride: int = 2
+    bias: bool = False
+    max_pool: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self.image_size >= 1, f"image_size {self.image_size} must be at least 1", "image_size")
         _require(self.in_channels >= 1, f"in_channels {self.in_channels} must be at least 1", "in_channels")
+        _require(self.stride in (1, 2, 4), f"stride {self.stride} must be 1, 2 or 4", "stride")
+        _check_kernel(self.kernel_size)
+        if self.kind == "speds":
+            _check_deformed_shortcut(self.convs, self.deformed_shortcut)
         _require(
             self.image_size % self.downsampling == 0,
-            f"image_size {self.image_size} is not a multiple of {self.downsampling}, "
-            f"what {sum(self.pool)} pools divide it by. Pool less, or use another image size",
+            f"image_size {self.image_size} is not a multiple of {self.downsampling}, what the {self.kind} stem "
+            f"divides it by. Reduce less, or use another image size",
             "image_size",
-            "pool",
+            *_READS["stem"][self.kind],
         )
 
     @property
     def downsampling(self) -> int:
-        """Image pixels per side of one token."""
-        return int(2 ** sum(self.pool))
+        """Image pixels per side of one token of the first stage."""
+        if self.kind == "sps":
+            return int(2 ** sum(self.pool))
+        if self.kind == "speds":
+            return int(2 ** sum(reduction != "none" for reduction in (self.encode, *self.convs)))
+        return self.stride * (2 if self.max_pool else 1)
 
 
 @dataclass(frozen=True)
-class AttentionConfig:
-    """Token mixer: spiking attention without softmax.
+class DownConfig:
+    """From one stage's tokens to the next one's: fewer and wider.
+
+    Attributes:
+        kind: "none", the stages have one width and no layer between them; "conv", a 3x3 convolution (Spike-driven
+            Transformer V2 and V3, SpikingResformer); "speds", as in the stem, without the encoding (QKFormer).
+        stride, bias: of conv.
+        convs, deformed_shortcut: of speds, as in the stem.
+    """
+
+    kind: Literal["none", "conv", "speds"] = "none"
+    stride: int = 2
+    bias: bool = False
+    convs: tuple[Reduction, ...] = ("none", "pool")
+    deformed_shortcut: Reduction = "stride"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(self.stride in (1, 2), f"stride {self.stride} must be 1 or 2", "stride")
+        if self.kind == "speds":
+            _check_deformed_shortcut(self.convs, self.deformed_shortcut)
+
+    @property
+    def downsampling(self) -> int:
+        """How many times fewer tokens a side."""
+        if self.kind == "conv":
+            return self.stride
+        return 2 if self.kind == "speds" and self.deformed_shortcut != "none" else 1
+
+
+@dataclass(frozen=True)
+class MixerConfig:
+    """Token mixer of a block: spiking attention without softmax, or a convolution.
 
     Attributes:
         kind: "ssa", (q k^T) v (Spikformer); "sdsa", q masked by the column sums of k * v (Spike-driven
             Transformer, Yao et al., NeurIPS 2023); "qkta" and "qkca", k masked by the sums of q over
-            channels or over tokens (QKFormer, Zhou et al., NeurIPS 2024).
+            channels or over tokens (QKFormer, Zhou et al., NeurIPS 2024); "dssa", dual spike attention
+            (SpikingResformer, Shi et al., CVPR 2024); "sepconv", separable convolution (Spike-driven
+            Transformer V2, Yao et al., ICLR 2024); "dwconv", depthwise convolution (Max-Former, Fang et
+            al., NeurIPS 2025); "identity", no mixing.
         num_heads: groups of channels that attend on their own.
-        neuron_on: for "ssa", whether the attention neuron fires on the "output" (published) or on the
+        projection: what makes q, k, v and the output: "linear", 1x1 convolution; "rep", 1x1, depthwise 3x3
+            and 1x1 in a row (V2); "rep1", 1x1 to 1.5 times the width and back (V3, large).
+        value_ratio: of ssa, width of v over that of the tokens (V3).
+        qkv_bias, proj_bias: biases of linear projections before their batch norm.
+        neuron_on: of ssa, whether the attention neuron fires on the "output" (published) or on the
             attention "map" q k^T. The other kinds always fire on their mask.
         threshold: of that neuron.
-        scale: factor on the output or map of "ssa".
-        qkv_bias, proj_bias: biases of the convolutions before their batch norm.
+        scale: factor on the output or map of ssa; under `scale_by` "head_dim" divided by the root of the
+            channels a head.
+        window: of ssa, tokens a side of the squares that attend among themselves; 0, all tokens.
+        time_window: of ssa, time steps whose tokens attend to one another (STAtten, Lee et al., CVPR
+            2025); 1, each step on its own; 0, all.
+        patch: of dssa, side of the patches that y summarises.
+        kernel_size: of sepconv and dwconv.
+        middle_neuron: of sepconv, whether a batch norm and a neuron stand behind its depthwise convolution (V3).
+        layer_scale: start of a learned factor a channel on the branch; 0, none. Only where membranes are added.
+        options: of a mixer of your own.
     """
 
-    kind: Attention = "ssa"
+    kind: str = "ssa"
     num_heads: int = 8
+    projection: Literal["linear", "rep", "rep1"] = "linear"
+    value_ratio: int = 1
+    qkv_bias: bool = False
+    proj_bias: bool = True
     neuron_on: Literal["output", "map"] = "output"
     threshold: float = 0.5
     scale: float = 0.125
-    qkv_bias: bool = False
-    proj_bias: bool = True
+    scale_by: Literal["constant", "head_dim"] = "constant"
+    window: int = 0
+    time_window: int = 1
+    patch: int = 1
+    kernel_size: int = 7
+    middle_neuron: bool = False
+    layer_scale: float = 0.0
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require(self.num_heads >= 1, f"num_heads {self.num_heads} must be at least 1", "num_heads")
-        _require(self.threshold > 0, f"threshold {self.threshold} must be positive", "threshold")
-        _require(self.scale > 0, f"scale {self.scale} must be positive", "scale")
-
-    def canonical(self) -> "AttentionConfig":
-        """Fields that this kind never reads go back to their defaults."""
-        default = AttentionConfig()
+        _check_kind(self, "mixer")
+        for name in ("num_heads", "value_ratio", "patch"):
+            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} must be at least 1", name)
+        for name in ("threshold", "scale"):
+            _require(getattr(self, name) > 0, f"{name} {getattr(self, name)} must be positive", name)
+        for name in ("window", "time_window", "layer_scale"):
+            _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must not be negative", name)
+        _check_kernel(self.kernel_size)
         if self.kind == "ssa":
-            return self
-        heads = self.num_heads if self.kind == "qkta" else 1
-        return replace(self, num_heads=heads, neuron_on=default.neuron_on, scale=default.scale)
+            self._check_ssa()
+
+    def _check_ssa(self) -> None:
+        _require(
+            self.value_ratio == 1 or self.projection == "linear",
+            f'value_ratio {self.value_ratio} needs projection "linear": "{self.projection}" keeps the width',
+            "value_ratio",
+            "projection",
+        )
+        _require(
+            self.time_window == 1 or self.neuron_on == "output",
+            f'time_window {self.time_window} needs neuron_on "output": a map over several steps has no step of its own',
+            "time_window",
+            "neuron_on",
+        )
+
+    def reads(self, name: str) -> bool:
+        """Whether a field has an effect on a mixer of this kind."""
+        if self.projection != "linear" and name in ("qkv_bias", "proj_bias"):
+            return False
+        return name in _READS["mixer"].get(self.kind, ("options", "layer_scale"))
 
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """Channel mixer: two 1x1 convolutions, `ratio` times as wide in between."""
+    """Channel mixer of a block.
 
+    Attributes:
+        kind: "mlp", two 1x1 convolutions; "convffn", two 3x3 ones (Spike-driven Transformer V2); "gwffn",
+            1x1, a grouped 3x3 with a shortcut of its own, 1x1 (SpikingResformer).
+        ratio: width between the convolutions over the block's.
+        bias: of the convolutions before their batch norm.
+        inner_residual: whether, at ratio 1, each of the two convolutions is a residual branch of its own
+            (Spike-driven Transformer).
+        group_width: of gwffn, channels a group.
+        layer_scale: as in the token mixer.
+        options: of a channel mixer of your own.
+    """
+
+    kind: str = "mlp"
     ratio: float = 4.0
     bias: bool = True
+    inner_residual: bool = False
+    group_width: int = 64
+    layer_scale: float = 0.0
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _check_kind(self, "mlp")
         _require(self.ratio > 0, f"ratio {self.ratio} must be positive", "ratio")
+        _require(self.group_width >= 1, f"group_width {self.group_width} must be at least 1", "group_width")
+        _require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative", "layer_scale")
+
+    def reads(self, name: str) -> bool:
+        """Whether a field has an effect on a channel mixer of this kind."""
+        if name == "inner_residual" and self.ratio != 1:
+            return False
+        return name in _READS["mlp"].get(self.kind, ("options", "layer_scale"))
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """`depth` blocks of attention and MLP, all of the same kind and width."""
+    """`depth` equal blocks of up to three residual branches: local, mixer, mlp.
+
+    Attributes:
+        embed_dim: C, the width.
+        down: what stands before the stage; "none" in the first.
+        local: a token mixer before the token mixer (V3: a separable convolution before attention).
+    """
 
     embed_dim: int = 384
     depth: int = 4
-    mixer: AttentionConfig = field(default_factory=lambda: AttentionConfig(num_heads=12))
+    down: DownConfig = field(default_factory=DownConfig)
+    local: MixerConfig = field(default_factory=lambda: MixerConfig("identity"))
+    mixer: MixerConfig = field(default_factory=lambda: MixerConfig(num_heads=12))
     mlp: MLPConfig = field(default_factory=MLPConfig)
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self.depth >= 1, f"depth {self.depth} must be at least 1", "depth")
         _require(self.embed_dim >= 1, f"embed_dim {self.embed_dim} must be at least 1", "embed_dim")
-        heads = self.mixer.num_heads
-        if self.embed_dim % heads:
-            raise ConfigError(
-                f"num_heads {heads} does not divide embed_dim {self.embed_dim}. "
-                f"Use one of {_listed(_divisors(self.embed_dim))}",
-                ("embed_dim", "mixer.num_heads"),
-            )
+        for part in ("local", "mixer"):
+            mixer = getattr(self, part)
+            if mixer.reads("num_heads") and self.embed_dim % mixer.num_heads:
+                raise ConfigError(
+                    f"num_heads {mixer.num_heads} does not divide embed_dim {self.embed_dim}. "
+                    f"Use one of {_listed(_divisors(self.embed_dim))}",
+                    ("embed_dim", f"{part}.num_heads", f"{part}.kind"),
+                )
+        if self.mlp.reads("ratio"):
+            self._check_hidden_width()
+
+    def _check_hidden_width(self) -> None:
         hidden = self.embed_dim * self.mlp.ratio
         _require(
             math.isfinite(hidden) and hidden == int(hidden),
@@ -165,19 +397,36 @@ class StageConfig:
             "embed_dim",
             "mlp.ratio",
         )
+        _require(
+            self.mlp.kind != "gwffn" or hidden % self.mlp.group_width == 0,
+            f"mlp.group_width {self.mlp.group_width} does not divide the {hidden:.0f} channels that mlp.ratio "
+            f"{self.mlp.ratio:g} of embed_dim {self.embed_dim} gives",
+            "embed_dim",
+            "mlp.ratio",
+            "mlp.group_width",
+            "mlp.kind",
+        )
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Classifier on the mean over tokens and time.
+    """Classifier on the mean over tokens.
 
     Attributes:
         num_classes: length of the logits.
         neuron: whether a neuron turns the tokens' mean into spikes before the linear layer.
+        time_mean: whether the mean over time is taken "before" the linear layer (run once, on real numbers) or
+            "after" it (run at each step, on spikes where there is a neuron). The logits are the same.
+        bias: of the linear layer.
+        distillation: whether a second classifier, always fed by spikes, learns from a teacher; the logits
+            are the mean of both (Spike-driven Transformer V2 and V3).
     """
 
     num_classes: int = 10
     neuron: bool = False
+    time_mean: Literal["before", "after"] = "before"
+    bias: bool = True
+    distillation: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -191,8 +440,11 @@ class SpikformerConfig:
     Attributes:
         time_steps: T, how often a static image is shown.
         residual: "sew" adds spikes, every neuron stands after its convolution and batch norm
-            (Spikformer); "ms" adds membrane currents, every neuron stands before its convolution
-            (Spikingformer, Spike-driven Transformer).
+            (Spikformer, QKFormer); "ms" adds membrane currents, every neuron stands before its convolution
+            (Spikingformer, Spike-driven Transformer, SpikingResformer, Max-Former); "sew_iand" keeps a spike
+            of the stream unless the branch fires too, so that the stream stays binary (Fang et al., NeurIPS 2021).
+        drop_path: chance that the last block's branches are left out for a training image, rising evenly
+            from 0 at the first block (stochastic depth; Huang et al., ECCV 2016).
 
     Raises:
         ConfigError: on construction, when no such network exists; says which fields disagree.
@@ -204,22 +456,117 @@ class SpikformerConfig:
     stem: StemConfig = field(default_factory=StemConfig)
     stages: tuple[StageConfig, ...] = field(default_factory=lambda: (StageConfig(),))
     head: HeadConfig = field(default_factory=HeadConfig)
+    drop_path: float = 0.0
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
+        _require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
         _require(len(self.stages) >= 1, "stages is empty: give at least one stage", "stages")
-        widths = [stage.embed_dim for stage in self.stages]
+        self._check_widths()
+        self._check_grids()
+        self._check_residual()
+        self._check_spikes()
+
+    def _check_widths(self) -> None:
+        first = self.stages[0]
         _require(
-            len(set(widths)) == 1,
-            f"stages have embed_dim {_listed(widths)}: blocks are added to one another, so all need one width",
-            *(f"stages.{i}.embed_dim" for i in range(len(widths))),
+            first.down.kind == "none", "the first stage has no down: the stem stands before it", "stages.0.down.kind"
         )
+        factor, why = {"sps": (8, "embed_dim / 8"), "speds": (2, "embed_dim / 2"), "conv": (1, "")}[self.stem.kind]
         _require(
-            widths[0] % 8 == 0,
-            f"embed_dim {widths[0]} is not a multiple of 8: the stem starts with embed_dim / 8 channels",
+            first.embed_dim % factor == 0,
+            f"embed_dim {first.embed_dim} is not a multiple of {factor}: the {self.stem.kind} stem starts with {why} channels",
             "stages.0.embed_dim",
+            "stem.kind",
         )
+        for i in range(1, len(self.stages)):
+            before, stage = self.stages[i - 1], self.stages[i]
+            _require(
+                stage.down.kind != "none" or before.embed_dim == stage.embed_dim,
+                f'stages {i - 1} and {i} have embed_dim {before.embed_dim} and {stage.embed_dim}, and down.kind is "none": '
+                f'blocks are added to one another. Use one width, or down.kind "conv" or "speds"',
+                f"stages.{i - 1}.embed_dim",
+                f"stages.{i}.embed_dim",
+                f"stages.{i}.down.kind",
+            )
+
+    def _check_grids(self) -> None:
+        size = self.stem.image_size // self.stem.downsampling
+        for i, stage in enumerate(self.stages):
+            _require(
+                size % stage.down.downsampling == 0,
+                f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is a multiple "
+                f"of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
+                "stem.image_size",
+                "stem.kind",
+                *(f"stem.{name}" for name in _READS["stem"][self.stem.kind]),
+                *(f"stages.{j}.down.{name}" for j in range(i + 1) for name in ("kind", "stride", "deformed_shortcut")),
+            )
+            size //= stage.down.downsampling
+            for part in ("local", "mixer"):
+                mixer = getattr(stage, part)
+                for name in ("window", "patch"):
+                    tokens = getattr(mixer, name)
+                    _require(
+                        not mixer.reads(name) or tokens == 0 or size % tokens == 0,
+                        f"{name} {tokens} does not divide the {size} x {size} tokens of stage {i}. "
+                        f"Use one of {_listed(_divisors(size))}",
+                        f"stages.{i}.{part}.{name}",
+                        f"stages.{i}.{part}.kind",
+                    )
+
+    def _check_residual(self) -> None:
+        if self.residual == "ms":
+            return
+        what = f'residual "{self.residual}" adds spikes, but'
+        _require(
+            self.stem.kind != "conv",
+            f'{what} the "conv" stem ends in membrane currents. Use stem.kind "sps" or "speds", or residual "ms"',
+            "residual",
+            "stem.kind",
+        )
+        for i, stage in enumerate(self.stages):
+            for part, kind in (("local", "dssa"), ("mixer", "dssa"), ("mlp", "gwffn")):
+                _require(
+                    getattr(stage, part).kind != kind,
+                    f'{what} {part}.kind "{kind}" of stage {i} is defined on membrane currents. Use residual "ms"',
+                    "residual",
+                    f"stages.{i}.{part}.kind",
+                )
+            for part in ("local", "mixer", "mlp"):
+                scaled = getattr(stage, part)
+                _require(
+                    not (scaled.reads("layer_scale") and scaled.layer_scale),
+                    f'{what} {part}.layer_scale {scaled.layer_scale:g} of stage {i} would scale them. Use 0, or residual "ms"',
+                    "residual",
+                    f"stages.{i}.{part}.layer_scale",
+                )
+        _require(
+            self.residual != "sew_iand" or self.neuron.fires_binary,
+            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{self.neuron.kind}" fires others. Use residual "sew" or "ms"',
+            "residual",
+            "neuron.kind",
+        )
+
+    def _check_spikes(self) -> None:
+        for i, stage in enumerate(self.stages):
+            for part in ("local", "mixer"):
+                mixer = getattr(stage, part)
+                _require(
+                    self.neuron.fires_units or mixer.kind not in ("sdsa", "qkta", "qkca", "dssa"),
+                    f'{part}.kind "{mixer.kind}" of stage {i} masks by spikes of 0 and 1, neuron "{self.neuron.kind}" '
+                    f'fires several at once. Use {part}.kind "ssa" or a convolution, or another neuron',
+                    "neuron.kind",
+                    f"stages.{i}.{part}.kind",
+                )
+                _require(
+                    not mixer.reads("time_window") or mixer.time_window < 2 or self.time_steps % mixer.time_window == 0,
+                    f"time_window {mixer.time_window} of stage {i} does not divide time_steps {self.time_steps}. "
+                    f"Use one of {_listed(_divisors(self.time_steps))}, or 0 for all",
+                    "time_steps",
+                    f"stages.{i}.{part}.time_window",
+                )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -234,18 +581,54 @@ class SpikformerConfig:
         """Plain values that survive JSON: `SpikformerConfig.from_dict(config.to_dict()) == config`."""
         return typing.cast(dict[str, Any], _plain(self))
 
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """Tokens a side of each stage: [T, B, C, grid, grid]."""
+        sizes = [self.stem.image_size // self.stem.downsampling]
+        for stage in self.stages[1:]:
+            sizes.append(sizes[-1] // stage.down.downsampling)
+        return tuple(sizes)
+
     def canonical(self) -> "SpikformerConfig":
         """The one way to write this network: fields without effect at their defaults, equal stages joined."""
         stages: list[StageConfig] = []
-        for stage in (replace(stage, mixer=stage.mixer.canonical()) for stage in self.stages):
-            if stages and replace(stages[-1], depth=stage.depth) == stage:
-                stages[-1] = replace(stage, depth=stages[-1].depth + stage.depth)
+        for stage in map(self._canonical_stage, self.stages, self.grids):
+            if stages and stage == replace(stages[-1], depth=stage.depth, down=DownConfig()):
+                stages[-1] = replace(stages[-1], depth=stages[-1].depth + stage.depth)
             else:
                 stages.append(stage)
-        # With membrane currents on the shortcut, the last pool must stand before the neuron anyway.
-        free_pools = self.stem.pool[:3] if self.residual == "ms" and self.stem.shortcut else self.stem.pool
-        stem = self.stem if any(free_pools) else replace(self.stem, pool_order="after_neuron")
-        return replace(self, stages=tuple(stages), stem=stem)
+        neuron = _canonical_part(self.neuron, _READS["neuron"].get(self.neuron.kind, ("options",)))
+        return replace(self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem())
+
+    def _canonical_stem(self) -> StemConfig:
+        stem = self.stem
+        reads = ["image_size", "in_channels", "position", *_READS["stem"][stem.kind]]
+        if stem.position == "conv":
+            reads.append("shortcut")
+        # With membrane currents on the shortcut, the last pool of sps must stand before the neuron anyway.
+        membrane = self.residual == "ms" and (stem.shortcut or stem.position != "conv")
+        if stem.kind == "sps" and not any(stem.pool[:3] if membrane else stem.pool):
+            reads.remove("pool_order")
+        return typing.cast(StemConfig, _canonical_part(stem, reads))
+
+    def _canonical_stage(self, stage: StageConfig, grid: int) -> StageConfig:
+        return replace(
+            stage,
+            down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
+            local=self._canonical_mixer(stage.local, grid),
+            mixer=self._canonical_mixer(stage.mixer, grid),
+            mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, _names(MLPConfig))),
+        )
+
+    def _canonical_mixer(self, mixer: MixerConfig, grid: int) -> MixerConfig:
+        if mixer.window == grid:
+            mixer = replace(mixer, window=0)
+        if mixer.time_window in (0, self.time_steps):  # all steps: one way to say so, and one step is no window
+            mixer = replace(mixer, time_window=0 if self.time_steps > 1 else 1)
+        reads = set(filter(mixer.reads, _names(MixerConfig)))
+        if not self.neuron.fires_units:
+            reads -= {"threshold"}
+        return typing.cast(MixerConfig, _canonical_part(mixer, reads))
 
     @property
     def config_id(self) -> str:
@@ -277,6 +660,56 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
+def _check_kind(part: Any, name: str) -> None:
+    """A kind of our own, or the "package.module:Class" of a block of yours."""
+    kinds = _READS[name]
+    if ":" in part.kind:
+        _require(
+            plugins.is_reference(part.kind),
+            f'kind "{part.kind}" is no reference to a class. Write "package.module:Class"',
+            "kind",
+        )
+        return
+    _require(
+        part.kind in kinds,
+        f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"',
+        "kind",
+    )
+    _require(
+        not part.options.items,
+        f'options {part.options.to_dict()} belong to a block of your own, not to "{part.kind}"',
+        "options",
+    )
+
+
+def _check_kernel(size: int) -> None:
+    _require(size >= 1 and size % 2 == 1, f"kernel_size {size} must be odd", "kernel_size")
+
+
+def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
+    _require(len(convs) >= 1, 'convs is empty: give at least one, such as ["none"]', "convs")
+    halvings = sum(reduction != "none" for reduction in convs)
+    _require(
+        halvings == (shortcut != "none"),
+        f'convs {_listed(convs)} halve the image {halvings} times, deformed_shortcut "{shortcut}" '
+        f"{int(shortcut != 'none')} times: both paths are added, so both must halve it alike, at most once",
+        "convs",
+        "deformed_shortcut",
+    )
+
+
+def _names(cls: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]
+
+
+def _canonical_part(part: Any, reads: Iterable[str]) -> Any:
+    """The part with every field that its kind does not read at its default."""
+    kept = {name: getattr(part, name) for name in reads}
+    if "options" in kept and ":" in part.kind:
+        kept["options"] = Options.from_dict(plugins.canonical(part.kind, part.options.to_dict()))
+    return type(part)(kind=part.kind, **kept)
+
+
 def _check_types(part: Any) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
     for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
@@ -292,6 +725,8 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Options:
+        return Options.from_dict(value)
     if origin is Literal:
         _require(value in arguments, f'{name} "{value}" is unknown. Use one of {_listed(arguments)}', name)
         return value
@@ -326,6 +761,8 @@ def _build(cls: type, values: Any) -> Any:
 
 
 def _build_field(key: str, value: Any, hint: Any) -> Any:
+    if hint is Options:
+        return Options.from_dict(value)
     if dataclasses.is_dataclass(hint):
         return _within(key, typing.cast(type, hint), value)
     arguments = typing.get_args(hint)
@@ -343,16 +780,20 @@ def _within(path: str, cls: type, values: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Options):
+        return value.to_dict()
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 __all__ = [
-    "AttentionConfig",
+    "DownConfig",
     "HeadConfig",
     "MLPConfig",
+    "MixerConfig",
     "NeuronConfig",
+    "Options",
     "SpikformerConfig",
     "StageConfig",
     "StemConfig",

@@ -1,38 +1,42 @@
-"""Convolution, batch norm and neuron: what every part of a spiking transformer is built from.
+"""Convolution, batch norm, neuron and residual: what every part of a spiking transformer is built from.
 
 Tensors are [T, B, C, H, W] between layers; inside a convolution time is folded into the batch,
 [T*B, C, H, W], which costs nothing and makes batch norm take its statistics over time as well.
 
-Every layer that computes with numbers declares what its input is made of, because it was built so:
-
-* "binary": spikes, 0 or 1
-* "count": sums of spikes, whole numbers
-* "real": anything else
-
-`operands` lists, in the order in which a module's own forward runs its products, the class of each
-factor that is not a weight. Counting costs relies on it and checks it.
+Every layer that computes with numbers says what it is `fed` (`spikformer.operands`): costs rely on it.
 """
 
-from typing import Literal
-
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikformer.config import NeuronConfig, Residual
-from spikformer.neurons import neuron
-
-Operand = Literal["binary", "count", "real"]
-Operands = tuple[tuple[Operand, ...], ...]
+from spikformer.config import Reduction, SpikformerConfig
+from spikformer.neurons import emitted, neuron
+from spikformer.operands import REAL, Operand, Operands
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d of stride 1 that keeps the image's size and declares what it is fed.
+    """nn.Conv2d, padded by half its kernel, that declares what it is fed.
 
     Attributes:
+        operands: see `spikformer.operands.Operands`.
         repeats: how many time steps one computed result stands for.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool, fed: Operand) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        fed: Operand,
+        bias: bool = False,
+        stride: int = 1,
+        groups: int = 1,
+        padding: int | None = None,
+    ) -> None:
+        padding = kernel_size // 2 if padding is None else padding
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
         self.operands: Operands = ((fed,),)
         self.repeats = 1
 
@@ -40,44 +44,174 @@ class Conv2d(nn.Conv2d):
 class Linear(nn.Linear):
     """nn.Linear that declares what it is fed."""
 
-    def __init__(self, in_features: int, out_features: int, fed: Operand) -> None:
-        super().__init__(in_features, out_features)
+    def __init__(self, in_features: int, out_features: int, *, fed: Operand, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
         self.operands: Operands = ((fed,),)
 
 
 class ConvBN(nn.Module):
-    """Convolution and batch norm: [T, B, C_in, H, W] -> [T, B, C_out, H, W]."""
+    """Convolution, batch norm and perhaps a max pool: [T, B, C_in, H, W] -> [T, B, C_out, H', W'].
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 1, bias: bool = False, *, fed: Operand
-    ) -> None:
+    Args:
+        conv: a convolution, or several without a neuron between them: [n, C_in, H, W] -> [n, C_out, H', W'].
+        pool: whether to halve height and width.
+    """
+
+    def __init__(self, conv: nn.Module, out_channels: int, *, pool: bool = False) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel_size, bias, fed)
+        self.conv = conv
         self.norm = nn.BatchNorm2d(out_channels)
+        self.pool = pool
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        time_and_batch = x_TBCHW.shape[:2]
-        return self.norm(self.conv(x_TBCHW.flatten(0, 1))).unflatten(0, time_and_batch)  # type: ignore[no-any-return]  # modules return Any
+        x_nCHW = self.norm(self.conv(x_TBCHW.flatten(0, 1)))
+        x_nCHW = _halved(x_nCHW) if self.pool else x_nCHW
+        x_TBCHW = x_nCHW.unflatten(0, x_TBCHW.shape[:2])
+        return x_TBCHW
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    *,
+    fed: Operand,
+    bias: bool = False,
+    reduction: Reduction = "none",
+    groups: int = 1,
+) -> ConvBN:
+    """The usual ConvBN: one convolution, halving the image by its stride, by a pool, or not at all."""
+    stride = 2 if reduction == "stride" else 1
+    conv = Conv2d(in_channels, out_channels, kernel_size, fed=fed, bias=bias, stride=stride, groups=groups)
+    return ConvBN(conv, out_channels, pool=reduction == "pool")
 
 
 class Unit(nn.Module):
-    """A convolution with its neuron, on the side that the residual decides.
+    """A ConvBN with its neuron.
 
-    "sew": conv, batch norm, neuron: spikes leave. "ms": neuron, conv, batch norm: a membrane current leaves.
+    "sew", "sew_iand": convolution, batch norm, neuron: spikes leave. "ms": neuron, convolution, batch
+    norm: a membrane current leaves.
+
+    Args:
+        spikes_leave: to place the neuron otherwise than the residual does.
     """
 
-    def __init__(self, conv: ConvBN, config: NeuronConfig, residual: Residual) -> None:
+    def __init__(self, conv: nn.Module, config: SpikformerConfig, *, spikes_leave: bool | None = None) -> None:
         super().__init__()
-        self.neuron_first = residual == "ms"
+        self.neuron_first = config.residual == "ms" if spikes_leave is None else not spikes_leave
         self.conv = conv
         self.neuron = neuron(config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         if self.neuron_first:
-            return self.conv(self.neuron(x_TBCHW))  # type: ignore[no-any-return]
+            return self.conv(self.neuron(x_TBCHW))  # type: ignore[no-any-return]  # modules return Any
         return self.neuron(self.conv(x_TBCHW))  # type: ignore[no-any-return]
 
 
-def stream_operand(residual: Residual) -> Operand:
-    """What a branch's first convolution is fed: sums of spikes under "sew", a neuron's spikes under "ms"."""
-    return "count" if residual == "sew" else "binary"
+class Residual(nn.Module):
+    """A branch and the stream that it is joined to: x <- x + layer_scale * branch(x).
+
+    In training a sample's branch is left out with probability `drop_path`, and otherwise divided by the
+    chance to stay (stochastic depth; Huang et al., ECCV 2016). Under "sew_iand" it is not divided: spikes
+    stay 0 and 1.
+
+    Args:
+        layer_scale: start of a learned factor a channel (Touvron et al., CaiT, ICCV 2021); 0, none.
+    """
+
+    def __init__(
+        self, branch: nn.Module, dim: int, config: SpikformerConfig, layer_scale: float = 0.0, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.branch = branch
+        self.layer_scale = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
+        self.residual, self.drop_path = config.residual, drop_path
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        branch_TBCHW = self.branch(x_TBCHW)
+        if self.layer_scale is not None:
+            branch_TBCHW = self.layer_scale[:, None, None] * branch_TBCHW
+        if self.training and self.drop_path > 0:
+            branch_TBCHW = self._dropped(branch_TBCHW)
+        return join(x_TBCHW, branch_TBCHW, self.residual)
+
+    def _dropped(self, branch_TBCHW: Tensor) -> Tensor:
+        keep = 1 - self.drop_path
+        mask_B = (torch.rand(branch_TBCHW.shape[1], device=branch_TBCHW.device) < keep).to(branch_TBCHW.dtype)
+        if self.residual != "sew_iand" and keep > 0:
+            mask_B = mask_B / keep
+        return mask_B[:, None, None, None] * branch_TBCHW
+
+    def extra_repr(self) -> str:
+        return f"drop_path={self.drop_path:g}" if self.drop_path else ""
+
+
+def join(stream: Tensor, branch: Tensor, residual: str) -> Tensor:
+    """Stream and branch: their sum; under "sew_iand" the stream where the branch is silent (SEW-ResNet, eq. 6)."""
+    return stream * (1 - branch) if residual == "sew_iand" else stream + branch
+
+
+def fed_by_stream(config: SpikformerConfig) -> Operand:
+    """What a branch's first convolution is fed.
+
+    "ms": its neuron's spikes; "sew": sums of spikes; "sew_iand": spikes.
+    """
+    spikes = emitted(config)
+    return spikes.summed() if config.residual == "sew" else spikes
+
+
+class RepConv(nn.Module):
+    """Re-parameterisable projection of Spike-driven Transformer V2: 1x1, depthwise 3x3 and 1x1 convolutions.
+
+    [n, C, H, W] -> [n, C, H, W]. One 3x3 convolution when merged. The image is padded after the first
+    batch norm by what that makes of zero, as the merged convolution would (Ding et al., RepVGG, CVPR 2021).
+    """
+
+    def __init__(self, dim: int, *, fed: Operand) -> None:
+        super().__init__()
+        self.first = Conv2d(dim, dim, fed=fed)
+        self.first_norm = nn.BatchNorm2d(dim)
+        self.depthwise = Conv2d(dim, dim, 3, fed=REAL, groups=dim, padding=0)
+        self.last = Conv2d(dim, dim, fed=REAL)
+        self.last_norm = nn.BatchNorm2d(dim)
+
+    def forward(self, x_nCHW: Tensor) -> Tensor:
+        x_nCHW = self._padded(self.first_norm(self.first(x_nCHW)))
+        return self.last_norm(self.last(self.depthwise(x_nCHW)))  # type: ignore[no-any-return]
+
+    def _padded(self, x_nCHW: Tensor) -> Tensor:
+        norm = self.first_norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        deviation = (norm.running_var + norm.eps).sqrt()
+        zero_C = norm.bias.detach() - norm.running_mean * norm.weight.detach() / deviation
+        border_HW = F.pad(torch.zeros_like(x_nCHW[0, 0]), [1, 1, 1, 1], value=1.0)
+        return F.pad(x_nCHW, [1, 1, 1, 1]) + zero_C[:, None, None] * border_HW
+
+
+class RepLinear(nn.Module):
+    """Re-parameterisable projection of Spike-driven Transformer V3 (large): 1x1 to 1.5 times the width and back.
+
+    [n, C, H, W] -> [n, C, H, W]. One 1x1 convolution when merged.
+    """
+
+    def __init__(self, dim: int, *, fed: Operand) -> None:
+        super().__init__()
+        hidden = int(1.5 * dim)
+        self.first = Conv2d(dim, hidden, fed=fed)
+        self.first_norm = nn.BatchNorm2d(hidden)
+        self.last = Conv2d(hidden, dim, fed=REAL)
+        self.last_norm = nn.BatchNorm2d(dim)
+
+    def forward(self, x_nCHW: Tensor) -> Tensor:
+        return self.last_norm(self.last(self.first_norm(self.first(x_nCHW))))  # type: ignore[no-any-return]
+
+
+def _halved(x_nCHW: Tensor) -> Tensor:
+    """3x3 max pool of stride 2, which leaves spikes spikes."""
+    return F.max_pool2d(x_nCHW, kernel_size=3, stride=2, padding=1)
+
+
+def max_pool(x_TBCHW: Tensor) -> Tensor:
+    """3x3, stride 2: halves height and width, and leaves spikes spikes."""
+    return _halved(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])

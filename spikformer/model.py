@@ -1,65 +1,104 @@
-"""The whole network: stem, blocks, head."""
+"""The whole network: stem, stages of blocks, head."""
+
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from spikformer.channel_mixers import SpikingMLP
-from spikformer.config import HeadConfig, NeuronConfig, Residual, SpikformerConfig, StageConfig
-from spikformer.layers import Linear
+from spikformer.channel_mixers import channel_mixing
+from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
+from spikformer.layers import Linear, Residual
 from spikformer.neurons import neuron
-from spikformer.stems import SpikingPatchSplitting
-from spikformer.token_mixers import SpikingAttention
+from spikformer.operands import REAL
+from spikformer.stems import Stem, downsampling
+from spikformer.token_mixers import token_mixer
 
 
 class Block(nn.Module):
-    """Attention and MLP, each added to the stream: spikes under "sew", membrane currents under "ms"."""
+    """Up to three residual branches: local mixer, token mixer, channel mixer."""
 
-    def __init__(self, stage: StageConfig, neurons: NeuronConfig, residual: Residual) -> None:
+    def __init__(self, stage: StageConfig, config: SpikformerConfig, drop_path: float) -> None:
         super().__init__()
-        self.mixer = SpikingAttention(stage.embed_dim, stage.mixer, neurons, residual)
-        self.mlp = SpikingMLP(stage.embed_dim, stage.mlp, neurons, residual)
+        dim = stage.embed_dim
+
+        def mixing(mixer: MixerConfig) -> nn.Module:
+            if mixer.kind == "identity":
+                return nn.Identity()
+            return Residual(token_mixer(dim, mixer, config), dim, config, mixer.layer_scale, drop_path)
+
+        self.local = mixing(stage.local)
+        self.mixer = mixing(stage.mixer)
+        self.mlp = channel_mixing(dim, stage.mlp, config, drop_path)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        x_TBCHW = x_TBCHW + self.mixer(x_TBCHW)
-        return x_TBCHW + self.mlp(x_TBCHW)  # type: ignore[no-any-return]
+        return self.mlp(self.mixer(self.local(x_TBCHW)))  # type: ignore[no-any-return]  # modules return Any
+
+
+class Stage(nn.Module):
+    """Downsampling, then blocks of one kind: [T, B, in_dim, H, W] -> [T, B, embed_dim, H', W']."""
+
+    def __init__(self, in_dim: int, stage: StageConfig, config: SpikformerConfig, drop_paths: Iterator[float]) -> None:
+        super().__init__()
+        self.down = downsampling(in_dim, stage.embed_dim, stage.down, config)
+        self.blocks = nn.Sequential(*(Block(stage, config, next(drop_paths)) for _ in range(stage.depth)))
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        return self.blocks(self.down(x_TBCHW))  # type: ignore[no-any-return]
 
 
 class Head(nn.Module):
     """Mean over tokens, then logits averaged over time: [T, B, C, H, W] -> [B, num_classes].
 
-    With a neuron, the linear layer sees the spikes of every step; without, the mean over time of the
-    stream, once.
+    With distillation, the mean of two classifiers; the second is always fed by spikes.
     """
 
-    def __init__(self, dim: int, config: HeadConfig, neurons: NeuronConfig) -> None:
+    def __init__(self, dim: int, config: SpikformerConfig) -> None:
         super().__init__()
-        self.neuron = neuron(neurons) if config.neuron else None
-        self.linear = Linear(dim, config.num_classes, fed="binary" if config.neuron else "real")
+        head = config.head
+        spiking = head.neuron or head.distillation
+        self.neuron = neuron(config, counts=True) if spiking else None
+        self.feeds_classifier = head.neuron
+        self.mean_first = head.time_mean == "before"
+        spikes = self.neuron.spikes if self.neuron is not None and not self.mean_first else REAL
+        self.linear = Linear(dim, head.num_classes, fed=spikes if head.neuron else REAL, bias=head.bias)
+        if head.distillation:
+            self.distilled = Linear(dim, head.num_classes, fed=spikes, bias=head.bias)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         x_TBC = x_TBCHW.mean((-2, -1))
-        if self.neuron is None:
-            return self.linear(x_TBC.mean(0))  # type: ignore[no-any-return]
-        return self.linear(self.neuron(x_TBC)).mean(0)  # type: ignore[no-any-return]
+        spikes_TBC = x_TBC if self.neuron is None else self.neuron(x_TBC)
+        logits = self._logits(self.linear, spikes_TBC if self.feeds_classifier else x_TBC)
+        if hasattr(self, "distilled"):
+            return (logits + self._logits(self.distilled, spikes_TBC)) / 2
+        return logits
+
+    def _logits(self, linear: nn.Module, x_TBC: Tensor) -> Tensor:
+        return linear(x_TBC.mean(0)) if self.mean_first else linear(x_TBC).mean(0)  # type: ignore[no-any-return]
 
 
 class Spikformer(nn.Module):
     """A spiking transformer as its config describes it.
 
-    Layers start as in the published code: 1x1 convolutions and the classifier from a normal of
-    standard deviation 0.02, cut at two; the stem's 3x3 convolutions as torch starts them.
+    1x1 convolutions and the classifier start from a normal of standard deviation 0.02, cut at two, as in
+    the published code; the other convolutions as torch starts them.
 
     Args:
         config: what to build; `model.config` keeps it.
+
+    Raises:
+        ConfigError: a block of your own that cannot be found or built.
     """
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = SpikingPatchSplitting(config)
-        self.blocks = nn.Sequential(
-            *(Block(stage, config.neuron, config.residual) for stage in config.stages for _ in range(stage.depth))
+        self.stem = Stem(config)
+        depth = sum(stage.depth for stage in config.stages)
+        drop_paths = (config.drop_path * i / max(1, depth - 1) for i in range(depth))
+        widths = [config.stages[0].embed_dim, *(stage.embed_dim for stage in config.stages)]
+        self.stages = nn.Sequential(
+            *(Stage(width, stage, config, drop_paths) for width, stage in zip(widths, config.stages, strict=False))
         )
-        self.head = Head(config.stages[-1].embed_dim, config.head, config.neuron)
+        self.head = Head(widths[-1], config)
         self.apply(_init)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,7 +115,7 @@ class Spikformer(nn.Module):
         """
         x_TBCHW = images.unsqueeze(0) if images.dim() == 4 else images
         self._check(x_TBCHW, images)
-        logits: Tensor = self.head(self.blocks(self.stem(x_TBCHW)))
+        logits: Tensor = self.head(self.stages(self.stem(x_TBCHW)))
         return logits
 
     def _check(self, x_TBCHW: Tensor, images: Tensor) -> None:

@@ -1,18 +1,22 @@
 """Spiking neurons as stateless functions of a whole sequence: the one door to SpikingJelly.
 
-A neuron takes the currents of all time steps, [T, ...], starts from rest and returns the spikes,
-[T, ...] in {0, 1}. Nothing survives the call, so there is no state to reset, to leak from one batch
-into the next, or to lose in a copy.
+A neuron takes the currents of all time steps, [T, ...], starts from rest and returns the spikes, [T, ...].
+Nothing survives the call, so there is no state to reset, to leak from one batch into the next, or to
+lose in a copy.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional, surrogate
 from torch import Tensor, nn
 
-from spikformer.config import NeuronConfig
+from spikformer import plugins
+from spikformer.config import NeuronConfig, SpikformerConfig
+from spikformer.errors import ConfigError
+from spikformer.operands import BINARY, TERNARY, Operand
 
 _SURROGATES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": lambda: surrogate.Sigmoid(alpha=4.0),  # the slope of every published family but one
@@ -21,9 +25,15 @@ _SURROGATES: dict[str, Callable[[], nn.Module]] = {
 
 
 class Neuron(nn.Module):
-    """A layer of spiking neurons; `neuron()` makes the kind that a config names."""
+    """A layer of spiking neurons; `neuron()` makes the kind that a config names.
 
-    def __init__(self, config: NeuronConfig, threshold: float) -> None:
+    Attributes:
+        spikes: what it returns.
+    """
+
+    spikes: Operand = BINARY
+
+    def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
         super().__init__()
         self.threshold = threshold
         self.surrogate = _SURROGATES[config.surrogate]()
@@ -38,8 +48,8 @@ class LIF(Neuron):
     Hard reset to 0; the reset carries no gradient, as in every published spiking transformer.
     """
 
-    def __init__(self, config: NeuronConfig, threshold: float) -> None:
-        super().__init__(config, threshold)
+    def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
+        super().__init__(config, threshold, time_steps)
         self.tau = config.tau
 
     def forward(self, x_T: Tensor) -> Tensor:
@@ -57,8 +67,8 @@ class LIF(Neuron):
 class PLIF(Neuron):
     """LIF whose time constant is learned, one a layer: 1 / tau = sigmoid(w) (Fang et al., ICCV 2021)."""
 
-    def __init__(self, config: NeuronConfig, threshold: float) -> None:
-        super().__init__(config, threshold)
+    def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
+        super().__init__(config, threshold, time_steps)
         self.w = nn.Parameter(torch.tensor(-math.log(config.tau - 1)))
 
     def forward(self, x_T: Tensor) -> Tensor:
@@ -73,14 +83,141 @@ class PLIF(Neuron):
         return spikes_T
 
 
-def neuron(config: NeuronConfig, threshold: float | None = None) -> Neuron:
-    """A new layer of the neurons that `config` names.
+class IF(Neuron):
+    """Integrate-and-fire, without a leak: h = v + x; then as LIF."""
+
+    def forward(self, x_T: Tensor) -> Tensor:
+        spikes_T, _, _ = functional.if_multi_step(
+            x_T, _rest(x_T), v_threshold=self.threshold, surrogate_function=self.surrogate, detach_reset=True
+        )
+        return spikes_T
+
+
+class TernaryLIF(Neuron):
+    """LIF that fires +1 at the threshold and -1 at its negative (Guo et al., "Ternary Spike", AAAI 2024, eq. 7)."""
+
+    spikes = TERNARY
+
+    def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
+        super().__init__(config, threshold, time_steps)
+        self.tau = config.tau
+
+    def forward(self, x_T: Tensor) -> Tensor:
+        v = torch.zeros_like(x_T[0])
+        spikes = []
+        for x in x_T:
+            spike, v = functional.ternary_lif_step(
+                x,
+                v,
+                self.tau,
+                decay_input=True,
+                v_threshold=self.threshold,
+                v_reset=0.0,
+                surrogate_function=self.surrogate,
+                detach_reset=True,
+            )
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+class PSN(Neuron):
+    """All time steps at once: s = [W x >= threshold], W [T, T] and one threshold a step learned, no reset.
+
+    Fang et al., "Parallel Spiking Neurons", NeurIPS 2023, eq. 10 and 11. W starts at the values that make
+    it a LIF without reset, W[t, i] = (1 - 1/tau)^(t - i) / tau for i <= t; the paper starts at random ones.
+    """
+
+    def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
+        super().__init__(config, threshold, time_steps)
+        t = torch.arange(time_steps, dtype=torch.float64)
+        past = t[:, None] - t
+        weight = torch.where(past >= 0, (1 - 1 / config.tau) ** past.clamp(min=0) / config.tau, 0.0)
+        self.weight = nn.Parameter(weight.to(torch.get_default_dtype()))
+        self.thresholds = nn.Parameter(torch.full((time_steps,), threshold))
+
+    def forward(self, x_T: Tensor) -> Tensor:
+        # Sums of T products, written out: under autocast a matrix product would round the potentials to bfloat16.
+        potential_T = (self.weight.unflatten(1, (-1, *[1] * (x_T.dim() - 1))) * x_T).sum(1)
+        spikes_T: Tensor = self.surrogate(potential_T - self.thresholds.view(-1, *[1] * (x_T.dim() - 1)))
+        return spikes_T
+
+
+class MultiSpike(Neuron):
+    """Integer neuron: round(clip(x, 0, D)) / D, D = `levels`; no leak, no reset, no state.
+
+    Yao et al., "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training",
+    TPAMI 2025. In operation D binary steps stand for one, so a value k/D counts as k spikes. The gradient
+    passes the rounding inside the clip, bounds included when halves go to the even number, excluded when
+    they go up, as in the authors' base and large code.
 
     Args:
-        threshold: instead of the config's own; attention has one of its own.
+        counts: whether k itself leaves and not k/D, as before the authors' classifier.
     """
-    kinds: dict[str, type[Neuron]] = {"lif": LIF, "plif": PLIF}
-    return kinds[config.kind](config, config.threshold if threshold is None else threshold)
+
+    def __init__(self, config: NeuronConfig, counts: bool) -> None:
+        nn.Module.__init__(self)
+        self.levels, self.half_up = config.levels, config.rounding == "half_up"
+        self.quantum = 1.0 if counts else 1 / config.levels
+        self.spikes = Operand("count", self.quantum)
+
+    def forward(self, x_T: Tensor) -> Tensor:
+        counts_T: Tensor = _RoundClipped.apply(x_T, self.levels, self.half_up)
+        return counts_T * self.quantum
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}"
+
+
+class _RoundClipped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, levels: int, half_up: bool) -> Tensor:
+        ctx.save_for_backward((x > 0) & (x < levels) if half_up else (x >= 0) & (x <= levels))
+        clipped = x.clamp(0, levels)
+        return (clipped + 0.5).floor() if half_up else clipped.round()  # torch rounds halves to even
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]  # torch's is *args
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None
+
+
+_KINDS: dict[str, type[Neuron]] = {"lif": LIF, "plif": PLIF, "if": IF, "ternary": TernaryLIF, "psn": PSN}
+
+
+def neuron(config: SpikformerConfig, threshold: float | None = None, *, counts: bool = False) -> Neuron:
+    """A new layer of the neurons that a network's config names.
+
+    Args:
+        threshold: instead of the neuron's own; attention has one of its own.
+        counts: whether a multispike neuron returns whole numbers, as before the classifier.
+
+    Raises:
+        ConfigError: a class of yours that is no `Neuron`, or that refuses its options.
+    """
+    kind = config.neuron.kind
+    threshold = config.neuron.threshold if threshold is None else threshold
+    if kind == "multispike":
+        return MultiSpike(config.neuron, counts)
+    if kind in _KINDS:
+        return _KINDS[kind](config.neuron, threshold, config.time_steps)
+    return _own(kind)(config.neuron, threshold, config.time_steps)
+
+
+def emitted(config: SpikformerConfig) -> Operand:
+    """What the network's neurons return."""
+    kind = config.neuron.kind
+    if kind == "multispike":
+        return Operand("count", 1 / config.neuron.levels)
+    return (_KINDS[kind] if kind in _KINDS else _own(kind)).spikes
+
+
+def _own(kind: str) -> type[Neuron]:
+    found: type[Neuron] = plugins.resolve(kind)
+    if not issubclass(found, Neuron):
+        raise ConfigError(
+            f'neuron "{kind}" is no spikformer.neurons.Neuron: derive it from that class', ("neuron.kind",)
+        )
+    return found
 
 
 def _rest(x_T: Tensor) -> Tensor:

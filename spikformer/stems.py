@@ -1,13 +1,15 @@
-"""Spiking patch splitting: an image becomes a grid of tokens."""
+"""From the image to the first stage's tokens, and from each stage's tokens to the next one's."""
 
 import itertools
+import math
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-from spikformer.config import SpikformerConfig
-from spikformer.layers import ConvBN, Unit
-from spikformer.neurons import neuron
+from spikformer.config import DownConfig, Reduction, SpikformerConfig, StemConfig
+from spikformer.layers import Conv2d, ConvBN, Unit, conv_bn, fed_by_stream, join, max_pool
+from spikformer.neurons import emitted, neuron
+from spikformer.operands import REAL, Operand
 
 
 class ImageEncoding(ConvBN):
@@ -17,16 +19,33 @@ class ImageEncoding(ConvBN):
     shown T times. Batch norm still runs over all T copies, which keeps its running variance exact.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, time_steps: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, fed="real")
+    def __init__(self, conv: Conv2d, time_steps: int, *, pool: bool = False) -> None:
+        super().__init__(conv, conv.out_channels, pool=pool)
         self.time_steps = time_steps
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
+        assert isinstance(self.conv, Conv2d)
         self.conv.repeats = self.time_steps // x_TBCHW.shape[0]
         current_TBCHW = self.conv(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
         current_TBCHW = current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
-        normed_TBCHW: Tensor = self.norm(current_TBCHW.flatten(0, 1)).unflatten(0, current_TBCHW.shape[:2])
-        return normed_TBCHW
+        normed_TBCHW = self.norm(current_TBCHW.flatten(0, 1)).unflatten(0, current_TBCHW.shape[:2])
+        return max_pool(normed_TBCHW) if self.pool else normed_TBCHW
+
+
+class Stem(nn.Module):
+    """Patch embedding, then position: images [1 or T, B, C, H, W] -> tokens [T, B, D, H', W'].
+
+    Spikes leave under "sew" and "sew_iand", membrane currents under "ms".
+    """
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        embeddings = {"sps": SpikingPatchSplitting, "speds": DeformedShortcutEmbedding, "conv": ConvEmbedding}
+        self.embedding = embeddings[config.stem.kind](config)
+        self.position = _position(config)
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        return self.position(self.embedding(x_TBCHW))  # type: ignore[no-any-return]
 
 
 class PatchStage(nn.Module):
@@ -39,49 +58,190 @@ class PatchStage(nn.Module):
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         x_TBCHW = self.conv(x_TBCHW)
-        if self.pool_before:
-            x_TBCHW = _max_pool(x_TBCHW)
+        x_TBCHW = max_pool(x_TBCHW) if self.pool_before else x_TBCHW
         x_TBCHW = self.neuron(x_TBCHW)
-        if self.pool_after:
-            x_TBCHW = _max_pool(x_TBCHW)
-        return x_TBCHW
+        return max_pool(x_TBCHW) if self.pool_after else x_TBCHW
 
 
-class SpikingPatchSplitting(nn.Module):
-    """SPS (Zhou et al., Spikformer, ICLR 2023, section 3.3), with the tails of its descendants.
+class SpikingPatchSplitting(nn.Sequential):
+    """The four convolutions of SPS (Zhou et al., Spikformer, ICLR 2023, section 3.3), widths D/8 to D.
 
-    Four stages, then a convolution that encodes position and is added to its input (`shortcut`) or
-    replaces it. Spikes leave under "sew", membrane currents under "ms".
+    Under "ms" the stream is the membrane: the fourth neuron then belongs to the first layer behind it,
+    except before a position convolution that replaces its input (Spikingformer).
     """
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        stem, dim = config.stem, config.stages[0].embed_dim
+        widths = (dim // 8, dim // 4, dim // 2, dim)
+        first = Conv2d(stem.in_channels, widths[0], 3, fed=REAL)
+        convs: list[ConvBN] = [ImageEncoding(first, config.time_steps)]
+        convs += [conv_bn(a, b, 3, fed=emitted(config)) for a, b in itertools.pairwise(widths)]
+        neurons: list[nn.Module] = [neuron(config) for _ in convs]
+        if _ends_in_membrane(config):
+            neurons[3] = nn.Identity()
+        pool_first = stem.pool_order == "before_neuron"
+        super().__init__(*(PatchStage(*parts, pool_first) for parts in zip(convs, neurons, stem.pool, strict=True)))
+
+
+class DeformedShortcutEmbedding(nn.Module):
+    """The stem of QKFormer (Zhou et al., NeurIPS 2024, section 3.4): encoding, then `DeformedShortcut`."""
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         stem, dim = config.stem, config.stages[0].embed_dim
-        widths = (dim // 8, dim // 4, dim // 2, dim)
-        convs: list[ConvBN] = [ImageEncoding(stem.in_channels, widths[0], config.time_steps)]
-        convs += [ConvBN(a, b, kernel_size=3, fed="binary") for a, b in itertools.pairwise(widths)]
-        neurons: list[nn.Module] = [neuron(config.neuron) for _ in convs]
-        # Under "ms" the shortcut carries the membrane: the fourth neuron moves behind the branching point.
-        membrane_shortcut = config.residual == "ms" and stem.shortcut
-        if membrane_shortcut:
-            neurons[3] = nn.Identity()
-        pool_first = stem.pool_order == "before_neuron"
-        self.stages = nn.Sequential(
-            *(PatchStage(*parts, pool_first) for parts in zip(convs, neurons, stem.pool, strict=True))
-        )
-        position = ConvBN(dim, dim, kernel_size=3, fed="binary")
-        has_neuron = config.residual == "sew" or membrane_shortcut
-        self.position = Unit(position, config.neuron, config.residual) if has_neuron else position
-        self.shortcut = stem.shortcut
+        stride = 2 if stem.encode == "stride" else 1
+        conv = Conv2d(stem.in_channels, dim // 2, 3, fed=REAL, stride=stride)
+        self.encoding = ImageEncoding(conv, config.time_steps, pool=stem.encode == "pool")
+        self.neuron = neuron(config) if config.residual != "ms" else nn.Identity()
+        self.patches = DeformedShortcut(dim // 2, dim, stem, config, fed=emitted(config), share=False)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        x_TBCHW = self.stages(x_TBCHW)
-        position_TBCHW: Tensor = self.position(x_TBCHW)
-        return x_TBCHW + position_TBCHW if self.shortcut else position_TBCHW
+        return self.patches(self.neuron(self.encoding(x_TBCHW)))  # type: ignore[no-any-return]
 
 
-def _max_pool(x_TBCHW: Tensor) -> Tensor:
-    """3x3, stride 2: halves height and width, and leaves spikes spikes."""
-    pooled = F.max_pool2d(x_TBCHW.flatten(0, 1), kernel_size=3, stride=2, padding=1)
-    pooled_TBCHW: Tensor = pooled.unflatten(0, x_TBCHW.shape[:2])
-    return pooled_TBCHW
+class DeformedShortcut(nn.Module):
+    """Spiking patch embedding with deformed shortcut (SPEDS, QKFormer): 3x3 convolutions beside a 1x1.
+
+    [T, B, in, H, W] -> [T, B, out, H', W']; both paths are added, so both halve the image alike.
+
+    Args:
+        share: whether, where neurons stand before convolutions, one feeds both paths, as in the authors'
+            downsampling; in their stem each path has its own, which fires the same.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        settings: StemConfig | DownConfig,
+        config: SpikformerConfig,
+        *,
+        fed: Operand,
+        share: bool,
+    ) -> None:
+        super().__init__()
+        shared = share and config.residual == "ms"
+
+        def conv(width: int, kernel_size: int, reduction: Reduction, fed: Operand) -> ConvBN:
+            return conv_bn(width, dim, kernel_size, fed=fed, reduction=reduction)
+
+        def entrance(kernel_size: int, reduction: Reduction) -> nn.Module:
+            entering = conv(in_dim, kernel_size, reduction, fed)
+            return entering if shared else Unit(entering, config)
+
+        first, *others = settings.convs
+        self.neuron = neuron(config) if shared else nn.Identity()
+        self.path = nn.Sequential(
+            entrance(3, first), *(Unit(conv(dim, 3, reduction, emitted(config)), config) for reduction in others)
+        )
+        self.shortcut = entrance(1, settings.deformed_shortcut)
+        self.residual = config.residual
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        x_TBCHW = self.neuron(x_TBCHW)
+        path_TBCHW = self.path(x_TBCHW)
+        return join(self.shortcut(x_TBCHW), path_TBCHW, self.residual)
+
+
+class ConvEmbedding(ImageEncoding):
+    """One convolution and batch norm, perhaps a max pool (Spike-driven Transformer V2, SpikingResformer)."""
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        stem, dim = config.stem, config.stages[0].embed_dim
+        conv = Conv2d(stem.in_channels, dim, stem.kernel_size, fed=REAL, bias=stem.bias, stride=stem.stride)
+        super().__init__(conv, config.time_steps, pool=stem.max_pool)
+
+
+def downsampling(in_dim: int, dim: int, down: DownConfig, config: SpikformerConfig) -> nn.Module:
+    """What stands before a stage: [T, B, in_dim, H, W] -> [T, B, dim, H / down.downsampling, ...]."""
+    if down.kind == "none":
+        return nn.Identity()
+    fed = fed_by_stream(config)
+    if down.kind == "speds":
+        return DeformedShortcut(in_dim, dim, down, config, fed=fed, share=True)
+    reduction: Reduction = "stride" if down.stride == 2 else "none"
+    return Unit(conv_bn(in_dim, dim, 3, fed=fed, bias=down.bias, reduction=reduction), config)
+
+
+class ConvPosition(nn.Module):
+    """Position by a 3x3 convolution of the tokens, added to them or in their place."""
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        dim, stem = config.stages[0].embed_dim, config.stem
+        # SPS ends in spikes; SPEDS in sums of them, under "sew".
+        fed = fed_by_stream(config) if stem.kind == "speds" else emitted(config)
+        conv = conv_bn(dim, dim, 3, fed=fed)
+        fed_by_neurons = stem.kind == "sps" and not _ends_in_membrane(config) and config.residual == "ms"
+        self.conv = conv if fed_by_neurons else Unit(conv, config)
+        self.shortcut, self.residual = stem.shortcut, config.residual
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        position_TBCHW: Tensor = self.conv(x_TBCHW)
+        return join(x_TBCHW, position_TBCHW, self.residual) if self.shortcut else position_TBCHW
+
+
+class LearnedPosition(nn.Module):
+    """A learned table, one number a channel and token, the same at every time step.
+
+    Added to the membrane under "ms"; where spikes are added, it drives neurons of its own.
+    """
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        dim, grid = config.stages[0].embed_dim, config.grids[0]
+        spiking = config.residual != "ms"
+        self.table = nn.Parameter(torch.empty(dim, grid, grid))
+        # As a current it must reach the threshold now and then, or no gradient would ever move it.
+        nn.init.normal_(self.table, std=config.neuron.threshold if spiking else 0.02)
+        self.neuron = neuron(config) if spiking else nn.Identity()
+        self.time_steps, self.residual = config.time_steps, config.residual
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        position_TBCHW = self.neuron(self.table.expand(self.time_steps, 1, -1, -1, -1))
+        return join(x_TBCHW, position_TBCHW, self.residual)
+
+
+class PeriodicPosition(nn.Module):
+    """A fixed periodic spike code: channel c fires for a quarter of its period, as time and token go by.
+
+    After the central pattern generators of Lv et al., "Advancing Spiking Neural Networks for Sequential
+    Modeling with Central Pattern Generators", NeurIPS 2024, eq. 6: a threshold on sinusoids of growing
+    period. They concatenate the code and project it; here it is added, which costs no multiplication.
+    """
+
+    code: Tensor
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        dim, grid = config.stages[0].embed_dim, config.grids[0]
+        code_TCHW = periodic_code(config.time_steps, dim, grid * grid).unflatten(-1, (grid, grid))
+        self.register_buffer("code", code_TCHW[:, None], persistent=False)
+        self.residual = config.residual
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        return join(x_TBCHW, self.code.to(x_TBCHW.dtype), self.residual)
+
+
+def periodic_code(time_steps: int, channels: int, tokens: int) -> Tensor:
+    """[T, C, N] of 0 and 1: channels 2i and 2i + 1 are the sine and cosine of one period, which grows with i.
+
+    A spike where the wave is above sqrt(1/2), at place t N + n: a quarter of the time.
+    """
+    place_TN = torch.arange(time_steps * tokens, dtype=torch.float64).unflatten(0, (time_steps, tokens))
+    pair_C = torch.arange(channels) // 2
+    period_C = 4.0 * (time_steps * tokens) ** (pair_C / max(1, pair_C[-1].item()))
+    phase_C = (torch.arange(channels) % 2) * (math.pi / 2)
+    wave_TCN = torch.sin(2 * math.pi * place_TN[:, None] / period_C[:, None] + phase_C[:, None])
+    return (wave_TCN > math.sqrt(0.5)).to(torch.get_default_dtype())
+
+
+def _position(config: SpikformerConfig) -> nn.Module:
+    kinds = {"conv": ConvPosition, "learned": LearnedPosition, "cpg": PeriodicPosition}
+    return kinds[config.stem.position](config) if config.stem.position in kinds else nn.Identity()
+
+
+def _ends_in_membrane(config: SpikformerConfig) -> bool:
+    """Whether SPS hands on membrane currents."""
+    replaced = config.stem.position == "conv" and not config.stem.shortcut
+    return config.residual == "ms" and not replaced

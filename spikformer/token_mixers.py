@@ -1,85 +1,233 @@
-"""Spiking attention: queries, keys and values are spikes, and there is no softmax.
+"""The part of a block that mixes tokens: spiking attention without softmax, or a convolution.
 
-One class, four algebras. Shapes: T time steps, B batch, C channels = A heads x K channels a head,
-N tokens = H x W.
+Every mixer is a branch of the residual stream, [T, B, C, H, W] -> [T, B, C, H, W]. Shapes: T time
+steps, B batch, C channels = A heads x K channels a head, N tokens = H x W, or those of one window.
 """
 
+import math
+
+import torch
 from torch import Tensor, nn
 
-from spikformer.config import AttentionConfig, NeuronConfig, Residual
-from spikformer.layers import ConvBN, Operands, Unit, stream_operand
-from spikformer.neurons import neuron
+from spikformer import plugins
+from spikformer.config import MixerConfig, SpikformerConfig
+from spikformer.errors import ConfigError
+from spikformer.layers import Conv2d, ConvBN, RepConv, RepLinear, Unit, conv_bn, fed_by_stream
+from spikformer.neurons import emitted, neuron
+from spikformer.operands import REAL, Operand, Operands
 
 
 class SpikingAttention(nn.Module):
-    """Attention of one block: [T, B, C, H, W] -> [T, B, C, H, W], to be added to its input.
+    """Queries, keys and values are spikes, and there is no softmax.
 
     * ssa: neuron(scale * q k^T v), or neuron(scale * q k^T) v (Zhou et al., Spikformer, ICLR 2023, eq. 8)
     * sdsa: q, masked by neuron(sum over tokens of k * v) (Yao et al., Spike-driven Transformer, NeurIPS 2023)
     * qkta: k, masked by neuron(sum over a head's channels of q) (Zhou et al., QKFormer, NeurIPS 2024)
     * qkca: k, masked by neuron(sum over tokens of q) (the same)
+
+    ssa may be kept to windows of space (as Liu et al., Swin, ICCV 2021, without the shift) and opened to
+    windows of time, whose tokens attend across steps (Lee et al., STAtten, CVPR 2025, section 4.2).
     """
 
-    def __init__(self, dim: int, config: AttentionConfig, neurons: NeuronConfig, residual: Residual) -> None:
+    def __init__(self, dim: int, mixer: MixerConfig, config: SpikformerConfig) -> None:
         super().__init__()
-        self.kind, self.num_heads, self.scale = config.kind, config.num_heads, config.scale
-        self.neuron_on_map = config.kind == "ssa" and config.neuron_on == "map"
-        self.operands: Operands = _OPERANDS["ssa_map" if self.neuron_on_map else config.kind]
+        self.kind = mixer.kind
+        self.num_heads = mixer.num_heads if mixer.reads("num_heads") else 1
+        self.neuron_on_map = mixer.kind == "ssa" and mixer.neuron_on == "map"
+        self.scale = mixer.scale / (math.sqrt(dim // self.num_heads) if mixer.scale_by == "head_dim" else 1.0)
+        windows = mixer.kind == "ssa"
+        self.window = mixer.window if windows else 0
+        self.time_window = (mixer.time_window or config.time_steps) if windows else 1
+        spikes, fed = emitted(config), fed_by_stream(config)
+        value_dim = dim * mixer.value_ratio if mixer.kind == "ssa" else dim
 
-        def spiking_projection() -> Unit:  # its neuron follows it in both residuals: the algebra needs spikes
-            conv = ConvBN(dim, dim, bias=config.qkv_bias, fed=stream_operand(residual))
-            return Unit(conv, neurons, "sew")
+        def spiking_projection(width: int) -> Unit:  # its neuron follows it under every residual: spikes attend
+            return Unit(projection(mixer, dim, width, mixer.qkv_bias, fed=fed), config, spikes_leave=True)
 
-        self.input_neuron = neuron(neurons) if residual == "ms" else nn.Identity()
-        self.query = spiking_projection()
-        self.key = spiking_projection()
-        if config.kind in ("ssa", "sdsa"):
-            self.value = spiking_projection()
-        self.attention_neuron = neuron(neurons, config.threshold)
-        self.proj = ConvBN(dim, dim, bias=config.proj_bias, fed="count" if self.neuron_on_map else "binary")
-        self.output_neuron = neuron(neurons) if residual == "sew" else nn.Identity()
+        self.input_neuron = neuron(config) if config.residual == "ms" else nn.Identity()
+        self.query = spiking_projection(dim)
+        self.key = spiking_projection(dim)
+        if mixer.kind in ("ssa", "sdsa"):
+            self.value = spiking_projection(value_dim)
+        self.attention_neuron = neuron(config, mixer.threshold)
+        context = spikes.times(spikes).summed() if self.neuron_on_map else spikes
+        self.proj = projection(mixer, value_dim, dim, mixer.proj_bias, fed=context)
+        self.output_neuron = neuron(config) if config.residual != "ms" else nn.Identity()
+        self.operands = self._operands(spikes)
+
+    def _operands(self, spikes: Operand) -> Operands:
+        """What the products and sums below are fed, in the order in which they run."""
+        if self.kind != "ssa":
+            return ((spikes,),)
+        second = spikes if self.neuron_on_map else spikes.times(spikes).summed()
+        return ((spikes, spikes), (spikes, second))
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         spikes_TBCHW = self.input_neuron(x_TBCHW)
-        q_TBAKN = self._split_heads(self.query(spikes_TBCHW))
-        k_TBAKN = self._split_heads(self.key(spikes_TBCHW))
-        if self.kind == "qkta":
-            context_TBAKN = self.attention_neuron(q_TBAKN.sum(-2, keepdim=True)) * k_TBAKN
-        elif self.kind == "qkca":
-            context_TBAKN = self.attention_neuron(q_TBAKN.sum(-1, keepdim=True)) * k_TBAKN
+        query_TBCHW, key_TBCHW = self.query(spikes_TBCHW), self.key(spikes_TBCHW)
+        if self.kind == "ssa":
+            context_TBCHW = self._ssa(query_TBCHW, key_TBCHW, self.value(spikes_TBCHW))
         else:
-            v_TBAKN = self._split_heads(self.value(spikes_TBCHW))
-            attend = self._sdsa if self.kind == "sdsa" else self._ssa
-            context_TBAKN = attend(q_TBAKN, k_TBAKN, v_TBAKN)
-        context_TBCHW = context_TBAKN.flatten(2, 3).unflatten(-1, x_TBCHW.shape[-2:])
+            q_TBAKN, k_TBAKN = self._heads(query_TBCHW), self._heads(key_TBCHW)
+            if self.kind == "sdsa":
+                v_TBAKN = self._heads(self.value(spikes_TBCHW))
+                context_TBAKN = self.attention_neuron((k_TBAKN * v_TBAKN).sum(-1, keepdim=True)) * q_TBAKN
+            else:
+                summed = -2 if self.kind == "qkta" else -1
+                context_TBAKN = self.attention_neuron(q_TBAKN.sum(summed, keepdim=True)) * k_TBAKN
+            context_TBCHW = context_TBAKN.reshape(x_TBCHW.shape)
         mixed_TBCHW: Tensor = self.output_neuron(self.proj(context_TBCHW))
         return mixed_TBCHW
 
-    def _ssa(self, q_TBAKN: Tensor, k_TBAKN: Tensor, v_TBAKN: Tensor) -> Tensor:
+    def _ssa(self, query_TBCHW: Tensor, key_TBCHW: Tensor, value_TBCHW: Tensor) -> Tensor:
+        q_GAKN, k_GAKN, v_GAKN = self._windows(query_TBCHW), self._windows(key_TBCHW), self._windows(value_TBCHW)
         if self.neuron_on_map:
-            map_TBANN: Tensor = self.attention_neuron(self.scale * (k_TBAKN.mT @ q_TBAKN))  # keys x queries
-            return v_TBAKN @ map_TBANN
-        channels, tokens = q_TBAKN.shape[-2:]
+            map_GANN: Tensor = self.attention_neuron(self.scale * (k_GAKN.mT @ q_GAKN))  # keys x queries
+            return self._whole(v_GAKN @ map_GANN, value_TBCHW)
         # No softmax, so (q k^T) v = q (k^T v), exactly, on whole numbers: take the cheaper order.
-        if channels <= tokens:
-            context_TBAKN = (q_TBAKN.mT @ (k_TBAKN @ v_TBAKN.mT)).mT
+        key_channels, tokens = q_GAKN.shape[-2:]
+        value_channels = v_GAKN.shape[-2]
+        if 2 * key_channels * value_channels <= tokens * (key_channels + value_channels):
+            context_GAKN = (q_GAKN.mT @ (k_GAKN @ v_GAKN.mT)).mT
         else:
-            context_TBAKN = v_TBAKN @ (k_TBAKN.mT @ q_TBAKN)
-        return self.attention_neuron(self.scale * context_TBAKN)  # type: ignore[no-any-return]
+            context_GAKN = v_GAKN @ (k_GAKN.mT @ q_GAKN)
+        return self.attention_neuron(self.scale * self._whole(context_GAKN, value_TBCHW))  # type: ignore[no-any-return]
 
-    def _sdsa(self, q_TBAKN: Tensor, k_TBAKN: Tensor, v_TBAKN: Tensor) -> Tensor:
-        return self.attention_neuron((k_TBAKN * v_TBAKN).sum(-1, keepdim=True)) * q_TBAKN  # type: ignore[no-any-return]
-
-    def _split_heads(self, x_TBCHW: Tensor) -> Tensor:
+    def _heads(self, x_TBCHW: Tensor) -> Tensor:
         heads_TBAKN: Tensor = x_TBCHW.flatten(-2).unflatten(2, (self.num_heads, -1))
         return heads_TBAKN
 
+    def _windows(self, x_TBCHW: Tensor) -> Tensor:
+        """Tokens by the group that attends: [T / time_window, B, windows, A, K, N], all steps of a window in N."""
+        if self.window == 0 and self.time_window == 1:
+            return self._heads(x_TBCHW)
+        height, width = self.window or x_TBCHW.shape[-2], self.window or x_TBCHW.shape[-1]
+        x_tsBAKhiwj = x_TBCHW.unflatten(4, (-1, width)).unflatten(3, (-1, height)).unflatten(2, (self.num_heads, -1))
+        x_tsBAKhiwj = x_tsBAKhiwj.unflatten(0, (-1, self.time_window))
+        return x_tsBAKhiwj.permute(0, 2, 5, 7, 3, 4, 1, 6, 8).flatten(6).flatten(2, 3)
 
-# What the products and sums above are fed, in the order in which they run.
-_OPERANDS: dict[str, Operands] = {
-    "ssa": (("binary", "binary"), ("binary", "count")),
-    "ssa_map": (("binary", "binary"), ("binary", "binary")),
-    "sdsa": (("binary",),),
-    "qkta": (("binary",),),
-    "qkca": (("binary",),),
+    def _whole(self, x_GAKN: Tensor, like_TBCHW: Tensor) -> Tensor:
+        """The inverse of `_windows`."""
+        if self.window == 0 and self.time_window == 1:
+            return x_GAKN.reshape(like_TBCHW.shape)
+        height, width = self.window or like_TBCHW.shape[-2], self.window or like_TBCHW.shape[-1]
+        across = like_TBCHW.shape[-1] // width
+        x_tBhwAKsij = x_GAKN.unflatten(-1, (self.time_window, height, width)).unflatten(2, (-1, across))
+        x_tsBAKhiwj = x_tBhwAKsij.permute(0, 6, 1, 4, 5, 2, 7, 3, 8)
+        return x_tsBAKhiwj.reshape(like_TBCHW.shape)
+
+
+class DualSpikeAttention(nn.Module):
+    """DSSA of SpikingResformer (Shi et al., CVPR 2024, section 3.2): each product has one spiking operand.
+
+    x attends to `patch` x `patch` summaries y of itself: neuron(c1 y1^T x) is the map, neuron(c2 y2 map)
+    the context. c1 and c2 keep the variance at one, by the mean firing rates of x and of the map a head,
+    which are learned like a batch norm's running mean and start with the first batch.
+    """
+
+    input_rate: Tensor
+    map_rate: Tensor
+
+    def __init__(self, dim: int, mixer: MixerConfig, config: SpikformerConfig) -> None:
+        super().__init__()
+        heads, spikes = mixer.num_heads, emitted(config)
+        self.num_heads = heads
+        self.input_neuron = neuron(config)
+        patches = Conv2d(dim, 2 * dim, mixer.patch, fed=spikes, stride=mixer.patch, padding=0)
+        self.summary = ConvBN(patches, 2 * dim)
+        self.map_neuron = neuron(config)
+        self.context_neuron = neuron(config)
+        self.proj = conv_bn(dim, dim, fed=spikes)
+        self.register_buffer("input_rate", torch.zeros(heads, 1, 1))
+        self.register_buffer("map_rate", torch.zeros(heads, 1, 1))
+        self.operands: Operands = ((REAL, spikes), (REAL, spikes))
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        spikes_TBCHW = self.input_neuron(x_TBCHW)
+        y_TBAKL = self.summary(spikes_TBCHW).flatten(-2).unflatten(2, (self.num_heads, -1))
+        y1_TBAKL, y2_TBAKL = y_TBAKL.chunk(2, dim=3)
+        x_TBAKN = spikes_TBCHW.flatten(-2).unflatten(2, (self.num_heads, -1))
+        channels, summaries = y1_TBAKL.shape[-2:]
+        scale_A11 = (self._rate(self.input_rate, x_TBAKN) * channels).rsqrt()
+        map_TBALN = self.map_neuron(scale_A11 * (y1_TBAKL.mT @ x_TBAKN))
+        scale_A11 = (self._rate(self.map_rate, map_TBALN) * summaries).rsqrt()
+        context_TBAKN = scale_A11 * (y2_TBAKL @ map_TBALN)
+        mixed_TBCHW: Tensor = self.proj(self.context_neuron(context_TBAKN.reshape(x_TBCHW.shape)))
+        return mixed_TBCHW
+
+    def _rate(self, running_A11: Tensor, spikes_TBAxx: Tensor) -> Tensor:
+        """The running mean firing rate, moved on in training; never 0, or silence would scale to infinity."""
+        if self.training:
+            with torch.no_grad():
+                rate_A11 = spikes_TBAxx.abs().mean((0, 1, 3, 4))[:, None, None]
+                moved_A11 = torch.lerp(rate_A11, running_A11, _RATE_MOMENTUM)
+                running_A11.copy_(torch.where(running_A11 == 0, rate_A11, moved_A11))
+        return running_A11.clamp(min=_LOWEST_RATE)
+
+
+_RATE_MOMENTUM = 0.999  # the authors' code
+_LOWEST_RATE = 1e-4
+
+
+class SeparableConv(nn.Sequential):
+    """1x1 to twice the width, depthwise, 1x1 back (Spike-driven Transformer V2, Yao et al., ICLR 2024, eq. 3).
+
+    V2 has no batch norm and no neuron behind the depthwise convolution, so its last convolution is fed
+    real numbers until both are merged; V3 has them (`middle_neuron`).
+    """
+
+    def __init__(self, dim: int, mixer: MixerConfig, config: SpikformerConfig) -> None:
+        hidden, spikes, size = 2 * dim, emitted(config), mixer.kernel_size
+        expand = Unit(conv_bn(dim, hidden, fed=fed_by_stream(config)), config)
+        if mixer.middle_neuron:
+            depthwise = Unit(conv_bn(hidden, hidden, size, fed=spikes, groups=hidden), config)
+            super().__init__(expand, depthwise, Unit(conv_bn(hidden, dim, fed=spikes), config))
+        else:
+            depthwise_conv = Conv2d(hidden, hidden, size, fed=spikes, groups=hidden)
+            contract = nn.Sequential(depthwise_conv, Conv2d(hidden, dim, fed=REAL))
+            super().__init__(expand, Unit(ConvBN(contract, dim), config))
+
+
+class DepthwiseConv(Unit):
+    """One depthwise convolution (Max-Former, Fang et al., NeurIPS 2025)."""
+
+    def __init__(self, dim: int, mixer: MixerConfig, config: SpikformerConfig) -> None:
+        fed = fed_by_stream(config)
+        super().__init__(conv_bn(dim, dim, mixer.kernel_size, fed=fed, bias=True, groups=dim), config)
+
+
+def projection(mixer: MixerConfig, in_dim: int, dim: int, bias: bool, *, fed: Operand) -> ConvBN:
+    """One of attention's projections with its batch norm."""
+    if mixer.projection == "rep":
+        return ConvBN(RepConv(dim, fed=fed), dim)
+    if mixer.projection == "rep1":
+        return ConvBN(RepLinear(dim, fed=fed), dim)
+    return conv_bn(in_dim, dim, fed=fed, bias=bias)
+
+
+_KINDS = {
+    **dict.fromkeys(("ssa", "sdsa", "qkta", "qkca"), SpikingAttention),
+    "dssa": DualSpikeAttention,
+    "sepconv": SeparableConv,
+    "dwconv": DepthwiseConv,
 }
+
+
+def token_mixer(dim: int, mixer: MixerConfig, config: SpikformerConfig) -> nn.Module:
+    """The mixer that a config names; a class of yours is given its `Options` (`docs/your_own_block.md`)."""
+    if mixer.kind in _KINDS:
+        return _KINDS[mixer.kind](dim, mixer, config)  # type: ignore[no-any-return]
+    return own_block(dim, mixer.kind, mixer.options.to_dict(), config)
+
+
+def own_block(dim: int, kind: str, options: dict[str, bool | int | float | str], config: SpikformerConfig) -> nn.Module:
+    """An instance of a class of yours.
+
+    Raises:
+        ConfigError: no such class, options that it refuses, or no torch module.
+    """
+    settings = plugins.options(kind, options)
+    built = plugins.resolve(kind)(dim, config) if settings is None else plugins.resolve(kind)(dim, settings, config)
+    if not isinstance(built, nn.Module):
+        raise ConfigError(f'kind "{kind}" is no torch.nn.Module', ("kind",))
+    return built

@@ -1,0 +1,70 @@
+"""Blocks of your own, named "package.module:Class" in a config; `docs/your_own_block.md` writes one.
+
+The class declares its settings as a frozen dataclass `Options` (all with defaults; none, if it has none).
+`Options.canonical()`, where it is defined, returns the one way to write equal settings.
+
+Standard library only; naming a class here imports its module, nothing else does.
+"""
+
+import dataclasses
+import importlib
+import re
+from typing import Any
+
+from spikformer.errors import ConfigError
+
+
+def is_reference(kind: str) -> bool:
+    """Whether a kind has the form "package.module:Class"."""
+    return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind) is not None
+
+
+def resolve(kind: str) -> Any:
+    """The class that a "package.module:Class" names.
+
+    Raises:
+        ConfigError: no such module or class.
+    """
+    module_name, _, class_name = kind.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f'kind "{kind}": {module_name} cannot be imported ({error}). Install it, or run where it lies', ("kind",)
+        ) from None
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise ConfigError(f'kind "{kind}": {module_name} has no class {class_name}', ("kind",))
+    return found
+
+
+def options(kind: str, values: dict[str, Any]) -> Any:
+    """Settings for the class of `kind`, as an instance of its `Options`; None, if it declares none.
+
+    Raises:
+        ConfigError: a name that it does not declare, or a value that it refuses.
+    """
+    declared = getattr(resolve(kind), "Options", None)
+    names = [] if declared is None else [field.name for field in dataclasses.fields(declared)]
+    for name in values:
+        if name not in names:
+            listed = ", ".join(names) or "none"
+            raise ConfigError(f'kind "{kind}" has no option "{name}". It declares: {listed}', ("options",))
+    try:
+        return None if declared is None else declared(**values)
+    except ConfigError as error:
+        raise error.within("options") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f'kind "{kind}" refuses options {values}: {error}', ("options",)) from None
+
+
+def canonical(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The one way to write these settings: defaults filled in, then as the class sees them equal."""
+    settings = options(kind, values)
+    if settings is None:
+        return {}
+    settings = settings.canonical() if hasattr(settings, "canonical") else settings
+    return dataclasses.asdict(settings)
+
+
+__all__ = ["canonical", "is_reference", "options", "resolve"]
