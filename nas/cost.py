@@ -4,8 +4,8 @@ Counted are the products of activations with weights (convolution, linear), the 
 with each other, and the sums of spikes inside attention. Not counted: batch norm (it folds into the
 convolution before it), neuron updates, residual additions, pooling, means, constant scales, biases.
 
-The model declares what each operation is fed ("binary", "count" or "real", `spikformer.layers`); values
-that are worse than declared are an error. An operation that multiplies and is not declared is an error too.
+The model declares what each operation is fed (`spikformer.operands`); values that are worse than
+declared are an error. An operation that multiplies and is not declared is an error too.
 """
 
 import dataclasses
@@ -24,9 +24,10 @@ from torch.utils.flop_counter import flop_registry
 from nas.data import Split
 from nas.errors import CostError
 from nas.training import Normalise, batches
-from spikformer.layers import Conv2d, Operand
+from spikformer.layers import Conv2d
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
+from spikformer.operands import Operand
 
 PJ_PER_AC = 0.9  # one 32-bit floating-point addition, 45 nm, 0.9 V; Horowitz, ISSCC 2014
 PJ_PER_MAC = 4.6  # that addition and one multiplication (3.7 pJ); the same source
@@ -49,7 +50,9 @@ class Operation:
         dense: multiplications if nothing were zero, padding included; additions for a sum.
         valid: `dense` without those that fall on padding.
         nonzero: pairs in which no activation is zero; addends that are not zero.
-        multiplicity: the same with a whole number v counted v times (0 for real operands).
+        multiplicity: the same with v spikes in a number counted v times (0 for real operands).
+        events: additions that spikes cause (0 for real operands). With a weight or in a sum, `multiplicity`;
+            in a product with a factor of 0 and one spike, `nonzero`; of two counts, the smaller one a pair.
     """
 
     path: str
@@ -63,23 +66,16 @@ class Operation:
     valid: int
     nonzero: int
     multiplicity: int
-
-    @property
-    def accumulates(self) -> int:
-        """Additions caused by spikes, under the convention "measured"."""
-        if self.kind == "product":
-            return self.nonzero if "binary" in self.operands else 0
-        return self.multiplicity if self.operands != ("real",) else 0
+    events: int
 
     @property
     def macs(self) -> int:
         """Multiplications of two real numbers, each with an addition, under the convention "measured"."""
-        is_real = self.operands == ("real",) if self.kind != "product" else "binary" not in self.operands
-        return self.nonzero if is_real else 0
+        return self.nonzero if all(operand.kind == "real" for operand in self.operands) else 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**{**values, "operands": tuple(values["operands"])})
+        return cls(**{**values, "operands": tuple(Operand(*operand) for operand in values["operands"])})
 
 
 @dataclass(frozen=True)
@@ -102,19 +98,19 @@ class Energy:
 def measured(operations: Iterable[Operation], images: int) -> Energy:
     """Price operations: 0.9 pJ an accumulate, 4.6 pJ a multiplication of real numbers, padding excluded.
 
-    A whole number v that meets a weight costs v accumulates. A product of activations costs one
-    accumulate for each pair with both factors non-zero; at least one of them must be binary.
+    v spikes that meet a weight cost v accumulates. A product of activations of which one is 0 or a spike costs
+    one accumulate for each pair with both factors non-zero; a product of two counts, the smaller of the pair.
 
     Args:
         operations: counted over `images` images.
     """
     operations = list(operations)
-    once = [PJ_PER_AC * op.accumulates + PJ_PER_MAC * op.macs for op in operations]
+    once = [PJ_PER_AC * op.events + PJ_PER_MAC * op.macs for op in operations]
     repeated = [pj * op.repeats for pj, op in zip(once, operations, strict=True)]
     return Energy(
         energy_mj=math.fsum(once) / images * 1e-9,
         energy_repeated_mj=math.fsum(repeated) / images * 1e-9,
-        spike_operations=sum(op.accumulates for op in operations) / images,
+        spike_operations=sum(op.events for op in operations) / images,
         real_macs=sum(op.macs for op in operations) / images,
     )
 
@@ -148,7 +144,7 @@ def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measuremen
     right = torch.zeros((), device=split.labels.device)
     stream, head_input = _Constant(), _Constant()
     hooks = [
-        model.blocks.register_forward_hook(lambda _m, _inputs, out: stream.see(out)),
+        model.stages.register_forward_hook(lambda _m, _inputs, out: stream.see(out)),
         model.head.linear.register_forward_pre_hook(lambda _m, inputs: head_input.see(_time_first(inputs[0]))),
     ]
     try:
@@ -223,12 +219,15 @@ class OperationCounter:
     """Counts the operations of `model` while the context lasts; the same with grad, no_grad and inference_mode.
 
     Totals stay on the device as float64, in which whole numbers are exact up to 2^53, until they are read.
+
+    Args:
+        rules: how to count each operation, instead of ours.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, rules: "Rules | None" = None) -> None:
+        self._model, self._rules = model, _RULES if rules is None else rules
         self._stack: list[tuple[str, nn.Module, list[int]]] = []
-        self._counts: dict[tuple[str, int], _Count] = {}
+        self._counts: dict[tuple[str, int], Count] = {}
         self._spikes: dict[str, list[Any]] = {}
         self._handles: list[Any] = []
         self._dispatch = _Dispatch(self._see)
@@ -277,6 +276,8 @@ class OperationCounter:
         return self._stack[-1][0] or "the model" if self._stack else "code outside the model"
 
     def _see(self, packet: Any, args: tuple[Any, ...], out: Any) -> None:
+        if any(isinstance(module, Neuron) for _, module, _ in self._stack):
+            return  # its updates are not counted, whatever they multiply
         if packet in _RULES:
             self._count(packet, args, out)
         elif packet in flop_registry or packet in _MULTIPLY_UNCOUNTED:
@@ -285,20 +286,19 @@ class OperationCounter:
     def _count(self, packet: Any, args: tuple[Any, ...], out: Tensor) -> None:
         path, module, position = self._stack[-1] if self._stack else ("", self._model, [0])
         declared = getattr(module, "operands", None)
-        rule = _RULES[packet]
-        if rule is _sum and declared is None:
+        if packet is _aten.sum and declared is None:
             return  # a mean, a loss, a neuron's inside: only attention's sums of spikes are declared
         if declared is None or position[0] >= len(declared):
             raise CostError(f"{self._place()} runs {packet}, which it does not declare in `operands`")
         key = (path, position[0])
         if key not in self._counts:
-            self._counts[key] = _Count(declared[position[0]], getattr(module, "repeats", 1))
+            self._counts[key] = Count(declared[position[0]], getattr(module, "repeats", 1))
         position[0] += 1
         with torch.no_grad():
-            rule(self._counts[key], args, out)
+            self._rules[packet](self._counts[key], args, out)
 
 
-class _Count:
+class Count:
     """Running totals of one operation."""
 
     def __init__(self, operands: tuple[Operand, ...], repeats: int) -> None:
@@ -308,35 +308,38 @@ class _Count:
         self.calls = self.dense = self.valid = 0
         self.nonzero: Tensor | float = 0.0
         self.multiplicity: Tensor | float = 0.0
+        self.events: Tensor | float = 0.0
         self.as_declared: Tensor | bool = True
 
-    def add(
-        self,
-        kind: Kind,
-        geometry: dict[str, list[int]],
-        dense: int,
-        valid: int,
-        nonzero: Tensor,
-        multiplicity: Tensor,
-    ) -> None:
+    def add(self, kind: Kind, geometry: dict[str, list[int]], dense: int, valid: int) -> None:
         self.kind, self.geometry = kind, geometry
         self.calls += 1
         self.dense += dense
         self.valid += valid
-        self.nonzero = self.nonzero + nonzero
-        if "real" not in self.operands:
-            self.multiplicity = self.multiplicity + multiplicity
 
-    def check(self, operand: int, x: Tensor) -> None:
+    def add_spikes(self, nonzero: Tensor, multiplicity: Tensor | None, events: Tensor | None) -> None:
+        """What depends on values; None where real numbers leave nothing to count."""
+        self.nonzero = self.nonzero + nonzero
+        self.multiplicity = self.multiplicity + (0.0 if multiplicity is None else multiplicity)
+        self.events = self.events + (0.0 if events is None else events)
+
+    def spikes(self, operand: int, x: Tensor) -> Tensor:
+        """How many spikes each number stands for, whatever its sign; checks that it is of the declared class."""
         declared = self.operands[operand]
-        if declared == "binary":
-            self.as_declared = self.as_declared & ((x == 0) | (x == 1)).all()
-        elif declared == "count":
-            self.as_declared = self.as_declared & ((x >= 0) & (x == x.round())).all()
+        if declared.kind == "real":
+            return (x != 0).to(torch.float64)
+        signed = x if declared.quantum == 1 else x / declared.quantum
+        spikes = signed.abs()
+        fits = spikes <= 1 if declared.is_unit else torch.ones_like(x, dtype=torch.bool)
+        if declared.kind in ("binary", "count"):
+            fits = fits & (signed >= 0)
+        self.as_declared = self.as_declared & (fits & (spikes == spikes.round())).all()
+        return spikes
 
     def read(self, path: str, index: int) -> Operation:
         if not bool(self.as_declared):
-            raise CostError(f"{path or 'the model'}, operation {index}, declares {self.operands} and was fed worse")
+            kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
+            raise CostError(f"{path or 'the model'}, operation {index}, declares {kinds} and was fed worse")
         return Operation(
             path,
             index,
@@ -349,14 +352,14 @@ class _Count:
             self.valid,
             int(self.nonzero),
             int(self.multiplicity),
+            int(self.events),
         )
 
 
-def _convolution(count: _Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if transposed or weight.dim() != 4:
         raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
-    count.check(0, x)
     taps = [
         _taps(
             x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis]
@@ -371,9 +374,16 @@ def _convolution(count: _Count, args: tuple[Any, ...], out: Tensor) -> None:
         {"input": list(x.shape[1:]), "output": list(out.shape[1:]), "kernel": list(weight.shape[2:])},
         dense=out.numel() * weight[0].numel(),
         valid=x.shape[0] * x.shape[1] * reached * fan_out,
-        nonzero=((x != 0).sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out,
-        multiplicity=(x.sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out,
     )
+    nonzero = ((x != 0).sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out
+    multiplicity = (count.spikes(0, x).sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out
+    _add_met(count, nonzero, multiplicity)
+
+
+def _add_met(count: Count, nonzero: Tensor, multiplicity: Tensor) -> None:
+    """Activations that meet a weight or one another in a sum: each spike is an event."""
+    real = count.operands[0].kind == "real"
+    count.add_spikes(nonzero, None if real else multiplicity, None if real else multiplicity)
 
 
 def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
@@ -386,55 +396,67 @@ def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation:
     return taps
 
 
-def _linear(count: _Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     x, weight = args[-2:]  # mm(x, weight) or addmm(bias, x, weight)
     if len(count.operands) == 2:
         _product_of(count, x[None], weight[None])
         return
-    count.check(0, x)
     dense = x.numel() * out.shape[-1]
-    count.add(
-        "weight",
-        {"input": [x.shape[1]], "output": [out.shape[1]]},
-        dense=dense,
-        valid=dense,
-        nonzero=(x != 0).sum(dtype=torch.float64) * out.shape[-1],
-        multiplicity=x.sum(dtype=torch.float64) * out.shape[-1],
-    )
+    count.add("weight", {"input": [x.shape[1]], "output": [out.shape[1]]}, dense, dense)
+    fan_out = out.shape[-1]
+    nonzero = (x != 0).sum(dtype=torch.float64) * fan_out
+    _add_met(count, nonzero, count.spikes(0, x).sum(dtype=torch.float64) * fan_out)
 
 
-def _product(count: _Count, args: tuple[Any, ...], _out: Tensor) -> None:
+def _product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
     _product_of(count, *args[-2:])
 
 
-def _product_of(count: _Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
-    if len(count.operands) != 2 or "binary" not in count.operands:
-        raise CostError(f"a product of two activations declared {count.operands} has no counting rule")
-    count.check(0, a_bmk)
-    count.check(1, b_bkn)
+def _product_of(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
+    if len(count.operands) != 2:
+        raise CostError(f"a product of two activations declared {count.operands}: declare the class of both")
+    a_spikes, b_spikes = count.spikes(0, a_bmk), count.spikes(1, b_bkn)
     _, m, k = a_bmk.shape
     n = b_bkn.shape[2]
-    nonzero = ((a_bmk != 0).sum(1, dtype=torch.float64) * (b_bkn != 0).sum(2, dtype=torch.float64)).sum()
-    multiplicity = (a_bmk.sum(1, dtype=torch.float64) * b_bkn.sum(2, dtype=torch.float64)).sum()
     dense = a_bmk.numel() * n
-    count.add("product", {"left": [m, k], "right": [k, n]}, dense, dense, nonzero, multiplicity)
+    count.add("product", {"left": [m, k], "right": [k, n]}, dense, dense)
+    nonzero = _pairs((a_bmk != 0), (b_bkn != 0))
+    kinds = [operand.kind for operand in count.operands]
+    if kinds == ["real", "real"]:
+        count.add_spikes(nonzero, None, None)
+        return
+    multiplicity = _pairs(a_spikes, b_spikes)
+    if any(operand.is_unit for operand in count.operands):
+        events = nonzero
+    elif "real" in kinds:
+        events = multiplicity
+    else:
+        events = _smaller(a_spikes, b_spikes)
+    count.add_spikes(nonzero, multiplicity, events)
 
 
-def _sum(count: _Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _pairs(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
+    """Sum over all pairs of a product of the product of their weights."""
+    return (a_bmk.sum(1, dtype=torch.float64) * b_bkn.sum(2, dtype=torch.float64)).sum()
+
+
+def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
+    """Sum over all pairs of two counts of the smaller one: min(a, b) is the number of levels that both reach."""
+    highest = int(torch.minimum(a_bmk.max(), b_bkn.max()))
+    levels = (_pairs(a_bmk >= level, b_bkn >= level) for level in range(1, highest + 1))
+    return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
+
+
+def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     x = args[0]
-    count.check(0, x)
-    count.add(
-        "sum",
-        {"input": list(x.shape[2:]), "output": list(out.shape[2:])},
-        dense=x.numel(),
-        valid=x.numel(),
-        nonzero=(x != 0).sum(dtype=torch.float64),
-        multiplicity=x.sum(dtype=torch.float64),
-    )
+    count.add("sum", {"input": list(x.shape[2:]), "output": list(out.shape[2:])}, x.numel(), x.numel())
+    nonzero = (x != 0).sum(dtype=torch.float64)
+    _add_met(count, nonzero, count.spikes(0, x).sum(dtype=torch.float64))
 
 
 _aten = torch.ops.aten
-_RULES: dict[Any, Callable[[_Count, tuple[Any, ...], Tensor], None]] = {
+Rules = dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]]
+_RULES: Rules = {
     _aten.convolution: _convolution,
     _aten.mm: _linear,
     _aten.addmm: _linear,
@@ -511,17 +533,22 @@ def _ancestors(path: str) -> list[str]:
 
 def as_dicts(operations: Iterable[Operation]) -> list[dict[str, Any]]:
     """Operations as plain values, for a record."""
-    return [dataclasses.asdict(op) | {"operands": list(op.operands)} for op in operations]
+    return [
+        dataclasses.asdict(op) | {"operands": [[operand.kind, operand.quantum] for operand in op.operands]}
+        for op in operations
+    ]
 
 
 __all__ = [
     "PJ_PER_AC",
     "PJ_PER_MAC",
+    "Count",
     "Energy",
     "Measurement",
     "Operation",
     "OperationCounter",
     "Part",
+    "Rules",
     "as_dicts",
     "dense_macs",
     "measure",

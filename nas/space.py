@@ -3,6 +3,7 @@
     [base]        a published network (`published = "..."`) and fields of the config that differ from it
     [axes]        axis = choices; a friendly name from `AXES`, "neuron_placement", or a dotted path
                   into the config, such as "stem.pool_order" or "stages.1.mixer.kind"
+    [choices.X]   the axis X, each of whose choices sets several fields: name = { path = value, ... }
     [references]  name = a published network or the choices of one point; evaluated first, and counted
     [data]        `DataSettings`
     [proxy]       `Recipe` of the short training
@@ -27,8 +28,9 @@ from typing import Any, Literal, TypeVar
 
 from nas.errors import SpaceError
 from spikformer import published
-from spikformer.config import SpikformerConfig, nearest
+from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fields import nearest
 
 AXES: dict[str, str] = {
     "time_steps": "time_steps",
@@ -38,7 +40,10 @@ AXES: dict[str, str] = {
     "num_heads": "stages.*.mixer.num_heads",
     "mlp_ratio": "stages.*.mlp.ratio",
     "attention": "stages.*.mixer.kind",
+    "mlp": "stages.*.mlp.kind",
     "neuron": "neuron.kind",
+    "position": "stem.position",
+    "drop_path": "drop_path",
 }
 """Friendly name -> dotted path; `*` means every stage."""
 
@@ -53,7 +58,7 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
 
 _PUBLISHED_PLACEMENT = {"stem.pool_order": "after_neuron", "stages.*.mixer.neuron_on": "output", "head.neuron": False}
 _T = TypeVar("_T")
-_SECTIONS = ("base", "axes", "references", "data", "proxy")
+_SECTIONS = ("base", "axes", "choices", "references", "data", "proxy")
 _LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
 _FIXED = ("stem.image_size", "stem.in_channels", "head.num_classes")  # by the data, so one for the whole space
 
@@ -273,10 +278,12 @@ class _Parser:
                 raise self._error(section, None, "must be a section of keys and values")
         base = self._base(document.get("base", {}))
         axes = tuple(self._axis(name, choices, base) for name, choices in _flattened(document.get("axes", {})))
+        axes += tuple(self._table(name, table, base) for name, table in document.get("choices", {}).items())
         if not axes:
             raise SpaceError(f"{self.path} has no [axes]: nothing could be searched. Give at least one axis")
         self._check_channels(base)
         self._check_overlap(axes, base)
+        self._check_ratio(axes)
         # Width before heads, so that the heads offered are those that divide the width.
         axes = tuple(sorted(axes, key=lambda axis: axis.name != "embed_dim"))
         data = self._settings("data", DataSettings, document.get("data", {}))
@@ -318,12 +325,56 @@ class _Parser:
                     raise self._error("axes", name, f'"{key}" is no placement. {nearest(str(key), PLACEMENTS)}')
             return Axis(name, {key: _PUBLISHED_PLACEMENT | PLACEMENTS[str(key)] for key in keys})
         path = AXES.get(name, name)
-        if path in _FIXED:
-            raise self._error("axes", name, "is fixed by the data. Set it in [base]")
+        self._check_searchable("axes", name, path)
         if not _known(base, path):
             valid = [*AXES, "neuron_placement", *_paths(base)]
             raise self._error("axes", name, f"unknown axis. {nearest(name, valid)}")
         return Axis(name, {key: {path: choice} for key, choice in zip(keys, choices, strict=True)})
+
+    def _table(self, name: str, table: Any, base: dict[str, Any]) -> Axis:
+        section = f"choices.{name}"
+        if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
+            raise self._error(section, None, 'must hold choices such as name = { "stem.kind" = "sps" }')
+        if name in AXES or name == "neuron_placement" or _known(base, name):
+            raise self._error(section, None, "is the name of an axis already. Give it another")
+        choices: dict[Choice, dict[str, Any]] = {choice: dict(_flattened(fields)) for choice, fields in table.items()}
+        written = dict.fromkeys(path for fields in choices.values() for path in fields)
+        if not written:
+            raise self._error(section, None, "has no choice that sets a field")
+        for path in written:
+            self._check_searchable(section, path, path)
+            if not _known(base, path):
+                raise self._error(section, path, f"unknown field. {nearest(path, _paths(base))}")
+        unchanged = {path: _read(base, path)[0] for path in written}  # what a choice leaves out stays at the base
+        return Axis(name, {choice: unchanged | fields for choice, fields in choices.items()})
+
+    def _check_searchable(self, section: str, name: str, path: str) -> None:
+        if path in _FIXED:
+            raise self._error(section, name, "is fixed by the data. Set it in [base]")
+        if path == "neuron.threshold":
+            raise self._error(
+                section,
+                name,
+                "changes no network: the batch norm before the neurons takes it up. Search the threshold of the "
+                "mixers, whose ratio to their scale matters",
+            )
+
+    def _check_ratio(self, axes: tuple[Axis, ...]) -> None:
+        """Attention's threshold and scale are one degree of freedom: only their ratio changes the network."""
+        owners = {
+            path.rsplit(".", 1)[1]: axis.name
+            for axis in axes
+            for assignments in axis.assignments.values()
+            for path in assignments
+            if re.fullmatch(r"stages\.[^.]+\.\w+\.(threshold|scale)", path)
+        }
+        if len(set(owners.values())) > 1:
+            raise self._error(
+                "axes",
+                owners["scale"],
+                f'and "{owners["threshold"]}" search the scale and the threshold of attention: only their ratio '
+                "matters. Keep one",
+            )
 
     def _check_overlap(self, axes: tuple[Axis, ...], base: dict[str, Any]) -> None:
         """No field may be set by two axes: one of them would have no effect."""
@@ -469,7 +520,8 @@ def _paths(values: Any, prefix: str = "") -> list[str]:
 
 
 def _known(values: dict[str, Any], path: str) -> bool:
-    return path in _paths(values)
+    own, _, option = path.rpartition(".options.")  # a block of your own declares these
+    return path in _paths(values) or (bool(own) and option.isidentifier() and f"{own}.kind" in _paths(values))
 
 
 def _assign(values: Any, path: str, value: Any) -> None:

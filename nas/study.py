@@ -44,7 +44,8 @@ from nas.errors import StudyError
 from nas.progress import Dashboard, Observer, in_words
 from nas.space import SearchSpace
 from spikformer.checkpoints import save_weights
-from spikformer.config import SpikformerConfig, nearest
+from spikformer.config import SpikformerConfig
+from spikformer.fields import nearest
 
 _JOURNAL = "journal.log"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -9,15 +9,20 @@ from spikformer.token_mixers import own_block
 
 
 class SpikingMLP(nn.Module):
-    """Two convolutions with their neurons: 1x1 ("mlp"), or 3x3 ("convffn", Spike-driven Transformer V2)."""
+    """Two convolutions with their neurons: 1x1 ("mlp"), or 3x3 ("convffn", Spike-driven Transformer V2).
 
-    def __init__(self, dim: int, mlp: MLPConfig, config: SpikformerConfig) -> None:
+    Args:
+        inner_residual: whether the stream is joined in between, so that it feeds the second convolution.
+    """
+
+    def __init__(self, dim: int, mlp: MLPConfig, config: SpikformerConfig, *, inner_residual: bool) -> None:
         super().__init__()
         hidden = int(dim * mlp.ratio)
         size = 3 if mlp.kind == "convffn" else 1
         fed = fed_by_stream(config)
+        between = fed if inner_residual else emitted(config)
         self.expand = Unit(conv_bn(dim, hidden, size, fed=fed, bias=mlp.bias), config)
-        self.contract = Unit(conv_bn(hidden, dim, size, fed=emitted(config), bias=mlp.bias), config)
+        self.contract = Unit(conv_bn(hidden, dim, size, fed=between, bias=mlp.bias), config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         return self.contract(self.expand(x_TBCHW))  # type: ignore[no-any-return]
@@ -50,8 +55,8 @@ def channel_mixing(dim: int, mlp: MLPConfig, config: SpikformerConfig, drop_path
         return Residual(branch, dim, config, mlp.layer_scale, drop_path)
 
     if mlp.kind in ("mlp", "convffn"):
-        both = SpikingMLP(dim, mlp, config)
         inner = mlp.inner_residual and mlp.reads("inner_residual")
+        both = SpikingMLP(dim, mlp, config, inner_residual=inner)
         return nn.Sequential(residual(both.expand), residual(both.contract)) if inner else residual(both)
     if mlp.kind == "gwffn":
         return residual(GroupWiseFFN(dim, mlp, config))

@@ -1,21 +1,31 @@
-"""Networks on disk: a folder with `config.json` and weights as safetensors. No pickle anywhere.
+"""Networks on disk: a folder with `config.json` and weights as safetensors. Nothing we write is a pickle.
 
 config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them
 network.safetensors   weights of "network", where it has been trained
 proxy.safetensors     weights of "proxy", where the search kept them
+
+`load_official` reads what the authors of published networks released; of their pickles, tensors and plain
+values only.
 """
 
+import argparse
 import json
+import logging
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
+from spikformer import official, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
 from spikformer.model import Spikformer
+
+_LOGGER = logging.getLogger("spikformer")
 
 Part = Literal["network", "proxy"]
 
@@ -72,3 +82,102 @@ def load(folder: str | Path, part: Part = "network") -> Spikformer:
     if weights.exists():
         load_weights(model, weights)
     return model.eval()
+
+
+def load_official(path: str | Path, network: str | SpikformerConfig) -> Spikformer:
+    """A published network with the weights that its authors released, in eval mode.
+
+    Weights that their code builds and never uses (layer norms, `talking_heads`) are left out, with one line in
+    the log "spikformer" at level INFO.
+
+    Args:
+        path: `.safetensors`, or what `torch.save` wrote: the weights themselves, or a dict that holds them as
+            "state_dict", "model", or, where there is neither, their moving average "state_dict_ema" or
+            "model_ema".
+        network: a name that `spikformer.published` knows, or a config. The weights do not tell the number of
+            heads, the time steps, the image size and, of Spike-driven Transformer, the pools: these are the
+            config's.
+
+    Returns:
+        The model, in float64 if the weights are, else in float32.
+
+    Raises:
+        CheckpointError: no such file, one that cannot be read safely, or weights of another network.
+        ConfigError: no published network of that name.
+    """
+    config = published.config(network) if isinstance(network, str) else network
+    weights = _official_weights(Path(path))
+    model = Spikformer(config)
+    if all(tensor.dtype == torch.float64 for tensor in weights.values() if tensor.is_floating_point()):
+        model = model.double()
+    try:
+        translated, unused = official.translate(weights, config, model.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    model.load_state_dict(translated)
+    if unused:
+        _LOGGER.info(
+            "%s: left out %d weights that the authors' forward never uses: %s",
+            path,
+            len(unused),
+            official.shortened(unused),
+        )
+    return model.eval()
+
+
+def _official_weights(path: Path) -> dict[str, Tensor]:
+    """The state_dict of a released file, without the "module." of a parallel model."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file. Give the checkpoint that the authors released")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    weights = _state_dict(content)
+    if weights is None:
+        keys = f": its keys are {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else ""
+        raise CheckpointError(
+            f"{path} holds no state_dict, neither itself nor under {', '.join(_NESTED)}{keys}. "
+            f"Give a file of names and tensors"
+        )
+    if all(name.startswith("module.") for name in weights):
+        return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    return weights
+
+
+_NESTED = ("state_dict", "model", "state_dict_ema", "model_ema")
+
+
+def _state_dict(content: Any) -> dict[str, Tensor] | None:
+    if not isinstance(content, dict):
+        return None
+    weights = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
+    return weights if weights and all(map(_is_weight, weights.items())) else None
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}. Download it again") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        # The authors' trainers save their command line next to the weights: harmless, and refused by default.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Check its permissions") from None
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
+        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        if refused is not None:
+            raise CheckpointError(
+                f"{path} holds a {refused[1]}, and a pickle of more than tensors and plain values can run code. If you "
+                f"trust the file, load it with torch yourself and save its state_dict alone"
+            ) from None
+        # Not torch's own text, which recommends to read such a file unsafely.
+        raise CheckpointError(
+            f"{path} is damaged, or no torch checkpoint ({type(error).__name__}). Download it again"
+        ) from None

@@ -13,9 +13,6 @@ A kind "package.module:Class" names a block of your own (`spikformer.blocks`).
 Standard library only, so that reading a space or printing help needs no torch.
 """
 
-import dataclasses
-import difflib
-import functools
 import hashlib
 import json
 import math
@@ -26,12 +23,11 @@ from typing import Any, Literal, Self
 
 from spikformer import plugins
 from spikformer.errors import ConfigError
+from spikformer.fields import Options, build, check_types, divisors, listed, names, nearest, plain, require
 
 Residual = Literal["sew", "ms", "sew_iand"]
 Reduction = Literal["none", "stride", "pool"]
 """How a convolution halves the image: not at all, by stride 2, or by a 3x3 max pool of stride 2 behind it."""
-
-Scalar = bool | int | float | str
 
 _READS: dict[str, dict[str, tuple[str, ...]]] = {
     "neuron": {
@@ -74,27 +70,6 @@ _READS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """Settings of a block of your own, under the names that its class declares; a table in TOML and JSON."""
-
-    items: tuple[tuple[str, Scalar], ...] = ()
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Self:
-        if isinstance(values, cls):
-            return values
-        _require(isinstance(values, dict), f"options must be a table of names and values, not {values!r}", "options")
-        for name, value in values.items():
-            _require(
-                isinstance(value, bool | int | float | str), f"options.{name} must be a plain value, not {value!r}"
-            )
-        return cls(tuple(sorted(values.items())))
-
-    def to_dict(self) -> dict[str, Scalar]:
-        return dict(self.items)
-
-
-@dataclass(frozen=True)
 class NeuronConfig:
     """The neuron of every layer.
 
@@ -120,11 +95,14 @@ class NeuronConfig:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_kind(self, "neuron")
-        _require(self.tau > 1, f"tau {self.tau} must be above 1: at 1 nothing of the past is kept", "tau")
-        _require(self.threshold > 0, f"threshold {self.threshold} must be positive", "threshold")
-        _require(self.levels >= 1, f"levels {self.levels} must be at least 1", "levels")
+        require(self.tau > 1, f"tau {self.tau} must be above 1: at 1 nothing of the past is kept", "tau")
+        require(self.threshold > 0, f"threshold {self.threshold} must be positive", "threshold")
+        power_of_two = self.levels >= 1 and self.levels & (self.levels - 1) == 0
+        require(
+            power_of_two, f"levels {self.levels} must be a power of 2: 1 / levels is then an exact number", "levels"
+        )
 
     @property
     def fires_units(self) -> bool:
@@ -180,14 +158,14 @@ class StemConfig:
     max_pool: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.image_size >= 1, f"image_size {self.image_size} must be at least 1", "image_size")
-        _require(self.in_channels >= 1, f"in_channels {self.in_channels} must be at least 1", "in_channels")
-        _require(self.stride in (1, 2, 4), f"stride {self.stride} must be 1, 2 or 4", "stride")
+        check_types(self)
+        require(self.image_size >= 1, f"image_size {self.image_size} must be at least 1", "image_size")
+        require(self.in_channels >= 1, f"in_channels {self.in_channels} must be at least 1", "in_channels")
+        require(self.stride in (1, 2, 4), f"stride {self.stride} must be 1, 2 or 4", "stride")
         _check_kernel(self.kernel_size)
         if self.kind == "speds":
             _check_deformed_shortcut(self.convs, self.deformed_shortcut)
-        _require(
+        require(
             self.image_size % self.downsampling == 0,
             f"image_size {self.image_size} is not a multiple of {self.downsampling}, what the {self.kind} stem "
             f"divides it by. Reduce less, or use another image size",
@@ -223,8 +201,8 @@ class DownConfig:
     deformed_shortcut: Reduction = "stride"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.stride in (1, 2), f"stride {self.stride} must be 1 or 2", "stride")
+        check_types(self)
+        require(self.stride in (1, 2), f"stride {self.stride} must be 1 or 2", "stride")
         if self.kind == "speds":
             _check_deformed_shortcut(self.convs, self.deformed_shortcut)
 
@@ -286,28 +264,30 @@ class MixerConfig:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_kind(self, "mixer")
         for name in ("num_heads", "value_ratio", "patch"):
-            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} must be at least 1", name)
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} must be at least 1", name)
         for name in ("threshold", "scale"):
-            _require(getattr(self, name) > 0, f"{name} {getattr(self, name)} must be positive", name)
+            require(getattr(self, name) > 0, f"{name} {getattr(self, name)} must be positive", name)
         for name in ("window", "time_window", "layer_scale"):
-            _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must not be negative", name)
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must not be negative", name)
         _check_kernel(self.kernel_size)
         if self.kind == "ssa":
             self._check_ssa()
 
     def _check_ssa(self) -> None:
-        _require(
+        require(
             self.value_ratio == 1 or self.projection == "linear",
             f'value_ratio {self.value_ratio} needs projection "linear": "{self.projection}" keeps the width',
+            "kind",
             "value_ratio",
             "projection",
         )
-        _require(
+        require(
             self.time_window == 1 or self.neuron_on == "output",
             f'time_window {self.time_window} needs neuron_on "output": a map over several steps has no step of its own',
+            "kind",
             "time_window",
             "neuron_on",
         )
@@ -344,11 +324,11 @@ class MLPConfig:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_kind(self, "mlp")
-        _require(self.ratio > 0, f"ratio {self.ratio} must be positive", "ratio")
-        _require(self.group_width >= 1, f"group_width {self.group_width} must be at least 1", "group_width")
-        _require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative", "layer_scale")
+        require(self.ratio > 0, f"ratio {self.ratio} must be positive", "ratio")
+        require(self.group_width >= 1, f"group_width {self.group_width} must be at least 1", "group_width")
+        require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative", "layer_scale")
 
     def reads(self, name: str) -> bool:
         """Whether a field has an effect on a channel mixer of this kind."""
@@ -375,15 +355,15 @@ class StageConfig:
     mlp: MLPConfig = field(default_factory=MLPConfig)
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.depth >= 1, f"depth {self.depth} must be at least 1", "depth")
-        _require(self.embed_dim >= 1, f"embed_dim {self.embed_dim} must be at least 1", "embed_dim")
+        check_types(self)
+        require(self.depth >= 1, f"depth {self.depth} must be at least 1", "depth")
+        require(self.embed_dim >= 1, f"embed_dim {self.embed_dim} must be at least 1", "embed_dim")
         for part in ("local", "mixer"):
             mixer = getattr(self, part)
             if mixer.reads("num_heads") and self.embed_dim % mixer.num_heads:
                 raise ConfigError(
                     f"num_heads {mixer.num_heads} does not divide embed_dim {self.embed_dim}. "
-                    f"Use one of {_listed(_divisors(self.embed_dim))}",
+                    f"Use one of {listed(divisors(self.embed_dim))}",
                     ("embed_dim", f"{part}.num_heads", f"{part}.kind"),
                 )
         if self.mlp.reads("ratio"):
@@ -391,13 +371,13 @@ class StageConfig:
 
     def _check_hidden_width(self) -> None:
         hidden = self.embed_dim * self.mlp.ratio
-        _require(
+        require(
             math.isfinite(hidden) and hidden == int(hidden),
             f"mlp.ratio {self.mlp.ratio} of embed_dim {self.embed_dim} is no whole number of channels ({hidden})",
             "embed_dim",
             "mlp.ratio",
         )
-        _require(
+        require(
             self.mlp.kind != "gwffn" or hidden % self.mlp.group_width == 0,
             f"mlp.group_width {self.mlp.group_width} does not divide the {hidden:.0f} channels that mlp.ratio "
             f"{self.mlp.ratio:g} of embed_dim {self.embed_dim} gives",
@@ -429,8 +409,8 @@ class HeadConfig:
     distillation: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.num_classes >= 1, f"num_classes {self.num_classes} must be at least 1", "num_classes")
+        check_types(self)
+        require(self.num_classes >= 1, f"num_classes {self.num_classes} must be at least 1", "num_classes")
 
 
 @dataclass(frozen=True)
@@ -459,10 +439,10 @@ class SpikformerConfig:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
-        _require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
-        _require(len(self.stages) >= 1, "stages is empty: give at least one stage", "stages")
+        check_types(self)
+        require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
+        require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
+        require(len(self.stages) >= 1, "stages is empty: give at least one stage", "stages")
         self._check_widths()
         self._check_grids()
         self._check_residual()
@@ -470,22 +450,23 @@ class SpikformerConfig:
 
     def _check_widths(self) -> None:
         first = self.stages[0]
-        _require(
+        require(
             first.down.kind == "none", "the first stage has no down: the stem stands before it", "stages.0.down.kind"
         )
         factor, why = {"sps": (8, "embed_dim / 8"), "speds": (2, "embed_dim / 2"), "conv": (1, "")}[self.stem.kind]
-        _require(
+        require(
             first.embed_dim % factor == 0,
-            f"embed_dim {first.embed_dim} is not a multiple of {factor}: the {self.stem.kind} stem starts with {why} channels",
+            f"embed_dim {first.embed_dim} is not a multiple of {factor}: the {self.stem.kind} stem starts with {why} "
+            f"channels",
             "stages.0.embed_dim",
             "stem.kind",
         )
         for i in range(1, len(self.stages)):
             before, stage = self.stages[i - 1], self.stages[i]
-            _require(
+            require(
                 stage.down.kind != "none" or before.embed_dim == stage.embed_dim,
-                f'stages {i - 1} and {i} have embed_dim {before.embed_dim} and {stage.embed_dim}, and down.kind is "none": '
-                f'blocks are added to one another. Use one width, or down.kind "conv" or "speds"',
+                f"stages {i - 1} and {i} have embed_dim {before.embed_dim} and {stage.embed_dim}, and down.kind is "
+                f'"none": blocks are added to one another. Use one width, or down.kind "conv" or "speds"',
                 f"stages.{i - 1}.embed_dim",
                 f"stages.{i}.embed_dim",
                 f"stages.{i}.down.kind",
@@ -494,10 +475,10 @@ class SpikformerConfig:
     def _check_grids(self) -> None:
         size = self.stem.image_size // self.stem.downsampling
         for i, stage in enumerate(self.stages):
-            _require(
+            require(
                 size % stage.down.downsampling == 0,
-                f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is a multiple "
-                f"of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
+                f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is a "
+                f"multiple of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
                 "stem.image_size",
                 "stem.kind",
                 *(f"stem.{name}" for name in _READS["stem"][self.stem.kind]),
@@ -508,10 +489,10 @@ class SpikformerConfig:
                 mixer = getattr(stage, part)
                 for name in ("window", "patch"):
                     tokens = getattr(mixer, name)
-                    _require(
+                    require(
                         not mixer.reads(name) or tokens == 0 or size % tokens == 0,
                         f"{name} {tokens} does not divide the {size} x {size} tokens of stage {i}. "
-                        f"Use one of {_listed(_divisors(size))}",
+                        f"Use one of {listed(divisors(size))}",
                         f"stages.{i}.{part}.{name}",
                         f"stages.{i}.{part}.kind",
                     )
@@ -520,7 +501,7 @@ class SpikformerConfig:
         if self.residual == "ms":
             return
         what = f'residual "{self.residual}" adds spikes, but'
-        _require(
+        require(
             self.stem.kind != "conv",
             f'{what} the "conv" stem ends in membrane currents. Use stem.kind "sps" or "speds", or residual "ms"',
             "residual",
@@ -528,7 +509,7 @@ class SpikformerConfig:
         )
         for i, stage in enumerate(self.stages):
             for part, kind in (("local", "dssa"), ("mixer", "dssa"), ("mlp", "gwffn")):
-                _require(
+                require(
                     getattr(stage, part).kind != kind,
                     f'{what} {part}.kind "{kind}" of stage {i} is defined on membrane currents. Use residual "ms"',
                     "residual",
@@ -536,15 +517,17 @@ class SpikformerConfig:
                 )
             for part in ("local", "mixer", "mlp"):
                 scaled = getattr(stage, part)
-                _require(
+                require(
                     not (scaled.reads("layer_scale") and scaled.layer_scale),
-                    f'{what} {part}.layer_scale {scaled.layer_scale:g} of stage {i} would scale them. Use 0, or residual "ms"',
+                    f"{what} {part}.layer_scale {scaled.layer_scale:g} of stage {i} would scale them. "
+                    f'Use 0, or residual "ms"',
                     "residual",
                     f"stages.{i}.{part}.layer_scale",
                 )
-        _require(
+        require(
             self.residual != "sew_iand" or self.neuron.fires_binary,
-            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{self.neuron.kind}" fires others. Use residual "sew" or "ms"',
+            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{self.neuron.kind}" fires others. '
+            f'Use residual "sew" or "ms"',
             "residual",
             "neuron.kind",
         )
@@ -553,18 +536,19 @@ class SpikformerConfig:
         for i, stage in enumerate(self.stages):
             for part in ("local", "mixer"):
                 mixer = getattr(stage, part)
-                _require(
+                require(
                     self.neuron.fires_units or mixer.kind not in ("sdsa", "qkta", "qkca", "dssa"),
                     f'{part}.kind "{mixer.kind}" of stage {i} masks by spikes of 0 and 1, neuron "{self.neuron.kind}" '
                     f'fires several at once. Use {part}.kind "ssa" or a convolution, or another neuron',
                     "neuron.kind",
                     f"stages.{i}.{part}.kind",
                 )
-                _require(
+                require(
                     not mixer.reads("time_window") or mixer.time_window < 2 or self.time_steps % mixer.time_window == 0,
                     f"time_window {mixer.time_window} of stage {i} does not divide time_steps {self.time_steps}. "
-                    f"Use one of {_listed(_divisors(self.time_steps))}, or 0 for all",
+                    f"Use one of {listed(divisors(self.time_steps))}, or 0 for all",
                     "time_steps",
+                    f"stages.{i}.{part}.kind",
                     f"stages.{i}.{part}.time_window",
                 )
 
@@ -575,11 +559,11 @@ class SpikformerConfig:
         Raises:
             ConfigError: an unknown key (with the nearest valid name), a wrong type, no such network.
         """
-        return typing.cast(Self, _build(cls, values))
+        return typing.cast(Self, build(cls, values))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that survive JSON: `SpikformerConfig.from_dict(config.to_dict()) == config`."""
-        return typing.cast(dict[str, Any], _plain(self))
+        return typing.cast(dict[str, Any], plain(self))
 
     @property
     def grids(self) -> tuple[int, ...]:
@@ -617,7 +601,7 @@ class SpikformerConfig:
             down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
             local=self._canonical_mixer(stage.local, grid),
             mixer=self._canonical_mixer(stage.mixer, grid),
-            mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, _names(MLPConfig))),
+            mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, names(MLPConfig))),
         )
 
     def _canonical_mixer(self, mixer: MixerConfig, grid: int) -> MixerConfig:
@@ -625,7 +609,7 @@ class SpikformerConfig:
             mixer = replace(mixer, window=0)
         if mixer.time_window in (0, self.time_steps):  # all steps: one way to say so, and one step is no window
             mixer = replace(mixer, time_window=0 if self.time_steps > 1 else 1)
-        reads = set(filter(mixer.reads, _names(MixerConfig)))
+        reads = set(filter(mixer.reads, names(MixerConfig)))
         if not self.neuron.fires_units:
             reads -= {"threshold"}
         return typing.cast(MixerConfig, _canonical_part(mixer, reads))
@@ -637,45 +621,22 @@ class SpikformerConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-_LARGEST = 2**31
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the valid name that `name` was meant to be, or all of them."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f'Did you mean "{close[0]}"?' if close else f"Valid names: {', '.join(names)}."
-
-
-def _require(condition: bool, message: str, *fields: str) -> None:
-    if not condition:
-        raise ConfigError(message, fields)
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(str(value) for value in values)
-
-
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
-
-
 def _check_kind(part: Any, name: str) -> None:
     """A kind of our own, or the "package.module:Class" of a block of yours."""
     kinds = _READS[name]
     if ":" in part.kind:
-        _require(
+        require(
             plugins.is_reference(part.kind),
             f'kind "{part.kind}" is no reference to a class. Write "package.module:Class"',
             "kind",
         )
         return
-    _require(
+    require(
         part.kind in kinds,
         f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"',
         "kind",
     )
-    _require(
+    require(
         not part.options.items,
         f'options {part.options.to_dict()} belong to a block of your own, not to "{part.kind}"',
         "options",
@@ -683,23 +644,19 @@ def _check_kind(part: Any, name: str) -> None:
 
 
 def _check_kernel(size: int) -> None:
-    _require(size >= 1 and size % 2 == 1, f"kernel_size {size} must be odd", "kernel_size")
+    require(size >= 1 and size % 2 == 1, f"kernel_size {size} must be odd", "kernel_size")
 
 
 def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
-    _require(len(convs) >= 1, 'convs is empty: give at least one, such as ["none"]', "convs")
+    require(len(convs) >= 1, 'convs is empty: give at least one, such as ["none"]', "convs")
     halvings = sum(reduction != "none" for reduction in convs)
-    _require(
+    require(
         halvings == (shortcut != "none"),
-        f'convs {_listed(convs)} halve the image {halvings} times, deformed_shortcut "{shortcut}" '
+        f'convs {listed(convs)} halve the image {halvings} times, deformed_shortcut "{shortcut}" '
         f"{int(shortcut != 'none')} times: both paths are added, so both must halve it alike, at most once",
         "convs",
         "deformed_shortcut",
     )
-
-
-def _names(cls: Any) -> list[str]:
-    return [f.name for f in dataclasses.fields(cls)]
 
 
 def _canonical_part(part: Any, reads: Iterable[str]) -> Any:
@@ -710,92 +667,15 @@ def _canonical_part(part: Any, reads: Iterable[str]) -> Any:
     return type(part)(kind=part.kind, **kept)
 
 
-def _check_types(part: Any) -> None:
-    """Bring every field of a part to its declared type, or say what it should have been."""
-    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
-        value = getattr(part, name)
-        if type(value) is not hint or hint in (int, float):
-            object.__setattr__(part, name, _typed(name, value, hint))
-
-
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Options:
-        return Options.from_dict(value)
-    if origin is Literal:
-        _require(value in arguments, f'{name} "{value}" is unknown. Use one of {_listed(arguments)}', name)
-        return value
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), f"{name} must be a list, not {value!r}", name)
-        if arguments[-1] is Ellipsis:
-            arguments = arguments[:1] * len(value)
-        _require(len(value) == len(arguments), f"{name} needs {len(arguments)} values, not {len(value)}", name)
-        return tuple(_typed(name, item, kind) for item, kind in zip(value, arguments, strict=True))
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        raise ConfigError(f"{name} is larger than {_LARGEST}, more than any network has", (name,))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    fits = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-    _require(fits, f"{name} must be {_kind(hint)}, not {value!r}", name)
-    _require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite, not {value!r}", name)
-    return value
-
-
-def _kind(hint: type) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false"}
-    return words.get(hint, f"a {hint.__name__}")
-
-
-def _build(cls: type, values: Any) -> Any:
-    _require(isinstance(values, dict), f"expected the fields of {cls.__name__}, not {values!r}")
-    hints = _hints(cls)
-    for key in values:
-        if key not in hints:
-            raise ConfigError(f'unknown field "{key}". {nearest(str(key), hints)}', (str(key),))
-    return cls(**{key: _build_field(key, value, hints[key]) for key, value in values.items()})
-
-
-def _build_field(key: str, value: Any, hint: Any) -> Any:
-    if hint is Options:
-        return Options.from_dict(value)
-    if dataclasses.is_dataclass(hint):
-        return _within(key, typing.cast(type, hint), value)
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0]):
-        _require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}", key)
-        return tuple(_within(f"{key}.{i}", typing.cast(type, arguments[0]), item) for i, item in enumerate(value))
-    return value
-
-
-def _within(path: str, cls: type, values: Any) -> Any:
-    try:
-        return _build(cls, values)
-    except ConfigError as error:
-        raise error.within(path) from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Options):
-        return value.to_dict()
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
 __all__ = [
     "DownConfig",
     "HeadConfig",
     "MLPConfig",
     "MixerConfig",
     "NeuronConfig",
-    "Options",
+    "Reduction",
+    "Residual",
     "SpikformerConfig",
     "StageConfig",
     "StemConfig",
-    "nearest",
 ]

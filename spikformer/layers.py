@@ -214,4 +214,5 @@ def _halved(x_nCHW: Tensor) -> Tensor:
 
 def max_pool(x_TBCHW: Tensor) -> Tensor:
     """3x3, stride 2: halves height and width, and leaves spikes spikes."""
-    return _halved(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
+    pooled_TBCHW: Tensor = _halved(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
+    return pooled_TBCHW

@@ -176,7 +176,7 @@ class _RoundClipped(torch.autograd.Function):
         return (clipped + 0.5).floor() if half_up else clipped.round()  # torch rounds halves to even
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]  # torch's is *args
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None
 

@@ -230,7 +230,7 @@ def periodic_code(time_steps: int, channels: int, tokens: int) -> Tensor:
     """
     place_TN = torch.arange(time_steps * tokens, dtype=torch.float64).unflatten(0, (time_steps, tokens))
     pair_C = torch.arange(channels) // 2
-    period_C = 4.0 * (time_steps * tokens) ** (pair_C / max(1, pair_C[-1].item()))
+    period_C = 4.0 * (time_steps * tokens) ** (pair_C / max(1, (channels - 1) // 2))
     phase_C = (torch.arange(channels) % 2) * (math.pi / 2)
     wave_TCN = torch.sin(2 * math.pi * place_TN[:, None] / period_C[:, None] + phase_C[:, None])
     return (wave_TCN > math.sqrt(0.5)).to(torch.get_default_dtype())

@@ -5,6 +5,7 @@ steps, B batch, C channels = A heads x K channels a head, N tokens = H x W, or t
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +105,8 @@ class SpikingAttention(nn.Module):
         height, width = self.window or x_TBCHW.shape[-2], self.window or x_TBCHW.shape[-1]
         x_tsBAKhiwj = x_TBCHW.unflatten(4, (-1, width)).unflatten(3, (-1, height)).unflatten(2, (self.num_heads, -1))
         x_tsBAKhiwj = x_tsBAKhiwj.unflatten(0, (-1, self.time_window))
-        return x_tsBAKhiwj.permute(0, 2, 5, 7, 3, 4, 1, 6, 8).flatten(6).flatten(2, 3)
+        x_GAKN: Tensor = x_tsBAKhiwj.permute(0, 2, 5, 7, 3, 4, 1, 6, 8).flatten(6).flatten(2, 3)
+        return x_GAKN
 
     def _whole(self, x_GAKN: Tensor, like_TBCHW: Tensor) -> Tensor:
         """The inverse of `_windows`."""
@@ -112,7 +114,7 @@ class SpikingAttention(nn.Module):
             return x_GAKN.reshape(like_TBCHW.shape)
         height, width = self.window or like_TBCHW.shape[-2], self.window or like_TBCHW.shape[-1]
         across = like_TBCHW.shape[-1] // width
-        x_tBhwAKsij = x_GAKN.unflatten(-1, (self.time_window, height, width)).unflatten(2, (-1, across))
+        x_tBhwAKsij: Tensor = x_GAKN.unflatten(-1, (self.time_window, height, width)).unflatten(2, (-1, across))
         x_tsBAKhiwj = x_tBhwAKsij.permute(0, 6, 1, 4, 5, 2, 7, 3, 8)
         return x_tsBAKhiwj.reshape(like_TBCHW.shape)
 
@@ -205,7 +207,7 @@ def projection(mixer: MixerConfig, in_dim: int, dim: int, bias: bool, *, fed: Op
     return conv_bn(in_dim, dim, fed=fed, bias=bias)
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[int, MixerConfig, SpikformerConfig], nn.Module]] = {
     **dict.fromkeys(("ssa", "sdsa", "qkta", "qkca"), SpikingAttention),
     "dssa": DualSpikeAttention,
     "sepconv": SeparableConv,
@@ -216,7 +218,7 @@ _KINDS = {
 def token_mixer(dim: int, mixer: MixerConfig, config: SpikformerConfig) -> nn.Module:
     """The mixer that a config names; a class of yours is given its `Options` (`docs/your_own_block.md`)."""
     if mixer.kind in _KINDS:
-        return _KINDS[mixer.kind](dim, mixer, config)  # type: ignore[no-any-return]
+        return _KINDS[mixer.kind](dim, mixer, config)
     return own_block(dim, mixer.kind, mixer.options.to_dict(), config)
 
 

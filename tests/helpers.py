@@ -5,10 +5,11 @@ from typing import Any, get_args
 
 import torch
 
+from nas import contract
 from spikformer import Spikformer, SpikformerConfig
-from spikformer.config import Attention, Residual
+from spikformer.config import Residual
 
-ATTENTIONS: tuple[str, ...] = get_args(Attention)
+ATTENTIONS = ("ssa", "sdsa", "qkta", "qkca")
 RESIDUALS: tuple[str, ...] = get_args(Residual)
 PLACEMENTS: dict[str, dict[str, Any]] = {
     "published": {},
@@ -74,14 +75,6 @@ def random_config(rng: random.Random) -> SpikformerConfig:
 
 
 def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, torch.Tensor]:
-    """A network in eval mode that fires in every layer, and images [3, C, H, W] for it."""
-    torch.manual_seed(seed)
-    model = Spikformer(config)
-    stem = config.stem
-    with torch.no_grad():
-        for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-            norm.bias.fill_(0.3)  # so that spikes reach every layer
-            norm.momentum = None  # a plain mean: a moving average would keep a share of its start, variance 1
-        for _ in range(5):
-            model(torch.randn(8, stem.in_channels, stem.image_size, stem.image_size))
-    return model.eval(), torch.randn(3, stem.in_channels, stem.image_size, stem.image_size)
+    """A network in eval mode that fires in every layer, and images [3, C, H, W] for it; float32."""
+    model, images = contract.calibrated(config, seed)
+    return model.float(), images.float()

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parent.parent
 # What a module may import of the project: only what stands above it in its list, and `nas` all of `spikformer`.
 SPIKFORMER = (
     "errors",
+    "plugins",
+    "fields",
     "config",
+    "operands",
     "neurons",
     "layers",
     "stems",
@@ -20,6 +23,7 @@ SPIKFORMER = (
     "channel_mixers",
     "model",
     "published",
+    "official",
     "checkpoints",
 )
 NAS = (
@@ -29,6 +33,7 @@ NAS = (
     "data",
     "training",
     "cost",
+    "contract",
     "candidate",
     "pareto",
     "progress",

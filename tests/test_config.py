@@ -37,7 +37,7 @@ def test_round_trip_through_json() -> None:
         ({"stages": []}, "stages is empty"),
         ({"stages": [{"embed_dim": 12, "mixer": {"num_heads": 2}}]}, "embed_dim 12 is not a multiple of 8"),
         ({"stages": [{"embed_dim": 8, "mixer": {"num_heads": 2}, "mlp": {"ratio": 1.3}}]}, "no whole number"),
-        ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "all need one width"),
+        ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "blocks are added to one another"),
         ({"head": 10}, "expected the fields of HeadConfig, not 10"),
     ],
 )
@@ -50,7 +50,7 @@ def test_impossible_networks_are_refused_in_the_fields_words(values: dict[str, A
 def test_an_error_names_the_fields_that_disagree() -> None:
     with pytest.raises(ConfigError) as caught:
         SpikformerConfig.from_dict({"stages": [{"embed_dim": 192, "mixer": {"num_heads": 5}}]})
-    assert caught.value.fields == ("stages.0.embed_dim", "stages.0.mixer.num_heads")
+    assert caught.value.fields == ("stages.0.embed_dim", "stages.0.mixer.num_heads", "stages.0.mixer.kind")
 
 
 def test_whole_numbers_are_numbers() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikformer import Spikformer
+from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import NeuronConfig
 from spikformer.neurons import neuron
 from spikformer.token_mixers import SpikingAttention
@@ -88,14 +88,14 @@ def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
 def test_names_of_the_state_dict_keep_queries_keys_and_values_apart() -> None:
     names = Spikformer(small_config()).state_dict().keys()
     for part in ("query", "key", "value"):
-        assert f"blocks.0.mixer.{part}.conv.conv.weight" in names
+        assert f"stages.0.blocks.0.mixer.branch.{part}.conv.conv.weight" in names
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_neurons_follow_the_textbook_recursion(kind: str, dtype: torch.dtype) -> None:
     """h = v + (x - v) / tau; s = [h >= threshold]; v = (1 - s) h, written out as a loop."""
-    layer = neuron(NeuronConfig(kind=kind, tau=2.5, threshold=0.7)).to(dtype)  # type: ignore[arg-type]
+    layer = neuron(SpikformerConfig(neuron=NeuronConfig(kind, tau=2.5, threshold=0.7))).to(dtype)
     x_T = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0), dtype=dtype) * 3
     v, expected = torch.zeros(5, 4, dtype=dtype), []
     for x in x_T:
@@ -109,7 +109,7 @@ def test_neurons_follow_the_textbook_recursion(kind: str, dtype: torch.dtype) ->
 
 def test_reset_carries_no_gradient() -> None:
     """By hand, two steps, tau 2, threshold 1, x = (3, x1): the spike at step 0 resets v to 0, so ds1/dx0 = 0."""
-    layer = neuron(NeuronConfig())
+    layer = neuron(SpikformerConfig())
     x = torch.tensor([[3.0], [0.5]], requires_grad=True)
     layer(x)[1].sum().backward()
     assert x.grad is not None
@@ -127,7 +127,7 @@ def test_attention_is_the_papers_formula(attention: str, shape: tuple[int, int, 
     mixer_config = config.stages[0].mixer
     if attention == "ssa_map":
         mixer_config = small_config(placement="map", heads=heads, dim=heads * channels).stages[0].mixer
-    layer = SpikingAttention(heads * channels, mixer_config, config.neuron, "ms")
+    layer = SpikingAttention(heads * channels, mixer_config, config)
     torch.manual_seed(0)
     q, k, v = ((torch.rand(2, 3, heads, channels, tokens) < 0.4).float() for _ in range(3))
     scale = mixer_config.scale

@@ -1,0 +1,254 @@
+"""What every network of the schema owes, checked on a small one: ours in the tests, yours by `check-block`.
+
+Shapes and gradients; no state that survives a call; no influence between the samples of a batch; weights
+and config that survive being written down; operations counted as an enumeration of every pair counts them.
+Everything in float64, where rounding flips no spike.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.cost import Count, OperationCounter, Rules
+from nas.errors import CostError
+from spikformer import plugins
+from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
+from spikformer.model import Spikformer
+from spikformer.neurons import Neuron
+
+_BATCH = 3
+_TRAINING_BATCH = 16
+_STEPS = (1, 4)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise: `detail` says how it is broken, or what was seen."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+def checks(config: SpikformerConfig) -> list[Check]:
+    """Every promise, on one network."""
+    model, images = calibrated(config)
+    return [Check(name, *check(model, images)) for name, check in _CHECKS.items()]
+
+
+def check_block(reference: str, options: dict[str, Any] | None = None) -> list[Check]:
+    """Every promise of a block of your own, under both residuals, at one time step and at four.
+
+    Args:
+        reference: "package.module:Class", a neuron if it is a `spikformer.neurons.Neuron`, else a mixer.
+        options: of it, instead of its own defaults.
+
+    Raises:
+        ConfigError: no such class, or it refuses the options, or every residual.
+    """
+    found = plugins.resolve(reference)
+    options = options or {}
+    plugins.options(reference, options)
+    part: dict[str, Any] = {"kind": reference, "options": options}
+    results = [_equality(reference, options)]
+    refusals: list[str] = []
+    for residual in ("sew", "ms"):
+        for time_steps in _STEPS:
+            values = small(residual=residual, time_steps=time_steps)
+            if issubclass(found, Neuron):
+                values["neuron"] |= part
+            else:
+                values["stages"][0]["mixer"] = part
+            try:
+                config = SpikformerConfig.from_dict(values)
+                Spikformer(config)
+            except ConfigError as error:
+                refusals.append(f"residual {residual}, T = {time_steps}: {error}")
+                continue
+            where = f"residual {residual}, T = {time_steps}"
+            results += [Check(f"{check.name} ({where})", check.passed, check.detail) for check in checks(config)]
+    if len(refusals) == 2 * len(_STEPS):
+        raise ConfigError(f"{reference} refuses every network. {refusals[0]}")
+    return results
+
+
+def small(**fields: Any) -> dict[str, Any]:
+    """Plain values of a network of a few thousand parameters for 3 x 8 x 8 images, whose neurons fire."""
+    # At so few channels and tokens the published threshold and scale of attention would leave it silent.
+    mixer = {"num_heads": 2, "threshold": 0.25, "scale": 1.0}
+    return {
+        "time_steps": 4,
+        "residual": "ms",
+        "neuron": {"tau": 1.5, "threshold": 0.25, "surrogate": "atan"},
+        "stem": {"image_size": 8, "pool": [False, False, False, True]},
+        "stages": [{"embed_dim": 16, "depth": 1, "mixer": mixer, "mlp": {"ratio": 2}}],
+        "head": {"num_classes": 5},
+    } | fields
+
+
+def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, Tensor]:
+    """A network in eval mode and float64 that fires in every layer, and images [B, C, H, W] for it."""
+    torch.manual_seed(seed)
+    model = Spikformer(config).double()
+    with torch.no_grad():
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.bias.fill_(0.3)  # so that spikes reach every layer
+            norm.momentum = None  # a plain mean: a moving average would keep a share of its start, variance 1
+        for _ in range(5):
+            model(_images(config, 8))
+    return model.eval(), _images(config, _BATCH)
+
+
+def _images(config: SpikformerConfig, count: int) -> Tensor:
+    stem = config.stem
+    return torch.randn(count, stem.in_channels, stem.image_size, stem.image_size, dtype=torch.float64)
+
+
+def _shapes(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    logits = model(images)
+    wanted = (_BATCH, model.config.head.num_classes)
+    return tuple(logits.shape) == wanted and bool(logits.isfinite().all()), f"logits {tuple(logits.shape)}"
+
+
+def _stateless(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    first = model(images)
+    model(_images(model.config, 5))
+    return torch.equal(model(images), first), "the same images give the same logits after others"
+
+
+def _independent(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    alone = torch.cat([model(image[None]) for image in images])
+    worst = (model(images) - alone).abs().max().item()
+    return worst < 1e-9, f"a sample's logits move by {worst:.1e} with its neighbours"
+
+
+def _gradients(model: Spikformer, _images_seen: Tensor) -> tuple[bool, str]:
+    learner = copy.deepcopy(model).train()
+    labels = torch.arange(_TRAINING_BATCH) % model.config.head.num_classes
+    F.cross_entropy(learner(_images(model.config, _TRAINING_BATCH)), labels).backward()
+    parameters = dict(learner.named_parameters())
+    broken = [name for name, p in parameters.items() if p.grad is None or not p.grad.isfinite().all()]
+    still = [name for name, p in parameters.items() if p.ndim > 1 and p.grad is not None and not p.grad.any()]
+    detail = f"no finite gradient: {broken[:3]}" if broken else f"zero gradient: {still[:3]}" if still else "all finite"
+    return not broken and not still, detail
+
+
+def _written_down(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    config = model.config
+    again = SpikformerConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    rebuilt = Spikformer(again).double().eval()
+    rebuilt.load_state_dict(model.state_dict())
+    equal = again == config and again.config_id == config.config_id and torch.equal(rebuilt(images), model(images))
+    return equal, "config through JSON, weights through state_dict"
+
+
+def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    model = copy.deepcopy(model).requires_grad_(False)  # torch's FLOP counter stumbles over views of parameters
+    try:
+        with torch.no_grad():
+            with OperationCounter(model) as counter, FlopCounterMode(display=False) as flops:
+                model(images)
+            with OperationCounter(model, _ENUMERATE) as enumerated:
+                model(images)
+        counted, expected = counter.operations(), enumerated.operations()
+    except CostError as error:
+        return False, str(error)
+    for one, other in zip(counted, expected, strict=True):
+        if one != other:
+            return False, f"{one.path}, operation {one.index}: counted {one}, enumerated {other}"
+    dense = sum(op.dense for op in counted if op.kind != "sum")
+    torchs = flops.get_total_flops() // 2
+    if dense != torchs:
+        return False, f"{dense} dense multiplications counted, torch's FLOP counter says {torchs}"
+    silent = [op.path for op in counted if op.nonzero == 0]
+    return not silent, f"nothing ever reached {silent[:3]}" if silent else f"{len(counted)} operations equal"
+
+
+def _equality(reference: str, options: dict[str, Any]) -> Check:
+    once = plugins.canonical(reference, options)
+    return Check("canonical options are their own canonical form", plugins.canonical(reference, once) == once)
+
+
+_CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
+    "shapes": _shapes,
+    "no state survives a call": _stateless,
+    "samples are independent": _independent,
+    "gradients": _gradients,
+    "written down and read again": _written_down,
+    "costs equal enumeration": _costs,
+}
+
+
+# The same counts as in `nas.cost`, with every pair of factors written out.
+
+
+def _enumerate_convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+    x, weight, _bias, stride, padding, dilation = args[:6]
+    groups, size = args[8], weight.shape[2:]
+
+    def windows(values: Tensor) -> Tensor:  # [n, C * k * k, places]: what each output sees
+        return F.unfold(values.double(), size, dilation, padding, stride)
+
+    fan_out = out.shape[1] // groups
+    geometry = {"input": list(x.shape[1:]), "output": list(out.shape[1:]), "kernel": list(size)}
+    seen = windows(torch.ones_like(x))
+    count.add("weight", geometry, seen.numel() * fan_out, int(seen.sum()) * fan_out)
+    _add_enumerated(count, windows(x), windows(count.spikes(0, x)), fan_out)
+
+
+def _enumerate_linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+    x, weight = args[-2:]
+    if len(count.operands) == 2:
+        _enumerate_pairs(count, x[None], weight[None])
+        return
+    pairs = x[:, :, None].expand(-1, -1, out.shape[1])
+    count.add("weight", {"input": [x.shape[1]], "output": [out.shape[1]]}, pairs.numel(), pairs.numel())
+    _add_enumerated(count, pairs, count.spikes(0, x)[:, :, None].expand_as(pairs), 1)
+
+
+def _enumerate_sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+    x = args[0]
+    count.add("sum", {"input": list(x.shape[2:]), "output": list(out.shape[2:])}, x.numel(), x.numel())
+    _add_enumerated(count, x, count.spikes(0, x), 1)
+
+
+def _add_enumerated(count: Count, values: Tensor, spikes: Tensor, fan_out: int) -> None:
+    real = count.operands[0].kind == "real"
+    total = spikes.sum(dtype=torch.float64) * (0 if real else fan_out)
+    count.add_spikes((values != 0).sum() * fan_out, total, total)
+
+
+def _enumerate_product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
+    _enumerate_pairs(count, *args[-2:])
+
+
+def _enumerate_pairs(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
+    a, b = count.spikes(0, a_bmk)[..., None], count.spikes(1, b_bkn)[:, None]  # [b, m, k, 1] and [b, 1, k, n]
+    met = (a_bmk[..., None] != 0) & (b_bkn[:, None] != 0)
+    (_, m, k), n = a_bmk.shape, b_bkn.shape[2]
+    count.add("product", {"left": [m, k], "right": [k, n]}, met.numel(), met.numel())
+    kinds = [operand.kind for operand in count.operands]
+    if kinds == ["real", "real"]:
+        count.add_spikes(met.sum(), None, None)
+        return
+    unit = any(operand.is_unit for operand in count.operands)
+    pair_events = met if unit else a * b if "real" in kinds else torch.minimum(a, b)
+    count.add_spikes(met.sum(), (a * b).sum(), pair_events.sum(dtype=torch.float64))
+
+
+_aten = torch.ops.aten
+_ENUMERATE: Rules = {
+    _aten.convolution: _enumerate_convolution,
+    _aten.mm: _enumerate_linear,
+    _aten.addmm: _enumerate_linear,
+    _aten.bmm: _enumerate_product,
+    _aten.sum: _enumerate_sum,
+}

@@ -1,0 +1,140 @@
+"""Frozen parts that check themselves: types, plain values in and out, errors that name the field.
+
+Standard library only.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from spikformer.errors import ConfigError
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of a block of your own, under the names that its class declares; a table in TOML and JSON."""
+
+    items: tuple[tuple[str, Scalar], ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        if isinstance(values, cls):
+            return values
+        require(isinstance(values, dict), f"options must be a table of names and values, not {values!r}", "options")
+        for name, value in values.items():
+            require(isinstance(value, bool | int | float | str), f"options.{name} must be a plain value, not {value!r}")
+        return cls(tuple(sorted(values.items())))
+
+    def to_dict(self) -> dict[str, Scalar]:
+        return dict(self.items)
+
+
+_LARGEST = 2**31
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the valid name that `name` was meant to be, or all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f'Did you mean "{close[0]}"?' if close else f"Valid names: {', '.join(names)}."
+
+
+def require(condition: bool, message: str, *fields: str) -> None:
+    if not condition:
+        raise ConfigError(message, fields)
+
+
+def listed(values: Iterable[object]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def check_types(part: Any) -> None:
+    """Bring every field of a part to its declared type, or say what it should have been."""
+    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
+        value = getattr(part, name)
+        if type(value) is not hint or hint in (int, float):
+            object.__setattr__(part, name, _typed(name, value, hint))
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Options:
+        return Options.from_dict(value)
+    if origin is Literal:
+        require(value in arguments, f'{name} "{value}" is unknown. Use one of {listed(arguments)}', name)
+        return value
+    if origin is tuple:
+        require(isinstance(value, list | tuple), f"{name} must be a list, not {value!r}", name)
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        require(len(value) == len(arguments), f"{name} needs {len(arguments)} values, not {len(value)}", name)
+        return tuple(_typed(name, item, kind) for item, kind in zip(value, arguments, strict=True))
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ConfigError(f"{name} is larger than {_LARGEST}, more than any network has", (name,))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    fits = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    require(fits, f"{name} must be {_kind(hint)}, not {value!r}", name)
+    require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite, not {value!r}", name)
+    return value
+
+
+def _kind(hint: type) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(hint, f"a {hint.__name__}")
+
+
+def build(cls: type, values: Any) -> Any:
+    require(isinstance(values, dict), f"expected the fields of {cls.__name__}, not {values!r}")
+    hints = _hints(cls)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f'unknown field "{key}". {nearest(str(key), hints)}', (str(key),))
+    return cls(**{key: _build_field(key, value, hints[key]) for key, value in values.items()})
+
+
+def _build_field(key: str, value: Any, hint: Any) -> Any:
+    if hint is Options:
+        return Options.from_dict(value)
+    if dataclasses.is_dataclass(hint):
+        return _within(key, typing.cast(type, hint), value)
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0]):
+        require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}", key)
+        return tuple(_within(f"{key}.{i}", typing.cast(type, arguments[0]), item) for i, item in enumerate(value))
+    return value
+
+
+def _within(path: str, cls: type, values: Any) -> Any:
+    try:
+        return build(cls, values)
+    except ConfigError as error:
+        raise error.within(path) from None
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Options):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def names(cls: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]
