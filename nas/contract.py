@@ -21,6 +21,7 @@ from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.layers import Residual
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 
@@ -102,6 +103,10 @@ def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, Ten
         for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.bias.fill_(0.3)  # so that spikes reach every layer
             norm.momentum = None  # a plain mean: a moving average would keep a share of its start, variance 1
+        if config.residual == "sew_iand":  # a branch that fires silences the stream: few may
+            for branch in (m.branch for m in model.modules() if isinstance(m, Residual)):
+                last = [m for m in branch.modules() if isinstance(m, nn.BatchNorm2d)][-1]
+                last.bias.fill_(-0.5)
         for _ in range(5):
             model(_images(config, 8))
     return model.eval(), _images(config, _BATCH)

@@ -10,6 +10,7 @@ declared are an error. An operation that multiplies and is not declared is an er
 
 import dataclasses
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -280,7 +281,7 @@ class OperationCounter:
             return  # its updates are not counted, whatever they multiply
         if packet in _RULES:
             self._count(packet, args, out)
-        elif packet in flop_registry or packet in _MULTIPLY_UNCOUNTED:
+        elif _could_multiply(packet):
             raise CostError(f"{self._place()} runs {packet}, which multiplies and has no counting rule")
 
     def _count(self, packet: Any, args: tuple[Any, ...], out: Tensor) -> None:
@@ -463,8 +464,14 @@ _RULES: Rules = {
     _aten.bmm: _product,
     _aten.sum: _sum,
 }
-# Beyond those that torch's own FLOP counter knows.
-_MULTIPLY_UNCOUNTED = {_aten.mv, _aten.dot, _aten.vdot, _aten.addmv, _aten.addbmm, _aten.baddbmm, _aten.addr}
+# By name, because torch adds variants with every release and its own FLOP counter misses some.
+_MULTIPLIES = re.compile(r"attention|conv(?!ert)|linear|bilinear|mm|mv|dot|addr|outer|kron|cdist|fft|lstm|gru|rnn")
+
+
+def _could_multiply(packet: Any) -> bool:
+    """Whether an operation without a rule may hold products of activations: also any kernel of others."""
+    library, _, name = str(packet).partition(".")
+    return packet in flop_registry or library not in ("aten", "prim") or bool(_MULTIPLIES.search(name))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def test_price_by_hand() -> None:
 
 
 def test_products_of_counts_by_hand() -> None:
-    """Two neurons that fire up to four spikes: a pair costs the smaller count; all pairs of a 1 x 2 by 2 x 1 product."""
+    """Neurons that fire up to four spikes, a 1 x 2 by a 2 x 1 product: a pair costs the smaller count."""
 
     class Product(nn.Module):
         operands = ((Operand("count", 0.25), Operand("count", 0.25)),)
