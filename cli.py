@@ -116,6 +116,29 @@ def inspect(network: str, image_size: int | None, as_json: bool) -> None:
         _console().print(result.table())
 
 
+@main.command("check-block")
+@click.argument("block", metavar="PACKAGE.MODULE:CLASS")
+def check_block(block: str) -> None:
+    """Hold a mixer, channel mixer or neuron of your own to what every block owes: see docs/your_own_block.md.
+
+    Exit code 1 if it breaks a promise.
+    """
+    from rich.table import Table
+
+    from nas import contract  # torch, only now
+
+    checks = contract.check_block(block)
+    table = Table(title=block, title_justify="left")
+    for heading in ("promise", "network", "", "seen"):
+        table.add_column(heading)
+    for check in checks:
+        table.add_row(check.name, check.network, "kept" if check.passed else "BROKEN", check.detail)
+    _console().print(table)
+    if not all(check.passed for check in checks):
+        sys.exit(1)
+    click.echo(f'Next: name it in a space, such as  attention = ["ssa", "{block}"]')
+
+
 def _console() -> Any:
     from rich.console import Console
 

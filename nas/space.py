@@ -13,6 +13,7 @@ Every sampled config is valid: choices that no remaining axis can mend are not o
 
 import copy
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -174,9 +175,12 @@ class SearchSpace:
         """What `suggest` must answer for `sample` to walk to the point of the axes where `config` lies.
 
         Raises:
-            SpaceError: an axis has no choice that this config has.
+            SpaceError: another number of stages, or an axis has no choice that this config has.
         """
         values, params = config.to_dict(), {}
+        stages = len(self.base["stages"])
+        if len(config.stages) != stages:
+            raise SpaceError(f"{len(config.stages)} stages, the networks of this space have {stages}")
         wanted = {axis.name: _choice_in(axis, values) for axis in self.axes}
 
         def follow(name: str, choices: list[Choice]) -> Choice:
@@ -215,13 +219,24 @@ class SearchSpace:
             "recipe": dataclasses.asdict(self.recipe),
         }
 
+    @functools.cached_property
+    def _outside_base(self) -> dict[str, Choice]:
+        """A choice of each axis that does not offer what the base has: the base says nothing about these."""
+        outside: dict[str, Choice] = {}
+        for axis in self.axes:
+            try:
+                _choice_in(axis, self.base)
+            except SpaceError:
+                outside[axis.name] = axis.choices[0]
+        return outside
+
     def _completes(self, chosen: dict[str, Choice]) -> bool:
         """Whether some choice of the remaining axes makes a valid config.
 
         Only axes that a ConfigError names are tried: no other could mend it.
         """
         try:
-            self.config(chosen)
+            self.config(self._outside_base | chosen)
         except ConfigError as error:
             involved = [axis for axis in self.axes if axis.name not in chosen and _sets_any(axis, error.fields)]
             return any(self._completes(chosen | {axis.name: c}) for axis in involved[:1] for c in axis.choices)
@@ -281,11 +296,14 @@ class _Parser:
         axes += tuple(self._table(name, table, base) for name, table in document.get("choices", {}).items())
         if not axes:
             raise SpaceError(f"{self.path} has no [axes]: nothing could be searched. Give at least one axis")
+        for axis in axes:  # settings of a block of your own start where the axis does
+            for path, value in next(iter(axis.assignments.values())).items():
+                if ".options." in path and _read(base, path)[0] is None:
+                    _assign(base, path, value)
         self._check_channels(base)
         self._check_overlap(axes, base)
         self._check_ratio(axes)
-        # Width before heads, so that the heads offered are those that divide the width.
-        axes = tuple(sorted(axes, key=lambda axis: axis.name != "embed_dim"))
+        axes = tuple(sorted(axes, key=lambda axis: not _decides(axis)))
         data = self._settings("data", DataSettings, document.get("data", {}))
         recipe = self._settings("proxy", Recipe, document.get("proxy", {}))
         space = SearchSpace(self.path.stem, base, axes, {}, data, recipe)
@@ -430,7 +448,7 @@ class _Parser:
             for choice in axis.choices:
                 if not space._completes({axis.name: choice}):
                     try:
-                        space.config({axis.name: choice})
+                        space.config(space._outside_base | {axis.name: choice})
                     except ConfigError as error:
                         raise self._error(
                             "axes", axis.name, f"{choice} fits no network of this space: {error}"
@@ -536,17 +554,28 @@ def _assign(values: Any, path: str, value: Any) -> None:
 
 def _read(values: Any, path: str) -> list[Any]:
     head, _, rest = path.partition(".")
+    if rest and path.startswith("options."):
+        return [values["options"].get(rest)]  # None where the block has no such setting
     found = values if head == "*" else [values[int(head) if isinstance(values, list) else head]]
     return [leaf for value in found for leaf in _read(value, rest)] if rest else list(found)
 
 
 def _choice_in(axis: Axis, values: dict[str, Any]) -> Choice:
     for choice, assignments in axis.assignments.items():
-        if all(leaf == value for path, value in assignments.items() for leaf in _read(values, path)):
+        leaves = [(leaf, value) for path, value in assignments.items() for leaf in _read(values, path)]
+        if all(leaf in (value, None) for leaf, value in leaves):
             return choice
     found = {path: _read(values, path)[0] for path in next(iter(axis.assignments.values()))}
     listed = ", ".join(map(str, axis.choices))
     raise SpaceError(f"{axis.name} {found} is not one of the axis' choices {listed}")
+
+
+def _decides(axis: Axis) -> bool:
+    """Whether an axis sets widths or kinds: what numbers other fields may have, or whether they are read at all.
+
+    These come first, so that the heads offered are those that divide the width, or all where none are read.
+    """
+    return any(path.endswith((".embed_dim", ".kind")) for assigned in axis.assignments.values() for path in assigned)
 
 
 def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:

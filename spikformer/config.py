@@ -242,7 +242,7 @@ class MixerConfig:
         kernel_size: of sepconv and dwconv.
         middle_neuron: of sepconv, whether a batch norm and a neuron stand behind its depthwise convolution (V3).
         layer_scale: start of a learned factor a channel on the branch; 0, none. Only where membranes are added.
-        options: of a mixer of your own.
+        options: of a mixer of your own; the others have none.
     """
 
     kind: str = "ssa"
@@ -625,21 +625,12 @@ def _check_kind(part: Any, name: str) -> None:
     """A kind of our own, or the "package.module:Class" of a block of yours."""
     kinds = _READS[name]
     if ":" in part.kind:
-        require(
-            plugins.is_reference(part.kind),
-            f'kind "{part.kind}" is no reference to a class. Write "package.module:Class"',
-            "kind",
-        )
+        plugins.check_reference(part.kind)
         return
     require(
         part.kind in kinds,
         f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"',
         "kind",
-    )
-    require(
-        not part.options.items,
-        f'options {part.options.to_dict()} belong to a block of your own, not to "{part.kind}"',
-        "options",
     )
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from spikformer.errors import ConfigError
 
 
-def is_reference(kind: str) -> bool:
-    """Whether a kind has the form "package.module:Class"."""
-    return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind) is not None
+def check_reference(kind: str) -> None:
+    """Raises ConfigError unless `kind` has the form "package.module:Class"; imports nothing."""
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind) is None:
+        raise ConfigError(f'kind "{kind}" is no reference to a class. Write "package.module:Class"', ("kind",))
 
 
 def resolve(kind: str) -> Any:
@@ -25,12 +26,15 @@ def resolve(kind: str) -> Any:
     Raises:
         ConfigError: no such module or class.
     """
+    check_reference(kind)
     module_name, _, class_name = kind.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
-            f'kind "{kind}": {module_name} cannot be imported ({error}). Install it, or run where it lies', ("kind",)
+            f'kind "{kind}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put its '
+            f"folder on PYTHONPATH",
+            ("kind",),
         ) from None
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
@@ -67,4 +71,4 @@ def canonical(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-__all__ = ["canonical", "is_reference", "options", "resolve"]
+__all__ = ["canonical", "check_reference", "options", "resolve"]

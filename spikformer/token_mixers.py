@@ -226,10 +226,19 @@ def own_block(dim: int, kind: str, options: dict[str, bool | int | float | str],
     """An instance of a class of yours.
 
     Raises:
-        ConfigError: no such class, options that it refuses, or no torch module.
+        ConfigError: no such class, options that it refuses, one that cannot be built, or no torch module.
     """
     settings = plugins.options(kind, options)
-    built = plugins.resolve(kind)(dim, config) if settings is None else plugins.resolve(kind)(dim, settings, config)
+    arguments = (dim, config) if settings is None else (dim, settings, config)
+    try:
+        built = plugins.resolve(kind)(*arguments)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever code of yours may raise
+        signature = "dim, config" if settings is None else "dim, options, config"
+        raise ConfigError(
+            f'kind "{kind}" cannot be built as ({signature}): {type(error).__name__}: {error}', ("kind",)
+        ) from error
     if not isinstance(built, nn.Module):
         raise ConfigError(f'kind "{kind}" is no torch.nn.Module', ("kind",))
     return built

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("search", "report", "export", "spaces", "inspect")
+COMMANDS = ("search", "report", "export", "spaces", "inspect", "check-block")
 
 
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,6 +59,9 @@ def test_every_command_is_here() -> None:
         (["inspect", "missing.json"], "cannot be read"),
         (["inspect", "file.json"], "is no JSON"),
         (["inspect", "spikformer_cifar10_4_384", "--image-size", "30"], "image_size 30 is not a multiple of 4"),
+        (["check-block", "nowhere:Block"], "cannot be imported"),
+        (["check-block", "nowhere"], "is no reference to a class"),
+        (["check-block", "torch.nn:Linear"], "cannot be built as (dim, config)"),
         (["serch"], "No such command"),
     ],
 )
