@@ -8,7 +8,7 @@ in several kinds has one `kind` and the fields of all of them; `_READS` says whi
 configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
 
-A kind "package.module:Class" names a block of your own (`spikformer.blocks`).
+A kind "package.module:Class" names a block of your own (`spikformer.plugins`).
 
 Standard library only, so that reading a space or printing help needs no torch.
 """
@@ -170,6 +170,7 @@ class StemConfig:
             f"image_size {self.image_size} is not a multiple of {self.downsampling}, what the {self.kind} stem "
             f"divides it by. Reduce less, or use another image size",
             "image_size",
+            "kind",
             *_READS["stem"][self.kind],
         )
 
@@ -475,14 +476,15 @@ class SpikformerConfig:
     def _check_grids(self) -> None:
         size = self.stem.image_size // self.stem.downsampling
         for i, stage in enumerate(self.stages):
+            decides_grid = (
+                *("stem.image_size", "stem.kind", *(f"stem.{name}" for name in _READS["stem"][self.stem.kind])),
+                *(f"stages.{j}.down.{name}" for j in range(i + 1) for name in ("kind", "stride", "deformed_shortcut")),
+            )
             require(
                 size % stage.down.downsampling == 0,
                 f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is a "
                 f"multiple of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
-                "stem.image_size",
-                "stem.kind",
-                *(f"stem.{name}" for name in _READS["stem"][self.stem.kind]),
-                *(f"stages.{j}.down.{name}" for j in range(i + 1) for name in ("kind", "stride", "deformed_shortcut")),
+                *decides_grid,
             )
             size //= stage.down.downsampling
             for part in ("local", "mixer"):
@@ -495,6 +497,7 @@ class SpikformerConfig:
                         f"Use one of {listed(divisors(size))}",
                         f"stages.{i}.{part}.{name}",
                         f"stages.{i}.{part}.kind",
+                        *decides_grid,
                     )
 
     def _check_residual(self) -> None:
@@ -523,6 +526,7 @@ class SpikformerConfig:
                     f'Use 0, or residual "ms"',
                     "residual",
                     f"stages.{i}.{part}.layer_scale",
+                    f"stages.{i}.{part}.kind",
                 )
         require(
             self.residual != "sew_iand" or self.neuron.fires_binary,
@@ -581,8 +585,12 @@ class SpikformerConfig:
                 stages[-1] = replace(stages[-1], depth=stages[-1].depth + stage.depth)
             else:
                 stages.append(stage)
-        neuron = _canonical_part(self.neuron, _READS["neuron"].get(self.neuron.kind, ("options",)))
-        return replace(self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem())
+        reads = set(_READS["neuron"].get(self.neuron.kind, ("options",)))
+        if self.stem.position == "learned":
+            reads.add("threshold")  # it starts as far as the neurons reach
+        neuron = _canonical_part(self.neuron, reads)
+        drop_path = self.drop_path if sum(stage.depth for stage in stages) > 1 else 0.0  # the first block has none
+        return replace(self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem(), drop_path=drop_path)
 
     def _canonical_stem(self) -> StemConfig:
         stem = self.stem
@@ -599,12 +607,15 @@ class SpikformerConfig:
         return replace(
             stage,
             down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
-            local=self._canonical_mixer(stage.local, grid),
-            mixer=self._canonical_mixer(stage.mixer, grid),
+            local=self._canonical_mixer(stage.local, stage.embed_dim, grid),
+            mixer=self._canonical_mixer(stage.mixer, stage.embed_dim, grid),
             mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, names(MLPConfig))),
         )
 
-    def _canonical_mixer(self, mixer: MixerConfig, grid: int) -> MixerConfig:
+    def _canonical_mixer(self, mixer: MixerConfig, embed_dim: int, grid: int) -> MixerConfig:
+        if mixer.reads("scale_by") and mixer.scale_by == "head_dim":
+            scale = mixer.scale / math.sqrt(embed_dim // mixer.num_heads)
+            mixer = replace(mixer, scale=scale, scale_by="constant")
         if mixer.window == grid:
             mixer = replace(mixer, window=0)
         if mixer.time_window in (0, self.time_steps):  # all steps: one way to say so, and one step is no window
@@ -627,11 +638,10 @@ def _check_kind(part: Any, name: str) -> None:
     if ":" in part.kind:
         plugins.check_reference(part.kind)
         return
-    require(
-        part.kind in kinds,
-        f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"',
-        "kind",
-    )
+    if part.kind not in kinds:  # the message takes longer than all other checks: made only where it is needed
+        raise ConfigError(
+            f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"', ("kind",)
+        )
 
 
 def _check_kernel(size: int) -> None:
@@ -645,6 +655,7 @@ def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
         halvings == (shortcut != "none"),
         f'convs {listed(convs)} halve the image {halvings} times, deformed_shortcut "{shortcut}" '
         f"{int(shortcut != 'none')} times: both paths are added, so both must halve it alike, at most once",
+        "kind",
         "convs",
         "deformed_shortcut",
     )

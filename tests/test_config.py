@@ -1,13 +1,19 @@
 """Configs check themselves, survive JSON, and know when they describe the same network."""
 
+import ast
 import dataclasses
 import json
 import random
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import spikformer.config
 from spikformer import ConfigError, Spikformer, SpikformerConfig
 from tests.helpers import random_config, small_config
 
@@ -21,30 +27,269 @@ def test_round_trip_through_json() -> None:
         assert again.config_id == config.config_id
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"residul": "ms"}, 'unknown field "residul". Did you mean "residual"?'),
-        ({"stages": [{"mixer": {"num_head": 2}}]}, 'stages.0: mixer: unknown field "num_head"'),
-        ({"stages": [{"embed_dim": 192, "mixer": {"num_heads": 5}}]}, "5 does not divide embed_dim 192. Use one of 1,"),
-        ({"residual": "add"}, 'residual "add" is unknown. Use one of sew, ms'),
-        ({"time_steps": 0}, "time_steps 0 must be at least 1"),
-        ({"time_steps": True}, "time_steps must be a whole number, not True"),
-        ({"neuron": {"tau": 1}}, "tau 1.0 must be above 1"),
-        ({"neuron": {"threshold": float("nan")}}, "threshold must be finite"),
-        ({"stem": {"pool": [True]}}, "pool needs 4 values, not 1"),
-        ({"stem": {"image_size": 30}}, "image_size 30 is not a multiple of 4"),
-        ({"stages": []}, "stages is empty"),
-        ({"stages": [{"embed_dim": 12, "mixer": {"num_heads": 2}}]}, "embed_dim 12 is not a multiple of 8"),
-        ({"stages": [{"embed_dim": 8, "mixer": {"num_heads": 2}, "mlp": {"ratio": 1.3}}]}, "no whole number"),
-        ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "blocks are added to one another"),
-        ({"head": 10}, "expected the fields of HeadConfig, not 10"),
-    ],
-)
+def one_stage(**fields: Any) -> dict[str, Any]:
+    """A network of one stage of 16 channels whose mixer has 2 heads, and what changes it."""
+    return {"stages": [{"embed_dim": 16, "mixer": {"num_heads": 2}} | fields]}
+
+
+def mixer(**fields: Any) -> dict[str, Any]:
+    return one_stage(mixer={"num_heads": 2} | fields)
+
+
+def two_stages(**down: Any) -> dict[str, Any]:
+    return {"stages": [*one_stage()["stages"], *one_stage(down=down)["stages"]]}
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    # Fields and their types
+    ({"residul": "ms"}, 'unknown field "residul". Did you mean "residual"?'),
+    ({"stages": [{"mixer": {"num_head": 2}}]}, 'stages.0: mixer: unknown field "num_head"'),
+    ({"xyz": 1}, 'unknown field "xyz". Valid names: drop_path, head, neuron,'),
+    ({"residual": "add"}, 'residual "add" is unknown. Use one of sew, ms, sew_iand'),
+    ({"time_steps": True}, "time_steps must be a whole number, not True"),
+    ({"time_steps": 2.5}, "time_steps must be a whole number, not 2.5"),
+    ({"time_steps": 2**40}, "time_steps is larger than 2147483648"),
+    ({"neuron": {"tau": "2"}}, "tau must be a number, not '2'"),
+    ({"neuron": {"threshold": float("nan")}}, "threshold must be finite"),
+    ({"head": {"bias": 1}}, "bias must be true or false, not 1"),
+    ({"stem": {"pool": [True]}}, "pool needs 4 values, not 1"),
+    ({"stem": {"convs": "none"}}, "convs must be a list, not 'none'"),
+    ({"stages": {"embed_dim": 8}}, "stages must be a list, not {'embed_dim': 8}"),
+    ({"head": 10}, "expected the fields of HeadConfig, not 10"),
+    (mixer(kind="a.b:C", options=[1]), "options must be a table of names and values, not [1]"),
+    (mixer(kind="a.b:C", options={"size": [1]}), "options.size must be a plain value, not [1]"),
+    # Neuron
+    ({"neuron": {"kind": "multispikes"}}, 'kind "multispikes" is unknown. Did you mean "multispike"? Or "package'),
+    ({"neuron": {"kind": "a.b:"}}, 'neuron: kind "a.b:" is no reference to a class. Write "package.module:Class"'),
+    ({"neuron": {"surrogate": "relu"}}, 'surrogate "relu" is unknown. Use one of sigmoid, atan'),
+    ({"neuron": {"tau": 1}}, "tau 1.0 must be above 1"),
+    ({"neuron": {"threshold": 0}}, "neuron: threshold 0.0 must be positive"),
+    ({"neuron": {"levels": 3}}, "levels 3 must be a power of 2"),
+    ({"neuron": {"levels": 0}}, "levels 0 must be a power of 2"),
+    ({"neuron": {"rounding": "down"}}, 'rounding "down" is unknown. Use one of half_even, half_up'),
+    # Stem
+    ({"stem": {"kind": "spss"}}, 'kind "spss" is unknown. Use one of sps, speds, conv'),
+    ({"stem": {"position": "sine"}}, 'position "sine" is unknown. Use one of conv, learned, cpg, none'),
+    ({"stem": {"image_size": 0}}, "image_size 0 must be at least 1"),
+    ({"stem": {"in_channels": 0}}, "in_channels 0 must be at least 1"),
+    ({"stem": {"stride": 3}}, "stem: stride 3 must be 1, 2 or 4"),
+    ({"stem": {"kernel_size": 4}}, "stem: kernel_size 4 must be odd"),
+    ({"stem": {"kernel_size": -1}}, "stem: kernel_size -1 must be odd"),
+    ({"stem": {"kind": "speds", "convs": []}}, 'stem: convs is empty: give at least one, such as ["none"]'),
+    ({"stem": {"kind": "speds", "convs": ["pool"]}}, 'convs pool halve the image 1 times, deformed_shortcut "none" 0'),
+    (
+        {"stem": {"kind": "speds", "convs": ["pool", "stride"], "deformed_shortcut": "pool"}},
+        'convs pool, stride halve the image 2 times, deformed_shortcut "pool" 1 times',
+    ),
+    ({"stem": {"image_size": 30}}, "image_size 30 is not a multiple of 4, what the sps stem divides it by"),
+    ({"stem": {"kind": "conv", "image_size": 30, "stride": 4}}, "30 is not a multiple of 4, what the conv stem"),
+    # Down
+    (two_stages(kind="speed"), 'stages.1: down: kind "speed" is unknown. Use one of none, conv, speds'),
+    (two_stages(kind="conv", stride=4), "down: stride 4 must be 1 or 2"),
+    (
+        two_stages(kind="speds", convs=["none"]),
+        'convs none halve the image 0 times, deformed_shortcut "stride" 1 times',
+    ),
+    (two_stages(kind="speds", convs=[]), "down: convs is empty"),
+    # Token mixer
+    (mixer(kind="sssa"), 'mixer: kind "sssa" is unknown. Did you mean "ssa"? Or "package.module:Class"'),
+    (mixer(kind="mamba"), 'kind "mamba" is unknown. Valid names: dssa, dwconv, identity, qkca,'),
+    (mixer(kind=":Class"), 'mixer: kind ":Class" is no reference to a class'),
+    (mixer(kind="a.b:C.d"), 'mixer: kind "a.b:C.d" is no reference to a class'),
+    (mixer(num_heads=0), "num_heads 0 must be at least 1"),
+    (mixer(value_ratio=0), "value_ratio 0 must be at least 1"),
+    (mixer(patch=0), "patch 0 must be at least 1"),
+    (mixer(threshold=0), "mixer: threshold 0.0 must be positive"),
+    (mixer(scale=-1), "scale -1.0 must be positive"),
+    (mixer(window=-1), "window -1 must not be negative"),
+    (mixer(time_window=-1), "time_window -1 must not be negative"),
+    (mixer(layer_scale=-0.5), "mixer: layer_scale -0.5 must not be negative"),
+    (mixer(kernel_size=2), "mixer: kernel_size 2 must be odd"),
+    (mixer(value_ratio=4, projection="rep"), 'value_ratio 4 needs projection "linear": "rep" keeps the width'),
+    (mixer(time_window=2, neuron_on="map"), 'time_window 2 needs neuron_on "output"'),
+    (mixer(neuron_on="input"), 'neuron_on "input" is unknown. Use one of output, map'),
+    # Channel mixer
+    (one_stage(mlp={"kind": "convfn"}), 'mlp: kind "convfn" is unknown. Did you mean "convffn"?'),
+    (one_stage(mlp={"kind": "a b:C"}), 'mlp: kind "a b:C" is no reference to a class'),
+    (one_stage(mlp={"ratio": 0}), "ratio 0.0 must be positive"),
+    (one_stage(mlp={"group_width": 0}), "group_width 0 must be at least 1"),
+    (one_stage(mlp={"layer_scale": -1}), "mlp: layer_scale -1.0 must not be negative"),
+    # Stage
+    (one_stage(depth=0), "stages.0: depth 0 must be at least 1"),
+    (one_stage(embed_dim=0), "stages.0: embed_dim 0 must be at least 1"),
+    ({"stages": [{"embed_dim": 192, "mixer": {"num_heads": 5}}]}, "5 does not divide embed_dim 192. Use one of 1,"),
+    (
+        one_stage(local={"kind": "qkta", "num_heads": 3}),
+        "num_heads 3 does not divide embed_dim 16. Use one of 1, 2, 4,",
+    ),
+    (one_stage(mlp={"ratio": 1.3}), "mlp.ratio 1.3 of embed_dim 16 is no whole number of channels (20.8)"),
+    (one_stage(mlp={"ratio": 1e308}), "is no whole number of channels (inf)"),
+    (
+        one_stage(mlp={"kind": "gwffn", "ratio": 2, "group_width": 5}),
+        "mlp.group_width 5 does not divide the 32 channels that mlp.ratio 2 of embed_dim 16 gives",
+    ),
+    # Head
+    ({"head": {"num_classes": 0}}, "head: num_classes 0 must be at least 1"),
+    ({"head": {"time_mean": "never"}}, 'time_mean "never" is unknown. Use one of before, after'),
+    # The whole
+    ({"time_steps": 0}, "time_steps 0 must be at least 1"),
+    ({"drop_path": 1.5}, "drop_path 1.5 must lie between 0 and 1"),
+    ({"drop_path": -0.1}, "drop_path -0.1 must lie between 0 and 1"),
+    ({"stages": []}, "stages is empty: give at least one stage"),
+    (one_stage(down={"kind": "conv"}), "the first stage has no down: the stem stands before it"),
+    (one_stage(embed_dim=12), "embed_dim 12 is not a multiple of 8: the sps stem starts with embed_dim / 8 channels"),
+    (
+        one_stage(embed_dim=15, mixer={"num_heads": 3}) | {"stem": {"kind": "speds"}},
+        "embed_dim 15 is not a multiple of 2: the speds stem starts with embed_dim / 2 channels",
+    ),
+    ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "blocks are added to one another"),
+    (
+        two_stages(kind="conv") | {"stem": {"image_size": 20}},
+        "stage 1 divides 5 x 5 tokens by 2: use an image_size that is a multiple of 8, fewer stages, or reduce less",
+    ),
+    (mixer(window=3), "window 3 does not divide the 8 x 8 tokens of stage 0. Use one of 1, 2, 4, 8"),
+    (one_stage(local={"kind": "ssa", "window": 5}), "window 5 does not divide the 8 x 8 tokens of stage 0"),
+    (mixer(kind="dssa", patch=16) | {"residual": "ms"}, "patch 16 does not divide the 8 x 8 tokens of stage 0"),
+    # Residual
+    ({"stem": {"kind": "conv"}}, 'residual "sew" adds spikes, but the "conv" stem ends in membrane currents'),
+    (mixer(kind="dssa"), 'mixer.kind "dssa" of stage 0 is defined on membrane currents. Use residual "ms"'),
+    (one_stage(local={"kind": "dssa"}), 'local.kind "dssa" of stage 0 is defined on membrane currents'),
+    (
+        one_stage(mlp={"kind": "gwffn"}) | {"residual": "sew_iand"},
+        'residual "sew_iand" adds spikes, but mlp.kind "gwffn" of stage 0 is defined on membrane currents',
+    ),
+    (mixer(layer_scale=0.5), "mixer.layer_scale 0.5 of stage 0 would scale them. Use 0, or"),
+    (one_stage(mlp={"layer_scale": 0.1}), "mlp.layer_scale 0.1 of stage 0 would scale them"),
+    (one_stage(local={"kind": "dwconv", "layer_scale": 0.1}), "local.layer_scale 0.1 of stage 0 would scale them"),
+    *(
+        (
+            {"residual": "sew_iand", "neuron": {"kind": kind}},
+            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{kind}" fires others. Use residual "sew" or "ms"',
+        )
+        for kind in ("ternary", "multispike")
+    ),
+    # Spikes
+    *(
+        (
+            mixer(kind=kind) | {"residual": "ms", "neuron": {"kind": "multispike"}},
+            f'mixer.kind "{kind}" of stage 0 masks by spikes of 0 and 1, neuron "multispike" fires several at once',
+        )
+        for kind in ("sdsa", "qkta", "qkca", "dssa")
+    ),
+    (
+        one_stage(local={"kind": "qkca"}) | {"neuron": {"kind": "multispike"}},
+        'local.kind "qkca" of stage 0 masks by spikes of 0 and 1',
+    ),
+    (mixer(time_window=3), "time_window 3 of stage 0 does not divide time_steps 4. Use one of 1, 2, 4, or 0 for all"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), IMPOSSIBLE)
 def test_impossible_networks_are_refused_in_the_fields_words(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         SpikformerConfig.from_dict(values)
     assert message in str(caught.value)
+
+
+def test_every_check_refuses_some_network() -> None:
+    """Each `require(...)` and `raise` in config.py is the origin of an error above, by its line."""
+    tree = ast.parse(Path(spikformer.config.__file__).read_text())
+    checks = {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise)
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require")
+    }
+    assert len(checks) > 30
+    assert checks - {_origin(values) for values, _ in IMPOSSIBLE} == set()
+
+
+def _origin(values: dict[str, Any]) -> int | None:
+    """The line of config.py in which the error of a network first arises."""
+    with pytest.raises(ConfigError) as caught:
+        SpikformerConfig.from_dict(values)
+    error: BaseException = caught.value
+    while error.__context__ is not None:  # seen again from the owner of the part
+        error = error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == spikformer.config.__file__), None)
+
+
+class Fussy(nn.Module):
+    """A block whose settings refuse some values, in three ways."""
+
+    @dataclass(frozen=True)
+    class Options:
+        size: int = 1
+
+        def __post_init__(self) -> None:
+            if self.size < 0:
+                raise ConfigError(f"size {self.size} must not be negative", ("size",))
+            if self.size > 9:
+                raise ValueError("too large")
+
+    def __init__(self, dim: int, options: Options, config: SpikformerConfig) -> None:
+        super().__init__()
+        raise ConfigError(f"{dim} channels are never right", ("kind",))
+
+
+class Plain:
+    """No torch module, and without settings."""
+
+    def __init__(self, dim: int, config: SpikformerConfig) -> None:
+        pass
+
+
+FUSSY, PLAIN = f"{__name__}:Fussy", f"{__name__}:Plain"
+
+
+@pytest.mark.parametrize("part", ["mixer", "local", "mlp"])
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("no_such_module:Block", {}, "no_such_module cannot be imported (No module named 'no_such_module')"),
+        (f"{__name__}:Absent", {}, f"{__name__} has no class Absent"),
+        (f"{__name__}:IMPOSSIBLE", {}, f"{__name__} has no class IMPOSSIBLE"),
+        (FUSSY, {"sise": 1}, f'kind "{FUSSY}" has no option "sise". It declares: size'),
+        (FUSSY, {"size": -1}, "options: size -1 must not be negative"),
+        (FUSSY, {"size": 10}, f"kind \"{FUSSY}\" refuses options {{'size': 10}}: too large"),
+        (FUSSY, {"size": "2"}, f"kind \"{FUSSY}\" refuses options {{'size': '2'}}"),
+        (FUSSY, {}, "16 channels are never right"),
+        (PLAIN, {"size": 1}, f'kind "{PLAIN}" has no option "size". It declares: none'),
+        (PLAIN, {}, f'kind "{PLAIN}" is no torch.nn.Module'),
+    ],
+)
+def test_a_block_of_your_own_that_cannot_be_built_is_refused(
+    part: str, kind: str, options: dict[str, Any], message: str
+) -> None:
+    """When the network is built: naming a class imports nothing."""
+    config = SpikformerConfig.from_dict(one_stage(**{part: {"kind": kind, "options": options}}))
+    with pytest.raises(ConfigError) as caught:
+        Spikformer(config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("no_such_module:Neuron", "cannot be imported"), (PLAIN, "is no spikformer.neurons.Neuron: derive it from that")],
+)
+def test_a_neuron_of_your_own_that_is_none_is_refused(kind: str, message: str) -> None:
+    config = SpikformerConfig.from_dict(one_stage() | {"neuron": {"kind": kind}})
+    with pytest.raises(ConfigError) as caught:
+        Spikformer(config)
+    assert message in str(caught.value)
+
+
+def test_options_mean_nothing_to_our_own_kinds() -> None:
+    values = small_config().to_dict()
+    values["stages"][0]["mixer"]["options"] = {"size": 3}
+    _assert_equal_networks(small_config(), SpikformerConfig.from_dict(values))
+
+
+def test_drop_path_means_nothing_to_a_single_block() -> None:
+    """It rises from 0 at the first block, which here is the last as well."""
+    one = small_config()
+    _assert_equal_networks(one, dataclasses.replace(one, drop_path=0.5))
 
 
 def test_an_error_names_the_fields_that_disagree() -> None:
@@ -93,11 +338,15 @@ def test_two_equal_stages_are_one_deeper_stage() -> None:
 
 
 def _assert_equal_networks(one: SpikformerConfig, other: SpikformerConfig) -> None:
-    """Equal id; and the same weights give the same logits, bit for bit."""
+    """Equal id; and the same weights give the same logits, bit for bit.
+
+    Weights go over by their order: the second block is `stages.0.blocks.1` in one and `stages.1.blocks.0` in another.
+    """
     assert one != other
     assert one.config_id == other.config_id
     torch.manual_seed(0)
     first, second = Spikformer(one), Spikformer(other)
-    second.load_state_dict(first.state_dict())
+    weights = dict(zip(second.state_dict(), first.state_dict().values(), strict=True))
+    second.load_state_dict(weights)
     images = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(first(images), second(images), rtol=0, atol=0)

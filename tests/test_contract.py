@@ -66,6 +66,8 @@ def config_of(combination: Combination, time_steps: int) -> SpikformerConfig:
     values["neuron"] |= {"kind": neuron} | NEURONS[neuron]
     stage = values["stages"][0]
     stage["mixer"] = stage["mixer"] | TOKEN_MIXERS[mixer]
+    if neuron == "multispike":  # its spikes are quarters, so that products of them are small
+        stage["mixer"]["scale"] = 4.0
     if time_steps == 1 and mixer == "ssa_window_time":
         stage["mixer"]["time_window"] = 1
     stage["mlp"] = CHANNEL_MIXERS[mlp]
