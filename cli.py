@@ -46,13 +46,20 @@ def search(results_dir: str, **settings: Any) -> None:
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
 @click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
-def report(study: str | None, storage: str | None, results_dir: str) -> None:
-    """Print the Pareto front and write tables and a figure into the study's folder."""
-    from nas import report as reports  # torch, only now
+@click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
+@click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+def report(study: str | None, storage: str | None, results_dir: str, convention: str, unit_costs: str) -> None:
+    """Print the Pareto front and write tables and a figure into the study's folder.
+
+    Another convention prices the study anew, from the operations in its records: nothing is trained or loaded.
+    """
+    from nas import energy  # torch, only now
+    from nas import report as reports
     from nas import study as studies
 
+    chosen = energy.convention(convention, unit_costs)
     loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
-    result = reports.build(loaded)
+    result = reports.build(loaded, chosen)
     console = _console()
     console.print(result.table())
     for sentence in result.findings:

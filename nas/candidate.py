@@ -6,16 +6,19 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 
-from nas import cost, training
-from nas.cost import Operation
+from nas import cost, energy, measurement, pareto, training
+from nas.cost import Operation, Overheads
 from nas.data import Splits
+from nas.energy import Convention
+from nas.errors import CostError
+from nas.measurement import Measurement
 from nas.space import Recipe
 from nas.training import Epoch
 from spikformer.config import SpikformerConfig
@@ -36,10 +39,13 @@ class Candidate:
         images_seen: while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
-        energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, `nas.cost.Energy`,
-            counted on all `counted_images` search-val images.
+        energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, under the convention "measured" (the
+            second under "measured+repeat"), counted on all `counted_images` search-val images.
+        energy_error: standard error of `energy_mj` over images, as a share of it. The spread over seeds is another,
+            larger number.
         dense_macs: per image over all T, padding included.
         operations: whole numbers, from which any convention can be priced.
+        overheads: what operations leave out.
         firing_rates: by module path of each neuron layer.
         history: training loss and accuracy by epoch.
         provenance: time, host, device, versions, commit: all that may differ between equal runs.
@@ -60,11 +66,13 @@ class Candidate:
     report_val_images: int
     energy_mj: float | None
     energy_repeated_mj: float | None
+    energy_error: float | None
     spike_operations: float | None
     real_macs: float | None
     dense_macs: float | None
     counted_images: int
     operations: tuple[Operation, ...]
+    overheads: Overheads
     firing_rates: dict[str, float]
     history: tuple[Epoch, ...]
     provenance: dict[str, Any]
@@ -81,6 +89,7 @@ class Candidate:
             "config": self.config.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
             "operations": cost.as_dicts(self.operations),
+            "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
         }
 
@@ -92,9 +101,42 @@ class Candidate:
                 "config": SpikformerConfig.from_dict(values["config"]),
                 "recipe": Recipe(**values["recipe"]),
                 "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
+                "overheads": Overheads(**values["overheads"]),
                 "history": tuple(Epoch(**epoch) for epoch in values["history"]),
             }
         )
+
+
+def front_of(candidates: Mapping[int, Candidate]) -> dict[int, Candidate]:
+    """The complete candidates that no other beats in both search-val accuracy and energy, by rising energy."""
+    complete = {n: c for n, c in candidates.items() if c.status == "complete"}
+    numbers = list(complete)
+    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete.values()]
+    return {numbers[i]: complete[numbers[i]] for i in pareto.front(points)}
+
+
+def repriced(candidates: Mapping[int, Candidate], convention: Convention) -> dict[int, Candidate]:
+    """The same candidates with energy, spike operations and multiplications under another convention.
+
+    Raises:
+        CostError: a complete candidate without counted operations, which cannot be ranked with the others.
+    """
+    return {n: _repriced(n, c, convention) if c.status == "complete" else c for n, c in candidates.items()}
+
+
+def _repriced(number: int, candidate: Candidate, convention: Convention) -> Candidate:
+    if not candidate.operations:
+        raise CostError(
+            f"trial {number} has no counted operations: it cannot be ranked with the others under {convention.label}. "
+            f"Search again under a new study name"
+        )
+    found = energy.price(candidate.operations, candidate.counted_images, convention)
+    return dataclasses.replace(
+        candidate,
+        energy_mj=found.energy_mj,
+        spike_operations=found.spike_operations,
+        real_macs=found.real_macs,
+    )
 
 
 def evaluate(
@@ -121,7 +163,7 @@ def evaluate(
     status: Status = "complete"
     reason = ""
     history: list[Epoch] = []
-    measurement: cost.Measurement | None = None
+    found: Measurement | None = None
     report_accuracy: float | None = None
 
     def record(i: int, epoch: Epoch) -> None:
@@ -131,10 +173,10 @@ def evaluate(
     try:
         model.to(device)
         training.fit(model, splits.train, recipe, seed, record)
-        measurement = cost.measure(model, splits.search_val, normalise)
+        found = measurement.measure(model, splits.search_val, normalise)
         report_accuracy = training.accuracy(model, splits.report_val, normalise)
-        if measurement.silent is not None:
-            status, reason = "silent", measurement.silent
+        if found.silent is not None:
+            status, reason = "silent", found.silent
     except training.DivergedError as error:
         status, reason = "diverged", str(error)
     except (RuntimeError, MemoryError) as error:
@@ -142,7 +184,8 @@ def evaluate(
             raise
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         torch.cuda.empty_cache()
-    measured = cost.measured(measurement.operations, measurement.images) if measurement else None
+    measured = energy.price(found.operations, found.images) if found else None
+    repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
     candidate = Candidate(
         config=config,
         config_id=config.config_id,
@@ -154,17 +197,19 @@ def evaluate(
         status=status,
         reason=reason,
         parameters=sum(p.numel() for p in model.parameters()),
-        search_val_accuracy=measurement.accuracy if measurement else None,
+        search_val_accuracy=found.accuracy if found else None,
         report_val_accuracy=report_accuracy,
         report_val_images=len(splits.report_val),
         energy_mj=measured.energy_mj if measured else None,
-        energy_repeated_mj=measured.energy_repeated_mj if measured else None,
+        energy_repeated_mj=repeated.energy_mj if repeated else None,
+        energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
-        dense_macs=_dense(measurement) if measurement else None,
-        counted_images=measurement.images if measurement else 0,
-        operations=measurement.operations if measurement else (),
-        firing_rates=measurement.firing_rates if measurement else {},
+        dense_macs=_dense(found) if found else None,
+        counted_images=found.images if found else 0,
+        operations=found.operations if found else (),
+        overheads=found.overheads if found else Overheads(),
+        firing_rates=found.firing_rates if found else {},
         history=tuple(history),
         provenance=_provenance(device, started),
     )
@@ -177,9 +222,9 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def _dense(measurement: cost.Measurement) -> float:
-    multiplying = [op for op in measurement.operations if op.kind != "sum"]
-    return sum(op.dense * op.repeats for op in multiplying) / measurement.images
+def _dense(found: Measurement) -> float:
+    multiplying = [op for op in found.operations if op.kind != "sum"]
+    return sum(op.dense * op.repeats for op in multiplying) / found.images
 
 
 def _provenance(device: torch.device, started: float) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Operations counted exactly while a network runs, then priced under a named convention.
+"""Operations counted exactly, to the last spike, while a network runs; `nas.energy` prices them.
 
 Counted are the products of activations with weights (convolution, linear), the products of activations
-with each other, and the sums of spikes inside attention. Not counted: batch norm (it folds into the
-convolution before it), neuron updates, residual additions, pooling, means, constant scales, biases.
+with each other, and the sums of spikes inside attention. Batch norm is not: it folds into the convolution
+before it. Neuron updates, residual additions and pooling are tallied apart, as overheads.
 
-The model declares what each operation is fed (`spikformer.operands`); values that are worse than
-declared are an error. An operation that multiplies and is not declared is an error too.
+The model declares what each operation is fed (`spikformer.operands`); values that are worse than declared
+are an error. An operation that multiplies and is not declared is an error too, and so is a dense count
+that is not torch's own. Of a convolution or product no second one is run: a spike's fan-out is known.
 """
 
 import dataclasses
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -22,16 +22,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from nas.data import Split
 from nas.errors import CostError
-from nas.training import Normalise, batches
 from spikformer.layers import Conv2d
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 from spikformer.operands import Operand
-
-PJ_PER_AC = 0.9  # one 32-bit floating-point addition, 45 nm, 0.9 V; Horowitz, ISSCC 2014
-PJ_PER_MAC = 4.6  # that addition and one multiplication (3.7 pJ); the same source
 
 Kind = Literal["weight", "product", "sum"]
 
@@ -50,6 +45,9 @@ class Operation:
         calls: how often it ran.
         dense: multiplications if nothing were zero, padding included; additions for a sum.
         valid: `dense` without those that fall on padding.
+        biases: additions of a bias.
+        values: numbers that meet weights or are summed; 0 for a product.
+        spikes: how many spikes they stand for (0 for real operands): spikes / values is their mean.
         nonzero: pairs in which no activation is zero; addends that are not zero.
         multiplicity: the same with v spikes in a number counted v times (0 for real operands).
         events: additions that spikes cause (0 for real operands). With a weight or in a sum, `multiplicity`;
@@ -65,139 +63,32 @@ class Operation:
     calls: int
     dense: int
     valid: int
+    biases: int
+    values: int
+    spikes: int
     nonzero: int
     multiplicity: int
     events: int
 
     @property
+    def is_real(self) -> bool:
+        """Whether real numbers are multiplied: no operand is made of spikes."""
+        return all(operand.kind == "real" for operand in self.operands)
+
+    @property
     def macs(self) -> int:
-        """Multiplications of two real numbers, each with an addition, under the convention "measured"."""
-        return self.nonzero if all(operand.kind == "real" for operand in self.operands) else 0
+        """Multiplications of two real numbers of which none is zero, each with an addition."""
+        return self.nonzero if self.is_real else 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "operands": tuple(Operand(*operand) for operand in values["operands"])})
 
 
-@dataclass(frozen=True)
-class Energy:
-    """Under the convention "measured", per image.
-
-    Attributes:
-        energy_mj: what is computed once is counted once: the first convolution of a static image.
-        energy_repeated_mj: the same with that convolution counted at each of the T time steps.
-        spike_operations: accumulates caused by spikes (SOPs).
-        real_macs: multiplications of real numbers.
-    """
-
-    energy_mj: float
-    energy_repeated_mj: float
-    spike_operations: float
-    real_macs: float
-
-
-def measured(operations: Iterable[Operation], images: int) -> Energy:
-    """Price operations: 0.9 pJ an accumulate, 4.6 pJ a multiplication of real numbers, padding excluded.
-
-    v spikes that meet a weight cost v accumulates. A product of activations of which one is 0 or a spike costs
-    one accumulate for each pair with both factors non-zero; a product of two counts, the smaller of the pair.
-
-    Args:
-        operations: counted over `images` images.
-    """
-    operations = list(operations)
-    once = [PJ_PER_AC * op.events + PJ_PER_MAC * op.macs for op in operations]
-    repeated = [pj * op.repeats for pj, op in zip(once, operations, strict=True)]
-    return Energy(
-        energy_mj=math.fsum(once) / images * 1e-9,
-        energy_repeated_mj=math.fsum(repeated) / images * 1e-9,
-        spike_operations=sum(op.events for op in operations) / images,
-        real_macs=sum(op.macs for op in operations) / images,
-    )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One pass over labelled images.
-
-    Attributes:
-        accuracy: share classified rightly.
-        images: how many.
-        operations: in the order in which they first ran.
-        firing_rates: module path of each neuron layer -> spikes per neuron and time step.
-        silent: why the network carries no information, or None.
-    """
-
-    accuracy: float
-    images: int
-    operations: tuple[Operation, ...]
-    firing_rates: dict[str, float]
-    silent: str | None
-
-
-def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measurement:
-    """Run `model` over all images of a split in eval mode: accuracy, exact counts, firing rates, signs of life.
-
-    Raises:
-        CostError: an operation that cannot be counted exactly, or is fed worse than it declares.
-    """
-    model.eval()
-    right = torch.zeros((), device=split.labels.device)
-    stream, head_input = _Constant(), _Constant()
-    hooks = [
-        model.stages.register_forward_hook(lambda _m, _inputs, out: stream.see(out)),
-        model.head.linear.register_forward_pre_hook(lambda _m, inputs: head_input.see(_time_first(inputs[0]))),
-    ]
-    try:
-        with torch.no_grad(), OperationCounter(model) as counter:
-            for images, labels in batches(split):
-                right += (model(normalise(images)).argmax(1) == labels).sum()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Measurement(
-        accuracy=right.item() / len(split),
-        images=len(split),
-        operations=counter.operations(),
-        firing_rates=counter.firing_rates(),
-        silent=_silence(model, stream, head_input),
-    )
-
-
-def _time_first(x: Tensor) -> Tensor:
-    return x if x.dim() == 3 else x[None]
-
-
-def _silence(model: nn.Module, stream: "_Constant", head_input: "_Constant") -> str | None:
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    if any(m.num_batches_tracked is not None and m.num_batches_tracked.item() == 0 for m in norms):
-        return "its batch norm was never calibrated: no training batch has passed"
-    if stream.is_constant():
-        return "its residual stream is the same for every validation image"
-    return "its head sees the same for every validation image" if head_input.is_constant() else None
-
-
-class _Constant:
-    """Whether [T, B, ...] was the same for all samples of all batches; one device sync, at the end."""
-
-    def __init__(self) -> None:
-        self.first: Tensor | None = None
-        self.constant: Tensor | None = None
-
-    def see(self, x_TB: Tensor) -> None:
-        if self.first is None:
-            self.first, self.constant = x_TB[:, :1].clone(), torch.ones((), dtype=torch.bool, device=x_TB.device)
-        assert self.constant is not None
-        self.constant &= (x_TB == self.first).all()
-
-    def is_constant(self) -> bool:
-        return self.constant is not None and bool(self.constant.item())
-
-
 class _Dispatch(TorchDispatchMode):
     """Shows every operation that torch runs to `see`; what autograd adds around it does not appear."""
 
-    def __init__(self, see: Callable[[Any, tuple[Any, ...], Any], None]) -> None:
+    def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
 
@@ -212,23 +103,45 @@ class _Dispatch(TorchDispatchMode):
             if parts is not NotImplemented:
                 return parts
         out = func(*args, **kwargs)
-        self._see(func._overloadpacket, args, out)
+        self._see(func._overloadpacket, args, kwargs, out)
         return out
+
+
+@dataclass
+class Overheads:
+    """What the headline leaves out, over all images and time steps.
+
+    Attributes:
+        neuron_updates: membranes moved on by a step.
+        residual_additions: numbers added to, or deleted from, the residual stream.
+        pool_comparisons: of max pools.
+    """
+
+    neuron_updates: int = 0
+    residual_additions: int = 0
+    pool_comparisons: int = 0
 
 
 class OperationCounter:
     """Counts the operations of `model` while the context lasts; the same with grad, no_grad and inference_mode.
 
     Totals stay on the device as float64, in which whole numbers are exact up to 2^53, until they are read.
+    Between batches nothing waits for the device, but for products of two counts, whose largest is read.
 
     Args:
         rules: how to count each operation, instead of ours.
+
+    Attributes:
+        overheads: tallied so far.
     """
 
     def __init__(self, model: nn.Module, rules: "Rules | None" = None) -> None:
+        self.overheads = Overheads()
         self._model, self._rules = model, _RULES if rules is None else rules
         self._stack: list[tuple[str, nn.Module, list[int]]] = []
         self._counts: dict[tuple[str, int], Count] = {}
+        self._flops = 0  # by torch's own counter, two for a multiplication with its addition
+        self._masks: dict[str, Tensor | bool] = {}  # by place, whether all products element by element were masks
         self._spikes: dict[str, list[Any]] = {}
         self._handles: list[Any] = []
         self._dispatch = _Dispatch(self._see)
@@ -252,9 +165,26 @@ class OperationCounter:
         """What was counted so far.
 
         Raises:
-            CostError: an operand was worse than its declared class.
+            CostError: an operand was worse than its declared class, a product element by element was no mask, or
+                the dense count is not torch's.
         """
-        return tuple(count.read(path, index) for (path, index), count in self._counts.items())
+        for place, is_mask in self._masks.items():
+            if not bool(is_mask):
+                raise CostError(f"{place} multiplies activations of which neither is a mask of 0, 1 and -1")
+        found = tuple(count.read(path, index) for (path, index), count in self._counts.items())
+        dense = sum(op.dense for op in found if op.kind != "sum")
+        if 2 * dense != self._flops:
+            raise CostError(
+                f"{dense:,} dense multiplications counted, torch's FLOP counter says {self._flops / 2:,.0f}"
+            )
+        return found
+
+    def running_events(self) -> tuple[Tensor | float, Tensor | float]:
+        """Events and products of real numbers so far, still on the device: for the spread between batches."""
+        counts = self._counts.values()
+        reals = [all(operand.kind == "real" for operand in count.operands) for count in counts]
+        events = sum(count.events for count, real in zip(counts, reals, strict=True) if not real)
+        return events, sum(count.nonzero for count, real in zip(counts, reals, strict=True) if real)
 
     def firing_rates(self) -> dict[str, float]:
         """Mean over all neurons, images and time steps, by module path."""
@@ -267,8 +197,9 @@ class OperationCounter:
         def leave(module: nn.Module, _inputs: Any, out: Any) -> None:
             if isinstance(module, Neuron) and isinstance(out, Tensor):
                 total = self._spikes.setdefault(path, [torch.zeros((), dtype=torch.float64, device=out.device), 0])
-                total[0] += out.sum(dtype=torch.float64)
+                total[0] += _exact_sum(out.flatten(0, 1), tuple(range(1, out.dim() - 1))).sum()
                 total[1] += out.numel()
+                self.overheads.neuron_updates += out.numel()
             self._stack.pop()  # last, so that the sum above counts as the neuron's own and not as attention's
 
         return leave
@@ -276,13 +207,27 @@ class OperationCounter:
     def _place(self) -> str:
         return self._stack[-1][0] or "the model" if self._stack else "code outside the model"
 
-    def _see(self, packet: Any, args: tuple[Any, ...], out: Any) -> None:
+    def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if any(isinstance(module, Neuron) for _, module, _ in self._stack):
-            return  # its updates are not counted, whatever they multiply
+            return  # its updates are tallied, whatever they multiply
+        if packet in flop_registry:
+            self._flops += flop_registry[packet](*args, **kwargs, out_val=out)
         if packet in _RULES:
             self._count(packet, args, out)
-        elif _could_multiply(packet):
+        elif _could_multiply(packet, out if self._stack else None):  # images may be prepared as one likes
             raise CostError(f"{self._place()} runs {packet}, which multiplies and has no counting rule")
+        elif packet is _aten.max_pool2d_with_indices:
+            self.overheads.pool_comparisons += out[0].numel() * (args[1][0] * args[1][-1] - 1)
+        elif self._stack and packet in _ELEMENTWISE and _both_vary(args):
+            if packet in (_aten.mul, _aten.mul_):
+                self._note_mask(*args[:2])
+            if hasattr(self._stack[-1][1], "residual"):
+                self.overheads.residual_additions += out.numel()
+
+    def _note_mask(self, a: Tensor, b: Tensor) -> None:
+        """A product element by element is free where one factor is a mask of spikes: it selects."""
+        place = self._place()
+        self._masks[place] = self._masks.get(place, True) & (_is_unit(a) | _is_unit(b))
 
     def _count(self, packet: Any, args: tuple[Any, ...], out: Tensor) -> None:
         path, module, position = self._stack[-1] if self._stack else ("", self._model, [0])
@@ -306,41 +251,78 @@ class Count:
         self.operands, self.repeats = operands, repeats
         self.kind: Kind = "weight"
         self.geometry: dict[str, list[int]] = {}
-        self.calls = self.dense = self.valid = 0
+        self.calls = self.dense = self.valid = self.biases = self.values = 0
+        self.spikes: Tensor | float = 0.0
         self.nonzero: Tensor | float = 0.0
         self.multiplicity: Tensor | float = 0.0
         self.events: Tensor | float = 0.0
         self.as_declared: Tensor | bool = True
+        self.exact: Tensor | bool = True
 
-    def add(self, kind: Kind, geometry: dict[str, list[int]], dense: int, valid: int) -> None:
+    def add(
+        self, kind: Kind, geometry: dict[str, list[int]], dense: int, valid: int, values: int = 0, biases: int = 0
+    ) -> None:
+        """What the shapes tell."""
         self.kind, self.geometry = kind, geometry
         self.calls += 1
         self.dense += dense
         self.valid += valid
+        self.values += values
+        self.biases += biases
 
-    def add_spikes(self, nonzero: Tensor, multiplicity: Tensor | None, events: Tensor | None) -> None:
-        """What depends on values; None where real numbers leave nothing to count."""
+    def add_met(self, nonzero: Tensor, multiplicity: Tensor, spikes: Tensor) -> None:
+        """What the values tell where they meet a weight or are summed: each spike is an event."""
+        self.nonzero = self.nonzero + nonzero
+        if self.operands[0].kind != "real":
+            self.spikes = self.spikes + spikes
+            self.multiplicity = self.multiplicity + multiplicity
+            self.events = self.events + multiplicity
+
+    def add_pairs(self, nonzero: Tensor, multiplicity: Tensor | None, events: Tensor | None) -> None:
+        """What the values tell where activations meet activations; None where real numbers leave nothing to count."""
         self.nonzero = self.nonzero + nonzero
         self.multiplicity = self.multiplicity + (0.0 if multiplicity is None else multiplicity)
         self.events = self.events + (0.0 if events is None else events)
 
-    def spikes(self, operand: int, x: Tensor) -> Tensor:
-        """How many spikes each number stands for, whatever its sign; checks that it is of the declared class."""
+    def read_operand(self, operand: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where x is not zero, as 0 and 1, and how many spikes each number stands for, whatever its sign.
+
+        For real numbers the second is the first. Notes whether the values are of the declared class: exactly, and
+        without tensors of truth values, which are slow to sum.
+        """
         declared = self.operands[operand]
         if declared.kind == "real":
-            return (x != 0).to(torch.float64)
-        signed = x if declared.quantum == 1 else x / declared.quantum
-        spikes = signed.abs()
-        fits = spikes <= 1 if declared.is_unit else torch.ones_like(x, dtype=torch.bool)
-        if declared.kind in ("binary", "count"):
-            fits = fits & (signed >= 0)
-        self.as_declared = self.as_declared & (fits & (spikes == spikes.round())).all()
-        return spikes
+            nonzero = x.sign().abs()
+            return nonzero, nonzero
+        spikes = x if declared.quantum == 1 else x / declared.quantum
+        if declared.kind in ("ternary", "signed"):
+            spikes = spikes.abs()
+        if declared.is_unit:
+            self._note_zero(spikes * spikes - spikes)  # 0 for 0 and 1 only
+            return spikes, spikes
+        self._note_zero(spikes - spikes.round())
+        least, largest = torch.aminmax(spikes)
+        self.as_declared = self.as_declared & (least >= 0)
+        self.exact = self.exact & (largest * max(x.shape[1:]) < _EXACT)
+        return spikes.clamp(max=1), spikes
+
+    def _note_zero(self, x: Tensor) -> None:
+        least, largest = torch.aminmax(x)
+        self.as_declared = self.as_declared & (least == 0) & (largest == 0)
 
     def read(self, path: str, index: int) -> Operation:
+        """The totals as whole numbers.
+
+        Raises:
+            CostError: values were worse than declared, not finite, or too large to be summed exactly.
+        """
+        place = f"{path or 'the model'}, operation {index},"
         if not bool(self.as_declared):
             kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
-            raise CostError(f"{path or 'the model'}, operation {index}, declares {kinds} and was fed worse")
+            raise CostError(f"{place} declares {kinds} and was fed worse")
+        totals = [float(total) for total in (self.spikes, self.nonzero, self.multiplicity, self.events)]
+        if not bool(self.exact) or max(totals) > 2**53 or any(total != total for total in totals):
+            raise CostError(f"{place} was fed numbers that are not finite, or too large to be counted exactly")
         return Operation(
             path,
             index,
@@ -351,14 +333,27 @@ class Count:
             self.calls,
             self.dense,
             self.valid,
-            int(self.nonzero),
-            int(self.multiplicity),
-            int(self.events),
+            self.biases,
+            self.values,
+            *(int(total) for total in totals),
         )
 
 
+_EXACT = 2**24  # up to here every whole number is a float32
+
+
+def _exact_sum(x: Tensor, dims: int | tuple[int, ...]) -> Tensor:
+    """Sums of whole numbers, as float64: added up as float32 as long as it holds them, then converted."""
+    dims = (dims,) if isinstance(dims, int) else dims
+    length = 1
+    for dim in dims:
+        length *= x.shape[dim]
+    narrow = length < _EXACT and x.dtype != torch.float64
+    return x.sum(dims, dtype=torch.float32 if narrow else torch.float64).double() if dims else x.double()
+
+
 def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
-    x, weight, _bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
+    x, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if transposed or weight.dim() != 4:
         raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
     taps = [
@@ -369,22 +364,16 @@ def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     ]
     taps_HW = torch.outer(*taps).to(x.device)  # outputs that each pixel reaches
     fan_out = out.shape[1] // groups
-    reached = int(taps_HW.sum())
     count.add(
         "weight",
         {"input": list(x.shape[1:]), "output": list(out.shape[1:]), "kernel": list(weight.shape[2:])},
         dense=out.numel() * weight[0].numel(),
-        valid=x.shape[0] * x.shape[1] * reached * fan_out,
+        valid=x.shape[0] * x.shape[1] * int(taps[0].sum()) * int(taps[1].sum()) * fan_out,
+        values=x.numel(),
+        biases=0 if bias is None else out.numel(),
     )
-    nonzero = ((x != 0).sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out
-    multiplicity = (count.spikes(0, x).sum((0, 1), dtype=torch.float64) * taps_HW).sum() * fan_out
-    _add_met(count, nonzero, multiplicity)
-
-
-def _add_met(count: Count, nonzero: Tensor, multiplicity: Tensor) -> None:
-    """Activations that meet a weight or one another in a sum: each spike is an event."""
-    real = count.operands[0].kind == "real"
-    count.add_spikes(nonzero, None if real else multiplicity, None if real else multiplicity)
+    nonzero_HW, spikes_HW = (_exact_sum(part, 1).sum(0) for part in count.read_operand(0, x))
+    count.add_met((nonzero_HW * taps_HW).sum() * fan_out, (spikes_HW * taps_HW).sum() * fan_out, spikes_HW.sum())
 
 
 def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
@@ -402,11 +391,12 @@ def _linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     if len(count.operands) == 2:
         _product_of(count, x[None], weight[None])
         return
-    dense = x.numel() * out.shape[-1]
-    count.add("weight", {"input": [x.shape[1]], "output": [out.shape[1]]}, dense, dense)
-    fan_out = out.shape[-1]
-    nonzero = (x != 0).sum(dtype=torch.float64) * fan_out
-    _add_met(count, nonzero, count.spikes(0, x).sum(dtype=torch.float64) * fan_out)
+    dense, fan_out = x.numel() * out.shape[-1], out.shape[-1]
+    biases = out.numel() if len(args) == 3 else 0
+    geometry = {"input": [x.shape[1]], "output": [out.shape[1]]}
+    count.add("weight", geometry, dense, dense, values=x.numel(), biases=biases)
+    nonzero, spikes = (_exact_sum(part, 1).sum() for part in count.read_operand(0, x))
+    count.add_met(nonzero * fan_out, spikes * fan_out, spikes)
 
 
 def _product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
@@ -416,15 +406,15 @@ def _product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
 def _product_of(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
     if len(count.operands) != 2:
         raise CostError(f"a product of two activations declared {count.operands}: declare the class of both")
-    a_spikes, b_spikes = count.spikes(0, a_bmk), count.spikes(1, b_bkn)
     _, m, k = a_bmk.shape
     n = b_bkn.shape[2]
     dense = a_bmk.numel() * n
     count.add("product", {"left": [m, k], "right": [k, n]}, dense, dense)
-    nonzero = _pairs((a_bmk != 0), (b_bkn != 0))
+    (a_nonzero, a_spikes), (b_nonzero, b_spikes) = count.read_operand(0, a_bmk), count.read_operand(1, b_bkn)
+    nonzero = _pairs(a_nonzero, b_nonzero)
     kinds = [operand.kind for operand in count.operands]
     if kinds == ["real", "real"]:
-        count.add_spikes(nonzero, None, None)
+        count.add_pairs(nonzero, None, None)
         return
     multiplicity = _pairs(a_spikes, b_spikes)
     if any(operand.is_unit for operand in count.operands):
@@ -433,26 +423,27 @@ def _product_of(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
         events = multiplicity
     else:
         events = _smaller(a_spikes, b_spikes)
-    count.add_spikes(nonzero, multiplicity, events)
+    count.add_pairs(nonzero, multiplicity, events)
 
 
 def _pairs(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     """Sum over all pairs of a product of the product of their weights."""
-    return (a_bmk.sum(1, dtype=torch.float64) * b_bkn.sum(2, dtype=torch.float64)).sum()
+    return (_exact_sum(a_bmk, 1) * _exact_sum(b_bkn, 2)).sum()
 
 
 def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     """Sum over all pairs of two counts of the smaller one: min(a, b) is the number of levels that both reach."""
     highest = int(torch.minimum(a_bmk.max(), b_bkn.max()))
-    levels = (_pairs(a_bmk >= level, b_bkn >= level) for level in range(1, highest + 1))
+    levels = (_pairs((a_bmk >= level).float(), (b_bkn >= level).float()) for level in range(1, highest + 1))
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
 
 
 def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     x = args[0]
-    count.add("sum", {"input": list(x.shape[2:]), "output": list(out.shape[2:])}, x.numel(), x.numel())
-    nonzero = (x != 0).sum(dtype=torch.float64)
-    _add_met(count, nonzero, count.spikes(0, x).sum(dtype=torch.float64))
+    geometry = {"input": list(x.shape[2:]), "output": list(out.shape[2:])}
+    count.add("sum", geometry, x.numel(), x.numel(), values=x.numel())
+    nonzero, spikes = (_exact_sum(part.flatten(1), 1).sum() for part in count.read_operand(0, x))
+    count.add_met(nonzero, spikes, spikes)
 
 
 _aten = torch.ops.aten
@@ -464,14 +455,38 @@ _RULES: Rules = {
     _aten.bmm: _product,
     _aten.sum: _sum,
 }
+_ELEMENTWISE = {_aten.add, _aten.add_, _aten.mul, _aten.mul_}
 # By name, because torch adds variants with every release and its own FLOP counter misses some.
 _MULTIPLIES = re.compile(r"attention|conv(?!ert)|linear|bilinear|mm|mv|dot|addr|outer|kron|cdist|fft|lstm|gru|rnn")
 
 
-def _could_multiply(packet: Any) -> bool:
+# Of activations, which have at least four axes; of constants, such as a scale, they can be folded.
+_NO_ADDITIONS = re.compile(
+    r"softmax|sigmoid|tanh|(?<!r)elu|silu|erf|exp(?!and)|log|sqrt|pow|square|addc|div_?$|avg_pool|_norm"
+)
+
+
+def _could_multiply(packet: Any, out: Any) -> bool:
     """Whether an operation without a rule may hold products of activations: also any kernel of others."""
     library, _, name = str(packet).partition(".")
-    return packet in flop_registry or library not in ("aten", "prim") or bool(_MULTIPLIES.search(name))
+    if packet in flop_registry or library not in ("aten", "prim") or _MULTIPLIES.search(name):
+        return True
+    varies = isinstance(out, Tensor) and out.dim() >= 4
+    return varies and "batch_norm" not in name and bool(_NO_ADDITIONS.search(name))
+
+
+def _both_vary(args: tuple[Any, ...]) -> bool:
+    """Whether both factors are activations: neither a number nor one constant for all images."""
+    if len(args) < 2 or not all(isinstance(arg, Tensor) and arg.dim() >= 4 for arg in args[:2]):
+        return False
+    return bool(args[0].shape[:2] == args[1].shape[:2])
+
+
+def _is_unit(x: Tensor) -> Tensor:
+    """Whether all numbers are 0, 1 or -1; stays on the device."""
+    size = x.abs()
+    least, largest = torch.aminmax(size * size - size)
+    return (least == 0) & (largest == 0)
 
 
 @dataclass(frozen=True)
@@ -547,18 +562,13 @@ def as_dicts(operations: Iterable[Operation]) -> list[dict[str, Any]]:
 
 
 __all__ = [
-    "PJ_PER_AC",
-    "PJ_PER_MAC",
     "Count",
-    "Energy",
-    "Measurement",
     "Operation",
     "OperationCounter",
+    "Overheads",
     "Part",
     "Rules",
     "as_dicts",
     "dense_macs",
-    "measure",
-    "measured",
     "parts",
 ]

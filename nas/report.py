@@ -19,8 +19,8 @@ from rich.text import Text
 from scipy.stats import kendalltau
 
 from nas import files, pareto
-from nas.candidate import Candidate
-from nas.cost import PJ_PER_AC, PJ_PER_MAC
+from nas.candidate import Candidate, front_of, repriced
+from nas.energy import MEASURED, Convention, UnitCosts, overheads_mj
 from nas.errors import StudyError
 from nas.progress import in_si, in_words
 from nas.study import Study
@@ -34,6 +34,7 @@ class Report:
 
     Attributes:
         study: its name.
+        convention: under which energy is priced and the front taken.
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         findings: sentences.
@@ -41,6 +42,7 @@ class Report:
     """
 
     study: str
+    convention: str
     trials: pd.DataFrame
     front: pd.DataFrame
     findings: list[str]
@@ -59,23 +61,27 @@ class Report:
 _FRONT_HEADINGS = ("trial", "search-val", "report-val", "energy", "spike operations", "parameters", "network")
 
 
-def build(study: Study) -> Report:
-    """Read a study into tables and sentences.
+def build(study: Study, convention: Convention = MEASURED) -> Report:
+    """Read a study into tables and sentences, its energies priced anew from the counts in its records.
 
     Raises:
         StudyError: no candidate is finished yet.
+        CostError: a record without counts.
     """
-    candidates = study.candidates
-    if not candidates:
+    stored = study.candidates
+    if not stored:
         raise StudyError(f"study {study.name} has no finished candidate yet. Run the search on")
-    front_numbers = list(study.front())
+    candidates = repriced(stored, convention)
+    front_numbers = list(front_of(candidates))
     trials = pd.DataFrame([_row(n, c, n in front_numbers) for n, c in candidates.items()])
     front = trials.set_index("trial", drop=False).loc[front_numbers].reset_index(drop=True)
     complete = trials[trials["status"] == "complete"]
     findings = [_counts(trials)]
     if not front.empty:
         findings += [_optimism(complete, front), *_against_size(complete, front)]
-    return Report(study.name, trials, front, findings, _methods(study, candidates))
+    if convention != MEASURED:
+        findings += _against_measured(stored, candidates, convention)
+    return Report(study.name, convention.label, trials, front, findings, _methods(study, candidates, convention))
 
 
 def write(report: Report, folder: Path) -> list[Path]:
@@ -93,7 +99,11 @@ def figure(report: Report) -> Figure:
     complete = report.trials[report.trials["status"] == "complete"]
     fig = Figure(figsize=(8, 5.4), layout="constrained")
     axes = fig.add_subplot()
-    axes.set(xscale="log", xlabel="energy per image (mJ, convention 'measured')", ylabel="search-val accuracy (%)")
+    axes.set(
+        xscale="log",
+        xlabel=f"energy per image (mJ, convention '{report.convention}')",
+        ylabel="search-val accuracy (%)",
+    )
     axes.set_title(f"{report.study}: {len(complete)} candidates", loc="left", parse_math=False)
     axes.grid(alpha=0.25, which="both")
     percent = 100 * complete["search_val_accuracy"]
@@ -245,6 +255,27 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def _against_measured(
+    stored: dict[int, Candidate], candidates: dict[int, Candidate], convention: Convention
+) -> list[str]:
+    """What another convention changes: the search ranked by "measured"."""
+    measured = repriced(stored, MEASURED)
+    before, after = set(front_of(measured)), set(front_of(candidates))
+    complete = [n for n, c in candidates.items() if c.status == "complete"]
+
+    def listed(numbers: set[int]) -> str:
+        return "trial " + ", ".join(map(str, sorted(numbers))) if numbers else "nobody"
+
+    sentence = (
+        f"Under the convention {convention.label}, unlike under {MEASURED.label}, by which the search chose: "
+        f"{listed(after - before)} enters the front, {listed(before - after)} leaves it."
+    )
+    if len(complete) < 3:
+        return [sentence]
+    tau = kendalltau([measured[n].energy_mj for n in complete], [candidates[n].energy_mj for n in complete]).statistic
+    return [sentence, f"The two rank the {len(complete)} complete candidates by energy with Kendall's tau {tau:.3f}."]
+
+
 def _spread(candidates: pd.DataFrame) -> float:
     return float(candidates["energy_mj"].max() / candidates["energy_mj"].min())
 
@@ -256,7 +287,7 @@ def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame) -> float:
     return max(pareto.hypervolume(list(pairs), reference), 1e-12)
 
 
-def _methods(study: Study, candidates: dict[int, Candidate]) -> list[str]:
+def _methods(study: Study, candidates: dict[int, Candidate], convention: Convention) -> list[str]:
     every = list(candidates.values())
     one = max(every, key=lambda c: c.counted_images)  # a candidate that diverged was not counted
     identity, recipe = study.identity, one.recipe
@@ -272,13 +303,36 @@ def _methods(study: Study, candidates: dict[int, Candidate]) -> list[str]:
         f"Proxy: {recipe.epochs} epochs, {one.images_seen} images seen, batch {recipe.batch_size}, AdamW, peak "
         f"learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a candidate, "
         "so differences within seed noise are not established.",
-        f"Energy, convention 'measured': {PJ_PER_AC} pJ for each accumulate that a spike causes, {PJ_PER_MAC} pJ for "
-        "each product of real numbers (45 nm, Horowitz, ISSCC 2014); counted exactly on all search-val images, "
-        "padding excluded, batch norm folded, neurons and memory not counted; the first convolution of a static "
-        "image once (the CSV also has it at every time step). An estimate of arithmetic, not a measurement of a chip.",
+        *_energy_methods(every, convention),
         f"Ran on {', '.join(devices)} in {hours:.2f} h of training and measuring; {', '.join(versions)}; "
         f"commit {', '.join(commits)}.",
     ]
+
+
+def _energy_methods(candidates: list[Candidate], convention: Convention) -> list[str]:
+    costs = convention.costs
+    errors = [c.energy_error for c in candidates if c.energy_error is not None]
+    complete = [c for c in candidates if c.status == "complete"]
+    sure = f"; its standard error over images is at most {100 * max(errors):.2f} %" if errors else ""
+    sentences = [
+        f"Energy, convention '{convention.label}' (docs/costs.md): {costs.pj_per_ac:g} pJ an accumulate, "
+        f"{costs.pj_per_mac:g} pJ a multiplication with its addition ({costs.source}), priced from the operations "
+        f"counted on all search-val images{sure}. The spread between seeds is larger and was not measured. An estimate "
+        "of arithmetic, not a measurement of a chip.",
+    ]
+    if complete:
+        shares = [_overhead_share(c, costs) for c in complete if c.energy_mj]
+        sentences.append(
+            "Not in it: neuron updates (a multiplication and an addition each), residual additions and pool "
+            f"comparisons would add {100 * min(shares):.0f} to {100 * max(shares):.0f} %; batch norm folds; memory is "
+            "not modelled."
+        )
+    return sentences
+
+
+def _overhead_share(candidate: Candidate, costs: UnitCosts) -> float:
+    extra_mj = overheads_mj(candidate.overheads, candidate.counted_images, costs)
+    return extra_mj / (candidate.energy_mj or math.inf)
 
 
 __all__ = ["Report", "build", "by_size", "figure", "markdown", "write"]

@@ -38,7 +38,7 @@ from safetensors import SafetensorError
 
 from nas import data, pareto
 from nas import space as spaces
-from nas.candidate import Candidate, evaluate
+from nas.candidate import Candidate, evaluate, front_of
 from nas.data import Splits
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer, in_words
@@ -78,10 +78,7 @@ class Study:
 
     def front(self) -> dict[int, Candidate]:
         """The candidates that no other beats in both search-val accuracy and energy, by rising energy."""
-        complete = {n: c for n, c in self.candidates.items() if c.status == "complete"}
-        numbers = list(complete)
-        points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete.values()]
-        return {numbers[i]: complete[numbers[i]] for i in pareto.front(points)}
+        return front_of(self.candidates)
 
     def weights(self, candidate: Candidate) -> Path:
         """Where the trained weights are, if the candidate is on the front."""

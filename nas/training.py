@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.data import Split
 from nas.space import Recipe
 
-_EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256
 _BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
 
@@ -99,7 +99,7 @@ def accuracy(model: nn.Module, split: Split, normalise: "Normalise") -> float:
     return right.item() / len(split)
 
 
-def batches(split: Split, size: int = _EVALUATION_BATCH) -> list[tuple[Tensor, Tensor]]:
+def batches(split: Split, size: int = EVALUATION_BATCH) -> list[tuple[Tensor, Tensor]]:
     """All images in order, `size` at a time."""
     return list(zip(split.images.split(size), split.labels.split(size), strict=True))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import torch
 from rich.console import Console
 
 import spikformer
+from nas import energy, space
 from nas import export as exports
 from nas import report as reports
 from nas import study as studies
-from nas.errors import OutputError, StudyError
+from nas.candidate import repriced
+from nas.errors import CostError, OutputError, StudyError
 from nas.progress import Observer
 from nas.study import Study
-from spikformer import CheckpointError
+from spikformer import CheckpointError, Spikformer, published
 from tests.conftest import MICRO
 
 
@@ -210,3 +213,72 @@ def test_weights_of_another_network_are_refused(study: Study, tmp_path: Path) ->
     (folder / "config.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="weights of another network"):
         spikformer.load(folder, "proxy")
+
+
+@pytest.mark.parametrize("name", space.names())
+def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
+    """224 x 224 pixels, at most 56 x 56 tokens, 14 x 14 of them at the end where the stem can halve so often."""
+    loaded = space.load(name)
+    rng = random.Random(0)
+    for config in [*loaded.references.values(), *(loaded.random(rng) for _ in range(20))]:
+        large = exports.for_imagenet(config)
+        assert (large.stem.image_size, large.stem.in_channels, large.head.num_classes) == (224, 3, 1000)
+        assert large.grids[-1] == (14 if config.stem.kind == "sps" or len(config.stages) > 2 else large.grids[0])
+        assert large.grids[0] <= 56
+        with torch.device("meta"):
+            Spikformer(large)
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ("spikformer_cifar10_4_384", "spikformer_in_8_384"),
+        ("spikingformer_cifar10_4_384", "spikingformer_in_8_384"),
+        ("sdt1_cifar10_2_512", "sdt1_in_8_512"),
+        ("qkformer_cifar10_4_384", "qkformer_in_10_384"),
+        ("spikingresformer_cifar10", "spikingresformer_ti"),
+    ],
+)
+def test_the_stem_becomes_that_of_the_published_network_for_imagenet(small: str, large: str) -> None:
+    assert exports.for_imagenet(published.config(small)).stem == published.config(large).stem
+
+
+def test_windows_and_patches_fit_the_new_grid_by_hand() -> None:
+    """Windows of 4 of 8 x 8 tokens become 7 of 14 x 14; patches of 4 do not divide 14, and 2, 7 do: the nearer is 2."""
+    base = published.config("spikingformer_cifar10_4_384")
+    stage = base.stages[0]
+    windowed = dataclasses.replace(stage, mixer=dataclasses.replace(stage.mixer, window=4))
+    patched = dataclasses.replace(stage, mixer=dataclasses.replace(stage.mixer, kind="dssa", patch=4))
+    for changed, window, patch in ((windowed, 7, 1), (patched, 0, 2)):
+        (found,) = exports.for_imagenet(dataclasses.replace(base, stages=(changed,))).stages
+        assert (found.mixer.window, found.mixer.patch) == (window, patch)
+
+
+def test_another_convention_prices_the_study_anew_from_its_records(study: Study) -> None:
+    """Energies from the stored counts; who enters and who leaves the front is a brute force over its points."""
+    convention = energy.convention("paper_strict")
+    report = reports.build(study, convention)
+    points = {}
+    for row in report.trials[report.trials["status"] == "complete"].to_dict("records"):
+        candidate = study.candidates[row["trial"]]
+        priced = energy.price(candidate.operations, candidate.counted_images, convention)
+        assert row["energy_mj"] == priced.energy_mj > (candidate.energy_mj or 0)
+        points[row["trial"]] = (row["search_val_accuracy"], row["energy_mj"])
+
+    def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+        return a != b and a[0] >= b[0] and a[1] <= b[1]
+
+    front = {n for n, p in points.items() if not any(beats(other, p) for other in points.values())}
+    assert set(report.front["trial"]) == front
+    (sentence,) = (s for s in report.findings if "by which the search chose" in s)
+    for number in front - set(study.front()):
+        assert f"{number}" in sentence.split(" enters")[0]
+    for number in set(study.front()) - front:
+        assert f"{number}" in sentence.split(" enters")[1]
+    assert "paper_strict" in reports.markdown(report)
+
+
+def test_records_without_counts_cannot_be_ranked_with_the_others(study: Study) -> None:
+    blank = {n: dataclasses.replace(c, operations=()) if n == 0 else c for n, c in study.candidates.items()}
+    with pytest.raises(CostError, match="trial 0 has no counted operations: it cannot be ranked with the others"):
+        repriced(blank, energy.MEASURED)

@@ -16,7 +16,7 @@ import torch
 from optuna.trial import TrialState
 
 import nas
-from nas import cost, training
+from nas import measurement, training
 from nas import study as studies
 from nas.candidate import Candidate
 from nas.errors import StudyError
@@ -284,7 +284,7 @@ def test_networks_that_fail_count_and_stay_off_the_front(
 ) -> None:
     """Every second network fails; the sampler is told that it is infeasible, not that it never was."""
     calls = 0
-    fit, measure = training.fit, cost.measure
+    fit, measure = training.fit, measurement.measure
 
     def unlucky(model: Any, *arguments: Any) -> Any:
         nonlocal calls
@@ -300,7 +300,7 @@ def test_networks_that_fail_count_and_stay_off_the_front(
         return dataclasses.replace(found, silent="it says nothing") if calls % 2 == 0 and status == "silent" else found
 
     monkeypatch.setattr(training, "fit", unlucky)
-    monkeypatch.setattr(cost, "measure", quiet)
+    monkeypatch.setattr(measurement, "measure", quiet)
     study = _search(micro, 4)
     assert [c.status for c in study.candidates.values()] == ["complete", status, "complete", status]
     assert all(c.status == "complete" for c in study.front().values())

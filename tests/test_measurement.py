@@ -1,0 +1,71 @@
+"""A pass over images: what it refuses to call an energy, and how sure it is of one."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nas import energy
+from nas.data import Split
+from nas.measurement import Measurement, measure
+from nas.training import Normalise
+from spikformer import Spikformer
+from tests.helpers import calibrated, small_config
+
+
+def _measure(model: Spikformer, images: int = 12) -> Measurement:
+    torch.manual_seed(0)
+    split = Split(torch.randint(256, (images, 3, 8, 8), dtype=torch.uint8), torch.randint(5, (images,)))
+    return measure(model, split, Normalise(split))
+
+
+def test_an_untrained_network_is_silent() -> None:
+    model = Spikformer(small_config())
+    assert "never calibrated" in str(_measure(model).silent)
+
+
+def test_a_network_that_answers_the_same_to_everything_is_silent() -> None:
+    model, _ = calibrated(small_config())
+    assert _measure(model).silent is None
+    nn.init.zeros_(model.get_submodule("stem.embedding.0.conv.norm").weight)  # type: ignore[arg-type]
+    assert "residual stream" in str(_measure(model).silent)
+
+
+def test_a_head_that_sees_the_same_for_everything_is_silent() -> None:
+    model, _ = calibrated(small_config(placement="head"))
+    assert model.head.neuron is not None
+    model.head.neuron.threshold = 1e9
+    measurement = _measure(model)
+    assert "head sees the same" in str(measurement.silent)
+    assert measurement.firing_rates["head.neuron"] == 0
+
+
+def test_the_standard_error_is_that_of_images_counted_one_by_one() -> None:
+    """16 images are counted in batches of one: the textbook formula on their own energies."""
+    model, _ = calibrated(small_config())
+    torch.manual_seed(0)
+    split = Split(torch.randint(256, (16, 3, 8, 8), dtype=torch.uint8), torch.randint(5, (16,)))
+    normalise = Normalise(split)
+    whole = measure(model, split, normalise)
+    alone = []
+    for i in range(16):
+        one = measure(model, Split(split.images[i : i + 1], split.labels[i : i + 1]), normalise)
+        alone.append(energy.price(one.operations, 1).energy_mj)
+    mean = math.fsum(alone) / 16
+    deviation = math.sqrt(math.fsum((e - mean) ** 2 for e in alone) / 15)
+    assert energy.price(whole.operations, 16).energy_mj == pytest.approx(mean, rel=1e-9)
+    assert whole.energy_error is not None
+    assert whole.energy_error == pytest.approx(deviation / math.sqrt(16) / mean, rel=1e-6)
+    assert whole.energy_error > 0
+
+
+def test_overheads_of_a_small_network_by_hand() -> None:
+    """2 steps of 8 x 8 pixels, widths 2, 4, 8, 16, a pool to 4 x 4 behind the fourth, ratio 2, sew."""
+    model, _ = calibrated(small_config())
+    overheads = _measure(model, images=1).overheads
+    stem = (2 + 4 + 8 + 16) * 64 + 16 * 16  # the four convolutions, the position
+    attention, mlp = 5 * 16 * 16, (32 + 16) * 16  # q, k, v, the output, its projection; two convolutions
+    assert overheads.neuron_updates == 2 * (stem + attention + mlp)
+    assert overheads.residual_additions == 2 * 3 * 16 * 16  # position, attention, mlp
+    assert overheads.pool_comparisons == 2 * 16 * 16 * 8
