@@ -107,16 +107,40 @@ def spaces() -> None:
 
 
 @main.command()
-@click.argument("network", metavar="CONFIG.json|NAME")
+@click.argument("network", metavar="CONFIG.json|NAME|STUDY")
+@click.option("--trial", type=int, metavar="N", help="The network is this trial of a study: costs by layer.")
+@click.option(
+    "--check", type=click.Choice(["spike-driven"]), help="Name what multiplies by real numbers when deployed."
+)
 @click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
+@click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
+@click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def inspect(network: str, image_size: int | None, as_json: bool) -> None:
-    """Structure, parameters and dense operations of a config file, an exported folder or a published network."""
+def inspect(
+    network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: str
+) -> None:
+    """Structure, parameters and dense operations of a config file, an exported folder or a published network.
+
+    With --trial, what each layer of a searched network costs. An untrained network has no energy: it has no spikes.
+    --check exits with 1 if something beyond the first convolution multiplies.
+    """
     import json
 
-    from nas import inspection  # torch, only now
+    from nas import energy, inspection  # torch, only now
+    from nas import study as studies
 
-    result = inspection.inspect(network, image_size)
+    if check is not None:
+        remaining = inspection.not_spike_driven(network, image_size)
+        click.echo(json.dumps(remaining, indent=2) if as_json else "\n".join(remaining) or "nothing multiplies")
+        sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
+    result: Any
+    if trial is None:
+        result = inspection.inspect(network, image_size)
+    else:
+        loaded = studies.load_study(network, storage=rest["storage"], results_dir=rest["results_dir"])
+        result = inspection.costs(loaded, trial, energy.convention(rest["convention"], rest["unit_costs"]))
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:

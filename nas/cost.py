@@ -471,6 +471,7 @@ def _could_multiply(packet: Any, out: Any) -> bool:
     library, _, name = str(packet).partition(".")
     if packet in flop_registry or library not in ("aten", "prim") or _MULTIPLIES.search(name):
         return True
+    out = out[0] if isinstance(out, tuple) else out
     varies = isinstance(out, Tensor) and out.dim() >= 4
     return varies and "batch_norm" not in name and bool(_NO_ADDITIONS.search(name))
 

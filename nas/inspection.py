@@ -1,4 +1,7 @@
-"""What a network is made of, without weights or data: structure, parameters, dense operations."""
+"""What a network is made of, without weights or data, and what the layers of a searched one cost.
+
+Without weights there are parameters and dense operations, and no energy: that needs spikes, so a trained network.
+"""
 
 import dataclasses
 import json
@@ -9,12 +12,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from nas import cost
-from nas.cost import Part
+from nas import cost, energy
+from nas.cost import Operation, Part
+from nas.energy import MEASURED, Convention
+from nas.errors import StudyError
 from nas.progress import in_si
+from nas.study import Study
 from spikformer import published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fusion import fuse, real_multiplications
 from spikformer.model import Spikformer
 
 
@@ -58,6 +65,103 @@ class Inspection:
         return table
 
 
+@dataclass(frozen=True)
+class Costs:
+    """Where the energy of a searched network goes, from the counts in its record.
+
+    Attributes:
+        name: study and trial.
+        images: over which was counted.
+        layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
+            accumulates, multiplications, energy in mJ.
+        totals: energy in mJ of the whole network, by convention.
+    """
+
+    name: str
+    convention: Convention
+    images: int
+    layers: list[dict[str, Any]]
+    totals: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        costs = dataclasses.asdict(self.convention.costs)
+        return {
+            "name": self.name,
+            "convention": self.convention.label,
+            "unit_costs": costs,
+            "images": self.images,
+            "layers": self.layers,
+            "energy_mj": self.totals,
+        }
+
+    def table(self) -> Table:
+        """Layers in the order in which they run, and the totals."""
+        table = Table(
+            title=Text(f"{self.name}: an image under the convention {self.convention.label}"), show_footer=True
+        )
+        whole = sum(layer["energy_mj"] for layer in self.layers)
+        headings = ("dense MACs", "spikes a number", "accumulates", "MACs", "energy", "share")
+        table.add_column("layer", footer="whole network")
+        table.add_column("fed")
+        for heading in headings:
+            footer = in_si(whole * 1e-3, "J") if heading == "energy" else ""
+            table.add_column(heading, justify="right", footer=footer)
+        for layer in self.layers:
+            counts = [_count(layer[key]) for key in ("dense_macs", "accumulates", "macs")]
+            mean = "" if layer["mean"] is None else f"{layer['mean']:.4f}"
+            share = f"{100 * layer['energy_mj'] / whole:.1f} %" if whole else ""
+            energy_j = in_si(layer["energy_mj"] * 1e-3, "J") if layer["energy_mj"] else "0"
+            table.add_row(layer["path"], layer["fed"], counts[0], mean, counts[1], counts[2], energy_j, share)
+        return table
+
+
+def _count(n: float) -> str:
+    return in_si(n, "").strip() if n else "0"
+
+
+def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs:
+    """What each layer of a trial costs; nothing is loaded or run.
+
+    Raises:
+        StudyError: no such trial, or one without counts.
+    """
+    candidate = study.candidates.get(number)
+    if candidate is None or candidate.status != "complete" or not candidate.operations:
+        state = "is not there" if candidate is None else f"is {candidate.status}"
+        raise StudyError(f"trial {number} of study {study.name} {state}: only a complete one has counted operations")
+    operations, images = candidate.operations, candidate.counted_images
+    return Costs(
+        f"{study.name}, trial {number}",
+        convention,
+        images,
+        [_layer(op, images, convention) for op in operations],
+        {name: energy.price(operations, images, energy.convention(name)).energy_mj for name in energy.names()},
+    )
+
+
+def _layer(op: Operation, images: int, convention: Convention) -> dict[str, Any]:
+    priced = energy.price([op], images, convention)
+    return {
+        "path": op.path if op.index == 0 else f"{op.path} ({op.index + 1})",
+        "fed": " x ".join(operand.kind for operand in op.operands),
+        "dense_macs": 0 if op.kind == "sum" else op.dense * op.repeats / images,
+        "mean": None if op.kind == "product" or op.is_real else op.spikes / op.values,
+        "accumulates": priced.spike_operations,
+        "macs": priced.real_macs,
+        "energy_mj": priced.energy_mj,
+    }
+
+
+def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
+    """What still multiplies by real numbers in the deployable form of a network: "path: reason" each.
+
+    Raises:
+        ConfigError: no such network, or not at that image size.
+    """
+    return real_multiplications(fuse(Spikformer(_at(_config(network), image_size)).eval()))
+
+
 def inspect(network: str, image_size: int | None = None) -> Inspection:
     """Take a published network, a config file or an exported folder apart.
 
@@ -69,10 +173,14 @@ def inspect(network: str, image_size: int | None = None) -> Inspection:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    config = _config(network)
-    if image_size is not None:
-        config = dataclasses.replace(config, stem=dataclasses.replace(config.stem, image_size=image_size))
+    config = _at(_config(network), image_size)
     return Inspection(network, config, tuple(cost.parts(Spikformer(config))))
+
+
+def _at(config: SpikformerConfig, image_size: int | None) -> SpikformerConfig:
+    if image_size is None:
+        return config
+    return dataclasses.replace(config, stem=dataclasses.replace(config.stem, image_size=image_size))
 
 
 def _config(network: str) -> SpikformerConfig:

@@ -11,9 +11,10 @@ from spikformer.errors import CheckpointError, ConfigError, SpikformerError
 
 if TYPE_CHECKING:
     from spikformer.checkpoints import load
+    from spikformer.fusion import fuse
     from spikformer.model import Spikformer
 
-_LAZY = {"Spikformer": "spikformer.model", "load": "spikformer.checkpoints"}
+_LAZY = {"Spikformer": "spikformer.model", "fuse": "spikformer.fusion", "load": "spikformer.checkpoints"}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
-__all__ = ["CheckpointError", "ConfigError", "Spikformer", "SpikformerConfig", "SpikformerError", "load"]
+__all__ = ["CheckpointError", "ConfigError", "Spikformer", "SpikformerConfig", "SpikformerError", "fuse", "load"]

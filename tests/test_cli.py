@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -104,6 +105,42 @@ def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 224
     assert _run("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
+    _costs_by_layer(tmp_path)
+
+
+def _costs_by_layer(folder: Path) -> None:
+    """Shares of the report's energy; the same study under another convention and other unit costs."""
+    trials = pd.read_csv(folder / "results" / "micro" / "trials.csv").set_index("trial")
+    found = json.loads(_run("inspect", "micro", "--trial", "0", "--json", cwd=folder).stdout)
+    assert sum(layer["energy_mj"] for layer in found["layers"]) == pytest.approx(trials["energy_mj"][0], rel=1e-9)
+    assert found["energy_mj"]["measured"] == pytest.approx(trials["energy_mj"][0], rel=1e-9)
+    assert "whole network" in _run("inspect", "micro", "--trial", "0", cwd=folder).stdout
+    done = _run("report", "--convention", "paper+head", "--unit-costs", "45nm_int8", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "paper+head, 45nm_int8" in done.stdout
+    for arguments, message in (
+        (["report", "--convention", "papre"], 'Did you mean "paper"'),
+        (["report", "--unit-costs", "45nm"], "no unit costs are named"),
+        (["inspect", "micro", "--trial", "99"], "trial 99 of study micro is not there"),
+    ):
+        done = _run(*arguments, cwd=folder)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("network", "remaining", "code"),
+    [
+        ("sdt2_in_15M", ["stem.embedding.conv"], 0),
+        ("spikingformer_cifar10_4_256", ["stem.embedding.0.conv.conv", "head.linear"], 1),
+    ],
+)
+def test_what_multiplies_when_deployed_is_named(network: str, remaining: list[str], code: int) -> None:
+    """V2's claim to be spike-driven holds for the merged form; the classifier of Spikingformer reads membranes."""
+    done = _run("inspect", network, "--check", "spike-driven", "--json")
+    assert [line.split(":")[0] for line in json.loads(done.stdout)] == remaining
+    assert done.returncode == code
 
 
 def test_inspect_gives_parameters_and_macs_as_json() -> None:

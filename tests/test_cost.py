@@ -1,8 +1,11 @@
 """Operations counted while a network runs equal brute force, to the last integer."""
 
 import contextlib
+import dataclasses
+import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from nas.cost import Operation, OperationCounter
 from nas.errors import CostError
 from spikformer import Spikformer, published
 from spikformer.layers import Conv2d, Linear
-from spikformer.operands import REAL, Operand
+from spikformer.operands import BINARY, REAL, Operand
 from spikformer.token_mixers import SpikingAttention
 from tests.helpers import calibrated, random_config, small_config
 
@@ -231,3 +234,238 @@ def _brute_attention(layer: SpikingAttention, heads: dict[str, Tensor]) -> list[
 def _all(pairs: Tensor) -> Counts:
     """Products written out one by one: how many, how many not zero, their sum."""
     return pairs.numel(), pairs.numel(), int((pairs != 0).sum()), int(pairs.sum())
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_random_convolutions_equal_the_definition(seed: int) -> None:
+    """Output by output and tap by tap: stride, padding, dilation, groups, kernels that are not square, four dtypes."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    kind: Any = rng.choice(["binary", "ternary", "count", "signed", "real"])
+    groups = rng.choice([1, 1, 2, 4])
+    inside, outside = groups * rng.choice([1, 2]), groups * rng.choice([1, 3])
+    kernel, stride = (rng.choice([1, 2, 3]), rng.choice([1, 3])), (rng.choice([1, 2]), rng.choice([1, 2, 3]))
+    padding, dilation = (rng.choice([0, 1, 2]), rng.choice([0, 1])), (rng.choice([1, 2]), 1)
+    x = _numbers(kind, (rng.choice([1, 3]), inside, rng.choice([5, 8]), rng.choice([5, 7])))
+    x = x.to(memory_format=torch.channels_last) if rng.random() < 0.5 else x
+    dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16, torch.float16])
+    layer = _Declared(
+        Operand(kind),
+        inside,
+        outside,
+        kernel,
+        stride,
+        padding,
+        dilation=dilation,
+        groups=groups,
+        bias=rng.random() < 0.5,
+    ).to(dtype)
+    (op,) = _count_any(layer, x.to(dtype))
+    out = layer(x.to(dtype))
+    dense = valid = nonzero = multiplicity = 0
+    per_group = inside // groups * (outside // groups) * groups * x.shape[0]
+    for row, column, dy, dx in itertools.product(*map(range, (*out.shape[2:], *kernel))):
+        dense += per_group
+        y, z = row * stride[0] + dy * dilation[0] - padding[0], column * stride[1] + dx * dilation[1] - padding[1]
+        if 0 <= y < x.shape[2] and 0 <= z < x.shape[3]:
+            valid += per_group
+            nonzero += int((x[:, :, y, z] != 0).sum()) * (outside // groups)
+            multiplicity += int(x[:, :, y, z].abs().sum()) * (outside // groups) if kind != "real" else 0
+    assert (op.dense, op.valid, op.nonzero, op.multiplicity) == (dense, valid, nonzero, multiplicity)
+    assert op.events == multiplicity
+    assert op.spikes == (0 if kind == "real" else int(x.abs().sum()))
+    assert (op.values, op.biases) == (x.numel(), 0 if layer.bias is None else out.numel())
+
+
+class _Declared(nn.Conv2d):
+    """A subclass, as layers of supernets are."""
+
+    def __init__(self, fed: Operand, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.operands = ((fed,),)
+
+
+def _numbers(kind: str, shape: tuple[int, ...]) -> Tensor:
+    fires = torch.rand(shape) < 0.3
+    sign = torch.where(torch.rand(shape) < 0.5, -1.0, 1.0) if kind in ("ternary", "signed") else torch.ones(shape)
+    size = torch.randint(1, 5, shape).float() if kind in ("count", "signed") else torch.ones(shape)
+    return torch.randn(shape) if kind == "real" else fires * sign * size
+
+
+def _count_any(model: nn.Module, *inputs: Tensor) -> tuple[Operation, ...]:
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(*inputs)
+    return counter.operations()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_the_type_of_numbers_changes_no_count(dtype: torch.dtype, mode: Any) -> None:
+    """The same spikes through a convolution, a linear layer and two products, in every grad mode."""
+
+    class Layers(nn.Module):
+        operands = ((BINARY, BINARY), (BINARY, COUNT))
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = Conv2d(4, 6, 3, fed=COUNT, bias=True)
+            self.linear = Linear(5, 3, fed=BINARY)
+
+        def forward(self, spikes: Tensor, counts: Tensor) -> None:
+            self.conv(counts)
+            self.linear(spikes)
+            torch.einsum("bcij,bckj->bcik", spikes, spikes @ spikes.mT)
+
+    torch.manual_seed(0)
+    spikes, counts = (torch.rand(2, 4, 5, 5) < 0.3).float(), torch.randint(0, 9, (2, 4, 5, 5)).float()
+    model = Layers()
+    expected = _count_any(model, spikes, counts)
+    assert [op.kind for op in expected] == ["weight", "weight", "product", "product"]
+    model = model.to(dtype)
+    with mode(), OperationCounter(model) as counter:
+        model(spikes.to(dtype), counts.to(dtype))
+    assert counter.operations() == expected
+
+
+def test_a_sliced_linear_layer_is_counted() -> None:
+    """As weight-sharing supernets use them: by hand, 2 images x 3 of 8 inputs x 4 of 6 outputs."""
+
+    class Sliced(nn.Linear):
+        operands = ((BINARY,),)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x, self.weight[:4, :3], self.bias[:4])
+
+    (op,) = _count_any(Sliced(8, 6), torch.tensor([[1.0, 0, 1], [0, 0, 1]]))
+    assert (op.dense, op.nonzero, op.events, op.biases) == (2 * 3 * 4, 3 * 4, 3 * 4, 8)
+
+
+def test_rates_are_taken_where_a_layer_reads_them() -> None:
+    """Behind a max pool more of the numbers are spikes than the neuron fired."""
+    model, images = calibrated(small_config(time_steps=2, pool=(False, True, False, False)))
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(images)
+    fed = next(op for op in counter.operations() if op.path == "stem.embedding.2.conv.conv")
+    assert fed.spikes / fed.values > 1.2 * counter.firing_rates()["stem.embedding.1.neuron"]
+
+
+def test_an_integer_in_one_batch_changes_no_class() -> None:
+    """A layer of counts is one in a batch of zeros and ones too: counts add up, batch by batch."""
+    layer = Linear(3, 2, fed=COUNT, bias=False)
+    ones, twos = torch.tensor([[1.0, 0, 1]]), torch.tensor([[2.0, 0, 1]])
+    with torch.no_grad(), OperationCounter(layer) as counter:
+        layer(ones)
+        layer(twos)
+    (op,) = counter.operations()
+    assert op.operands == (COUNT,)
+    assert (op.nonzero, op.events, op.calls) == (2 * 2 * 2, (2 + 3) * 2, 2)
+    assert [o.events for o in (*_count_any(layer, ones), *_count_any(layer, twos))] == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("fed", "worse"),
+    [
+        ("binary", 2.0),
+        ("binary", -1.0),
+        ("binary", 1 - 2**-24),
+        ("binary", 1e-30),
+        ("ternary", 2.0),
+        ("count", -1.0),
+        ("count", 1.5),
+        ("signed", 0.5),
+        ("count", float("nan")),
+        ("count", float("inf")),
+    ],
+)
+def test_one_worse_number_among_many_is_seen(fed: Any, worse: float) -> None:
+    x = torch.ones(50, 40)
+    x[17, 23] = worse
+    with pytest.raises(CostError, match=r"fed worse|not finite"):
+        _count_any(Linear(40, 3, fed=Operand(fed)), x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda x: x * x.sigmoid(), "sigmoid, which multiplies"),
+        (lambda x: x * (x + 1), "neither is a mask"),
+        (lambda x: x / (x + 2), "div, which multiplies"),
+        (lambda x: x.softmax(-1), "softmax, which multiplies"),
+        (lambda x: x**2, "pow, which multiplies"),
+        (lambda x: nn.functional.layer_norm(x, [3]), "norm, which multiplies"),
+        (lambda x: nn.functional.avg_pool2d(x, 2), "avg_pool2d, which multiplies"),
+    ],
+)
+def test_a_product_element_by_element_is_no_secret(forward: Callable[[Tensor], Tensor], message: str) -> None:
+    class Hidden(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return forward(x)
+
+    with pytest.raises(CostError, match=message):
+        _count_any(Hidden(), torch.full((2, 2, 3, 3), 1.5))
+
+
+def test_masks_and_constant_scales_are_free() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0.125 * x * (x > 1).float() * torch.tensor([[[[0.3]]]])
+
+    assert _count_any(Masked(), torch.rand(2, 2, 3, 3) * 2) == ()
+
+
+def test_a_dense_count_that_is_not_torchs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Linear(3, 2, fed=BINARY)
+    counter = OperationCounter(layer)
+    with torch.no_grad(), counter:
+        layer(torch.ones(1, 3))
+    next(iter(counter._counts.values())).dense += 1
+    with pytest.raises(CostError, match="7 dense multiplications counted, torch's FLOP counter says 6"):
+        counter.operations()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "first", "total_g"),
+    [
+        ("spikformer_in_8_384", 260_112_384, "18.873"),
+        ("spikingformer_in_8_512", 346_816_512, "33.436"),
+        ("sdt1_in_6_512", 346_816_512, "28.094"),
+        ("spikformer_in_10_512", 346_816_512, "38.471"),
+        ("spikingformer_in_8_768", 520_224_768, "74.663"),
+        ("sdt1_in_8_768", 520_224_768, "74.048"),
+    ],
+)
+def test_dense_macs_of_published_sizes(name: str, first: int, total_g: str) -> None:
+    """First convolutions exactly, whole networks to 1 million, at T = 4: the authors' code on meta tensors.
+
+    Of Spikingformer-8-768 their settings say 8 heads and their energy script, whose count this is, 12.
+    """
+    config = published.config(name)
+    if name == "spikingformer_in_8_768":
+        stage = config.stages[0]
+        stage = dataclasses.replace(stage, mixer=dataclasses.replace(stage.mixer, num_heads=12))
+        config = dataclasses.replace(config, stages=(stage,))
+    with torch.device("meta"):
+        model = Spikformer(config)
+    macs = cost.dense_macs(model)
+    assert macs["stem.embedding.0.conv.conv"] == first
+    assert f"{macs[''] / 1e9:.3f}" == total_g
+
+
+def test_dense_macs_layer_by_layer() -> None:
+    """Spikingformer-8-512 at T = 4 and 224 x 224: the layers of the authors' log."""
+    with torch.device("meta"):
+        model = Spikformer(published.config("spikingformer_in_8_512"))
+    macs = cost.dense_macs(model)
+    for i in (1, 2, 3):
+        assert macs[f"stem.embedding.{i}.conv.conv"] == 3_699_376_128
+    assert macs["stem.position.conv.conv"] == 1_849_688_064
+    for block in range(8):
+        path = f"stages.0.blocks.{block}"
+        parts = [macs[f"{path}.mixer.branch.{name}.conv.conv"] for name in ("query", "key", "value")]
+        assert [*parts, macs[f"{path}.mixer.branch.proj.conv"]] == [205_520_896] * 4
+        whole = macs[f"{path}.mixer.branch"]
+        assert whole - 4 * 205_520_896 == 51_380_224  # both products of attention
+        assert (
+            macs[f"{path}.mlp.branch.expand.conv.conv"] == macs[f"{path}.mlp.branch.contract.conv.conv"] == 822_083_584
+        )
