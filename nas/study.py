@@ -45,6 +45,7 @@ from nas.progress import Dashboard, Observer, in_words
 from nas.space import SearchSpace
 from spikformer.checkpoints import save_weights
 from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
 from spikformer.fields import nearest
 
 _JOURNAL = "journal.log"
@@ -64,12 +65,21 @@ class Study:
     @property
     def candidates(self) -> dict[int, Candidate]:
         """Trial number -> candidate; each network once, under its reference's name if any trial bore one."""
-        found = {trial.number: Candidate.from_dict(trial.user_attrs["candidate"]) for trial in _evaluated(self.optuna)}
+        found = {trial.number: self._read(trial) for trial in _evaluated(self.optuna)}
         for trial in self.optuna.get_trials(deepcopy=False, states=_FINISHED):
             twin, name = trial.user_attrs.get("duplicate_of"), trial.user_attrs.get("reference")
             if name is not None and twin in found and found[twin].reference is None:
                 found[twin] = dataclasses.replace(found[twin], reference=name)
         return found
+
+    def _read(self, trial: FrozenTrial) -> Candidate:
+        try:
+            return Candidate.from_dict(trial.user_attrs["candidate"])
+        except (KeyError, TypeError, ConfigError) as error:
+            raise StudyError(
+                f"trial {trial.number} of study {self.name} was recorded by another version of this program "
+                f"({type(error).__name__}: {error}). Go on with that version, or search under another study name"
+            ) from error
 
     @property
     def identity(self) -> dict[str, Any]:

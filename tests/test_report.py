@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 import torch
@@ -282,3 +283,20 @@ def test_records_without_counts_cannot_be_ranked_with_the_others(study: Study) -
     blank = {n: dataclasses.replace(c, operations=()) if n == 0 else c for n, c in study.candidates.items()}
     with pytest.raises(CostError, match="trial 0 has no counted operations: it cannot be ranked with the others"):
         repriced(blank, energy.MEASURED)
+
+
+def test_a_record_of_another_version_is_named(study: Study) -> None:
+    """Without the tallies of overheads, as before they were counted."""
+    trial = study.optuna.trials[0]
+    old = {key: value for key, value in trial.user_attrs["candidate"].items() if key != "overheads"}
+    copied = optuna.create_study(study_name="old", directions=study.optuna.directions)
+    copied.add_trial(
+        optuna.trial.create_trial(
+            values=trial.values,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs | {"candidate": old},
+        )
+    )
+    with pytest.raises(StudyError, match=r"trial 0 of study old was recorded by another version .*overheads"):
+        Study("old", study.folder, copied).front()
