@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from nas import cost, energy, measurement, pareto, training
+from nas import cost, energy, measurement, pareto, target, training
 from nas.cost import Operation, Overheads
 from nas.data import Splits
 from nas.energy import Convention
@@ -22,6 +22,7 @@ from nas.measurement import Measurement
 from nas.space import Recipe
 from nas.training import Epoch
 from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
 from spikformer.model import Spikformer
 
 Status = Literal["complete", "silent", "diverged", "out_of_memory"]
@@ -41,6 +42,8 @@ class Candidate:
         report_val_accuracy: share right on the images that only reports read.
         energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, under the convention "measured" (the
             second under "measured+repeat"), counted on all `counted_images` search-val images.
+        energy_target_mj: predicted for the network that `export` makes of it for ImageNet, under "measured": its own
+            operations at the proxy's rates. None where there is no such network.
         energy_error: standard error of `energy_mj` over images, as a share of it. The spread over seeds is another,
             larger number.
         dense_macs: per image over all T, padding included.
@@ -66,6 +69,7 @@ class Candidate:
     report_val_images: int
     energy_mj: float | None
     energy_repeated_mj: float | None
+    energy_target_mj: float | None
     energy_error: float | None
     spike_operations: float | None
     real_macs: float | None
@@ -202,6 +206,7 @@ def evaluate(
         report_val_images=len(splits.report_val),
         energy_mj=measured.energy_mj if measured else None,
         energy_repeated_mj=repeated.energy_mj if repeated else None,
+        energy_target_mj=_at_target(config, found) if found else None,
         energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
@@ -220,6 +225,14 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """torch has a class for it on CUDA; on the CPU only a message."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def _at_target(config: SpikformerConfig, found: Measurement) -> float | None:
+    try:
+        large = target.for_imagenet(config)
+    except ConfigError:  # its stages halve the grid too often
+        return None
+    return target.predicted_energy_mj(found.operations, large)
 
 
 def _dense(found: Measurement) -> float:

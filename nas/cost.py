@@ -10,6 +10,7 @@ that is not torch's own. Of a convolution or product no second one is run: a spi
 """
 
 import dataclasses
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from nas.errors import CostError
+from spikformer.config import SpikformerConfig
 from spikformer.layers import Conv2d
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -226,6 +228,8 @@ class OperationCounter:
 
     def _note_mask(self, a: Tensor, b: Tensor) -> None:
         """A product element by element is free where one factor is a mask of spikes: it selects."""
+        if a.is_meta:  # a shape without values
+            return
         place = self._place()
         self._masks[place] = self._masks.get(place, True) & (_is_unit(a) | _is_unit(b))
 
@@ -316,13 +320,7 @@ class Count:
         Raises:
             CostError: values were worse than declared, not finite, or too large to be summed exactly.
         """
-        place = f"{path or 'the model'}, operation {index},"
-        if not bool(self.as_declared):
-            kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
-            raise CostError(f"{place} declares {kinds} and was fed worse")
-        totals = [float(total) for total in (self.spikes, self.nonzero, self.multiplicity, self.events)]
-        if not bool(self.exact) or max(totals) > 2**53 or any(total != total for total in totals):
-            raise CostError(f"{place} was fed numbers that are not finite, or too large to be counted exactly")
+        totals = self._totals(f"{path or 'the model'}, operation {index},")
         return Operation(
             path,
             index,
@@ -335,8 +333,20 @@ class Count:
             self.valid,
             self.biases,
             self.values,
-            *(int(total) for total in totals),
+            *totals,
         )
+
+    def _totals(self, place: str) -> list[int]:
+        counted = (self.spikes, self.nonzero, self.multiplicity, self.events)
+        if isinstance(self.nonzero, Tensor) and self.nonzero.is_meta:  # shapes without values
+            return [0] * len(counted)
+        if not bool(self.as_declared):
+            kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
+            raise CostError(f"{place} declares {kinds} and was fed worse")
+        totals = [float(total) for total in counted]
+        if not bool(self.exact) or max(totals) > 2**53 or any(math.isnan(total) for total in totals):
+            raise CostError(f"{place} was fed numbers that are not finite, or too large to be counted exactly")
+        return [int(total) for total in totals]
 
 
 _EXACT = 2**24  # up to here every whole number is a float32
@@ -433,7 +443,7 @@ def _pairs(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
 
 def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     """Sum over all pairs of two counts of the smaller one: min(a, b) is the number of levels that both reach."""
-    highest = int(torch.minimum(a_bmk.max(), b_bkn.max()))
+    highest = 0 if a_bmk.is_meta else int(torch.minimum(a_bmk.max(), b_bkn.max()))
     levels = (_pairs((a_bmk >= level).float(), (b_bkn >= level).float()) for level in range(1, highest + 1))
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
 
@@ -488,6 +498,17 @@ def _is_unit(x: Tensor) -> Tensor:
     size = x.abs()
     least, largest = torch.aminmax(size * size - size)
     return (least == 0) & (largest == 0)
+
+
+def static_operations(config: SpikformerConfig) -> tuple[Operation, ...]:
+    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory, no time."""
+    with torch.device("meta"):
+        model = Spikformer(config).eval()
+        stem = config.stem
+        image = torch.empty(1, stem.in_channels, stem.image_size, stem.image_size)
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(image)
+    return counter.operations()
 
 
 @dataclass(frozen=True)
@@ -572,4 +593,5 @@ __all__ = [
     "as_dicts",
     "dense_macs",
     "parts",
+    "static_operations",
 ]

@@ -1,63 +1,19 @@
 """From a candidate to a folder that can be trained in full."""
 
-import dataclasses
 import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 from nas import files, pareto
 from nas.candidate import Candidate
 from nas.errors import OutputError, StudyError
 from nas.progress import in_si, in_words
 from nas.study import Study
-from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
-from spikformer.fields import divisors
+from nas.target import for_imagenet
 
 PICKS = ("front", "knee", "accuracy", "energy")
 _FILES = ("config.json", "card.md", "proxy.safetensors")
-
-
-def for_imagenet(config: SpikformerConfig) -> SpikformerConfig:
-    """The same network for 224 x 224 colour images of 1000 classes, with 14 x 14 tokens in its last stage.
-
-    That is the grid of nearly all published networks. The stem halves as often as the stages leave to it: sps by
-    pools behind its first convolutions; speds at most twice, by pools in its encoding and its first convolution
-    (QKFormer); conv at most twice, by its stride and a pool, with 7 x 7 pixels (SpikingResformer). Windows keep their
-    share of the grid and patches their side, as far as the new grid can be divided so.
-
-    Raises:
-        ConfigError: stages that halve the grid more often than 224 pixels allow.
-    """
-    halvings = max(0, 4 - sum(int(math.log2(stage.down.downsampling)) for stage in config.stages))
-    once, twice = halvings >= 1, halvings >= 2
-    changes: dict[str, dict[str, Any]] = {
-        "sps": {"pool": tuple(i < halvings for i in range(4))},
-        "speds": {
-            "encode": "pool" if twice else "none",
-            "convs": ("pool", "none") if once else ("none",),
-            "deformed_shortcut": "stride" if once else "none",
-        },
-        "conv": {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice},
-    }
-    stem = dataclasses.replace(config.stem, image_size=224, in_channels=3, **changes[config.stem.kind])
-    head = dataclasses.replace(config.head, num_classes=1000)
-    plain = tuple(_cut(stage, 1, 1) for stage in config.stages)
-    grids = dataclasses.replace(config, stem=stem, head=head, stages=plain).grids
-    stages = tuple(map(_cut, config.stages, config.grids, grids))
-    return dataclasses.replace(config, stem=stem, head=head, stages=stages)
-
-
-def _cut(stage: StageConfig, old_grid: int, grid: int) -> StageConfig:
-    """The stage with windows and patches that divide another grid."""
-
-    def fitted(mixer: MixerConfig) -> MixerConfig:
-        window = min(divisors(grid), key=lambda n: abs(n - mixer.window * grid / old_grid)) if mixer.window else 0
-        patch = min(divisors(grid), key=lambda n: abs(n - mixer.patch))
-        return dataclasses.replace(mixer, window=window, patch=patch)
-
-    return dataclasses.replace(stage, local=fitted(stage.local), mixer=fitted(stage.mixer))
 
 
 def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
@@ -125,6 +81,16 @@ def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Pat
     return files.write(folder, fill)
 
 
+def _predicted(candidate: Candidate) -> str:
+    if candidate.energy_target_mj is None:
+        return ""
+    energy = in_si(candidate.energy_target_mj * 1e-3, "J")
+    return (
+        f'Predicted for the network here: {energy} an image, convention "measured": its own operations, exactly, if '
+        "each layer is as busy as the proxy's. That assumption was not checked on this network."
+    )
+
+
 def card(study: Study, number: int, candidate: Candidate, has_weights: bool) -> str:
     """What an exported folder is, its figures, how they came about, and how to load it."""
     energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
@@ -149,6 +115,8 @@ rank candidates against each other; they do not predict what this network reache
 | spike operations per image | {in_si(candidate.spike_operations or 0, "").strip()} |
 | parameters | {candidate.parameters:,} |
 
+{_predicted(candidate)}
+
 Data: {study.identity.get("data.dataset")}, images {size} x {size}; {candidate.images_seen}
 training images seen in {recipe.epochs} epochs; energy counted exactly on {candidate.counted_images} images, 45 nm
 arithmetic only (Horowitz, ISSCC 2014). Commit {candidate.provenance["commit"]}.
@@ -165,4 +133,4 @@ model = spikformer.load("{study.name}-trial{number}")  # 224 x 224, 1000 classes
 """
 
 
-__all__ = ["PICKS", "card", "export", "for_imagenet", "pick"]
+__all__ = ["PICKS", "card", "export", "pick"]

@@ -78,7 +78,7 @@ def build(study: Study, convention: Convention = MEASURED) -> Report:
     complete = trials[trials["status"] == "complete"]
     findings = [_counts(trials)]
     if not front.empty:
-        findings += [_optimism(complete, front), *_against_size(complete, front)]
+        findings += [_optimism(complete, front), *_against_size(complete, front), *_against_target(stored)]
     if convention != MEASURED:
         findings += _against_measured(stored, candidates, convention)
     return Report(study.name, convention.label, trials, front, findings, _methods(study, candidates, convention))
@@ -174,6 +174,8 @@ def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
         "report_val_accuracy": candidate.report_val_accuracy,
         "energy_mj": candidate.energy_mj,
         "energy_repeated_mj": candidate.energy_repeated_mj,
+        "energy_target_mj": candidate.energy_target_mj,
+        "energy_error": candidate.energy_error,
         "spike_operations": candidate.spike_operations,
         "real_macs": candidate.real_macs,
         "dense_macs": candidate.dense_macs,
@@ -253,6 +255,18 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
             "in energy."
         )
     return sentences
+
+
+def _against_target(candidates: dict[int, Candidate]) -> list[str]:
+    """Whether cheap proxies are cheap networks."""
+    known = [c for c in candidates.values() if c.status == "complete" and c.energy_target_mj is not None]
+    if len(known) < 3:
+        return []
+    tau = kendalltau([c.energy_mj for c in known], [c.energy_target_mj for c in known]).statistic
+    return [
+        f"Energy of the {len(known)} networks that export makes of them for ImageNet, predicted from their own "
+        f"operations and the proxies' rates, ranks as the proxies' with Kendall's tau {tau:.2f} (convention measured)."
+    ]
 
 
 def _against_measured(

@@ -36,6 +36,7 @@ NAS = (
     "training",
     "cost",
     "energy",
+    "target",
     "measurement",
     "contract",
     "candidate",

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 import spikformer
-from nas import energy, space
+from nas import energy, space, target
 from nas import export as exports
 from nas import report as reports
 from nas import study as studies
@@ -222,7 +222,7 @@ def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
     loaded = space.load(name)
     rng = random.Random(0)
     for config in [*loaded.references.values(), *(loaded.random(rng) for _ in range(20))]:
-        large = exports.for_imagenet(config)
+        large = target.for_imagenet(config)
         assert (large.stem.image_size, large.stem.in_channels, large.head.num_classes) == (224, 3, 1000)
         assert large.grids[-1] == (14 if config.stem.kind == "sps" or len(config.stages) > 2 else large.grids[0])
         assert large.grids[0] <= 56
@@ -241,7 +241,7 @@ def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
     ],
 )
 def test_the_stem_becomes_that_of_the_published_network_for_imagenet(small: str, large: str) -> None:
-    assert exports.for_imagenet(published.config(small)).stem == published.config(large).stem
+    assert target.for_imagenet(published.config(small)).stem == published.config(large).stem
 
 
 def test_windows_and_patches_fit_the_new_grid_by_hand() -> None:
@@ -251,7 +251,7 @@ def test_windows_and_patches_fit_the_new_grid_by_hand() -> None:
     windowed = dataclasses.replace(stage, mixer=dataclasses.replace(stage.mixer, window=4))
     patched = dataclasses.replace(stage, mixer=dataclasses.replace(stage.mixer, kind="dssa", patch=4))
     for changed, window, patch in ((windowed, 7, 1), (patched, 0, 2)):
-        (found,) = exports.for_imagenet(dataclasses.replace(base, stages=(changed,))).stages
+        (found,) = target.for_imagenet(dataclasses.replace(base, stages=(changed,))).stages
         assert (found.mixer.window, found.mixer.patch) == (window, patch)
 
 
