@@ -77,11 +77,6 @@ class Operation:
         """Whether real numbers are multiplied: no operand is made of spikes."""
         return all(operand.kind == "real" for operand in self.operands)
 
-    @property
-    def macs(self) -> int:
-        """Multiplications of two real numbers of which none is zero, each with an addition."""
-        return self.nonzero if self.is_real else 0
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "operands": tuple(Operand(*operand) for operand in values["operands"])})

@@ -98,7 +98,7 @@ def test_signed_spikes_count_whatever_their_sign_by_hand() -> None:
     with torch.no_grad(), OperationCounter(model) as counter:
         model(torch.tensor([[1.0, -1.0, 0.0]]))
     (operation,) = counter.operations()
-    assert (operation.dense, operation.nonzero, operation.events, operation.macs) == (6, 4, 4, 0)
+    assert (operation.dense, operation.nonzero, operation.events, operation.is_real) == (6, 4, 4, False)
 
 
 def test_first_convolution_of_a_static_image_stands_for_all_time_steps() -> None:
