@@ -10,6 +10,7 @@ that is not torch's own. Of a convolution or product no second one is run: a spi
 """
 
 import dataclasses
+import functools
 import math
 import re
 import warnings
@@ -88,17 +89,19 @@ class _Dispatch(TorchDispatchMode):
     def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
+        self._leaves = {torch.ops.prim.device.default}  # operations that are not made of others
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         # Under inference_mode composite operations (linear, conv2d, matmul) arrive whole.
-        if func._overloadpacket not in _RULES and func is not torch.ops.prim.device.default:
+        if func._overloadpacket not in _RULES and func not in self._leaves:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
+            self._leaves.add(func)
         out = func(*args, **kwargs)
         self._see(func._overloadpacket, args, kwargs, out)
         return out
@@ -136,6 +139,7 @@ class OperationCounter:
         self.overheads = Overheads()
         self._model, self._rules = model, _RULES if rules is None else rules
         self._stack: list[tuple[str, nn.Module, list[int]]] = []
+        self._open_neurons = 0
         self._counts: dict[tuple[str, int], Count] = {}
         self._flops = 0  # by torch's own counter, two for a multiplication with its addition
         self._masks: dict[str, Tensor | bool] = {}  # by place, whether all products element by element were masks
@@ -188,7 +192,11 @@ class OperationCounter:
         return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
 
     def _entering(self, path: str) -> Callable[..., None]:
-        return lambda module, _inputs: self._stack.append((path, module, [0]))
+        def enter(module: nn.Module, _inputs: Any) -> None:
+            self._stack.append((path, module, [0]))
+            self._open_neurons += isinstance(module, Neuron)
+
+        return enter
 
     def _leaving(self, path: str) -> Callable[..., None]:
         def leave(module: nn.Module, _inputs: Any, out: Any) -> None:
@@ -197,7 +205,9 @@ class OperationCounter:
                 total[0] += _exact_sum(out.flatten(0, 1), tuple(range(1, out.dim() - 1))).sum()
                 total[1] += out.numel()
                 self.overheads.neuron_updates += out.numel()
-            self._stack.pop()  # last, so that the sum above counts as the neuron's own and not as attention's
+            # Last, so that the sum above counts as the neuron's own and not as attention's.
+            self._stack.pop()
+            self._open_neurons -= isinstance(module, Neuron)
 
         return leave
 
@@ -205,7 +215,7 @@ class OperationCounter:
         return self._stack[-1][0] or "the model" if self._stack else "code outside the model"
 
     def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if any(isinstance(module, Neuron) for _, module, _ in self._stack):
+        if self._open_neurons:
             return  # its updates are tallied, whatever they multiply
         if packet in flop_registry:
             self._flops += flop_registry[packet](*args, **kwargs, out_val=out)
@@ -381,6 +391,7 @@ def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     count.add_met((nonzero_HW * taps_HW).sum() * fan_out, (spikes_HW * taps_HW).sum() * fan_out, spikes_HW.sum())
 
 
+@functools.lru_cache(maxsize=256)
 def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
     """How many outputs each place of an input axis reaches."""
     taps = torch.zeros(size, dtype=torch.float64)
