@@ -150,9 +150,9 @@ def unit_costs(name_or_path: str) -> UnitCosts:
     values = {key: float(v) if type(v) is int and wanted.get(key) is float else v for key, v in values.items()}
     if values.keys() != wanted.keys() or any(type(values[key]) is not kind for key, kind in wanted.items()):
         raise CostError(f'{path} must give source = "...", pj_per_ac and pj_per_mac as numbers, and nothing else')
-    if not all(0 <= values[key] < math.inf for key in ("pj_per_ac", "pj_per_mac")):
+    if not all(0 < values[key] < math.inf for key in ("pj_per_ac", "pj_per_mac")):
         raise CostError(
-            f"{path}: pj_per_ac {values['pj_per_ac']} and pj_per_mac {values['pj_per_mac']} must be 0 or more"
+            f"{path}: pj_per_ac {values['pj_per_ac']} and pj_per_mac {values['pj_per_mac']} must be positive"
         )
     return UnitCosts(path.stem, **values)
 

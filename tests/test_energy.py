@@ -157,8 +157,9 @@ def test_unknown_names_give_the_nearest(name: str, costs: str, message: str) -> 
         ("pj_per_ac = 1\npj_per_mac = 2", 'must give source = "..."'),
         ("source = 3\npj_per_ac = 1\npj_per_mac = 2", 'must give source = "..."'),
         ('source = "x"\npj_per_ac = true\npj_per_mac = 2', 'must give source = "..."'),
-        ('source = "x"\npj_per_ac = -1\npj_per_mac = 2', "must be 0 or more"),
-        ('source = "x"\npj_per_ac = nan\npj_per_mac = 2', "must be 0 or more"),
+        ('source = "x"\npj_per_ac = -1\npj_per_mac = 2', "must be positive"),
+        ('source = "x"\npj_per_ac = 0\npj_per_mac = 2', "must be positive"),
+        ('source = "x"\npj_per_ac = nan\npj_per_mac = 2', "must be positive"),
     ],
 )
 def test_bad_files_of_unit_costs_are_refused(tmp_path: Path, text: str, message: str) -> None:

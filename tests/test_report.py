@@ -238,6 +238,7 @@ def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
         ("sdt1_cifar10_2_512", "sdt1_in_8_512"),
         ("qkformer_cifar10_4_384", "qkformer_in_10_384"),
         ("spikingresformer_cifar10", "spikingresformer_ti"),
+        ("sdt2_in_15M", "sdt2_in_15M"),  # three halvings between its stages leave the stem one
     ],
 )
 def test_the_stem_becomes_that_of_the_published_network_for_imagenet(small: str, large: str) -> None:
