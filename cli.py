@@ -30,6 +30,14 @@ def main() -> None:
 @click.option("--epochs", type=int, metavar="N", help="Instead of the space's.")
 @click.option("--train-images", type=int, metavar="N", help="Instead of the space's.")
 @click.option("--references/--no-references", default=True, show_default=True, help="Evaluate reference points first.")
+@click.option(
+    "--energy-of",
+    type=click.Choice(["proxy", "target"]),
+    default="proxy",
+    show_default=True,
+    help="Energy to rank by: as counted, or predicted for the network that `export` makes for ImageNet.",
+)
+@click.option("--target-image-size", default=224, show_default=True, metavar="PIXELS", help="Of that network.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 def search(results_dir: str, **settings: Any) -> None:
     """Evaluate candidates of a search space until the study has --trials of them.

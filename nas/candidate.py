@@ -26,6 +26,8 @@ from spikformer.errors import ConfigError
 from spikformer.model import Spikformer
 
 Status = Literal["complete", "silent", "diverged", "out_of_memory"]
+EnergyOf = Literal["proxy", "target"]
+"""Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Candidate:
         """Paths of the neuron layers that never fired."""
         return [path for path, rate in self.firing_rates.items() if rate == 0]
 
+    def ranked_mj(self, energy_of: EnergyOf) -> float | None:
+        """The energy by which a search ranks it."""
+        return self.energy_mj if energy_of == "proxy" else self.energy_target_mj
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that survive JSON; `from_dict` reads them back."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -111,32 +117,47 @@ class Candidate:
         )
 
 
-def front_of(candidates: Mapping[int, Candidate]) -> dict[int, Candidate]:
+def front_of(candidates: Mapping[int, Candidate], energy_of: EnergyOf = "proxy") -> dict[int, Candidate]:
     """The complete candidates that no other beats in both search-val accuracy and energy, by rising energy."""
-    complete = {n: c for n, c in candidates.items() if c.status == "complete"}
-    numbers = list(complete)
-    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete.values()]
-    return {numbers[i]: complete[numbers[i]] for i in pareto.front(points)}
+    points = {
+        n: (c.search_val_accuracy or 0.0, c.ranked_mj(energy_of) or 0.0)
+        for n, c in candidates.items()
+        if c.status == "complete" and c.ranked_mj(energy_of) is not None
+    }
+    numbers = list(points)
+    return {numbers[i]: candidates[numbers[i]] for i in pareto.front(list(points.values()))}
 
 
-def repriced(candidates: Mapping[int, Candidate], convention: Convention) -> dict[int, Candidate]:
+def repriced(
+    candidates: Mapping[int, Candidate], convention: Convention, target_image_size: int | None = None
+) -> dict[int, Candidate]:
     """The same candidates with energy, spike operations and multiplications under another convention.
+
+    Args:
+        target_image_size: to price `energy_target_mj` anew too, which takes a while; None leaves it.
 
     Raises:
         CostError: a complete candidate without counted operations, which cannot be ranked with the others.
     """
-    return {n: _repriced(n, c, convention) if c.status == "complete" else c for n, c in candidates.items()}
+    return {
+        n: _repriced(n, c, convention, target_image_size) if c.status == "complete" else c
+        for n, c in candidates.items()
+    }
 
 
-def _repriced(number: int, candidate: Candidate, convention: Convention) -> Candidate:
+def _repriced(number: int, candidate: Candidate, convention: Convention, target_image_size: int | None) -> Candidate:
     if not candidate.operations:
         raise CostError(
             f"trial {number} has no counted operations: it cannot be ranked with the others under {convention.label}. "
             f"Search again under a new study name"
         )
     found = energy.price(candidate.operations, candidate.counted_images, convention)
+    target_mj = candidate.energy_target_mj
+    if target_image_size is not None:
+        target_mj = _at_target(candidate.config, candidate.operations, target_image_size, convention)
     return dataclasses.replace(
         candidate,
+        energy_target_mj=target_mj,
         energy_mj=found.energy_mj,
         spike_operations=found.spike_operations,
         real_macs=found.real_macs,
@@ -150,11 +171,13 @@ def evaluate(
     seed: int = 0,
     reference: str | None = None,
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
+    target_image_size: int = target.IMAGE_SIZE,
 ) -> tuple[Candidate, Spikformer]:
     """Train a config on its splits' device, measure it, and write its record.
 
     Args:
         seed: of weights, order of images and augmentation.
+        target_image_size: in pixels, of the images of the network that `energy_target_mj` is of.
 
     Returns:
         The record and the trained model, in eval mode.
@@ -206,7 +229,7 @@ def evaluate(
         report_val_images=len(splits.report_val),
         energy_mj=measured.energy_mj if measured else None,
         energy_repeated_mj=repeated.energy_mj if repeated else None,
-        energy_target_mj=_at_target(config, found) if found else None,
+        energy_target_mj=_at_target(config, found.operations, target_image_size) if found else None,
         energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
@@ -227,12 +250,17 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def _at_target(config: SpikformerConfig, found: Measurement) -> float | None:
+def _at_target(
+    config: SpikformerConfig,
+    operations: tuple[Operation, ...],
+    image_size: int,
+    convention: Convention = energy.MEASURED,
+) -> float | None:
     try:
-        large = target.for_imagenet(config)
+        large = target.for_imagenet(config, image_size)
     except ConfigError:  # its stages halve the grid too often
         return None
-    return target.predicted_energy_mj(found.operations, large)
+    return target.predicted_energy_mj(operations, large, convention)
 
 
 def _dense(found: Measurement) -> float:

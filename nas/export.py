@@ -40,7 +40,8 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     if which == "front":
         return front
     numbers = list(front)
-    points = [(c.search_val_accuracy or 0.0, math.log10(c.energy_mj or math.inf)) for c in front.values()]
+    energies = [c.ranked_mj(study.energy_of) or math.inf for c in front.values()]
+    points = [(c.search_val_accuracy or 0.0, math.log10(mj)) for c, mj in zip(front.values(), energies, strict=True)]
     number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
     return {number: front[number]}
 
@@ -68,7 +69,7 @@ def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Pat
             f"{folder} holds {', '.join(sorted(foreign))}, which export did not write. Give another --out"
         )
     weights = study.weights(candidate)
-    network = for_imagenet(candidate.config)
+    network = for_imagenet(candidate.config, study.target_image_size)
 
     def fill(partial: Path) -> None:
         partial.mkdir(parents=True)
@@ -94,7 +95,7 @@ def _predicted(candidate: Candidate) -> str:
 def card(study: Study, number: int, candidate: Candidate, has_weights: bool) -> str:
     """What an exported folder is, its figures, how they came about, and how to load it."""
     energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
-    recipe, size = candidate.recipe, candidate.config.stem.image_size
+    recipe, size, pixels = candidate.recipe, candidate.config.stem.image_size, study.target_image_size
     kept = (
         "`spikformer.load(folder, 'proxy')` gives the proxy with its trained weights."
         if has_weights
@@ -126,7 +127,7 @@ arithmetic only (Horowitz, ISSCC 2014). Commit {candidate.provenance["commit"]}.
 ```python
 import spikformer
 
-model = spikformer.load("{study.name}-trial{number}")  # 224 x 224, 1000 classes, fresh weights
+model = spikformer.load("{study.name}-trial{number}")  # {pixels} x {pixels}, 1000 classes, fresh weights
 ```
 
 {kept}

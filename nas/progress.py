@@ -9,8 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nas import pareto
-from nas.candidate import Candidate
+from nas.candidate import Candidate, EnergyOf, front_of
 from nas.training import Epoch
 
 _FRONT_ROWS = 8
@@ -42,8 +41,8 @@ class Observer:
     def epoch(self, number: int, epoch: Epoch) -> None:
         """An epoch of that training ended."""
 
-    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate]) -> None:
-        """A candidate is recorded; `candidates` are all so far."""
+    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
+        """A candidate is recorded; `candidates` are all so far, ranked by `energy_of`."""
 
 
 class Dashboard(Observer):
@@ -91,9 +90,9 @@ class Dashboard(Observer):
         note = f"loss {epoch.loss:.3f}, training accuracy {100 * epoch.accuracy:.1f} %"
         self._current.update(self._current_task, completed=number, note=note)
 
-    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate]) -> None:
+    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
         self.notice(f"{label}: {summary(candidate)}")
-        self._front = front_table([c for c in candidates if c.status == "complete"])
+        self._front = front_table(candidates, energy_of)
         self._live.update(self._view())
 
     def _view(self) -> Group:
@@ -111,18 +110,17 @@ def summary(candidate: Candidate) -> str:
     )
 
 
-def front_table(complete: list[Candidate]) -> Table:
+def front_table(candidates: list[Candidate], energy_of: EnergyOf = "proxy") -> Table:
     """The front so far, by rising energy."""
-    points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete]
-    members = pareto.front(points)
-    table = Table(title=f"front: {len(members)} of {len(complete)} complete", title_justify="left", box=None)
-    for heading in ("val accuracy", "energy", "parameters"):
+    complete = sum(c.status == "complete" for c in candidates)
+    members = list(front_of(dict(enumerate(candidates)), energy_of).values())
+    table = Table(title=f"front: {len(members)} of {complete} complete", title_justify="left", box=None)
+    for heading in ("val accuracy", "energy" if energy_of == "proxy" else "energy on ImageNet", "parameters"):
         table.add_column(heading, justify="right")
     table.add_column("network")
-    for i in members[-_FRONT_ROWS:]:
-        c = complete[i]
-        cells = (f"{100 * points[i][0]:.1f} %", in_si(points[i][1] * 1e-3, "J"), f"{c.parameters:,}", in_words(c))
-        table.add_row(*map(Text, cells))
+    for c in members[-_FRONT_ROWS:]:
+        accuracy, energy_j = 100 * (c.search_val_accuracy or 0.0), (c.ranked_mj(energy_of) or 0.0) * 1e-3
+        table.add_row(*map(Text, (f"{accuracy:.1f} %", in_si(energy_j, "J"), f"{c.parameters:,}", in_words(c))))
     return table
 
 

@@ -1,11 +1,13 @@
 """From a study to tables and figures: the one door to pandas and matplotlib.
 
-`results/<study>/` gets `trials.csv` (every candidate), `front.csv`, `front.png` and `report.md`. All of it
-is derived: it can be deleted and written again from the study's storage.
+`results/<study>/` gets `trials.csv` (every candidate), `front.csv`, `front.png` and `report.md`; under another
+convention than the search's, `front-paper.csv` and so on. All of it is derived: it can be deleted and written again
+from the study's storage.
 """
 
 import itertools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from rich.text import Text
 from scipy.stats import kendalltau
 
 from nas import files, pareto
-from nas.candidate import Candidate, front_of, repriced
+from nas.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.energy import MEASURED, Convention, UnitCosts, overheads_mj
 from nas.errors import StudyError
 from nas.progress import in_si, in_words
@@ -35,6 +37,7 @@ class Report:
     Attributes:
         study: its name.
         convention: under which energy is priced and the front taken.
+        energy: column by which the front is taken, "energy_mj" or "energy_target_mj".
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         findings: sentences.
@@ -43,6 +46,7 @@ class Report:
 
     study: str
     convention: str
+    energy: str
     trials: pd.DataFrame
     front: pd.DataFrame
     findings: list[str]
@@ -51,14 +55,16 @@ class Report:
     def table(self) -> Table:
         """The front for a terminal."""
         table = Table(title=Text(f"Pareto front of {self.study}"), title_justify="left")
-        for heading in _FRONT_HEADINGS:
+        for heading in _front_headings(self.energy):
             table.add_column(heading, justify="left" if heading == "network" else "right")
-        for cells in _front_cells(self.front):
+        for cells in _front_cells(self.front, self.energy):
             table.add_row(*map(Text, cells))
         return table
 
 
-_FRONT_HEADINGS = ("trial", "search-val", "report-val", "energy", "spike operations", "parameters", "network")
+def _front_headings(column: str) -> tuple[str, ...]:
+    energy = "energy" if column == "energy_mj" else "energy on ImageNet"
+    return "trial", "search-val", "report-val", energy, "spike operations", "parameters", "network"
 
 
 def build(study: Study, convention: Convention = MEASURED) -> Report:
@@ -71,52 +77,73 @@ def build(study: Study, convention: Convention = MEASURED) -> Report:
     stored = study.candidates
     if not stored:
         raise StudyError(f"study {study.name} has no finished candidate yet. Run the search on")
-    candidates = repriced(stored, convention)
-    front_numbers = list(front_of(candidates))
-    trials = pd.DataFrame([_row(n, c, n in front_numbers) for n, c in candidates.items()])
+    candidates = _priced(study, stored, convention)
+    front_numbers = list(front_of(candidates, study.energy_of))
+    column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
+    trials = pd.DataFrame(
+        [_row(n, c, n in front_numbers) | {"convention": convention.label} for n, c in candidates.items()]
+    )
     front = trials.set_index("trial", drop=False).loc[front_numbers].reset_index(drop=True)
-    complete = trials[trials["status"] == "complete"]
+    complete = trials[(trials["status"] == "complete") & trials[column].notna()]
     findings = [_counts(trials)]
     if not front.empty:
-        findings += [_optimism(complete, front), *_against_size(complete, front), *_against_target(stored)]
+        findings += [_optimism(complete, front), *_against_size(complete, front, column), *_against_target(stored)]
     if convention != MEASURED:
-        findings += _against_measured(stored, candidates, convention)
-    return Report(study.name, convention.label, trials, front, findings, _methods(study, candidates, convention))
+        findings += _against_measured(stored, candidates, study.energy_of, convention)
+    methods = _methods(study, candidates, convention)
+    return Report(study.name, convention.label, column, trials, front, findings, methods)
+
+
+def _priced(study: Study, stored: dict[int, Candidate], convention: Convention) -> dict[int, Candidate]:
+    ranked_by_target = study.energy_of == "target" and convention != MEASURED
+    return repriced(stored, convention, study.target_image_size if ranked_by_target else None)
 
 
 def write(report: Report, folder: Path) -> list[Path]:
     """Write the report's files into the study's folder; each appears whole."""
+    text = markdown(report)
     return [
-        files.write(folder / "trials.csv", lambda path: report.trials.to_csv(path, index=False)),
-        files.write(folder / "front.csv", lambda path: report.front.to_csv(path, index=False)),
-        files.write(folder / "front.png", lambda path: figure(report).savefig(path, dpi=150)),
-        files.write(folder / "report.md", lambda path: path.write_text(markdown(report))),
+        files.write(folder / _file(report, "trials.csv"), lambda path: report.trials.to_csv(path, index=False)),
+        files.write(folder / _file(report, "front.csv"), lambda path: report.front.to_csv(path, index=False)),
+        files.write(folder / _file(report, "front.png"), lambda path: figure(report).savefig(path, dpi=150)),
+        files.write(folder / _file(report, "report.md"), lambda path: path.write_text(text)),
     ]
+
+
+def _file(report: Report, name: str) -> str:
+    """A report under another convention leaves that of the search alone."""
+    if report.convention == MEASURED.label:
+        return name
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{re.sub(r'[^A-Za-z0-9.+_-]+', '_', report.convention)}.{suffix}"
 
 
 def figure(report: Report) -> Figure:
     """Accuracy against energy: all candidates, the front, references by name, and what size alone would choose."""
-    complete = report.trials[report.trials["status"] == "complete"]
+    column = report.energy
+    complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
+    whose = "energy" if column == "energy_mj" else "predicted energy on ImageNet"
     fig = Figure(figsize=(8, 5.4), layout="constrained")
     axes = fig.add_subplot()
     axes.set(
         xscale="log",
-        xlabel=f"energy per image (mJ, convention '{report.convention}')",
+        xlabel=f"{whose} per image (mJ, convention '{report.convention}')",
         ylabel="search-val accuracy (%)",
     )
     axes.set_title(f"{report.study}: {len(complete)} candidates", loc="left", parse_math=False)
     axes.grid(alpha=0.25, which="both")
     percent = 100 * complete["search_val_accuracy"]
-    axes.scatter(complete["energy_mj"], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
+    axes.scatter(complete[column], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
     if not report.front.empty:
-        sizes = by_size(complete, len(report.front))
-        pairs = list(zip(sizes["search_val_accuracy"], sizes["energy_mj"], strict=True))
-        _staircase(axes, sizes.iloc[pareto.front(pairs)], "#b45309", "x", "--", "best of rank by parameter count")
-        _staircase(axes, report.front, "#1d4ed8", "o", "-", "front")
-    named = complete[complete["reference"] != ""].sort_values("energy_mj")
+        sizes = by_size(complete, len(report.front), column)
+        pairs = list(zip(sizes["search_val_accuracy"], sizes[column], strict=True))
+        best = sizes.iloc[pareto.front(pairs)]
+        _staircase(axes, best, column, "#b45309", "x", "--", "best of rank by parameter count")
+        _staircase(axes, report.front, column, "#1d4ed8", "o", "-", "front")
+    named = complete[complete["reference"] != ""].sort_values(column)
     for row, marker in zip(named.to_dict("records"), itertools.cycle("Ds^vP*"), strict=False):
         axes.scatter(
-            row["energy_mj"],
+            row[column],
             100 * row["search_val_accuracy"],
             label=row["reference"].replace("$", r"\$"),
             marker=marker,
@@ -130,30 +157,40 @@ def figure(report: Report) -> Figure:
     return fig
 
 
-def _staircase(axes: Axes, points: pd.DataFrame, color: str, marker: str, line: str, label: str) -> None:
+def _staircase(axes: Axes, points: pd.DataFrame, column: str, color: str, marker: str, line: str, label: str) -> None:
     percent = 100 * points["search_val_accuracy"]
-    axes.step(points["energy_mj"], percent, where="post", color=color, lw=1.4, ls=line, zorder=4)
-    axes.scatter(points["energy_mj"], percent, s=36, color=color, marker=marker, label=label, zorder=5)
+    axes.step(points[column], percent, where="post", color=color, lw=1.4, ls=line, zorder=4)
+    axes.scatter(points[column], percent, s=36, color=color, marker=marker, label=label, zorder=5)
 
 
 def markdown(report: Report) -> str:
     """The report as Markdown."""
-    lines = [f"# {report.study}", "", *report.findings, "", "![front](front.png)", "", "## Front", ""]
-    lines += [f"| {' | '.join(_FRONT_HEADINGS)} |", f"|{'---|' * len(_FRONT_HEADINGS)}"]
-    rows = [[cell.replace("|", r"\|") for cell in cells] for cells in _front_cells(report.front)]
+    lines = [
+        f"# {report.study}",
+        "",
+        *report.findings,
+        "",
+        f"![front]({_file(report, 'front.png')})",
+        "",
+        "## Front",
+        "",
+    ]
+    headings = _front_headings(report.energy)
+    lines += [f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}"]
+    rows = [[cell.replace("|", r"\|") for cell in cells] for cells in _front_cells(report.front, report.energy)]
     lines += [f"| {' | '.join(cells)} |" for cells in rows]
     lines += ["", "The search ranks by search-val; report-val was not used to choose, so it is the figure to quote."]
     lines += ["", "## How", "", *(f"* {sentence}" for sentence in report.methods), ""]
     return "\n".join(lines)
 
 
-def by_size(complete: pd.DataFrame, count: int) -> pd.DataFrame:
+def by_size(complete: pd.DataFrame, count: int, column: str = "energy_mj") -> pd.DataFrame:
     """What someone gets who ranks by parameter count alone, smallest first.
 
     `count` sizes, spread evenly over the ranking from the smallest to the largest; of networks of equal
     size, which the parameter count cannot tell apart, the mean.
     """
-    columns = ["energy_mj", "search_val_accuracy"]
+    columns = [column, "search_val_accuracy"]
     sizes = complete.groupby("parameters")[columns].mean().reset_index().sort_values("parameters")
     if count >= len(sizes):
         return sizes
@@ -201,13 +238,13 @@ def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
     }
 
 
-def _front_cells(front: pd.DataFrame) -> list[list[str]]:
+def _front_cells(front: pd.DataFrame, column: str) -> list[list[str]]:
     return [
         [
             str(row["trial"]),
             f"{100 * row['search_val_accuracy']:.1f} %",
             f"{100 * row['report_val_accuracy']:.1f} %",
-            in_si(row["energy_mj"] * 1e-3, "J"),
+            in_si(row[column] * 1e-3, "J"),
             in_si(row["spike_operations"], "").strip(),
             f"{row['parameters']:,}",
             row["network"],
@@ -233,13 +270,14 @@ def _optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
     )
 
 
-def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
+def _against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> list[str]:
     """What the parameter count alone would have told."""
     if complete["parameters"].nunique() < 2:
         return ["All candidates have one size, so parameter count cannot rank them."]
     tau_accuracy = kendalltau(complete["parameters"], complete["search_val_accuracy"]).statistic
-    tau_energy = kendalltau(complete["parameters"], complete["energy_mj"]).statistic
-    share = _hypervolume(by_size(complete, len(front)), complete) / _hypervolume(front, complete)
+    tau_energy = kendalltau(complete["parameters"], complete[column]).statistic
+    by_count = by_size(complete, len(front), column)
+    share = _hypervolume(by_count, complete, column) / _hypervolume(front, complete, column)
     sentences = [
         f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with accuracy and "
         f"{tau_energy:.2f} with energy; as many networks spread evenly over the sizes, the mean of each size, reach "
@@ -247,11 +285,11 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame) -> list[str]:
     ]
     twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
     if twins:
-        widest = max(twins, key=_spread)
+        widest = max(twins, key=lambda group: _spread(group, column))
         accuracy = 100 * widest["search_val_accuracy"]
         sentences.append(
             f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
-            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest):.1f} "
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest, column):.1f} "
             "in energy."
         )
     return sentences
@@ -270,12 +308,11 @@ def _against_target(candidates: dict[int, Candidate]) -> list[str]:
 
 
 def _against_measured(
-    stored: dict[int, Candidate], candidates: dict[int, Candidate], convention: Convention
+    measured: dict[int, Candidate], candidates: dict[int, Candidate], energy_of: EnergyOf, convention: Convention
 ) -> list[str]:
     """What another convention changes: the search ranked by "measured"."""
-    measured = repriced(stored, MEASURED)
-    before, after = set(front_of(measured)), set(front_of(candidates))
-    complete = [n for n, c in candidates.items() if c.status == "complete"]
+    before, after = set(front_of(measured, energy_of)), set(front_of(candidates, energy_of))
+    complete = [n for n, c in candidates.items() if c.ranked_mj(energy_of) is not None and c.status == "complete"]
 
     def listed(numbers: set[int]) -> str:
         return "trial " + ", ".join(map(str, sorted(numbers))) if numbers else "nobody"
@@ -286,18 +323,19 @@ def _against_measured(
     )
     if len(complete) < 3:
         return [sentence]
-    tau = kendalltau([measured[n].energy_mj for n in complete], [candidates[n].energy_mj for n in complete]).statistic
+    energies = [[of[n].ranked_mj(energy_of) for n in complete] for of in (measured, candidates)]
+    tau = kendalltau(*energies).statistic
     return [sentence, f"The two rank the {len(complete)} complete candidates by energy with Kendall's tau {tau:.3f}."]
 
 
-def _spread(candidates: pd.DataFrame) -> float:
-    return float(candidates["energy_mj"].max() / candidates["energy_mj"].min())
+def _spread(candidates: pd.DataFrame, column: str) -> float:
+    return float(candidates[column].max() / candidates[column].min())
 
 
-def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame) -> float:
+def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame, column: str) -> float:
     """In accuracy times decades of energy, above the least accuracy and below the largest energy of all."""
-    reference = (complete["search_val_accuracy"].min(), math.log10(complete["energy_mj"].max()) + 1e-6)
-    pairs = zip(points["search_val_accuracy"], points["energy_mj"].map(math.log10), strict=True)
+    reference = (complete["search_val_accuracy"].min(), math.log10(complete[column].max()) + 1e-6)
+    pairs = zip(points["search_val_accuracy"], points[column].map(math.log10), strict=True)
     return max(pareto.hypervolume(list(pairs), reference), 1e-12)
 
 

@@ -36,13 +36,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 
-from nas import data, pareto
+from nas import data
 from nas import space as spaces
-from nas.candidate import Candidate, evaluate, front_of
+from nas.candidate import Candidate, EnergyOf, evaluate, front_of
 from nas.data import Splits
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer, in_words
 from nas.space import SearchSpace
+from nas.target import IMAGE_SIZE
 from spikformer.checkpoints import save_weights
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
@@ -86,9 +87,19 @@ class Study:
         """Space, data, recipe and seed that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
 
+    @property
+    def energy_of(self) -> EnergyOf:
+        """Whose energy it ranks by."""
+        return typing.cast(EnergyOf, self.identity.get("energy_of", "proxy"))
+
+    @property
+    def target_image_size(self) -> int:
+        """In pixels, of the images of the networks that `export` makes."""
+        return int(self.identity.get("target_image_size", IMAGE_SIZE))
+
     def front(self) -> dict[int, Candidate]:
         """The candidates that no other beats in both search-val accuracy and energy, by rising energy."""
-        return front_of(self.candidates)
+        return front_of(self.candidates, self.energy_of)
 
     def weights(self, candidate: Candidate) -> Path:
         """Where the trained weights are, if the candidate is on the front."""
@@ -107,6 +118,8 @@ def search(
     epochs: int | None = None,
     train_images: int | None = None,
     references: bool = True,
+    energy_of: EnergyOf = "proxy",
+    target_image_size: int = IMAGE_SIZE,
     results_dir: str | Path = "results",
     observer: Observer | None = None,
 ) -> Study:
@@ -122,6 +135,9 @@ def search(
         storage: an Optuna storage URL; by default a journal file in the study's folder.
         epochs, train_images: instead of the space's recipe.
         references: whether to evaluate the space's reference points first; they count.
+        energy_of: whose energy to rank by: the proxy's as counted, or the one predicted for the network that
+            `export` makes of it (`nas.target`).
+        target_image_size: in pixels, of that network's images; a multiple of 32.
         results_dir: the study's folder lies in it.
         observer: hears of the progress; by default a dashboard in the terminal.
 
@@ -133,6 +149,10 @@ def search(
         raise StudyError(f"trials {trials} must be at least 1")
     if not 0 <= seed < 2**32:
         raise StudyError(f"seed {seed} must be between 0 and {2**32 - 1}")
+    if energy_of not in typing.get_args(EnergyOf):
+        raise StudyError(f'energy_of "{energy_of}" is unknown. Use proxy or target')
+    if target_image_size < 32 or target_image_size % 32:
+        raise StudyError(f"target_image_size {target_image_size} must be a multiple of 32, such as {IMAGE_SIZE}")
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(loaded, recipe=_recipe(loaded, epochs, train_images))
     on = _device(device)
@@ -140,7 +160,10 @@ def search(
     folder = _study_folder(Path(results_dir), name)
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading).to(on)
-        identity = json.loads(json.dumps({**_identity(loaded), "data.images": splits.fingerprint, "seed": seed}))
+        identity = _identity(loaded) | {"data.images": splits.fingerprint, "seed": seed}
+        identity |= {"energy_of": energy_of} if energy_of != "proxy" else {}  # the usual leaves no trace,
+        identity |= {"target_image_size": target_image_size} if target_image_size != IMAGE_SIZE else {}  # as ever
+        identity = json.loads(json.dumps(identity))
         database = _database(storage)
         with _exclusive(folder), _exclusive(_database_lock(storage, name)), _quiet_optuna():
             _repair_journal(folder)
@@ -262,10 +285,11 @@ class _Search:
                 return self._replay(trial, twin)
         candidate = self._evaluate(trial.number, config, reference)
         trial.set_user_attr("candidate", candidate.to_dict())
-        if candidate.status != "complete" or not candidate.energy_mj or candidate.search_val_accuracy is None:
+        ranked_mj = candidate.ranked_mj(self.study.energy_of)
+        if candidate.status != "complete" or not ranked_mj or candidate.search_val_accuracy is None:
             trial.set_constraint("usable", 1.0)
-            raise optuna.TrialPruned(candidate.status)
-        return candidate.search_val_accuracy, math.log10(candidate.energy_mj)
+            raise optuna.TrialPruned(candidate.status if ranked_mj else "no network for ImageNet")
+        return candidate.search_val_accuracy, math.log10(ranked_mj)
 
     def _replay(self, trial: optuna.Trial, twin: FrozenTrial) -> tuple[float, float]:
         trial.set_user_attr("duplicate_of", twin.number)
@@ -278,18 +302,23 @@ class _Search:
         label = f"trial {number}"
         self.observer.started(label, self.space.recipe.epochs)
         candidate, model = evaluate(
-            config, self.splits, self.space.recipe, self.seed, reference, on_epoch=self.observer.epoch
+            config,
+            self.splits,
+            self.space.recipe,
+            self.seed,
+            reference,
+            on_epoch=self.observer.epoch,
+            target_image_size=self.study.target_image_size,
         )
         self.candidates.append(candidate)
         self._keep_weights(model, candidate)
-        self.observer.finished(f"{label}, {in_words(candidate)}", candidate, self.candidates)
+        self.observer.finished(f"{label}, {in_words(candidate)}", candidate, self.candidates, self.study.energy_of)
         return candidate
 
     def _keep_weights(self, model: torch.nn.Module, candidate: Candidate) -> None:
         """Weights of the front's members; those that leave it are deleted."""
-        complete = [c for c in self.candidates if c.status == "complete"]
-        points = [(c.search_val_accuracy or 0.0, c.energy_mj or 0.0) for c in complete]
-        kept = {self.study.weights(complete[i]) for i in pareto.front(points)}
+        front = front_of(dict(enumerate(self.candidates)), self.study.energy_of)
+        kept = {self.study.weights(member) for member in front.values()}
         try:
             if self.study.weights(candidate) in kept:
                 save_weights(model, self.study.weights(candidate))

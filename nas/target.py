@@ -11,17 +11,19 @@ from nas.energy import MEASURED, Convention
 from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 from spikformer.fields import divisors
 
+IMAGE_SIZE = 224  # pixels, of ImageNet
 
-def for_imagenet(config: SpikformerConfig) -> SpikformerConfig:
-    """The same network for 224 x 224 colour images of 1000 classes, with 14 x 14 tokens in its last stage.
 
-    That is the grid of nearly all published networks. The stem halves as often as the stages leave to it: sps by
+def for_imagenet(config: SpikformerConfig, image_size: int = IMAGE_SIZE) -> SpikformerConfig:
+    """The same network for colour images of 1000 classes, with one token in its last stage for 16 x 16 pixels.
+
+    14 x 14 tokens of 224 x 224 pixels are the grid of nearly all published networks. The stem halves as often as the stages leave to it: sps by
     pools behind its first convolutions; speds at most twice, by pools in its encoding and its first convolution
     (QKFormer); conv at most twice, by its stride and a pool, with 7 x 7 pixels (SpikingResformer). Windows keep their
     share of the grid and patches their side, as far as the new grid can be divided so.
 
     Raises:
-        ConfigError: stages that halve the grid more often than 224 pixels allow.
+        ConfigError: stages that halve the grid more often than the image size allows.
     """
     halvings = max(0, 4 - sum(int(math.log2(stage.down.downsampling)) for stage in config.stages))
     once, twice = halvings >= 1, halvings >= 2
@@ -34,7 +36,7 @@ def for_imagenet(config: SpikformerConfig) -> SpikformerConfig:
         },
         "conv": {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice},
     }
-    stem = dataclasses.replace(config.stem, image_size=224, in_channels=3, **changes[config.stem.kind])
+    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=3, **changes[config.stem.kind])
     head = dataclasses.replace(config.head, num_classes=1000)
     plain = tuple(_cut(stage, 1, 1) for stage in config.stages)
     grids = dataclasses.replace(config, stem=stem, head=head, stages=plain).grids
@@ -86,4 +88,4 @@ def _as_busy(op: Operation, source: Operation) -> Operation:
     )
 
 
-__all__ = ["for_imagenet", "predicted_energy_mj"]
+__all__ = ["IMAGE_SIZE", "for_imagenet", "predicted_energy_mj"]

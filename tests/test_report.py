@@ -301,3 +301,18 @@ def test_a_record_of_another_version_is_named(study: Study) -> None:
     )
     with pytest.raises(StudyError, match=r"trial 0 of study old was recorded by another version .*overheads"):
         Study("old", study.folder, copied).front()
+
+
+def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: Study, tmp_path: Path) -> None:
+    own = reports.write(reports.build(study), tmp_path)
+    before = {path: path.read_bytes() for path in own}
+    written = reports.write(reports.build(study, energy.convention("paper+head", "45nm_int8")), tmp_path)
+    assert {path: path.read_bytes() for path in own} == before
+    assert [path.name for path in written] == [
+        "trials-paper+head_45nm_int8.csv",
+        "front-paper+head_45nm_int8.csv",
+        "front-paper+head_45nm_int8.png",
+        "report-paper+head_45nm_int8.md",
+    ]
+    assert set(pd.read_csv(written[1])["convention"]) == {"paper+head, 45nm_int8"}
+    assert "front-paper+head_45nm_int8.png" in written[3].read_text()

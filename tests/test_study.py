@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import torch
 from optuna.trial import TrialState
 
 import nas
-from nas import measurement, training
+from nas import energy, measurement, target, training
+from nas import report as reports
 from nas import study as studies
 from nas.candidate import Candidate
 from nas.errors import StudyError
@@ -362,3 +364,43 @@ def test_a_database_holds_a_study_too(micro: Path) -> None:
     loaded = nas.load_study("micro", storage=url, results_dir=micro.parent / "results")
     assert loaded.candidates == study.candidates
     assert not (study.folder / "journal.log").exists()
+
+
+def test_a_search_can_rank_by_the_energy_predicted_for_imagenet(micro: Path) -> None:
+    """Objective, front, weights and report all take the prediction, at the image size that was asked for."""
+    study = _search(micro, 6, energy_of="target", target_image_size=64)
+    found = study.candidates
+    for number, candidate in found.items():
+        large = target.for_imagenet(candidate.config, 64)
+        assert large.stem.image_size == 64
+        assert candidate.energy_target_mj == target.predicted_energy_mj(candidate.operations, large)
+        assert study.optuna.trials[number].values[1] == math.log10(candidate.energy_target_mj)
+    points = {n: (c.search_val_accuracy or 0.0, c.energy_target_mj or 0.0) for n, c in found.items()}
+    front = {
+        n
+        for n, (accuracy, mj) in points.items()
+        if not any(other != (accuracy, mj) and other[0] >= accuracy and other[1] <= mj for other in points.values())
+    }
+    assert set(study.front()) == front
+    assert all(study.weights(candidate).is_file() == (n in front) for n, candidate in found.items())
+    report = reports.build(study, energy.convention("paper"))
+    for row in report.trials.to_dict("records"):
+        large = target.for_imagenet(found[row["trial"]].config, 64)
+        paper_mj = target.predicted_energy_mj(found[row["trial"]].operations, large, energy.convention("paper"))
+        assert row["energy_target_mj"] == paper_mj
+    assert set(reports.build(study).front["trial"]) == front
+    assert "predicted energy on ImageNet" in reports.figure(report).axes[0].get_xlabel()
+    with pytest.raises(StudyError, match=r'energy_of "target" -> null'):
+        _search(micro, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"energy_of": "chip"}, 'energy_of "chip" is unknown. Use proxy or target'),
+        ({"target_image_size": 100}, "target_image_size 100 must be a multiple of 32, such as 224"),
+    ],
+)
+def test_bad_objectives_are_refused(micro: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        _search(micro, 2, **settings)
