@@ -289,8 +289,8 @@ def _against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> l
         accuracy = 100 * widest["search_val_accuracy"]
         sentences.append(
             f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
-            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor {_spread(widest, column):.1f} "
-            "in energy."
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor "
+            f"{_spread(widest, column):.1f} in energy."
         )
     return sentences
 
@@ -323,8 +323,8 @@ def _against_measured(
     )
     if len(complete) < 3:
         return [sentence]
-    energies = [[of[n].ranked_mj(energy_of) for n in complete] for of in (measured, candidates)]
-    tau = kendalltau(*energies).statistic
+    energies = [[of[n].ranked_mj(energy_of) or 0.0 for n in complete] for of in (measured, candidates)]
+    tau = kendalltau(energies[0], energies[1]).statistic
     return [sentence, f"The two rank the {len(complete)} complete candidates by energy with Kendall's tau {tau:.3f}."]
 
 

@@ -17,10 +17,11 @@ IMAGE_SIZE = 224  # pixels, of ImageNet
 def for_imagenet(config: SpikformerConfig, image_size: int = IMAGE_SIZE) -> SpikformerConfig:
     """The same network for colour images of 1000 classes, with one token in its last stage for 16 x 16 pixels.
 
-    14 x 14 tokens of 224 x 224 pixels are the grid of nearly all published networks. The stem halves as often as the stages leave to it: sps by
-    pools behind its first convolutions; speds at most twice, by pools in its encoding and its first convolution
-    (QKFormer); conv at most twice, by its stride and a pool, with 7 x 7 pixels (SpikingResformer). Windows keep their
-    share of the grid and patches their side, as far as the new grid can be divided so.
+    14 x 14 tokens of 224 x 224 pixels are the grid of nearly all published networks. The stem halves as often as the
+    stages leave to it: sps by pools behind its first convolutions; speds at most twice, by pools in its encoding and
+    its first convolution (QKFormer); conv at most twice, by its stride and a pool, with 7 x 7 pixels
+    (SpikingResformer). Windows keep their share of the grid and patches their side, as far as the new grid can be
+    divided so.
 
     Raises:
         ConfigError: stages that halve the grid more often than the image size allows.
