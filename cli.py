@@ -121,38 +121,73 @@ def spaces() -> None:
     "--check", type=click.Choice(["spike-driven"]), help="Name what multiplies by real numbers when deployed."
 )
 @click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
+@click.option("--fused", is_flag=True, help="The deployable form: batch norm folded, convolutions merged.")
+@click.option("--rates", metavar="NUMBER|FILE", help="Price it at these firing rates: one, or JSON by path of a layer.")
+@click.option("--data-dir", metavar="DIR", help="Price an exported folder's proxy by counting on these images.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
 @click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def inspect(
-    network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: str
+    network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: Any
 ) -> None:
     """Structure, parameters and dense operations of a config file, an exported folder or a published network.
 
-    With --trial, what each layer of a searched network costs. An untrained network has no energy: it has no spikes.
+    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder;
+    and with --rates, at firing rates that you vouch for. An untrained network has no energy: it has no spikes.
     --check exits with 1 if something beyond the first convolution multiplies.
     """
     import json
 
-    from nas import energy, inspection  # torch, only now
-    from nas import study as studies
+    from nas import inspection  # torch, only now
+
+    _one_source({"--trial": trial, "--data-dir": rest["data_dir"], "--rates": rest["rates"], "--check": check})
+    if trial is not None and (rest["fused"] or image_size):
+        raise click.UsageError("--trial reads the study's record. Export it, and use --data-dir with --fused")
 
     if check is not None:
         remaining = inspection.not_spike_driven(network, image_size)
         click.echo(json.dumps(remaining, indent=2) if as_json else "\n".join(remaining) or "nothing multiplies")
         sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
-    result: Any
-    if trial is None:
-        result = inspection.inspect(network, image_size)
-    else:
-        loaded = studies.load_study(network, storage=rest["storage"], results_dir=rest["results_dir"])
-        result = inspection.costs(loaded, trial, energy.convention(rest["convention"], rest["unit_costs"]))
+    result = _inspected(network, trial, image_size, **rest)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         _console().print(result.table())
+
+
+def _one_source(given: dict[str, Any]) -> None:
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise click.UsageError(f"{' and '.join(named)} are different questions. Give one of them")
+
+
+def _inspected(
+    network: str,
+    trial: int | None,
+    image_size: int | None,
+    *,
+    rates: str | None,
+    data_dir: str | None,
+    fused: bool,
+    convention: str,
+    unit_costs: str,
+    storage: str | None,
+    results_dir: str,
+) -> Any:
+    from nas import energy, inspection
+    from nas import rates as firing
+    from nas import study as studies
+
+    chosen = energy.convention(convention, unit_costs)
+    if trial is not None:
+        return inspection.costs(studies.load_study(network, storage=storage, results_dir=results_dir), trial, chosen)
+    if data_dir is not None:
+        return inspection.costs_on_images(network, data_dir, chosen, fused=fused)
+    if rates is not None:
+        return inspection.costs_at_rates(network, firing.read(rates), chosen, image_size, fused=fused)
+    return inspection.inspect(network, image_size, fused=fused)
 
 
 @main.command("check-block")

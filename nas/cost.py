@@ -9,6 +9,7 @@ are an error. An operation that multiplies and is not declared is an error too, 
 that is not torch's own. Of a convolution or product no second one is run: a spike's fan-out is known.
 """
 
+import copy
 import dataclasses
 import functools
 import math
@@ -26,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 from nas.errors import CostError
 from spikformer.config import SpikformerConfig
+from spikformer.fusion import fuse
 from spikformer.layers import Conv2d
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -506,12 +508,17 @@ def _is_unit(x: Tensor) -> Tensor:
     return (least == 0) & (largest == 0)
 
 
-def static_operations(config: SpikformerConfig) -> tuple[Operation, ...]:
-    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory, no time."""
+def static_model(config: SpikformerConfig, *, fused: bool = False) -> Spikformer:
+    """The network without values, in eval mode; `fused`, its deployable form (`spikformer.fuse`)."""
     with torch.device("meta"):
         model = Spikformer(config).eval()
-        stem = config.stem
-        image = torch.empty(1, stem.in_channels, stem.image_size, stem.image_size)
+    return fuse(model) if fused else model
+
+
+def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple[Operation, ...]:
+    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory, no time."""
+    model, stem = static_model(config, fused=fused), config.stem
+    image = torch.empty(1, stem.in_channels, stem.image_size, stem.image_size, device="meta")
     with torch.no_grad(), OperationCounter(model) as counter:
         model(image)
     return counter.operations()
@@ -540,8 +547,7 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
     fvcore's `FlopCountAnalysis` (its "flop" is a MAC) without batch norm, which folds into the
     convolution before it. What is computed once for T steps counts T times.
     """
-    with torch.device("meta"):
-        static = Spikformer(model.config).eval()
+    static = copy.deepcopy(model).eval().to("meta")
     for path, module in list(static.named_modules()):
         if isinstance(module, Neuron):  # it multiplies with no weights, and tracing would stop at it
             static.set_submodule(path, nn.Identity())
@@ -599,5 +605,6 @@ __all__ = [
     "as_dicts",
     "dense_macs",
     "parts",
+    "static_model",
     "static_operations",
 ]

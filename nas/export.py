@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 from nas import files, pareto
 from nas.candidate import Candidate
@@ -73,13 +74,20 @@ def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Pat
 
     def fill(partial: Path) -> None:
         partial.mkdir(parents=True)
-        document = {"network": network.to_dict(), "proxy": candidate.config.to_dict()}
+        document = {"network": network.to_dict(), "proxy": candidate.config.to_dict(), "data": _data(study)}
         (partial / "config.json").write_text(json.dumps(document, indent=2) + "\n")
         if weights.exists():
             shutil.copyfile(weights, partial / "proxy.safetensors")
         (partial / "card.md").write_text(card(study, number, candidate, weights.exists()))
 
     return files.write(folder, fill)
+
+
+def _data(study: Study) -> dict[str, Any]:
+    """Which images the proxy was trained and measured on, and how they were cut."""
+    identity = study.identity
+    cut = {key.removeprefix("data."): value for key, value in identity.items() if key.startswith("data.")}
+    return cut | {"train_images": identity["recipe.train_images"], "seed": identity["seed"]}
 
 
 def _predicted(candidate: Candidate) -> str:

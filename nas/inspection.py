@@ -1,6 +1,7 @@
-"""What a network is made of, without weights or data, and what the layers of a searched one cost.
+"""What a network is made of, and what its layers cost.
 
-Without weights there are parameters and dense operations, and no energy: that needs spikes, so a trained network.
+Without weights there are parameters and dense operations, and no energy: that needs spikes, so a trained network with
+images, the counts in a study's record, or firing rates that the user vouches for.
 """
 
 import dataclasses
@@ -12,17 +13,21 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from nas import cost, energy
+from nas import cost, data, energy, measurement, rates
 from nas.cost import Operation, Part
+from nas.data import Splits
 from nas.energy import MEASURED, Convention
-from nas.errors import StudyError
+from nas.errors import CostError, DataError, StudyError
 from nas.progress import in_si
+from nas.rates import Rates
+from nas.space import DataSettings, Recipe, SearchSpace
 from nas.study import Study
+from nas.training import Normalise
 from spikformer import published
+from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig
-from spikformer.errors import ConfigError
+from spikformer.errors import CheckpointError, ConfigError
 from spikformer.fusion import fuse, real_multiplications
-from spikformer.model import Spikformer
 
 
 @dataclass(frozen=True)
@@ -67,19 +72,19 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Costs:
-    """Where the energy of a searched network goes, from the counts in its record.
+    """Where the energy of a network goes.
 
     Attributes:
-        name: study and trial.
-        images: over which was counted.
+        name: of the network.
+        source: how its spikes are known.
         layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
             accumulates, multiplications, energy in mJ.
         totals: energy in mJ of the whole network, by convention.
     """
 
     name: str
+    source: str
     convention: Convention
-    images: int
     layers: list[dict[str, Any]]
     totals: dict[str, float]
 
@@ -90,7 +95,7 @@ class Costs:
             "name": self.name,
             "convention": self.convention.label,
             "unit_costs": costs,
-            "images": self.images,
+            "source": self.source,
             "layers": self.layers,
             "energy_mj": self.totals,
         }
@@ -98,7 +103,8 @@ class Costs:
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
         table = Table(
-            title=Text(f"{self.name}: an image under the convention {self.convention.label}"), show_footer=True
+            title=Text(f"{self.name}, {self.source}: an image under the convention {self.convention.label}"),
+            show_footer=True,
         )
         whole = sum(layer["energy_mj"] for layer in self.layers)
         headings = ("dense MACs", "spikes a number", "accumulates", "MACs", "energy", "share")
@@ -130,11 +136,83 @@ def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs
     if candidate is None or candidate.status != "complete" or not candidate.operations:
         state = "is not there" if candidate is None else f"is {candidate.status}"
         raise StudyError(f"trial {number} of study {study.name} {state}: only a complete one has counted operations")
-    operations, images = candidate.operations, candidate.counted_images
-    return Costs(
+    return _costs(
         f"{study.name}, trial {number}",
+        f"counted on {candidate.counted_images} images",
+        candidate.operations,
+        candidate.counted_images,
         convention,
-        images,
+    )
+
+
+def costs_at_rates(
+    network: str, given: Rates, convention: Convention = MEASURED, image_size: int | None = None, *, fused: bool = False
+) -> Costs:
+    """What each layer of a network would cost at firing rates that the user gives.
+
+    Args:
+        network, image_size, fused: see `inspect`.
+        given: see `nas.rates`.
+
+    Raises:
+        ConfigError: no such network, or not at that image size.
+        CostError: a layer without a rate, or a rate without a layer.
+    """
+    operations = rates.at(cost.static_operations(_at(_config(network), image_size), fused=fused), given)
+    return _costs(_name(network, fused), "at the rates given, not measured", operations, 1, convention)
+
+
+def costs_on_images(
+    folder: str, data_dir: str | None, convention: Convention = MEASURED, *, fused: bool = False
+) -> Costs:
+    """What each layer of an exported folder's trained proxy costs on the search-val images of its study.
+
+    Args:
+        folder: as `export` writes it, with `proxy.safetensors`.
+        data_dir: where the images are (`nas.data.load`).
+        fused: count the deployable form.
+
+    Raises:
+        CheckpointError: no such folder, or one without trained weights.
+        DataError: not the images of its study.
+        CostError: the network is silent.
+    """
+    if not (Path(folder) / "proxy.safetensors").is_file():
+        raise CheckpointError(f"{folder} has no proxy.safetensors: without trained weights there are no spikes")
+    model = load(folder, "proxy")
+    splits = _images(Path(folder), model.config, data_dir)
+    form = fuse(model) if fused else model
+    found = measurement.measure(form, splits.search_val, Normalise(splits.train))
+    if found.silent is not None:
+        raise CostError(f"the proxy of {folder} is silent: {found.silent}. It has no energy to speak of")
+    name = _name(f"proxy of {folder}", fused)
+    return _costs(name, f"counted on {found.images} images", found.operations, found.images, convention)
+
+
+def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Splits:
+    """The splits of the study that a folder was exported from."""
+    try:
+        recorded = dict(json.loads((folder / "config.json").read_text())["data"])
+        seed, wanted, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
+        settings = DataSettings(**recorded)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{folder}/config.json does not say on which images it was measured: {error}") from None
+    recipe = Recipe(train_images=train_images)
+    splits = data.load(SearchSpace(folder.name, config.to_dict(), (), {}, settings, recipe), data_dir, seed)
+    if splits.fingerprint != wanted:
+        raise DataError(f"{folder} was measured on the images {wanted}, these are {splits.fingerprint}. Give others")
+    return splits
+
+
+def _name(network: str, fused: bool) -> str:
+    return f"{network}, deployable form" if fused else network
+
+
+def _costs(name: str, source: str, operations: tuple[Operation, ...], images: int, convention: Convention) -> Costs:
+    return Costs(
+        name,
+        source,
+        convention,
         [_layer(op, images, convention) for op in operations],
         {name: energy.price(operations, images, energy.convention(name)).energy_mj for name in energy.names()},
     )
@@ -143,7 +221,7 @@ def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs
 def _layer(op: Operation, images: int, convention: Convention) -> dict[str, Any]:
     priced = energy.price([op], images, convention)
     return {
-        "path": op.path if op.index == 0 else f"{op.path} ({op.index + 1})",
+        "path": rates.label(op),
         "fed": " x ".join(operand.kind for operand in op.operands),
         "dense_macs": 0 if op.kind == "sum" else op.dense * op.repeats / images,
         "mean": None if op.kind == "product" or op.is_real else op.spikes / op.values,
@@ -159,22 +237,23 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    return real_multiplications(fuse(Spikformer(_at(_config(network), image_size)).eval()))
+    return real_multiplications(cost.static_model(_at(_config(network), image_size), fused=True))
 
 
-def inspect(network: str, image_size: int | None = None) -> Inspection:
+def inspect(network: str, image_size: int | None = None, *, fused: bool = False) -> Inspection:
     """Take a published network, a config file or an exported folder apart.
 
     Args:
         network: a name from `spikformer.published.names()`, a JSON file as `SpikformerConfig.to_dict` or
             `export` writes it, or an exported folder.
         image_size: in pixels, instead of the config's.
+        fused: its deployable form.
 
     Raises:
         ConfigError: no such network, or not at that image size.
     """
     config = _at(_config(network), image_size)
-    return Inspection(network, config, tuple(cost.parts(Spikformer(config))))
+    return Inspection(_name(network, fused), config, tuple(cost.parts(cost.static_model(config, fused=fused))))
 
 
 def _at(config: SpikformerConfig, image_size: int | None) -> SpikformerConfig:

@@ -1,6 +1,7 @@
 """Networks on disk: a folder with `config.json` and weights as safetensors. Nothing we write is a pickle.
 
-config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them
+config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them;
+                      "data", the images behind the proxy
 network.safetensors   weights of "network", where it has been trained
 proxy.safetensors     weights of "proxy", where the search kept them
 

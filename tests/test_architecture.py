@@ -36,6 +36,7 @@ NAS = (
     "training",
     "cost",
     "energy",
+    "rates",
     "target",
     "measurement",
     "contract",

@@ -14,12 +14,12 @@ import torch
 from rich.console import Console
 
 import spikformer
-from nas import energy, space, target
+from nas import energy, inspection, space, target
 from nas import export as exports
 from nas import report as reports
 from nas import study as studies
 from nas.candidate import repriced
-from nas.errors import CostError, OutputError, StudyError
+from nas.errors import CostError, DataError, OutputError, StudyError
 from nas.progress import Observer
 from nas.study import Study
 from spikformer import CheckpointError, Spikformer, published
@@ -142,6 +142,27 @@ def test_picks(study: Study) -> None:
     for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
             exports.pick(study, bad)
+
+
+def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_path: Path) -> None:
+    """What the search recorded, from the folder alone; fused, the same spikes; other images are refused."""
+    for number, candidate in list(study.front().items())[-1:]:
+        (folder,) = exports.export(study, str(number), tmp_path)
+        found = inspection.costs_on_images(str(folder), None)
+        assert sum(layer["energy_mj"] for layer in found.layers) == pytest.approx(candidate.energy_mj, rel=1e-9)
+        assert found.source == f"counted on {candidate.counted_images} images"
+        fused = inspection.costs_on_images(str(folder), None, fused=True)
+        assert fused.totals["measured"] == pytest.approx(found.totals["measured"], rel=1e-3)
+        assert "deployable form" in fused.name
+        config = json.loads((folder / "config.json").read_text())
+        config["data"]["images"] = "123456789abc"
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DataError, match="was measured on the images 123456789abc, these are"):
+            inspection.costs_on_images(str(folder), None)
+        del config["data"]
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(CheckpointError, match="does not say on which images"):
+            inspection.costs_on_images(str(folder), None)
 
 
 def test_exporting_again_replaces_what_export_wrote_and_nothing_else(study: Study, tmp_path: Path) -> None:
