@@ -36,6 +36,8 @@ NAS = (
     "training",
     "cost",
     "energy",
+    "memory",
+    "chip",
     "target",
     "measurement",
     "contract",
