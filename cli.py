@@ -48,18 +48,30 @@ def search(results_dir: str, **settings: Any) -> None:
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
-def report(study: str | None, storage: str | None, results_dir: str, convention: str, unit_costs: str) -> None:
+@click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
+@click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
+def report(
+    study: str | None,
+    storage: str | None,
+    results_dir: str,
+    convention: str,
+    unit_costs: str,
+    chip: str | None,
+    memory: bool,
+) -> None:
     """Print the Pareto front and write tables and a figure into the study's folder.
 
     Another convention prices the study anew, from the operations in its records: nothing is trained or loaded.
     """
-    from nas import energy  # torch, only now
+    from nas import chip as chips  # torch, only now
+    from nas import energy
     from nas import report as reports
     from nas import study as studies
 
     chosen = energy.convention(convention, unit_costs)
+    model = chips.load(chip) if chip is not None else None
     loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
-    result = reports.build(loaded, chosen)
+    result = reports.build(loaded, chosen, model, memory=memory)
     console = _console()
     console.print(result.table())
     for sentence in result.findings:
@@ -115,11 +127,13 @@ def spaces() -> None:
 @click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+@click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
+@click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
 @click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def inspect(
-    network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: str
+    network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: Any
 ) -> None:
     """Structure, parameters and dense operations of a config file, an exported folder or a published network.
 
@@ -128,7 +142,9 @@ def inspect(
     """
     import json
 
-    from nas import energy, inspection  # torch, only now
+    if trial is None and (rest["chip"] is not None or rest["memory"]):
+        raise click.UsageError("--chip and --memory need counted spikes: name a study and one of its trials, --trial N")
+    from nas import chip, energy, inspection  # torch, only now
     from nas import study as studies
 
     if check is not None:
@@ -140,11 +156,15 @@ def inspect(
         result = inspection.inspect(network, image_size)
     else:
         loaded = studies.load_study(network, storage=rest["storage"], results_dir=rest["results_dir"])
-        result = inspection.costs(loaded, trial, energy.convention(rest["convention"], rest["unit_costs"]))
+        convention = energy.convention(rest["convention"], rest["unit_costs"])
+        model = chip.load(rest["chip"]) if rest["chip"] is not None else None
+        result = inspection.costs(loaded, trial, convention, model, memory=rest["memory"])
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         _console().print(result.table())
+        for line in result.lines() if trial is not None else ():
+            _console().print(line, highlight=False, markup=False)
 
 
 @main.command("check-block")

@@ -13,9 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import cost, energy
+from nas.chip import Chip, ChipCosts
 from nas.cost import Operation, Part
 from nas.energy import MEASURED, Convention
 from nas.errors import StudyError
+from nas.memory import MODEL as MEMORY_MODEL
+from nas.memory import memory_mj
 from nas.progress import in_si
 from nas.study import Study
 from spikformer import published
@@ -75,6 +78,8 @@ class Costs:
         layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
             accumulates, multiplications, energy in mJ.
         totals: energy in mJ of the whole network, by convention.
+        chip: name of a chip and what its model says, if one was asked for.
+        memory_mj: of memory accesses, if asked for.
     """
 
     name: str
@@ -82,10 +87,17 @@ class Costs:
     images: int
     layers: list[dict[str, Any]]
     totals: dict[str, float]
+    chip: tuple[str, ChipCosts] | None = None
+    memory_mj: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; `chip` and `memory_mj` only if asked for."""
         costs = dataclasses.asdict(self.convention.costs)
+        asked: dict[str, Any] = {}
+        if self.chip is not None:
+            asked["chip"] = {"name": self.chip[0]} | dataclasses.asdict(self.chip[1])
+        if self.memory_mj is not None:
+            asked["memory_mj"] = self.memory_mj
         return {
             "name": self.name,
             "convention": self.convention.label,
@@ -93,7 +105,16 @@ class Costs:
             "images": self.images,
             "layers": self.layers,
             "energy_mj": self.totals,
-        }
+        } | asked
+
+    def lines(self) -> list[str]:
+        """What stands under the table."""
+        found = [_chip_line(*self.chip)] if self.chip is not None else []
+        if self.memory_mj is not None:
+            whole = sum(layer["energy_mj"] for layer in self.layers)
+            times = f", {self.memory_mj / whole:.1f} times the whole network's energy" if whole else ""
+            found.append(f"Memory accesses, by {MEMORY_MODEL}: {in_si(self.memory_mj * 1e-3, 'J')}{times}; not in it.")
+        return found
 
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
@@ -120,10 +141,29 @@ def _count(n: float) -> str:
     return in_si(n, "").strip() if n else "0"
 
 
-def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs:
+def _chip_line(name: str, found: ChipCosts) -> str:
+    energy_j = "energy not said" if found.energy_mj is None else in_si(found.energy_mj * 1e-3, "J")
+    latency_s = "latency not said" if found.latency_ms is None else in_si(found.latency_ms * 1e-3, "s")
+    fit = {None: "fit not said", True: "fits", False: "does not fit"}[found.fits]
+    return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({found.note})." if found.note else ".")
+
+
+def costs(
+    study: Study,
+    number: int,
+    convention: Convention = MEASURED,
+    chip: Chip | None = None,
+    *,
+    memory: bool = False,
+) -> Costs:
     """What each layer of a trial costs; nothing is loaded or run.
 
+    Args:
+        chip: a model of a chip, asked too.
+        memory: whether memory accesses are estimated too.
+
     Raises:
+        CostError: the model of the chip fails.
         StudyError: no such trial, or one without counts.
     """
     candidate = study.candidates.get(number)
@@ -137,6 +177,8 @@ def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs
         images,
         [_layer(op, images, convention) for op in operations],
         {name: energy.price(operations, images, energy.convention(name)).energy_mj for name in energy.names()},
+        None if chip is None else (chip.name, chip(candidate.config, operations, candidate.overheads, images)),
+        memory_mj(operations, candidate.overheads, images, candidate.config.time_steps) if memory else None,
     )
 
 

@@ -32,9 +32,10 @@ def test_memory_by_hand() -> None:
 
 
 def test_a_sum_reads_spikes_and_no_weights() -> None:
-    total: dict[str, Any] = {"values": 8 * 1024, "spikes": 300, "events": 300}
-    op = operation("sum", (BINARY,), {"input": [2, 16, 32], "output": [2, 16, 1]}, **total)
-    assert memory.memory_mj([op], Overheads(), 2, 4) == pytest.approx(2 * 300 * 5 / 2 * 1e-9, rel=1e-12)
+    """Spikes among 16 x 128 x 128 numbers lie in 32 KB: 10 pJ a word."""
+    total: dict[str, Any] = {"values": 8 * 2**18, "spikes": 300, "events": 300}
+    op = operation("sum", (BINARY,), {"input": [16, 128, 128], "output": [16, 128, 1]}, **total)
+    assert memory.memory_mj([op], Overheads(), 2, 4) == pytest.approx(2 * 300 * 10 / 2 * 1e-9, rel=1e-12)
 
 
 def test_nothing_counted_accesses_nothing() -> None:
