@@ -56,18 +56,30 @@ def search(results_dir: str, **settings: Any) -> None:
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
-def report(study: str | None, storage: str | None, results_dir: str, convention: str, unit_costs: str) -> None:
+@click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
+@click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
+def report(
+    study: str | None,
+    storage: str | None,
+    results_dir: str,
+    convention: str,
+    unit_costs: str,
+    chip: str | None,
+    memory: bool,
+) -> None:
     """Print the Pareto front and write tables and a figure into the study's folder.
 
     Another convention prices the study anew, from the operations in its records: nothing is trained or loaded.
     """
-    from nas import energy  # torch, only now
+    from nas import chip as chips  # torch, only now
+    from nas import energy
     from nas import report as reports
     from nas import study as studies
 
     chosen = energy.convention(convention, unit_costs)
+    model = chips.load(chip) if chip is not None else None
     loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
-    result = reports.build(loaded, chosen)
+    result = reports.build(loaded, chosen, model, memory=memory)
     console = _console()
     console.print(result.table())
     for sentence in result.findings:
@@ -126,6 +138,8 @@ def spaces() -> None:
 @click.option("--data-dir", metavar="DIR", help="Price an exported folder's proxy by counting on these images.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+@click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
+@click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
 @click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -145,6 +159,8 @@ def inspect(
     _one_source({"--trial": trial, "--data-dir": rest["data_dir"], "--rates": rest["rates"], "--check": check})
     if trial is not None and (rest["fused"] or image_size):
         raise click.UsageError("--trial reads the study's record. Export it, and use --data-dir with --fused")
+    if trial is None and rest["data_dir"] is None and (rest["chip"] is not None or rest["memory"]):
+        raise click.UsageError("--chip and --memory need counted spikes: --trial of a study, or --data-dir")
 
     if check is not None:
         remaining = inspection.not_spike_driven(network, image_size)
@@ -155,6 +171,8 @@ def inspect(
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         _console().print(result.table())
+        for line in result.lines():
+            _console().print(line, highlight=False, markup=False)
 
 
 def _one_source(given: dict[str, Any]) -> None:
@@ -173,18 +191,23 @@ def _inspected(
     fused: bool,
     convention: str,
     unit_costs: str,
+    chip: str | None,
+    memory: bool,
     storage: str | None,
     results_dir: str,
 ) -> Any:
+    from nas import chip as chips
     from nas import energy, inspection
     from nas import rates as firing
     from nas import study as studies
 
     chosen = energy.convention(convention, unit_costs)
+    on = None if chip is None else chips.load(chip)
     if trial is not None:
-        return inspection.costs(studies.load_study(network, storage=storage, results_dir=results_dir), trial, chosen)
+        loaded = studies.load_study(network, storage=storage, results_dir=results_dir)
+        return inspection.costs(loaded, trial, chosen, on, memory=memory)
     if data_dir is not None:
-        return inspection.costs_on_images(network, data_dir, chosen, fused=fused)
+        return inspection.costs_on_images(network, data_dir, chosen, on, fused=fused, memory=memory)
     if rates is not None:
         return inspection.costs_at_rates(network, firing.read(rates), chosen, image_size, fused=fused)
     return inspection.inspect(network, image_size, fused=fused)

@@ -1,4 +1,4 @@
-"""Would another way to count energy rank networks otherwise?
+"""Would another way to count energy, or a chip, rank networks otherwise?
 
 Random networks of a shipped space, half of each residual and equally many of each attention, with random
 weights and calibrated batch norm; each is counted once and priced under every convention. Random weights:
@@ -15,7 +15,7 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas import contract, energy, space
+from nas import chip, contract, energy, space
 from nas.cost import OperationCounter
 from spikformer import Spikformer, SpikformerConfig
 
@@ -24,12 +24,13 @@ SPACE = "spikformer_tiny"
 IMAGES = 16
 RESIDUALS, ATTENTIONS = ("sew", "ms"), ("ssa", "sdsa", "qkta", "qkca")
 MEASURED = "measured"
-ENERGIES = (*energy.names(), "SpikingJelly, 4.6 MAC + 0.9 AC")
+SPIKINGJELLY, CHIP_ENERGY = "SpikingJelly, 4.6 MAC + 0.9 AC", "chip loihi, energy"
+ENERGIES = (*energy.names(), SPIKINGJELLY, CHIP_ENERGY)
 
 
 @dataclass(frozen=True)
 class Network:
-    """Its costs of one image, by rule: energies in millijoules, `dense MACs` and `parameters` as they are."""
+    """Its costs of one image, by rule: energies in millijoules, latency in milliseconds, the others as they are."""
 
     residual: str
     costs: dict[str, float]
@@ -56,7 +57,10 @@ def network(config: SpikformerConfig) -> Network:
         model(images)
     operations = counter.operations()
     costs = {name: energy.price(operations, IMAGES, energy.convention(name)).energy_mj for name in energy.names()}
-    costs[ENERGIES[-1]] = _spikingjelly_mj(model, images)
+    costs[SPIKINGJELLY] = _spikingjelly_mj(model, images)
+    on_chip = chip.loihi(config, operations, counter.overheads, IMAGES)
+    costs[CHIP_ENERGY] = on_chip.energy_mj or 0.0
+    costs["chip loihi, latency"] = on_chip.latency_ms or 0.0
     costs["dense MACs"] = sum(op.dense * op.repeats for op in operations if op.kind != "sum") / IMAGES
     costs["parameters"] = sum(p.numel() for p in model.parameters())
     return Network(config.residual, costs)

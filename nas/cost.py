@@ -80,6 +80,20 @@ class Operation:
         """Whether real numbers are multiplied: no operand is made of spikes."""
         return all(operand.kind == "real" for operand in self.operands)
 
+    @property
+    def results(self) -> int:
+        """Numbers it computed, over all images and computed time steps."""
+        if self.kind == "product":
+            return self.dense // self.geometry["left"][1]
+        return self.values * math.prod(self.geometry["output"]) // math.prod(self.geometry["input"])
+
+    @property
+    def weights(self) -> int:
+        """Distinct weights that it holds, without biases; 0 for a product or a sum."""
+        if self.kind != "weight":
+            return 0
+        return self.geometry["output"][0] * self.dense // self.results  # outputs x fan-in of each
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "operands": tuple(Operand(*operand) for operand in values["operands"])})

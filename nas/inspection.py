@@ -14,10 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import cost, data, energy, measurement, rates
-from nas.cost import Operation, Part
+from nas.chip import Chip, ChipCosts
+from nas.cost import Operation, Overheads, Part
 from nas.data import Splits
 from nas.energy import MEASURED, Convention
 from nas.errors import CostError, DataError, StudyError
+from nas.memory import MODEL as MEMORY_MODEL
+from nas.memory import memory_mj
 from nas.progress import in_si
 from nas.rates import Rates
 from nas.space import DataSettings, Recipe, SearchSpace
@@ -80,6 +83,8 @@ class Costs:
         layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
             accumulates, multiplications, energy in mJ.
         totals: energy in mJ of the whole network, by convention.
+        chip: name of a chip and what its model says, if one was asked for.
+        memory_mj: of memory accesses, if asked for.
     """
 
     name: str
@@ -87,10 +92,17 @@ class Costs:
     convention: Convention
     layers: list[dict[str, Any]]
     totals: dict[str, float]
+    chip: tuple[str, ChipCosts] | None = None
+    memory_mj: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; `chip` and `memory_mj` only if asked for."""
         costs = dataclasses.asdict(self.convention.costs)
+        asked: dict[str, Any] = {}
+        if self.chip is not None:
+            asked["chip"] = {"name": self.chip[0]} | dataclasses.asdict(self.chip[1])
+        if self.memory_mj is not None:
+            asked["memory_mj"] = self.memory_mj
         return {
             "name": self.name,
             "convention": self.convention.label,
@@ -98,7 +110,16 @@ class Costs:
             "source": self.source,
             "layers": self.layers,
             "energy_mj": self.totals,
-        }
+        } | asked
+
+    def lines(self) -> list[str]:
+        """What stands under the table."""
+        found = [_chip_line(*self.chip)] if self.chip is not None else []
+        if self.memory_mj is not None:
+            whole = sum(layer["energy_mj"] for layer in self.layers)
+            times = f", {self.memory_mj / whole:.1f} times the whole network's energy" if whole else ""
+            found.append(f"Memory accesses, by {MEMORY_MODEL}: {in_si(self.memory_mj * 1e-3, 'J')}{times}; not in it.")
+        return found
 
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
@@ -126,23 +147,38 @@ def _count(n: float) -> str:
     return in_si(n, "").strip() if n else "0"
 
 
-def costs(study: Study, number: int, convention: Convention = MEASURED) -> Costs:
+def _chip_line(name: str, found: ChipCosts) -> str:
+    energy_j = "energy not said" if found.energy_mj is None else in_si(found.energy_mj * 1e-3, "J")
+    latency_s = "latency not said" if found.latency_ms is None else in_si(found.latency_ms * 1e-3, "s")
+    fit = {None: "fit not said", True: "fits", False: "does not fit"}[found.fits]
+    return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({found.note})." if found.note else ".")
+
+
+def costs(
+    study: Study,
+    number: int,
+    convention: Convention = MEASURED,
+    chip: Chip | None = None,
+    *,
+    memory: bool = False,
+) -> Costs:
     """What each layer of a trial costs; nothing is loaded or run.
 
+    Args:
+        chip: a model of a chip, asked too.
+        memory: whether memory accesses are estimated too.
+
     Raises:
+        CostError: the model of the chip fails.
         StudyError: no such trial, or one without counts.
     """
     candidate = study.candidates.get(number)
     if candidate is None or candidate.status != "complete" or not candidate.operations:
         state = "is not there" if candidate is None else f"is {candidate.status}"
         raise StudyError(f"trial {number} of study {study.name} {state}: only a complete one has counted operations")
-    return _costs(
-        f"{study.name}, trial {number}",
-        f"counted on {candidate.counted_images} images",
-        candidate.operations,
-        candidate.counted_images,
-        convention,
-    )
+    images = candidate.counted_images
+    found = _costs(f"{study.name}, trial {number}", _counted(images), candidate.operations, images, convention)
+    return _with_extras(found, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
 
 
 def costs_at_rates(
@@ -163,13 +199,20 @@ def costs_at_rates(
 
 
 def costs_on_images(
-    folder: str, data_dir: str | None, convention: Convention = MEASURED, *, fused: bool = False
+    folder: str,
+    data_dir: str | None,
+    convention: Convention = MEASURED,
+    chip: Chip | None = None,
+    *,
+    fused: bool = False,
+    memory: bool = False,
 ) -> Costs:
     """What each layer of an exported folder's trained proxy costs on the search-val images of its study.
 
     Args:
         folder: as `export` writes it, with `proxy.safetensors`.
         data_dir: where the images are (`nas.data.load`).
+        chip, memory: see `costs`.
         fused: count the deployable form.
 
     Raises:
@@ -186,7 +229,27 @@ def costs_on_images(
     if found.silent is not None:
         raise CostError(f"the proxy of {folder} is silent: {found.silent}. It has no energy to speak of")
     name = _name(f"proxy of {folder}", fused)
-    return _costs(name, f"counted on {found.images} images", found.operations, found.images, convention)
+    priced = _costs(name, _counted(found.images), found.operations, found.images, convention)
+    return _with_extras(priced, model.config, found.operations, found.overheads, found.images, chip, memory)
+
+
+def _counted(images: int) -> str:
+    return f"counted on {images} images"
+
+
+def _with_extras(
+    found: Costs,
+    config: SpikformerConfig,
+    operations: tuple[Operation, ...],
+    overheads: Overheads,
+    images: int,
+    chip: Chip | None,
+    memory: bool,
+) -> Costs:
+    """With a chip's figures and memory accesses, where they were asked for."""
+    on_chip = None if chip is None else (chip.name, chip(config, operations, overheads, images))
+    accesses_mj = memory_mj(operations, overheads, images, config.time_steps) if memory else None
+    return dataclasses.replace(found, chip=on_chip, memory_mj=accesses_mj)
 
 
 def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Splits:

@@ -22,8 +22,11 @@ from scipy.stats import kendalltau
 
 from nas import files, pareto
 from nas.candidate import Candidate, EnergyOf, front_of, repriced
+from nas.chip import Chip
 from nas.energy import MEASURED, Convention, UnitCosts, overheads_mj
 from nas.errors import StudyError
+from nas.memory import MODEL as MEMORY_MODEL
+from nas.memory import memory_mj
 from nas.progress import in_si, in_words
 from nas.study import Study
 
@@ -67,12 +70,16 @@ def _front_headings(column: str) -> tuple[str, ...]:
     return "trial", "search-val", "report-val", energy, "spike operations", "parameters", "network"
 
 
-def build(study: Study, convention: Convention = MEASURED) -> Report:
+def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = None, *, memory: bool = False) -> Report:
     """Read a study into tables and sentences, its energies priced anew from the counts in its records.
+
+    Args:
+        chip: a model whose energy, latency and fit become columns of their own.
+        memory: whether the methods say what memory accesses would add.
 
     Raises:
         StudyError: no candidate is finished yet.
-        CostError: a record without counts.
+        CostError: a record without counts, or a model of a chip that fails.
     """
     stored = study.candidates
     if not stored:
@@ -81,7 +88,10 @@ def build(study: Study, convention: Convention = MEASURED) -> Report:
     front_numbers = list(front_of(candidates, study.energy_of))
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trials = pd.DataFrame(
-        [_row(n, c, n in front_numbers) | {"convention": convention.label} for n, c in candidates.items()]
+        [
+            _row(n, c, n in front_numbers) | {"convention": convention.label} | _chip_row(c, chip)
+            for n, c in candidates.items()
+        ]
     )
     front = trials.set_index("trial", drop=False).loc[front_numbers].reset_index(drop=True)
     complete = trials[(trials["status"] == "complete") & trials[column].notna()]
@@ -91,6 +101,11 @@ def build(study: Study, convention: Convention = MEASURED) -> Report:
     if convention != MEASURED:
         findings += _against_measured(stored, candidates, study.energy_of, convention)
     methods = _methods(study, candidates, convention)
+    if chip is not None:
+        findings.append(_on_chip(stored, trials, chip))
+        methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+    if memory:
+        methods += _memory_methods(candidates)
     return Report(study.name, convention.label, column, trials, front, findings, methods)
 
 
@@ -238,6 +253,15 @@ def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
     }
 
 
+def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, Any]:
+    if chip is None:
+        return {}
+    if candidate.status != "complete":
+        return {"chip_energy_mj": None, "chip_latency_ms": None, "chip_fits": None}
+    found = chip(candidate.config, candidate.operations, candidate.overheads, candidate.counted_images)
+    return {"chip_energy_mj": found.energy_mj, "chip_latency_ms": found.latency_ms, "chip_fits": found.fits}
+
+
 def _front_cells(front: pd.DataFrame, column: str) -> list[list[str]]:
     return [
         [
@@ -328,6 +352,29 @@ def _against_measured(
     return [sentence, f"The two rank the {len(complete)} complete candidates by energy with Kendall's tau {tau:.3f}."]
 
 
+def _on_chip(stored: dict[int, Candidate], trials: pd.DataFrame, chip: Chip) -> str:
+    """Whether the chip ranks as the search did."""
+    rows = [row for row in trials.to_dict("records") if row["status"] == "complete"]
+    fits = [row["chip_fits"] for row in rows if row["chip_fits"] is not None]
+    fitting = f"{sum(fits)} of the {len(fits)} complete candidates fit" if fits else "which candidates fit is not said"
+    measured = {n: c.energy_mj for n, c in stored.items()}
+    agreements = [
+        f"{name} {_agreement([(measured[row['trial']], row[column]) for row in rows])}"
+        for name, column in (("energy", "chip_energy_mj"), ("latency", "chip_latency_ms"))
+    ]
+    return (
+        f'On the chip "{chip.name}" {fitting}. Rank agreement with the energy under {MEASURED.label}, by which the '
+        f"search chose, in Kendall's tau: {', '.join(agreements)}."
+    )
+
+
+def _agreement(pairs: list[tuple[float | None, float | None]]) -> str:
+    known = [(a, b) for a, b in pairs if a is not None and b is not None and not math.isnan(b)]
+    if len(known) < 3 or len({b for _, b in known}) < 2:
+        return f"without one ({len(known)} candidates, {len({b for _, b in known})} different figures)"
+    return f"{kendalltau([a for a, _ in known], [b for _, b in known]).statistic:.3f}"
+
+
 def _spread(candidates: pd.DataFrame, column: str) -> float:
     return float(candidates[column].max() / candidates[column].min())
 
@@ -376,10 +423,24 @@ def _energy_methods(candidates: list[Candidate], convention: Convention) -> list
         shares = [_overhead_share(c, costs) for c in complete if c.energy_mj]
         sentences.append(
             "Not in it: neuron updates (a multiplication and an addition each), residual additions and pool "
-            f"comparisons would add {100 * min(shares):.0f} to {100 * max(shares):.0f} %; batch norm folds; memory is "
-            "not modelled."
+            f"comparisons would add {100 * min(shares):.0f} to {100 * max(shares):.0f} %; batch norm folds; memory "
+            "accesses are not in it either."
         )
     return sentences
+
+
+def _memory_methods(candidates: dict[int, Candidate]) -> list[str]:
+    complete = [c for c in candidates.values() if c.status == "complete" and c.energy_mj]
+    shares = [
+        memory_mj(c.operations, c.overheads, c.counted_images, c.config.time_steps) / (c.energy_mj or math.inf)
+        for c in complete
+    ]
+    if not shares:
+        return []
+    return [
+        f"Memory accesses, by {MEMORY_MODEL}, would be {min(shares):.1f} to {max(shares):.1f} times the headline; not "
+        "in it."
+    ]
 
 
 def _overhead_share(candidate: Candidate, costs: UnitCosts) -> float:

@@ -37,6 +37,8 @@ NAS = (
     "cost",
     "energy",
     "rates",
+    "memory",
+    "chip",
     "target",
     "measurement",
     "contract",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import random
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 
 import spikformer
-from nas import energy, inspection, space, target
+from nas import chip, energy, inspection, memory, space, target
 from nas import export as exports
 from nas import report as reports
 from nas import study as studies
@@ -337,3 +338,117 @@ def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: S
     ]
     assert set(pd.read_csv(written[1])["convention"]) == {"paper+head, 45nm_int8"}
     assert "front-paper+head_45nm_int8.png" in written[3].read_text()
+
+
+def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command, in this process."""
+    import cli
+
+    monkeypatch.setattr("sys.argv", ["cli.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.run()
+    printed = capsys.readouterr()
+    return int(end.value.code or 0), printed.out, printed.err
+
+
+def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_path: Path) -> None:
+    """Figures of each row from the model itself; Kendall's tau by counting pairs."""
+    loihi = chip.load("loihi")
+    plain, report = reports.build(study), reports.build(study, chip=loihi)
+    columns = ["chip_energy_mj", "chip_latency_ms", "chip_fits"]
+    assert list(report.trials.columns) == [*plain.trials.columns, *columns]
+    assert report.trials[plain.trials.columns].equals(plain.trials)
+    assert list(report.front["trial"]) == list(plain.front["trial"])
+    assert report.findings[:-1] == plain.findings
+    complete = {n: c for n, c in study.candidates.items() if c.status == "complete"}
+    found = {n: loihi(c.config, c.operations, c.overheads, c.counted_images) for n, c in complete.items()}
+    reports.write(report, tmp_path)
+    for name in ("trials.csv", "front.csv"):
+        for row in pd.read_csv(tmp_path / name).to_dict("records"):
+            if row["status"] == "complete":
+                costs = found[row["trial"]]
+                assert row["chip_energy_mj"] == pytest.approx(costs.energy_mj, rel=1e-12)
+                assert row["chip_latency_ms"] == pytest.approx(costs.latency_ms, rel=1e-12)
+                assert row["chip_fits"] == costs.fits
+    measured = [c.energy_mj or 0 for c in complete.values()]
+    energies, latencies = ([getattr(c, name) for c in found.values()] for name in ("energy_mj", "latency_ms"))
+    assert report.findings[-1].startswith(f'On the chip "loihi" {len(complete)} of the {len(complete)} complete')
+    assert f"energy {_tau(measured, energies):.3f}, latency {_tau(measured, latencies):.3f}." in report.findings[-1]
+    assert 'Columns chip_*: the model "loihi"' in reports.markdown(report)
+
+
+def _tau(a: list[float], b: list[float]) -> float:
+    pairs = list(itertools.combinations(range(len(a)), 2))
+    assert len(set(a)) == len(set(b)) == len(a)  # without ties
+    return sum(1 if (a[i] - a[j]) * (b[i] - b[j]) > 0 else -1 for i, j in pairs) / len(pairs)
+
+
+def test_a_chip_that_says_little_and_candidates_without_counts(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = list(study.candidates.values())[-1]
+    diverged = dataclasses.replace(last, status="diverged", operations=(), search_val_accuracy=None, energy_mj=None)
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: last, 2: last, 3: diverged}))
+    report = reports.build(study, chip=chip.Chip("same", lambda *_: chip.ChipCosts(1.5, None, None)))
+    assert report.trials["chip_energy_mj"].to_list()[:3] == [1.5] * 3
+    assert report.trials["chip_energy_mj"].isna().to_list() == [False] * 3 + [True]
+    assert 'On the chip "same" which candidates fit is not said' in report.findings[-1]
+    assert "energy without one (3 candidates, 1 different figures)" in report.findings[-1]
+    assert "latency without one (0 candidates, 0 different figures)" in report.findings[-1]
+
+
+def test_memory_is_a_sentence_and_in_no_figure(study: Study) -> None:
+    plain, report = reports.build(study), reports.build(study, memory=True)
+    assert report.trials.equals(plain.trials)
+    assert report.findings == plain.findings
+    assert report.methods[:-1] == plain.methods
+    shares = [
+        memory.memory_mj(c.operations, c.overheads, c.counted_images, c.config.time_steps) / (c.energy_mj or 0)
+        for c in study.candidates.values()
+        if c.status == "complete"
+    ]
+    assert f"would be {min(shares):.1f} to {max(shares):.1f} times the headline; not in it." in report.methods[-1]
+
+
+def test_inspection_of_a_chip_and_of_memory(study: Study) -> None:
+    plain = inspection.costs(study, 0)
+    assert plain.lines() == []
+    assert not {"chip", "memory_mj"} & plain.to_dict().keys()
+    asked = inspection.costs(study, 0, chip=chip.load("loihi"), memory=True)
+    assert {key: value for key, value in asked.to_dict().items() if key in plain.to_dict()} == plain.to_dict()
+    candidate = study.candidates[0]
+    counted = candidate.operations, candidate.overheads, candidate.counted_images
+    assert asked.to_dict()["chip"] == {"name": "loihi"} | dataclasses.asdict(chip.loihi(candidate.config, *counted))
+    assert asked.to_dict()["memory_mj"] == memory.memory_mj(*counted, candidate.config.time_steps)
+    assert asked.lines()[0].startswith('On the chip "loihi": ')
+    assert ", fits (" in asked.lines()[0]
+    assert asked.lines()[1].endswith("times the whole network's energy; not in it.")
+    silent = inspection.costs(study, 0, chip=chip.Chip("silent", lambda *_: chip.ChipCosts(None, 2e-3, False)))
+    assert silent.lines() == ['On the chip "silent": energy not said, 2 µs, does not fit.']
+
+
+def test_chip_and_memory_on_the_command_line(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--results-dir", str(study.folder.parent)]
+    code, out, err = _cli(capsys, monkeypatch, "report", "--study", "micro", *where, "--chip", "loihi", "--memory")
+    assert (code, err) == (0, "")
+    assert "Rank agreement with the energy under measured" in out.replace("\n", " ")
+    assert "chip_latency_ms" in (study.folder / "trials.csv").read_text()
+    assert "Memory accesses, by Horowitz's" in (study.folder / "report.md").read_text()
+    one = ["inspect", "micro", "--trial", "0", *where]
+    code, out, _ = _cli(capsys, monkeypatch, *one, "--chip", "loihi", "--memory")
+    assert code == 0
+    assert 'On the chip "loihi": ' in out
+    assert "Memory accesses, by" in out
+    code, out, _ = _cli(capsys, monkeypatch, *one, "--chip", "loihi", "--json")
+    assert json.loads(out)["chip"]["fits"] is True
+    (tmp_path / "falling.py").write_text("def model(*counts):\n    return counts[9]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for arguments, message in (
+        (["report", "--study", "micro", *where, "--chip", "lohi"], 'no chip is named "lohi". Did you mean "loihi"?'),
+        ([*one, "--chip", "falling:model"], 'Error: chip "falling:model" failed: IndexError: tuple index out of range'),
+        (["inspect", "spikformer_cifar10_4_384", "--memory"], "--chip and --memory need counted spikes"),
+    ):
+        code, _, err = _cli(capsys, monkeypatch, *arguments)
+        assert code != 0
+        assert message in err
+        assert "Traceback" not in err
