@@ -98,6 +98,8 @@ class Recipe:
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: share of the target spread over the other classes.
         augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored).
+        precision: of convolutions and products while training, "fp32" or "bf16"; "auto" takes bfloat16 where the
+            hardware multiplies it. Evaluation is float32.
     """
 
     epochs: int = 10
@@ -108,6 +110,7 @@ class Recipe:
     warmup: float = 0.2
     label_smoothing: float = 0.1
     augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The one training loop."""
 
+import contextlib
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +12,10 @@ from torch import Tensor, nn
 
 from nas.data import Split
 from nas.space import Recipe
+from nas.speed import Speed, fastest, neurons
 
 EVALUATION_BATCH = 256
+_LOGGER = logging.getLogger(__name__)
 _BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
 
@@ -38,12 +42,14 @@ def fit(
     recipe: Recipe,
     seed: int,
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
+    speed: Speed | None = None,
 ) -> list[Epoch]:
     """Train `model` in place on images of its device; leaves it in training mode.
 
     Args:
         seed: of the order of images and of augmentation.
         on_epoch: called after each epoch with its number, from 1, and what it measured.
+        speed: how it runs; the fastest way on this machine by default.
 
     Returns:
         One entry an epoch.
@@ -51,36 +57,118 @@ def fit(
     Raises:
         DivergedError: the loss became infinite or undefined.
     """
-    device = train.labels.device
-    random = torch.Generator(device).manual_seed(seed)
-    normalise = Normalise(train)
-    batch = min(recipe.batch_size, len(train))
-    steps_per_epoch = images_an_epoch(len(train), recipe) // batch
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
-    rate = _schedule(recipe.epochs * steps_per_epoch, recipe.warmup)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    device, batch = train.labels.device, min(recipe.batch_size, len(train))
+    seen = images_an_epoch(len(train), recipe)
+    speed = speed or fastest(device, recipe, recipe.epochs * seen * train.images[0, 0].numel())
+    rate = _schedule(recipe.epochs * (seen // batch), recipe.warmup)
     history: list[Epoch] = []
     model.train()
-    for epoch in range(recipe.epochs):
-        order = torch.randperm(len(train), generator=random, device=device)[: steps_per_epoch * batch]
-        loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
-        for step, chosen in enumerate(order.split(batch), start=epoch * steps_per_epoch):
-            _set_momentum(norms, step)
-            images, labels = augment(train.images, chosen, recipe.augment, random), train.labels[chosen]
-            logits = model(normalise(images))
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            loss_sum += loss.detach()
-            right += (logits.detach().argmax(1) == labels).sum()
-        history.append(Epoch((loss_sum / steps_per_epoch).item(), (right / len(order)).item()))
-        if not math.isfinite(history[-1].loss):
-            raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
-        on_epoch(epoch + 1, history[-1])
+    with neurons(speed.neurons), _stream(device, speed.cuda_graph):
+        step = _Step(model, train, recipe, seed, speed)
+        for epoch in range(recipe.epochs):
+            order = torch.randperm(len(train), generator=step.random, device=device)[:seen]
+            for number, chosen in enumerate(order.split(batch), start=epoch * (seen // batch)):
+                step(number, chosen, rate(number) * recipe.learning_rate)
+            history.append(step.epoch(seen // batch))
+            if not math.isfinite(history[-1].loss):
+                raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
+            on_epoch(epoch + 1, history[-1])
+    # Saved weights are in this format: measured now or from a file, a network gives the same to the last bit.
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
     return history
+
+
+class _Step:
+    """One step: augmentation, forward, backward, optimizer. Nothing in it waits for the device.
+
+    On CUDA it is captured into a graph, which replays it in one launch, once batch norm's momentum has settled.
+
+    Attributes:
+        random: of the order of images and of augmentation.
+    """
+
+    def __init__(self, model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed) -> None:
+        device = train.labels.device
+        self.random = torch.Generator(device).manual_seed(seed)
+        self._model, self._train, self._recipe, self._speed = model, train, recipe, speed
+        self._normalise = Normalise(train)
+        self._format = torch.channels_last if speed.channels_last else torch.contiguous_format
+        model.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stub lacks it
+        on_cuda = device.type == "cuda"
+        rate = torch.zeros((), device=device) if on_cuda else 0.0  # a graph reads it from the device
+        self._optimizer = torch.optim.AdamW(
+            _groups(model, recipe.weight_decay), lr=rate, fused=True, capturable=on_cuda
+        )
+        self._norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._chosen = torch.zeros(min(recipe.batch_size, len(train)), dtype=torch.int64, device=device)
+        self._loss_sum, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._captures = on_cuda and speed.cuda_graph
+
+    def __call__(self, number: int, chosen: Tensor, rate: float) -> None:
+        """Train on the images `chosen`, [B]; `number` counts steps from 0."""
+        self._chosen.copy_(chosen)
+        self._set_rate(rate)
+        if _set_momentum(self._norms, number) and self._captures and self._graph is None:
+            self._capture()
+        if self._graph is None:
+            self._run()
+        else:
+            self._graph.replay()
+
+    def epoch(self, steps: int) -> Epoch:
+        """What the last steps measured; the one moment that waits for the device."""
+        found = Epoch((self._loss_sum / steps).item(), (self._right / (steps * len(self._chosen))).item())
+        self._loss_sum.zero_()
+        self._right.zero_()
+        return found
+
+    def _run(self) -> None:
+        images = self._normalise(augment(self._train.images, self._chosen, self._recipe.augment, self.random))
+        labels = self._train.labels[self._chosen]
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._speed.precision == "bf16"):
+            logits = self._model(images.contiguous(memory_format=self._format)).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._loss_sum += loss.detach()
+        self._right += (logits.detach().argmax(1) == labels).sum()
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _capture(self) -> None:
+        """Record a step, without running it; where that fails, go on step by step."""
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.random)
+        try:
+            with torch.cuda.graph(graph):
+                self._run()
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            self._captures = False
+            _LOGGER.warning("the step cannot be captured into a CUDA graph, and runs operation by operation: %s", error)
+            return
+        self._graph = graph
+
+
+@contextlib.contextmanager
+def _stream(device: torch.device, own: bool) -> Iterator[None]:
+    """On CUDA a stream of one's own: what is captured must not have run on the default one."""
+    if not (own and device.type == "cuda"):
+        yield
+        return
+    outer, inner = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    inner.wait_stream(outer)
+    with torch.cuda.stream(inner):
+        yield
+    outer.wait_stream(inner)
 
 
 def images_an_epoch(images: int, recipe: Recipe) -> int:
@@ -147,8 +235,8 @@ def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) 
     return images[chosen[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> None:
-    """Running statistics as a plain mean of the first ten batches, then torch's moving average.
+def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> bool:
+    """Whether the momentum stays from now on. Running statistics as a plain mean of the first ten batches, then torch's moving average.
 
     torch's alone keeps a share of its start, variance 1, for a hundred steps. Small weights give
     variances of 1e-4: a network after a short training would be silent in eval mode.
@@ -156,6 +244,7 @@ def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> None:
     if step <= 1 / _BATCH_NORM_MOMENTUM:
         for norm in norms:
             norm.momentum = max(_BATCH_NORM_MOMENTUM, 1 / (step + 1))
+    return step > 1 / _BATCH_NORM_MOMENTUM
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -33,6 +33,7 @@ NAS = (
     "pareto",
     "space",
     "data",
+    "speed",
     "training",
     "cost",
     "energy",
