@@ -107,7 +107,7 @@ class _Fire(torch.autograd.Function):
         return _out_of_order(spikes_Tn, x_T.shape, order)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it unannotated
+    @once_differentiable
     def backward(ctx: Any, gradient_T: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         kernels, order, dtype, tau, charge, threshold, surrogate = ctx.settings
         x_Tn, h_Tn, rate = ctx.saved_tensors
@@ -122,13 +122,13 @@ class _Fire(torch.autograd.Function):
 
 def _storage_order(x_T: Tensor) -> list[int]:
     """Axes from the slowest in memory to the fastest, time first, if the memory has no gaps so; else as they are."""
-    by_stride = [0, *sorted(range(1, x_T.dim()), key=lambda axis: -x_T.stride(axis))]
+    by_stride = [0, *sorted(range(1, x_T.dim()), key=x_T.stride, reverse=True)]
     return by_stride if x_T.permute(by_stride).is_contiguous() else list(range(x_T.dim()))
 
 
 def _in_order(x_T: Tensor, order: list[int]) -> Tensor:
     """As [T, n], contiguous: a view if the order is that of the memory."""
-    return x_T.permute(order).contiguous().view(x_T.shape[0], -1)
+    return x_T.permute(order).contiguous().view(x_T.shape[0], x_T[0].numel())
 
 
 def _out_of_order(x_Tn: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
@@ -265,10 +265,8 @@ _EAGER = _Kernels(_eager_forward, _eager_backward)
 def _steps_forward(x_Tn: Tensor, leak: Tensor, threshold: Tensor, charge: Charge) -> tuple[Tensor, Tensor]:
     membranes, v = [], torch.zeros_like(x_Tn[0], dtype=leak.dtype)
     for x in x_Tn:
-        if charge == "if":
-            h = v + x
-        else:
-            h = v + ((x - v) * leak if charge == "plif" else (x - v) / leak)
+        driven = x - v if charge != "if" else x
+        h = v + (driven / leak if charge == "lif" else driven * leak)
         membranes.append(h)
         v = torch.where(h >= threshold, 0.0, h)
     h_Tn = torch.stack(membranes)
@@ -315,7 +313,7 @@ def _compiled_forward(
 ) -> tuple[Tensor, Tensor]:
     steps = _compiled(_steps_forward, len(x_Tn), x_Tn.dtype, charge)
     like = torch.empty((), dtype=_membrane_type(x_Tn))
-    return steps(x_Tn, _number(leak, like), _number(threshold, like), charge)  # type: ignore[no-any-return]
+    return steps(_unrelated(x_Tn), _number(leak, like), _number(threshold, like), charge)  # type: ignore[no-any-return]
 
 
 def _compiled_backward(
@@ -330,7 +328,13 @@ def _compiled_backward(
     steps = _compiled(_steps_backward, len(h_Tn), gradient_Tn.dtype, charge, surrogate)
     share = leak if charge == "plif" else 1 / leak
     numbers = (_number(share, h_Tn), _number(threshold, h_Tn))
-    return steps(gradient_Tn, x_Tn, h_Tn, *numbers, charge, surrogate)  # type: ignore[no-any-return]
+    inputs = (_unrelated(gradient_Tn), None if x_Tn is None else _unrelated(x_Tn), h_Tn)
+    return steps(*inputs, *numbers, charge, surrogate)  # type: ignore[no-any-return]
+
+
+def _unrelated(view: Tensor) -> Tensor:
+    """The same memory, not known to be a view: torch would compile anew for each shape that it is a view of."""
+    return view.data
 
 
 def _number(value: Tensor | float, like: Tensor) -> Tensor:
