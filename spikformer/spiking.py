@@ -282,8 +282,9 @@ def _steps_backward(
     charge: Charge,
     surrogate: Surrogate,
 ) -> tuple[Tensor, Tensor | None]:
+    """`drate` is left [n], to be summed up: a sum is compiled anew for small and for large n."""
     gradients: list[Tensor] = []
-    drate = torch.zeros_like(share)
+    drate_n = torch.zeros_like(h_Tn[0])
     dv = torch.zeros_like(h_Tn[0])
     for t in reversed(range(len(h_Tn))):
         u = h_Tn[t] - threshold
@@ -294,8 +295,8 @@ def _steps_backward(
         dv = dh if charge == "if" else dh - gradients[0]
         if x_Tn is not None:
             v = torch.where(h_Tn[t - 1] >= threshold, 0.0, h_Tn[t - 1]) if t else 0.0
-            drate = drate + (dh * (x_Tn[t] - v)).sum()
-    return torch.stack(gradients).to(gradient_Tn.dtype), None if x_Tn is None else drate
+            drate_n = drate_n + dh * (x_Tn[t] - v)
+    return torch.stack(gradients).to(gradient_Tn.dtype), None if x_Tn is None else drate_n
 
 
 @functools.cache
@@ -329,7 +330,8 @@ def _compiled_backward(
     share = leak if charge == "plif" else 1 / leak
     numbers = (_number(share, h_Tn), _number(threshold, h_Tn))
     inputs = (_unrelated(gradient_Tn), None if x_Tn is None else _unrelated(x_Tn), h_Tn)
-    return steps(*inputs, *numbers, charge, surrogate)  # type: ignore[no-any-return]
+    dx_Tn, drate_n = steps(*inputs, *numbers, charge, surrogate)
+    return dx_Tn, None if drate_n is None else drate_n.sum()
 
 
 def _unrelated(view: Tensor) -> Tensor:
