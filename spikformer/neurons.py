@@ -66,6 +66,10 @@ class LIF(Neuron):
         )
         return spikes_T
 
+    def after_norm(self, y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> Tensor:
+        """`spiking.normed` of this neuron."""
+        return spiking.normed(y_nCHW, norm, time_steps, self.tau, "lif", self.threshold, self.slope)
+
 
 class PLIF(Neuron):
     """LIF whose time constant is learned, one a layer: 1 / tau = sigmoid(w) (Fang et al., ICCV 2021)."""
@@ -98,6 +102,10 @@ class IF(Neuron):
             x_T, _rest(x_T), v_threshold=self.threshold, surrogate_function=self.surrogate, detach_reset=True
         )
         return spikes_T
+
+    def after_norm(self, y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> Tensor:
+        """`spiking.normed` of this neuron."""
+        return spiking.normed(y_nCHW, norm, time_steps, 1.0, "if", self.threshold, self.slope)
 
 
 class TernaryLIF(Neuron):

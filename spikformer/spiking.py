@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
@@ -115,6 +115,139 @@ class _Fire(torch.autograd.Function):
         gradient_Tn = _in_order(gradient_T, order)
         dx_Tn, drate = kernels.backward(gradient_Tn, x_Tn, h_Tn, leak, charge, threshold, surrogate)
         return _out_of_order(dx_Tn.to(dtype), gradient_T.shape, order), drate, None, None, None, None
+
+
+# Batch norm and neuron in one
+
+
+def fuses_norm(x: Tensor, norm: nn.Module) -> bool:
+    """Whether `normed` has a kernel for the batch norm behind a convolution of `x`: on CUDA."""
+    return (
+        x.is_cuda
+        and _chosen in ("auto", "compiled")
+        and type(x) is Tensor
+        and x.numel() > 0
+        and type(norm) is nn.BatchNorm2d
+        and norm.affine
+        and norm.running_mean is not None
+        and norm.momentum is not None
+        and _triton_kernels(x.dtype) is not _EAGER
+    )
+
+
+def normed(
+    y_nCHW: Tensor,
+    norm: nn.BatchNorm2d,
+    time_steps: int,
+    tau: float,
+    charge: Literal["lif", "if"],
+    threshold: float,
+    surrogate: Surrogate,
+) -> Tensor:
+    """Spikes of `norm(y)` in one kernel, which keeps only y for backward; moves the running statistics as `norm` does.
+
+    The normalised numbers stay float32, where batch norm and then a neuron would round them to the type of y.
+
+    Args:
+        y_nCHW: [T*B, C, H, W], time in front of the batch.
+        norm: for which `fuses_norm` holds.
+
+    Returns:
+        [T*B, C, H, W], in the layout of y.
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    if not (y_nCHW.is_contiguous() or y_nCHW.is_contiguous(memory_format=torch.channels_last)):
+        y_nCHW = y_nCHW.contiguous()
+    if norm.training:
+        mean_C, variance_C = _batch_statistics(y_nCHW.detach(), norm, time_steps)
+    else:
+        mean_C, variance_C = norm.running_mean.float(), norm.running_var.float()
+    deviation_C = (variance_C + norm.eps).sqrt()
+    spikes_nCHW: Tensor = _NormedFire.apply(
+        y_nCHW,
+        norm.weight,
+        norm.bias,
+        mean_C,
+        deviation_C,
+        norm.training,
+        time_steps,
+        tau,
+        charge,
+        threshold,
+        surrogate,
+    )
+    return spikes_nCHW
+
+
+def _batch_statistics(y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance a channel; as in `nn.BatchNorm2d`, the unbiased one joins the running variance."""
+    from spikformer import spiking_kernels
+
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    count = y_nCHW.numel() // y_nCHW.shape[1]
+    if count == 1:
+        raise ValueError(f"batch norm needs more than one value a channel to train, got {tuple(y_nCHW.shape)}")
+    mean_C, variance_C = spiking_kernels.statistics(y_nCHW, time_steps)
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.lerp_(mean_C.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_((variance_C * (count / (count - 1))).to(norm.running_var.dtype), norm.momentum)
+    return mean_C, variance_C
+
+
+class _NormedFire(torch.autograd.Function):
+    """z = (y - mean) weight / deviation + bias, then the neuron.
+
+    Backward, with the sums over a channel's N numbers (Ioffe and Szegedy, ICML 2015):
+    dy = weight / deviation (dz - sum(dz) / N - (y - mean) / deviation^2 sum(dz (y - mean)) / N); without the two
+    sums where the statistics are constants.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y_nCHW: Tensor,
+        weight_C: Tensor,
+        bias_C: Tensor,
+        mean_C: Tensor,
+        deviation_C: Tensor,
+        of_batch: bool,
+        time_steps: int,
+        tau: float,
+        charge: Charge,
+        threshold: float,
+        surrogate: Surrogate,
+    ) -> Tensor:
+        from spikformer import spiking_kernels
+
+        scale_C = weight_C.float() / deviation_C
+        ctx.save_for_backward(y_nCHW, mean_C, deviation_C, scale_C, bias_C)
+        ctx.of_batch, ctx.neuron = of_batch, (time_steps, tau, charge, threshold, surrogate)
+        return spiking_kernels.norm_forward(y_nCHW, mean_C, scale_C, bias_C.float(), time_steps, tau, charge, threshold)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_nCHW: Tensor) -> tuple[Tensor | None, ...]:
+        from spikformer import spiking_kernels
+
+        y_nCHW, mean_C, deviation_C, scale_C, bias_C = ctx.saved_tensors
+        layout = torch.contiguous_format if y_nCHW.is_contiguous() else torch.channels_last
+        gradient_nCHW = gradient_nCHW.contiguous(memory_format=layout)
+        dz_nCHW, sum_C, product_C = spiking_kernels.norm_backward(
+            gradient_nCHW, y_nCHW, mean_C, scale_C, bias_C.float(), *ctx.neuron
+        )
+        shared_C, slope_C = torch.zeros_like(sum_C), torch.zeros_like(sum_C)
+        if ctx.of_batch:
+            count = y_nCHW.numel() // y_nCHW.shape[1]
+            shared_C, slope_C = sum_C / count, product_C / (count * deviation_C.square())
+        time_steps = ctx.neuron[0]
+        dy_nCHW = spiking_kernels.norm_finish(dz_nCHW, y_nCHW, mean_C, scale_C, shared_C, slope_C, time_steps)
+        dweight_C = (product_C / deviation_C).to(bias_C.dtype)
+        return dy_nCHW, dweight_C, sum_C.to(bias_C.dtype), *[None] * 8
 
 
 # Memory

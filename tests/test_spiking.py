@@ -72,9 +72,7 @@ def assert_equal(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, lis
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_spikes_and_gradients_are_spikingjellys(
-    kind: str, surrogate: str, dtype: torch.dtype, time_steps: int
-) -> None:
+def test_spikes_and_gradients_are_spikingjellys(kind: str, surrogate: str, dtype: torch.dtype, time_steps: int) -> None:
     """Half a million numbers, so that one wrongly rounded membrane in a hundred thousand is met."""
     x_T = 2 * random(time_steps, 400, 313, dtype=dtype)
     for tau, threshold in ((2.0, 1.0), (1.37, 0.31)):
@@ -160,6 +158,7 @@ def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
 # Triton
 
 
+@pytest.mark.slow
 def test_triton_kernels_in_its_interpreter() -> None:
     pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
     done = subprocess.run(
@@ -195,6 +194,26 @@ def test_triton_kernels_compile_for_a_gpu_of_today(kind: str) -> None:
         assert compiled.asm["cubin"]
         assert "fma" not in compiled.asm["ptx"]
         assert ("div.rn" in compiled.asm["ptx"]) == (kind == "lif")
+
+
+@pytest.mark.parametrize("name", ["statistics", "norm_forward", "norm_backward", "norm_finish"])
+def test_fused_kernels_compile_for_a_gpu_of_today(name: str) -> None:
+    triton = pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from spikformer import spiking_kernels as kernels
+
+    kernel = getattr(kernels, f"{name}_kernel")
+    known = {"T": 4, "CHARGE": 0, "SURROGATE": 0, "PLACES": 8, "CHANNELS": 64}
+    known = {constant: value for constant, value in known.items() if constant in kernel.arg_names}
+    types = dict.fromkeys(("leak", "threshold"), "fp32")
+    types |= dict.fromkeys(("places", "channels", "pixels", "pixel_stride", "channel_stride"), "i32")
+    types |= dict.fromkeys(("gradient_ptr", "y_ptr", "dz_ptr", "dy_ptr", "spikes_ptr"), "*bf16")
+    signature = {argument: types.get(argument, "*fp32") for argument in kernel.arg_names}
+    source = ASTSource(kernel, signature | dict.fromkeys(known, "constexpr"), known)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=kernels.OPTIONS)
+    assert compiled.asm["cubin"]
 
 
 def test_a_gpu_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
