@@ -165,7 +165,7 @@ def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.con
     return offset, (place < places)[:, None] & (channel < channels)[None, :], channel
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _of_channel(pointer, channel, channels):  # type: ignore[no-untyped-def]
     return tl.load(pointer + channel, channel < channels, 0.0)[None, :]
 
