@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikformer import spiking
 from spikformer.config import Reduction, SpikformerConfig
-from spikformer.neurons import emitted, neuron
+from spikformer.neurons import IF, LIF, emitted, neuron
 from spikformer.operands import REAL, Operand, Operands
 
 
@@ -105,7 +106,25 @@ class Unit(nn.Module):
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         if self.neuron_first:
             return self.conv(self.neuron(x_TBCHW))  # type: ignore[no-any-return]  # modules return Any
-        return self.neuron(self.conv(x_TBCHW))  # type: ignore[no-any-return]
+        fused_TBCHW = self._in_one_kernel(x_TBCHW)
+        return self.neuron(self.conv(x_TBCHW)) if fused_TBCHW is None else fused_TBCHW
+
+    def _in_one_kernel(self, x_TBCHW: Tensor) -> Tensor | None:
+        """Spikes from batch norm and neuron at once; None where there is no kernel, or a hook expects their calls."""
+        conv, neuron = self.conv, self.neuron
+        if type(conv) is not ConvBN or conv.pool or not spiking.fuses_norm(x_TBCHW, conv.norm):
+            return None
+        if type(neuron) not in (LIF, IF) or any(map(_has_hooks, (conv, conv.norm, neuron))):
+            return None
+        assert isinstance(neuron, LIF | IF)
+        spikes_nCHW = neuron.after_norm(conv.conv(x_TBCHW.flatten(0, 1)), conv.norm, len(x_TBCHW))
+        spikes_TBCHW: Tensor = spikes_nCHW.unflatten(0, x_TBCHW.shape[:2])
+        return spikes_TBCHW
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(own) or bool(nn.modules.module._has_any_global_hook())
 
 
 class Residual(nn.Module):

@@ -1,8 +1,8 @@
-"""Spiking neurons as stateless functions of a whole sequence: the one door to SpikingJelly.
+"""Spiking neurons as stateless layers over a whole sequence: the one door to SpikingJelly.
 
 A neuron takes the currents of all time steps, [T, ...], starts from rest and returns the spikes, [T, ...].
 Nothing survives the call, so there is no state to reset, to leak from one batch into the next, or to
-lose in a copy.
+lose in a copy. `spikformer.spiking` computes LIF, PLIF and IF, or SpikingJelly if told so there.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from spikingjelly.activation_based import functional, surrogate
 from torch import Tensor, nn
 
-from spikformer import plugins
+from spikformer import plugins, spiking
 from spikformer.config import NeuronConfig, SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.operands import BINARY, TERNARY, Operand
@@ -36,6 +36,7 @@ class Neuron(nn.Module):
     def __init__(self, config: NeuronConfig, threshold: float, time_steps: int) -> None:
         super().__init__()
         self.threshold = threshold
+        self.slope: spiking.Surrogate = config.surrogate
         self.surrogate = _SURROGATES[config.surrogate]()
 
     def extra_repr(self) -> str:
@@ -53,6 +54,8 @@ class LIF(Neuron):
         self.tau = config.tau
 
     def forward(self, x_T: Tensor) -> Tensor:
+        if spiking.in_use() != "spikingjelly":
+            return spiking.lif(x_T, self.tau, self.threshold, self.slope)
         spikes_T, _, _ = functional.lif_multi_step(
             x_T,
             _rest(x_T),
@@ -63,6 +66,10 @@ class LIF(Neuron):
         )
         return spikes_T
 
+    def after_norm(self, y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> Tensor:
+        """`spiking.normed` of this neuron."""
+        return spiking.normed(y_nCHW, norm, time_steps, self.tau, "lif", self.threshold, self.slope)
+
 
 class PLIF(Neuron):
     """LIF whose time constant is learned, one a layer: 1 / tau = sigmoid(w) (Fang et al., ICCV 2021)."""
@@ -72,6 +79,8 @@ class PLIF(Neuron):
         self.w = nn.Parameter(torch.tensor(-math.log(config.tau - 1)))
 
     def forward(self, x_T: Tensor) -> Tensor:
+        if spiking.in_use() != "spikingjelly":
+            return spiking.plif(x_T, self.w, self.threshold, self.slope)
         spikes_T, _, _ = functional.plif_multi_step(
             x_T,
             _rest(x_T),
@@ -87,10 +96,16 @@ class IF(Neuron):
     """Integrate-and-fire, without a leak: h = v + x; then as LIF."""
 
     def forward(self, x_T: Tensor) -> Tensor:
+        if spiking.in_use() != "spikingjelly":
+            return spiking.if_(x_T, self.threshold, self.slope)
         spikes_T, _, _ = functional.if_multi_step(
             x_T, _rest(x_T), v_threshold=self.threshold, surrogate_function=self.surrogate, detach_reset=True
         )
         return spikes_T
+
+    def after_norm(self, y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> Tensor:
+        """`spiking.normed` of this neuron."""
+        return spiking.normed(y_nCHW, norm, time_steps, 1.0, "if", self.threshold, self.slope)
 
 
 class TernaryLIF(Neuron):

@@ -16,6 +16,8 @@ SPIKFORMER = (
     "fields",
     "config",
     "operands",
+    "spiking_kernels",
+    "spiking",
     "neurons",
     "layers",
     "stems",

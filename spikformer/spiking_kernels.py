@@ -1,0 +1,437 @@
+"""Triton kernels of `spikformer.spiking` for CUDA: all time steps of a neuron in registers, one pass over memory.
+
+Currents are [T, n], contiguous; the membrane is float32. `backward` computes the membranes anew from the currents, so
+that two bytes a number are kept for bfloat16 and not four: these kernels wait for memory, not for arithmetic. Sizes,
+time constants and thresholds are arguments at run time: a kernel is compiled once for each T, type and kind of neuron.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+BLOCK = 512
+CHARGES = {"lif": 0, "plif": 1, "if": 2}
+SURROGATES = {"sigmoid": 0, "atan": 1}
+# Fused multiplications and additions would round once where SpikingJelly rounds twice.
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _charged(v, x, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
+    if CHARGE == 0:
+        h = v + tl.math.div_rn(x - v, leak)  # rounded as IEEE 754 has it, unlike `/`
+    elif CHARGE == 1:
+        h = v + (x - v) * leak
+    else:
+        h = v + x
+    return h
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _slope(u, SURROGATE: tl.constexpr):  # type: ignore[no-untyped-def]
+    if SURROGATE == 0:
+        e = tl.exp(-4 * tl.abs(u))  # the slope is even, and so nothing overflows
+        slope = 4 * e / ((1 + e) * (1 + e))
+    else:
+        slope = 1 / (1 + 9.869604401089358 * u * u)  # pi squared
+    return slope
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def forward_kernel(  # type: ignore[no-untyped-def]
+    x_ptr, spikes_ptr, leak, threshold, n, T: tl.constexpr, CHARGE: tl.constexpr, BLOCK: tl.constexpr
+):
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < n
+    if CHARGE == 1:
+        leak = tl.load(leak)
+    v = tl.zeros([BLOCK], tl.float32)
+    for t in tl.static_range(T):
+        x = tl.load(x_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+        h = _charged(v, x, leak, CHARGE)
+        fires = h >= threshold
+        tl.store(spikes_ptr + t * n.to(tl.int64) + place, tl.where(fires, 1.0, 0.0), inside)
+        v = tl.where(fires, 0.0, h)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def backward_kernel(  # type: ignore[no-untyped-def]
+    gradient_ptr,
+    x_ptr,
+    dx_ptr,
+    drate_ptr,
+    leak,
+    threshold,
+    n,
+    T: tl.constexpr,
+    CHARGE: tl.constexpr,
+    SURROGATE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < n
+    if CHARGE == 1:
+        leak = tl.load(leak)
+    dv = tl.zeros([BLOCK], tl.float32)
+    drate = tl.zeros([BLOCK], tl.float32)
+    for back in tl.static_range(T):
+        t = T - 1 - back
+        v = tl.zeros([BLOCK], tl.float32)
+        for before in tl.static_range(T - 1 - back):  # anew from rest: these currents are in the cache by now
+            x = tl.load(x_ptr + before * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+            h = _charged(v, x, leak, CHARGE)
+            v = tl.where(h >= threshold, 0.0, h)
+        x = tl.load(x_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+        h = _charged(v, x, leak, CHARGE)
+        gradient = tl.load(gradient_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+        dh = gradient * _slope(h - threshold, SURROGATE) + tl.where(h >= threshold, 0.0, dv)
+        if CHARGE == 0:
+            dx = tl.math.div_rn(dh, leak)
+            dv = dh - dx
+        elif CHARGE == 1:
+            dx = dh * leak
+            dv = dh - dx
+            drate += dh * (x - v)
+        else:
+            dx = dh
+            dv = dh
+        tl.store(dx_ptr + t * n.to(tl.int64) + place, dx, inside)
+    if CHARGE == 1:
+        tl.store(drate_ptr + tl.program_id(0), tl.sum(drate, 0))
+
+
+def forward(x_Tn: Tensor, leak: Tensor | float, charge: str, threshold: float, keep: bool) -> tuple[Tensor, None]:
+    """Spikes of currents; see `spikformer.spiking`."""
+    steps, n = x_Tn.shape
+    spikes_Tn = torch.empty_like(x_Tn)
+    with _on(x_Tn):
+        forward_kernel[(triton.cdiv(n, BLOCK),)](
+            x_Tn, spikes_Tn, leak, threshold, n, T=steps, CHARGE=CHARGES[charge], BLOCK=BLOCK, **OPTIONS
+        )
+    return spikes_Tn, None
+
+
+def backward(
+    gradient_Tn: Tensor,
+    x_Tn: Tensor,
+    _h_Tn: None,
+    leak: Tensor | float,
+    charge: str,
+    threshold: float,
+    surrogate: str,
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the currents and of a learned rate."""
+    steps, n = x_Tn.shape
+    dx_Tn = torch.empty_like(x_Tn)
+    programs = triton.cdiv(n, BLOCK)
+    drates = torch.empty(programs if charge == "plif" else 1, dtype=torch.float32, device=x_Tn.device)
+    with _on(x_Tn):
+        backward_kernel[(programs,)](
+            gradient_Tn,
+            x_Tn,
+            dx_Tn,
+            drates,
+            leak,
+            threshold,
+            n,
+            T=steps,
+            CHARGE=CHARGES[charge],
+            SURROGATE=SURROGATES[surrogate],
+            BLOCK=BLOCK,
+            **OPTIONS,
+        )
+    return dx_Tn, drates.sum() if charge == "plif" else None
+
+
+def _on(x: Tensor) -> Any:
+    """Triton starts kernels on the current device, which need not be that of `x`."""
+    return torch.cuda.device_of(x)
+
+
+# Batch norm and neuron in one. A program takes a tile of PLACES (image and pixel) by CHANNELS through all time steps.
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.constexpr, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Offsets of a tile [PLACES, CHANNELS] within a time step, what of it exists, and its channels."""
+    place = tl.program_id(0).to(tl.int64) * PLACES + tl.arange(0, PLACES)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    in_image = (place // pixels) * (pixels * channels) + (place % pixels) * pixel_stride
+    offset = in_image[:, None] + (channel * channel_stride)[None, :]
+    return offset, (place < places)[:, None] & (channel < channels)[None, :], channel
+
+
+@triton.jit
+def _of_channel(pointer, channel, channels):  # type: ignore[no-untyped-def]
+    return tl.load(pointer + channel, channel < channels, 0.0)[None, :]
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def statistics_kernel(  # type: ignore[no-untyped-def]
+    y_ptr,
+    means_ptr,
+    squares_ptr,
+    places,
+    channels,
+    pixels,
+    pixel_stride,
+    channel_stride,
+    T: tl.constexpr,
+    PLACES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """Each tile's mean a channel and its sum of squared deviations from that mean."""
+    offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
+    step = places.to(tl.int64) * channels
+    count = T * tl.minimum(PLACES, places - tl.program_id(0) * PLACES)
+    total = tl.zeros([PLACES, CHANNELS], tl.float32)
+    for t in tl.static_range(T):
+        total += tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
+    mean = tl.sum(total, 0) / count
+    squares = tl.zeros([PLACES, CHANNELS], tl.float32)
+    for t in tl.static_range(T):
+        y = tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
+        squares += tl.where(inside, (y - mean[None, :]) * (y - mean[None, :]), 0.0)
+    partial = tl.program_id(0) * channels + channel
+    tl.store(means_ptr + partial, mean, channel < channels)
+    tl.store(squares_ptr + partial, tl.sum(squares, 0), channel < channels)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def norm_forward_kernel(  # type: ignore[no-untyped-def]
+    y_ptr,
+    spikes_ptr,
+    mean_ptr,
+    scale_ptr,
+    bias_ptr,
+    leak,
+    threshold,
+    places,
+    channels,
+    pixels,
+    pixel_stride,
+    channel_stride,
+    T: tl.constexpr,
+    CHARGE: tl.constexpr,
+    PLACES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
+    step = places.to(tl.int64) * channels
+    mean = _of_channel(mean_ptr, channel, channels)
+    scale = _of_channel(scale_ptr, channel, channels)
+    bias = _of_channel(bias_ptr, channel, channels)
+    v = tl.zeros([PLACES, CHANNELS], tl.float32)
+    for t in tl.static_range(T):
+        y = tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
+        h = _charged(v, (y - mean) * scale + bias, leak, CHARGE)
+        fires = h >= threshold
+        tl.store(spikes_ptr + t * step + offset, tl.where(fires, 1.0, 0.0), inside)
+        v = tl.where(fires, 0.0, h)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def norm_backward_kernel(  # type: ignore[no-untyped-def]
+    gradient_ptr,
+    y_ptr,
+    dz_ptr,
+    sums_ptr,
+    products_ptr,
+    mean_ptr,
+    scale_ptr,
+    bias_ptr,
+    leak,
+    threshold,
+    places,
+    channels,
+    pixels,
+    pixel_stride,
+    channel_stride,
+    T: tl.constexpr,
+    CHARGE: tl.constexpr,
+    SURROGATE: tl.constexpr,
+    PLACES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """Gradients of the normalised numbers z, and each tile's sums a channel of dz and of dz (y - mean)."""
+    offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
+    step = places.to(tl.int64) * channels
+    mean = _of_channel(mean_ptr, channel, channels)
+    scale = _of_channel(scale_ptr, channel, channels)
+    bias = _of_channel(bias_ptr, channel, channels)
+    dv = tl.zeros([PLACES, CHANNELS], tl.float32)
+    sums = tl.zeros([PLACES, CHANNELS], tl.float32)
+    products = tl.zeros([PLACES, CHANNELS], tl.float32)
+    for back in tl.static_range(T):
+        v = tl.zeros([PLACES, CHANNELS], tl.float32)
+        for before in tl.static_range(T - 1 - back):
+            y = tl.load(y_ptr + before * step + offset, inside, 0.0).to(tl.float32)
+            h = _charged(v, (y - mean) * scale + bias, leak, CHARGE)
+            v = tl.where(h >= threshold, 0.0, h)
+        here = (T - 1 - back) * step + offset
+        deviation = tl.load(y_ptr + here, inside, 0.0).to(tl.float32) - mean
+        h = _charged(v, deviation * scale + bias, leak, CHARGE)
+        gradient = tl.load(gradient_ptr + here, inside, 0.0).to(tl.float32)
+        dh = gradient * _slope(h - threshold, SURROGATE) + tl.where(h >= threshold, 0.0, dv)
+        if CHARGE == 0:
+            dz = tl.math.div_rn(dh, leak)
+            dv = dh - dz
+        else:
+            dz = dh
+            dv = dh
+        tl.store(dz_ptr + here, dz, inside)
+        sums += dz
+        products += dz * deviation
+    partial = tl.program_id(0) * channels + channel
+    tl.store(sums_ptr + partial, tl.sum(sums, 0), channel < channels)
+    tl.store(products_ptr + partial, tl.sum(products, 0), channel < channels)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def norm_finish_kernel(  # type: ignore[no-untyped-def]
+    dz_ptr,
+    y_ptr,
+    dy_ptr,
+    mean_ptr,
+    scale_ptr,
+    shared_ptr,
+    slope_ptr,
+    places,
+    channels,
+    pixels,
+    pixel_stride,
+    channel_stride,
+    T: tl.constexpr,
+    PLACES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """dy = scale (dz - shared - slope (y - mean)): the rest of batch norm's backward."""
+    offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
+    step = places.to(tl.int64) * channels
+    mean = _of_channel(mean_ptr, channel, channels)
+    scale = _of_channel(scale_ptr, channel, channels)
+    shared = _of_channel(shared_ptr, channel, channels)
+    slope = _of_channel(slope_ptr, channel, channels)
+    for t in tl.static_range(T):
+        y = tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
+        dz = tl.load(dz_ptr + t * step + offset, inside, 0.0).to(tl.float32)
+        tl.store(dy_ptr + t * step + offset, scale * (dz - shared - slope * (y - mean)), inside)
+
+
+class Tiling:
+    """How [T*B, C, H, W], in the order of NCHW or of channels_last, is cut into tiles.
+
+    Attributes:
+        grid: programs along places and along channels.
+        sizes: arguments of every kernel.
+        constants: the same, known when it is compiled.
+    """
+
+    def __init__(self, y_nCHW: Tensor, time_steps: int) -> None:
+        n, channels, height, width = y_nCHW.shape
+        pixels, places = height * width, n // time_steps * height * width
+        self.channels_last = y_nCHW.is_contiguous(memory_format=torch.channels_last) and not y_nCHW.is_contiguous()
+        wide = 64 if self.channels_last else 1  # neighbours in memory are channels, or pixels
+        self.grid = (triton.cdiv(places, BLOCK // wide), triton.cdiv(channels, wide))
+        strides = (channels, 1) if self.channels_last else (1, pixels)
+        self.sizes = (places, channels, pixels, *strides)
+        self.constants = {"T": time_steps, "PLACES": BLOCK // wide, "CHANNELS": wide, **OPTIONS}
+        self._count = time_steps * places
+        self._missing = time_steps * (self.grid[0] * (BLOCK // wide) - places)  # in the last tile
+
+    def partials(self, like: Tensor) -> Tensor:
+        """Room for a number a channel from each program along places."""
+        return torch.empty(self.grid[0], like.shape[1], dtype=torch.float32, device=like.device)
+
+    def combined(self, means_PC: Tensor, squares_PC: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance a channel from each tile's (Chan, Golub and LeVeque, 1983)."""
+        whole = (self._count + self._missing) / self.grid[0]
+        mean_C = (whole * means_PC.sum(0) - self._missing * means_PC[-1]) / self._count
+        apart_PC = (means_PC - mean_C).square()
+        between_C = whole * apart_PC.sum(0) - self._missing * apart_PC[-1]
+        return mean_C, (squares_PC.sum(0) + between_C) / self._count
+
+
+def statistics(y_nCHW: Tensor, time_steps: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance a channel, [C], float32, of numbers that are dense in memory."""
+    tiling = Tiling(y_nCHW, time_steps)
+    means_PC, squares_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
+    with _on(y_nCHW):
+        statistics_kernel[tiling.grid](y_nCHW, means_PC, squares_PC, *tiling.sizes, **tiling.constants)
+    return tiling.combined(means_PC, squares_PC)
+
+
+def norm_forward(
+    y_nCHW: Tensor,
+    mean_C: Tensor,
+    scale_C: Tensor,
+    bias_C: Tensor,
+    time_steps: int,
+    tau: float,
+    charge: str,
+    threshold: float,
+) -> Tensor:
+    """Spikes of (y - mean) scale + bias, time in front of the batch: [T*B, C, H, W], in the layout of y."""
+    tiling = Tiling(y_nCHW, time_steps)
+    spikes_nCHW = torch.empty_like(y_nCHW)
+    numbers = (mean_C, scale_C, bias_C, tau, threshold)
+    with _on(y_nCHW):
+        norm_forward_kernel[tiling.grid](
+            y_nCHW, spikes_nCHW, *numbers, *tiling.sizes, CHARGE=CHARGES[charge], **tiling.constants
+        )
+    return spikes_nCHW
+
+
+def norm_backward(
+    gradient_nCHW: Tensor,
+    y_nCHW: Tensor,
+    mean_C: Tensor,
+    scale_C: Tensor,
+    bias_C: Tensor,
+    time_steps: int,
+    tau: float,
+    charge: str,
+    threshold: float,
+    surrogate: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients dz of the normalised numbers, and sums a channel of dz and of dz (y - mean)."""
+    tiling = Tiling(y_nCHW, time_steps)
+    dz_nCHW = torch.empty_like(y_nCHW)
+    sums_PC, products_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
+    numbers = (mean_C, scale_C, bias_C, tau, threshold)
+    with _on(y_nCHW):
+        norm_backward_kernel[tiling.grid](
+            gradient_nCHW,
+            y_nCHW,
+            dz_nCHW,
+            sums_PC,
+            products_PC,
+            *numbers,
+            *tiling.sizes,
+            CHARGE=CHARGES[charge],
+            SURROGATE=SURROGATES[surrogate],
+            **tiling.constants,
+        )
+    return dz_nCHW, sums_PC.sum(0), products_PC.sum(0)
+
+
+def norm_finish(
+    dz_nCHW: Tensor,
+    y_nCHW: Tensor,
+    mean_C: Tensor,
+    scale_C: Tensor,
+    shared_C: Tensor,
+    slope_C: Tensor,
+    time_steps: int,
+) -> Tensor:
+    """Gradient of y: scale (dz - shared - slope (y - mean))."""
+    tiling = Tiling(y_nCHW, time_steps)
+    dy_nCHW = torch.empty_like(y_nCHW)
+    numbers = (mean_C, scale_C, shared_C, slope_C)
+    with _on(y_nCHW):
+        norm_finish_kernel[tiling.grid](dz_nCHW, y_nCHW, dy_nCHW, *numbers, *tiling.sizes, **tiling.constants)
+    return dy_nCHW

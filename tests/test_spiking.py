@@ -1,0 +1,240 @@
+"""LIF, PLIF and IF over all time steps: SpikingJelly's spikes and gradients, however they are computed.
+
+Expected values are SpikingJelly's, from the same layers after `spiking.use("spikingjelly")`.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas.cost import OperationCounter
+from spikformer import SpikformerConfig, spiking
+from spikformer.config import NeuronConfig
+from spikformer.neurons import Neuron, neuron
+from tests.helpers import calibrated, small_config
+
+ROOT = Path(__file__).parent.parent
+KINDS = ("lif", "plif", "if")
+SURROGATES = ("sigmoid", "atan")
+# Of gradients, relative to their norm: the order of multiplications differs. A bfloat16 may round to its neighbour.
+TOLERANCE = {torch.float32: 5e-7, torch.float64: 1e-15, torch.bfloat16: 1e-4}
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = spiking.in_use()
+    yield
+    spiking.use(before)
+
+
+def layer_of(kind: str, surrogate: str = "sigmoid", tau: float = 1.37, threshold: float = 0.31) -> Neuron:
+    fields: dict[str, Any] = {"kind": kind, "surrogate": surrogate, "tau": tau, "threshold": threshold}
+    return neuron(SpikformerConfig(neuron=NeuronConfig(**fields)))
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def run(implementation: spiking.Implementation, layer: Neuron, x_T: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Spikes, and the gradients of the currents and of the layer's parameters."""
+    spiking.use(implementation)
+    x_T = x_T.detach().requires_grad_()
+    spikes_T = layer(x_T)
+    gradient_T = random(*x_T.shape, dtype=x_T.dtype, seed=1)
+    gradients = torch.autograd.grad(spikes_T, [x_T, *layer.parameters()], gradient_T)
+    return spikes_T.detach(), list(gradients)
+
+
+def assert_equal(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, list[Tensor]]) -> None:
+    """Spikes to the last one, gradients within `TOLERANCE`."""
+    (spikes, gradients), (expected_spikes, expected_gradients) = found, expected
+    assert spikes.dtype == expected_spikes.dtype
+    assert torch.equal(spikes, expected_spikes)
+    assert 0.05 < spikes.double().mean() < 0.95
+    assert gradients[0].dtype == spikes.dtype
+    error = (gradients[0].double() - expected_gradients[0].double()).norm() / expected_gradients[0].double().norm()
+    assert error < TOLERANCE[spikes.dtype]
+    for gradient, other in zip(gradients[1:], expected_gradients[1:], strict=True):
+        assert other != 0
+        torch.testing.assert_close(gradient, other, rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("time_steps", [1, 4])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_spikes_and_gradients_are_spikingjellys(kind: str, surrogate: str, dtype: torch.dtype, time_steps: int) -> None:
+    """Half a million numbers, so that one wrongly rounded membrane in a hundred thousand is met."""
+    x_T = 2 * random(time_steps, 400, 313, dtype=dtype)
+    for tau, threshold in ((2.0, 1.0), (1.37, 0.31)):
+        layer = layer_of(kind, surrogate, tau, threshold)
+        layer = layer.double() if dtype == torch.float64 else layer
+        assert_equal(run("eager", layer, x_T), run("spikingjelly", layer, x_T))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layout_of_memory_changes_nothing_and_is_kept(kind: str) -> None:
+    layer = layer_of(kind)
+    plain = 2 * random(2, 3, 4, 6, 5)
+    expected = run("eager", layer, plain)
+    channels_last = plain.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (2, 3))
+    gaps = torch.stack([plain, plain], -1)[..., 0]
+    last_first = plain.permute(4, 3, 2, 1, 0).contiguous().permute(4, 3, 2, 1, 0)  # time is the fastest axis
+    for x_T in (channels_last, gaps, last_first):
+        assert not x_T.is_contiguous()
+        spikes, gradients = run("eager", layer, x_T)
+        assert torch.equal(spikes, expected[0])
+        for gradient, other in zip(gradients, expected[1], strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-6, atol=0)
+    spiking.use("eager")
+    assert layer(channels_last).stride() == channels_last.stride()
+    current = random(1, 3)  # one for all steps, as a learned position is
+    assert torch.equal(layer(current.expand(4, 3)), layer(current.expand(4, 3).clone()))
+
+
+def test_odd_shapes() -> None:
+    spiking.use("eager")
+    assert layer_of("lif")(torch.empty(4, 0, 3)).shape == (4, 0, 3)
+    assert layer_of("if", threshold=0.75)(torch.full((7,), 0.25)).tolist() == [0, 0, 1, 0, 0, 1, 0]
+    assert layer_of("plif")(torch.empty(2, 3, device="meta")).is_meta
+
+
+def test_one_membrane_a_number_is_kept_for_backward_and_none_without_gradients() -> None:
+    x_T = random(4, 100).requires_grad_()
+    kept: list[Tensor] = []
+    spiking.use("eager")
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: kept.append(saved), lambda saved: saved):
+        layer_of("lif")(x_T)
+        with torch.no_grad():
+            layer_of("lif")(x_T)
+    assert sum(tensor.numel() for tensor in kept) == x_T.numel()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_counter_counts_the_same(kind: str) -> None:
+    model, images = calibrated(small_config(neuron=kind))
+    found = []
+    for implementation in ("spikingjelly", "eager", "auto", "compiled"):  # which does not compile under a counter
+        spiking.use(implementation)
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(images)
+        found.append((counter.operations(), counter.firing_rates(), counter.overheads))
+    assert all(other == found[0] for other in found)
+
+
+def test_an_unknown_implementation_is_refused() -> None:
+    with pytest.raises(ValueError, match="'fast' is none of auto, eager, compiled, spikingjelly"):
+        spiking.use("fast")  # type: ignore[arg-type]
+
+
+# Compiled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
+    """Twice for all sizes, layouts, time constants and thresholds: forward and backward."""
+    import torch._dynamo.utils as dynamo
+
+    torch._dynamo.reset()
+    before = dynamo.counters["stats"]["unique_graphs"]
+    for sizes, tau, threshold in (((40, 313), 2.0, 1.0), ((7, 11, 13), 1.37, 0.31), ((64, 8, 16, 4), 3.1, 0.2)):
+        layer = layer_of(kind, "sigmoid", tau, threshold)
+        x_T = 2 * random(4, *sizes)
+        assert_equal(run("compiled", layer, x_T), run("eager", layer, x_T))
+    assert dynamo.counters["stats"]["unique_graphs"] - before == 2
+    assert torch.tensor(1e-40) * 1 > 0  # no library was loaded that flushes small numbers to 0
+
+
+# Triton
+
+
+@pytest.mark.slow
+def test_triton_kernels_in_its_interpreter() -> None:
+    pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.interpreted"],
+        cwd=ROOT,
+        env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_kernels_compile_for_a_gpu_of_today(kind: str) -> None:
+    """To machine code for compute capability 9.0, which needs no GPU; IEEE division, and nothing is fused."""
+    triton = pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from spikformer import spiking_kernels as kernels
+
+    numbers = {"leak": "*fp32" if kind == "plif" else "fp32", "threshold": "fp32", "n": "i32"}
+    constants = {"T": 4, "CHARGE": kernels.CHARGES[kind], "BLOCK": kernels.BLOCK}
+    forward = dict.fromkeys(("x_ptr", "spikes_ptr"), "*bf16") | numbers
+    backward = dict.fromkeys(("gradient_ptr", "x_ptr", "dx_ptr"), "*bf16") | {"drate_ptr": "*fp32"} | numbers
+    for kernel, signature, known in (
+        (kernels.forward_kernel, forward, constants),
+        (kernels.backward_kernel, backward, constants | {"SURROGATE": 0}),
+    ):
+        source = ASTSource(kernel, signature | dict.fromkeys(known, "constexpr"), known)
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=kernels.OPTIONS)
+        assert compiled.asm["cubin"]
+        assert "fma" not in compiled.asm["ptx"]
+        assert ("div.rn" in compiled.asm["ptx"]) == (kind == "lif")
+
+
+@pytest.mark.parametrize("name", ["statistics", "norm_forward", "norm_backward", "norm_finish"])
+def test_fused_kernels_compile_for_a_gpu_of_today(name: str) -> None:
+    triton = pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from spikformer import spiking_kernels as kernels
+
+    kernel = getattr(kernels, f"{name}_kernel")
+    known = {"T": 4, "CHARGE": 0, "SURROGATE": 0, "PLACES": 8, "CHANNELS": 64}
+    known = {constant: value for constant, value in known.items() if constant in kernel.arg_names}
+    types = dict.fromkeys(("leak", "threshold"), "fp32")
+    types |= dict.fromkeys(("places", "channels", "pixels", "pixel_stride", "channel_stride"), "i32")
+    types |= dict.fromkeys(("gradient_ptr", "y_ptr", "dz_ptr", "dy_ptr", "spikes_ptr"), "*bf16")
+    signature = {argument: types.get(argument, "*fp32") for argument in kernel.arg_names}
+    source = ASTSource(kernel, signature | dict.fromkeys(known, "constexpr"), known)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=kernels.OPTIONS)
+    assert compiled.asm["cubin"]
+
+
+def test_a_gpu_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+    spiking._triton_kernels.cache_clear()
+    monkeypatch.setitem(sys.modules, "spikformer.spiking_kernels", None)
+    monkeypatch.delattr("spikformer.spiking_kernels", raising=False)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert spiking._triton_kernels(torch.float32) is spiking._EAGER
+    spiking._triton_kernels.cache_clear()
+    (record,) = caplog.records
+    assert record.name == "spikformer.spiking"
+    assert "Triton cannot be imported" in record.getMessage()
+
+
+def test_a_type_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    spiking._triton_kernels.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert spiking._triton_kernels(torch.float64) is spiking._EAGER
+        assert spiking._triton_kernels(torch.bfloat16) is not spiking._EAGER
+    (record,) = caplog.records
+    assert "no Triton kernel for torch.float64" in record.getMessage()
