@@ -74,7 +74,7 @@ def fit(
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
             on_epoch(epoch + 1, history[-1])
     # Saved weights are in this format: measured now or from a file, a network gives the same to the last bit.
-    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
+    model.to(memory_format=torch.contiguous_format)
     return history
 
 
@@ -93,7 +93,7 @@ class _Step:
         self._model, self._train, self._recipe, self._speed = model, train, recipe, speed
         self._normalise = Normalise(train)
         self._format = torch.channels_last if speed.channels_last else torch.contiguous_format
-        model.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stub lacks it
+        model.to(memory_format=self._format)
         on_cuda = device.type == "cuda"
         rate = torch.zeros((), device=device) if on_cuda else 0.0  # a graph reads it from the device
         self._optimizer = torch.optim.AdamW(
@@ -236,10 +236,11 @@ def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) 
 
 
 def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> bool:
-    """Whether the momentum stays from now on. Running statistics as a plain mean of the first ten batches, then torch's moving average.
+    """Whether the momentum stays from now on.
 
-    torch's alone keeps a share of its start, variance 1, for a hundred steps. Small weights give
-    variances of 1e-4: a network after a short training would be silent in eval mode.
+    Running statistics are a plain mean of the first ten batches, then torch's moving average. That alone keeps a share
+    of its start, variance 1, for a hundred steps. Small weights give variances of 1e-4: a network after a short
+    training would be silent in eval mode.
     """
     if step <= 1 / _BATCH_NORM_MOMENTUM:
         for norm in norms:
