@@ -1,5 +1,6 @@
 """Commands: parse, call one function of `nas`, print. torch is imported only when a command needs it."""
 
+import os
 import shlex
 import signal
 import sys
@@ -250,6 +251,12 @@ def _next_command(command: str, study: str, results_dir: str, storage: str | Non
     click.echo(f"Next: {PROGRAM} {command} {shlex.join(options)}")
 
 
+def _let_threads_sleep() -> None:
+    """Before torch loads: OpenMP's threads spin while they wait, which slows others on the machine many times over."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -258,6 +265,7 @@ def run() -> NoReturn:
     """Run a command; bad input ends in one line on stderr and exit code 1, an interruption in 130."""
     from spikformer.errors import SpikformerError
 
+    _let_threads_sleep()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main.main(standalone_mode=False)

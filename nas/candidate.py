@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import gc
 import importlib.metadata
 import platform
 import subprocess
@@ -20,6 +21,7 @@ from nas.energy import Convention
 from nas.errors import CostError
 from nas.measurement import Measurement
 from nas.space import Recipe
+from nas.speed import Speed
 from nas.training import Epoch
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
@@ -184,33 +186,27 @@ def evaluate(
     """
     device = splits.train.labels.device
     started = time.monotonic()
-    torch.manual_seed(seed)
-    model = Spikformer(config)
-    normalise = training.Normalise(splits.train)
     status: Status = "complete"
     reason = ""
-    history: list[Epoch] = []
-    found: Measurement | None = None
-    report_accuracy: float | None = None
-
-    def record(i: int, epoch: Epoch) -> None:
-        history.append(epoch)
-        on_epoch(i, epoch)
-
+    speed = training.speed_of(splits.train, recipe)
+    trained = _Trained(config, splits, recipe, seed, speed, on_epoch)
     try:
-        model.to(device)
-        training.fit(model, splits.train, recipe, seed, record)
-        found = measurement.measure(model, splits.search_val, normalise)
-        report_accuracy = training.accuracy(model, splits.report_val, normalise)
-        if found.silent is not None:
-            status, reason = "silent", found.silent
+        _run_twice_if_out_of_memory(trained)
+        if trained.measured is not None and trained.measured.silent is not None:
+            status, reason = "silent", trained.measured.silent
     except training.DivergedError as error:
         status, reason = "diverged", str(error)
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
-        torch.cuda.empty_cache()
+        _free_memory()
+    model, history, found, report_accuracy = (
+        trained.model,
+        trained.history,
+        trained.measured,
+        trained.report_accuracy,
+    )
     measured = energy.price(found.operations, found.images) if found else None
     repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
     candidate = Candidate(
@@ -239,9 +235,65 @@ def evaluate(
         overheads=found.overheads if found else Overheads(),
         firing_rates=found.firing_rates if found else {},
         history=tuple(history),
-        provenance=_provenance(device, started),
+        provenance=_provenance(device, started) | {"speed": str(speed)},
     )
     return candidate, model.eval()
+
+
+class _Trained:
+    """A network on its way through training and measuring; what is there when it fails is what it reached."""
+
+    def __init__(
+        self,
+        config: SpikformerConfig,
+        splits: Splits,
+        recipe: Recipe,
+        seed: int,
+        speed: Speed,
+        on_epoch: Callable[[int, Epoch], None],
+    ) -> None:
+        self.config, self.splits, self.recipe, self.seed, self.speed = config, splits, recipe, seed, speed
+        self.on_epoch = on_epoch
+        self.begin()
+
+    def begin(self) -> None:
+        """A fresh network, equally seeded."""
+        torch.manual_seed(self.seed)
+        self.model = Spikformer(self.config)
+        self.history: list[Epoch] = []
+        self.measured: Measurement | None = None
+        self.report_accuracy: float | None = None
+
+    def run(self) -> None:
+        splits, normalise = self.splits, training.Normalise(self.splits.train)
+        self.model.to(splits.train.labels.device)
+        training.fit(self.model, splits.train, self.recipe, self.seed, self._record, self.speed)
+        self.measured = measurement.measure(self.model, splits.search_val, normalise)
+        self.report_accuracy = training.accuracy(self.model, splits.report_val, normalise)
+
+    def _record(self, i: int, epoch: Epoch) -> None:
+        self.history.append(epoch)
+        self.on_epoch(i, epoch)
+
+
+def _run_twice_if_out_of_memory(trained: _Trained) -> None:
+    """Once more with all memory freed that earlier candidates left behind, before it is given up."""
+    try:
+        trained.run()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # it holds the tensors of the step that failed
+    else:
+        return
+    trained.begin()
+    _free_memory()
+    trained.run()
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

@@ -59,7 +59,7 @@ def fit(
     """
     device, batch = train.labels.device, min(recipe.batch_size, len(train))
     seen = images_an_epoch(len(train), recipe)
-    speed = speed or fastest(device, recipe, recipe.epochs * seen * train.images[0, 0].numel())
+    speed = speed or speed_of(train, recipe)
     rate = _schedule(recipe.epochs * (seen // batch), recipe.warmup)
     history: list[Epoch] = []
     model.train()
@@ -76,6 +76,12 @@ def fit(
     # Saved weights are in this format: measured now or from a file, a network gives the same to the last bit.
     model.to(memory_format=torch.contiguous_format)
     return history
+
+
+def speed_of(train: Split, recipe: Recipe) -> Speed:
+    """How `fit` trains on these images unless told otherwise."""
+    pixels = recipe.epochs * images_an_epoch(len(train), recipe) * train.images[0, 0].numel()
+    return fastest(train.labels.device, recipe, pixels)
 
 
 class _Step:
@@ -267,4 +273,14 @@ def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-__all__ = ["DivergedError", "Epoch", "Normalise", "accuracy", "augment", "batches", "fit", "images_an_epoch"]
+__all__ = [
+    "DivergedError",
+    "Epoch",
+    "Normalise",
+    "accuracy",
+    "augment",
+    "batches",
+    "fit",
+    "images_an_epoch",
+    "speed_of",
+]

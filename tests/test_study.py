@@ -293,7 +293,7 @@ def test_networks_that_fail_count_and_stay_off_the_front(
         calls += 1
         if calls % 2 == 0 and status == "diverged":
             raise DivergedError("the training loss is nan in epoch 1")
-        if calls % 2 == 0 and status == "out_of_memory":
+        if calls % 3 != 1 and status == "out_of_memory":  # tried twice
             raise torch.OutOfMemoryError("no memory")
         return fit(model, *arguments)
 
@@ -309,6 +309,24 @@ def test_networks_that_fail_count_and_stay_off_the_front(
     failed = [t for t in study.optuna.trials if t.state == TrialState.PRUNED]
     assert len(failed) == 2
     assert all(t.constraints == {"usable": 1.0} for t in failed)
+
+
+def test_a_network_that_runs_out_of_memory_is_tried_once_more(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier network left behind may have been to blame; the second training is as the first would be."""
+    undisturbed = _comparable(_search(micro, 2))
+    fit, calls = training.fit, 0
+
+    def unlucky(model: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            fit(model, *arguments)
+            raise torch.OutOfMemoryError("no memory")
+        return fit(model, *arguments)
+
+    monkeypatch.setattr(training, "fit", unlucky)
+    assert _comparable(_search(micro, 2, study="again")) == undisturbed
+    assert calls == 3
 
 
 def test_weights_are_kept_of_the_front_only(micro: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from nas import training
 from nas.data import Split
 from nas.space import Recipe
+from nas.speed import REFERENCE, Speed, fastest
 from nas.training import DivergedError, Normalise
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
@@ -35,6 +36,42 @@ def test_it_learns_and_does_so_twice_the_same() -> None:
     assert histories[0] == histories[1]
     assert histories[0][-1].loss < 0.7 * histories[0][0].loss
     assert training.accuracy(model, _split(), Normalise(_split())) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("fast", "tolerance"),
+    [
+        (Speed(channels_last=True), 1e-4),
+        (Speed(neurons="spikingjelly"), 1e-4),
+        (Speed(precision="bf16"), 0.1),
+        (Speed(precision="bf16", channels_last=True, neurons="auto", cuda_graph=True), 0.1),
+    ],
+)
+@pytest.mark.parametrize("residual", ["sew", "ms"])
+def test_levers_change_no_more_than_rounding(fast: Speed, tolerance: float, residual: str) -> None:
+    """The first epoch's loss, and weights of the usual format in the end."""
+    config = dataclasses.replace(small_config(residual), neuron=NeuronConfig(threshold=0.5, surrogate="atan"))
+    losses = []
+    for speed in (REFERENCE, fast):
+        torch.manual_seed(0)
+        model = Spikformer(config)
+        (epoch,) = training.fit(model, _split(), Recipe(epochs=1, batch_size=12), seed=3, speed=speed)
+        assert all(parameter.is_contiguous() for parameter in model.parameters())
+        losses.append(epoch.loss)
+    assert losses[1] == pytest.approx(losses[0], abs=tolerance)
+
+
+def test_the_levers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 where the processor multiplies it, unless the recipe says; compiled neurons for a long training only."""
+    cpu, short, long = torch.device("cpu"), 1000, 10**9
+    for has_bf16, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has_bf16: {"avx512_bf16": has}, raising=False)
+        assert fastest(cpu, Recipe(), short) == Speed(precision, True, "auto", False)  # type: ignore[arg-type]
+    assert fastest(cpu, Recipe(precision="bf16"), short).precision == "bf16"
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/g++")
+    assert fastest(cpu, Recipe(), long).neurons == "compiled"
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert fastest(cpu, Recipe(), long).neurons == "auto"
 
 
 def test_a_loss_that_is_no_number_is_reported() -> None:
