@@ -254,13 +254,12 @@ class _NormedFire(torch.autograd.Function):
 
 
 def _storage_order(x_T: Tensor) -> list[int]:
-    """Axes from the slowest in memory to the fastest, time first, if the memory has no gaps so; else as they are."""
-    by_stride = [0, *sorted(range(1, x_T.dim()), key=x_T.stride, reverse=True)]
-    return by_stride if x_T.permute(by_stride).is_contiguous() else list(range(x_T.dim()))
+    """Axes, time first, then from the slowest in memory to the fastest."""
+    return [0, *sorted(range(1, x_T.dim()), key=x_T.stride, reverse=True)]
 
 
 def _in_order(x_T: Tensor, order: list[int]) -> Tensor:
-    """As [T, n], contiguous: a view if the order is that of the memory."""
+    """As [T, n], contiguous: a view if the order is that of the memory, which then has no gaps."""
     return x_T.permute(order).contiguous().view(x_T.shape[0], x_T[0].numel())
 
 
