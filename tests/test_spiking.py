@@ -106,7 +106,7 @@ def assert_equal_at_the_threshold(implementation: spiking.Implementation, kind: 
         layer, x_T = layer_of(kind, tau=tau), at_the_threshold(kind, tau, 0.31)
         spikes = []
         for name in (implementation, "spikingjelly"):
-            spiking.use(name)  # type: ignore[arg-type]
+            spiking.use(name)
             spikes.append(layer(x_T).detach())
         assert torch.equal(*spikes)
 
