@@ -186,6 +186,23 @@ def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
     assert torch.tensor(1e-40) * 1 > 0  # no library was loaded that flushes small numbers to 0
 
 
+def test_a_missing_compiler_is_told_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import cpp_builder, exc
+
+    def missing() -> str:
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
+    spiking._finds_compiler.cache_clear()
+    spiking.use("compiled")
+    with caplog.at_level(logging.WARNING, "spikformer"):
+        spikes = [layer_of("lif")(random(4, 100)) for _ in range(3)]
+    spiking._finds_compiler.cache_clear()
+    assert spikes[0].any()
+    (record,) = (record for record in caplog.records if record.name == "spikformer.spiking")
+    assert "no C++ compiler" in record.getMessage()
+
+
 # Triton
 
 
