@@ -42,7 +42,7 @@ def use(implementation: Implementation) -> None:
     * "eager": PyTorch operations everywhere.
     * "compiled": as "auto", but compiled by torch on the CPU, once for each number of time steps, type, kind of
       neuron and surrogate. The first call of each takes about 20 seconds, less from torch's cache on disk: for a
-      training that is long enough. Needs a C++ compiler.
+      training that is long enough. Without a C++ compiler as "auto".
     * "spikingjelly": the functions of that library, by `spikformer.neurons`.
 
     Raises:
@@ -254,13 +254,12 @@ class _NormedFire(torch.autograd.Function):
 
 
 def _storage_order(x_T: Tensor) -> list[int]:
-    """Axes from the slowest in memory to the fastest, time first, if the memory has no gaps so; else as they are."""
-    by_stride = [0, *sorted(range(1, x_T.dim()), key=x_T.stride, reverse=True)]
-    return by_stride if x_T.permute(by_stride).is_contiguous() else list(range(x_T.dim()))
+    """Axes, time first, then from the slowest in memory to the fastest."""
+    return [0, *sorted(range(1, x_T.dim()), key=x_T.stride, reverse=True)]
 
 
 def _in_order(x_T: Tensor, order: list[int]) -> Tensor:
-    """As [T, n], contiguous: a view if the order is that of the memory."""
+    """As [T, n], contiguous: a view if the order is that of the memory, which then has no gaps."""
     return x_T.permute(order).contiguous().view(x_T.shape[0], x_T[0].numel())
 
 
@@ -292,8 +291,20 @@ def _kernels(x_Tn: Tensor) -> _Kernels:
     # A compiled function hides its operations from a dispatch mode, such as a counter's, or fails under it; and of
     # one number torch would make a case of its own.
     if _chosen == "compiled" and x_Tn.is_cpu and x_Tn.shape[1] > 1 and _get_current_dispatch_mode() is None:
-        return _COMPILED
+        return _COMPILED if _finds_compiler() else _EAGER
     return _EAGER
+
+
+@functools.cache
+def _finds_compiler() -> bool:
+    from torch._inductor import cpp_builder, exc  # slow to import
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        _log.warning("neurons run step by step on the CPU, slower: there is no C++ compiler to compile them")
+        return False
+    return True
 
 
 @functools.cache  # so that each reason is told once

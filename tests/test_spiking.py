@@ -73,12 +73,42 @@ def assert_equal(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, lis
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_spikes_and_gradients_are_spikingjellys(kind: str, surrogate: str, dtype: torch.dtype, time_steps: int) -> None:
-    """Half a million numbers, so that one wrongly rounded membrane in a hundred thousand is met."""
     x_T = 2 * random(time_steps, 400, 313, dtype=dtype)
     for tau, threshold in ((2.0, 1.0), (1.37, 0.31)):
         layer = layer_of(kind, surrogate, tau, threshold)
         layer = layer.double() if dtype == torch.float64 else layer
         assert_equal(run("eager", layer, x_T), run("spikingjelly", layer, x_T))
+
+
+def at_the_threshold(kind: str, tau: float, threshold: float) -> Tensor:
+    """Currents [2, 100, 21], float32, that bring the membrane to within ten roundings of the threshold, in each step.
+
+    The second step's start from what the first one's leave.
+    """
+    gain = 1.0 if kind == "if" else tau
+    ulps = torch.arange(-10, 11) * 2.0**-24
+    first = threshold * gain * random(100, 1, dtype=torch.float64)
+    first = torch.where(torch.arange(100)[:, None] < 50, first, threshold * gain) * (1 + ulps)
+    h = (first / gain).float().double()
+    v = torch.where(h >= threshold, 0.0, h)
+    second = v * (kind != "if") + (threshold - v) * gain
+    return torch.stack([first, second * (1 + ulps)]).float()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spikes_are_spikingjellys_to_the_last_rounding(kind: str) -> None:
+    """1 / tau times is not divided by tau, and a fused multiplication and addition is not both."""
+    assert_equal_at_the_threshold("eager", kind)
+
+
+def assert_equal_at_the_threshold(implementation: spiking.Implementation, kind: str) -> None:
+    for tau in torch.linspace(1.1, 5, 40).tolist():
+        layer, x_T = layer_of(kind, tau=tau), at_the_threshold(kind, tau, 0.31)
+        spikes = []
+        for name in (implementation, "spikingjelly"):
+            spiking.use(name)
+            spikes.append(layer(x_T).detach())
+        assert torch.equal(*spikes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,7 +182,25 @@ def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
         x_T = 2 * random(4, *sizes)
         assert_equal(run("compiled", layer, x_T), run("eager", layer, x_T))
     assert dynamo.counters["stats"]["unique_graphs"] - before == 2
+    assert_equal_at_the_threshold("compiled", kind)
     assert torch.tensor(1e-40) * 1 > 0  # no library was loaded that flushes small numbers to 0
+
+
+def test_a_missing_compiler_is_told_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import cpp_builder, exc
+
+    def missing() -> str:
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
+    spiking._finds_compiler.cache_clear()
+    spiking.use("compiled")
+    with caplog.at_level(logging.WARNING, "spikformer"):
+        spikes = [layer_of("lif")(random(4, 100)) for _ in range(3)]
+    spiking._finds_compiler.cache_clear()
+    assert spikes[0].any()
+    (record,) = (record for record in caplog.records if record.name == "spikformer.spiking")
+    assert "no C++ compiler" in record.getMessage()
 
 
 # Triton
