@@ -1,6 +1,6 @@
 """The whole network: stem, stages of blocks, head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
@@ -64,6 +64,8 @@ class Head(nn.Module):
             self.distilled = Linear(dim, head.num_classes, fed=spikes, bias=head.bias)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
+        if x_TBCHW.requires_grad:
+            x_TBCHW.register_hook(_in_order_of(x_TBCHW))
         x_TBC = x_TBCHW.mean((-2, -1))
         spikes_TBC = x_TBC if self.neuron is None else self.neuron(x_TBC)
         logits = self._logits(self.linear, spikes_TBC if self.feeds_classifier else x_TBC)
@@ -127,6 +129,13 @@ class Spikformer(nn.Module):
                 f"images are {tuple(images.shape)}; this network takes [B, {stem.in_channels}, {stem.image_size}, "
                 f"{stem.image_size}], or the same with {self.config.time_steps} time steps in front"
             )
+
+
+def _in_order_of(x: Tensor) -> Callable[[Tensor], Tensor]:
+    """For a gradient: lays it out in memory as `x` is. That of a mean comes out channel by channel, and all layers
+    before it would add up gradients of two orders, which is slow."""
+    size, stride = x.shape, x.stride()
+    return lambda gradient: gradient.new_empty_strided(size, stride).copy_(gradient)
 
 
 def _init(module: nn.Module) -> None:
