@@ -98,6 +98,8 @@ class Recipe:
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: share of the target spread over the other classes.
         augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored).
+        spike_penalty: what a spike per neuron and time step, the mean over all neurons, adds to the loss; 0 leaves
+            spikes free.
         precision: of convolutions and products while training, "fp32" or "bf16"; "auto" takes bfloat16 where the
             hardware multiplies it. Evaluation is float32.
     """
@@ -110,6 +112,7 @@ class Recipe:
     warmup: float = 0.2
     label_smoothing: float = 0.1
     augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+    spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -431,7 +434,8 @@ class _Parser:
         for key in ("search_val", "report_val"):
             if not 0 < getattr(data, key) < 0.5:
                 raise self._error("data", key, f"{getattr(data, key)} must be a share between 0 and 0.5")
-        limits = {"epochs": 1, "train_images": 0, "batch_size": 2, "weight_decay": 0, "warmup": 0, "label_smoothing": 0}
+        limits = {"epochs": 1, "train_images": 0, "batch_size": 2}
+        limits |= {"weight_decay": 0, "warmup": 0, "label_smoothing": 0, "spike_penalty": 0}
         for key, low in limits.items():
             if not getattr(recipe, key) >= low:
                 raise self._error("proxy", key, f"{getattr(recipe, key)} must be at least {low}")

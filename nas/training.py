@@ -5,14 +5,17 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from nas.data import Split
 from nas.space import Recipe
 from nas.speed import Speed, fastest, neurons
+from spikformer.neurons import Neuron
 
 EVALUATION_BATCH = 256
 _LOGGER = logging.getLogger(__name__)
@@ -63,8 +66,8 @@ def fit(
     rate = _schedule(recipe.epochs * (seen // batch), recipe.warmup)
     history: list[Epoch] = []
     model.train()
-    with neurons(speed.neurons), _stream(device, speed.cuda_graph):
-        step = _Step(model, train, recipe, seed, speed)
+    with neurons(speed.neurons), _stream(device, speed.cuda_graph), _SpikeCount(model, recipe) as spikes:
+        step = _Step(model, train, recipe, seed, speed, spikes)
         for epoch in range(recipe.epochs):
             order = torch.randperm(len(train), generator=step.random, device=device)[:seen]
             for number, chosen in enumerate(order.split(batch), start=epoch * (seen // batch)):
@@ -93,7 +96,9 @@ class _Step:
         random: of the order of images and of augmentation.
     """
 
-    def __init__(self, model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed) -> None:
+    def __init__(
+        self, model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed, spikes: "_SpikeCount"
+    ) -> None:
         device = train.labels.device
         self.random = torch.Generator(device).manual_seed(seed)
         self._model, self._train, self._recipe, self._speed = model, train, recipe, speed
@@ -106,6 +111,7 @@ class _Step:
             _groups(model, recipe.weight_decay), lr=rate, fused=True, capturable=on_cuda
         )
         self._norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._spikes = spikes
         self._chosen = torch.zeros(min(recipe.batch_size, len(train)), dtype=torch.int64, device=device)
         self._loss_sum, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -135,6 +141,8 @@ class _Step:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._speed.precision == "bf16"):
             logits = self._model(images.contiguous(memory_format=self._format)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        if self._recipe.spike_penalty > 0:
+            loss = loss + self._recipe.spike_penalty * self._spikes.rate()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -162,6 +170,34 @@ class _Step:
             _LOGGER.warning("the step cannot be captured into a CUDA graph, and runs operation by operation: %s", error)
             return
         self._graph = graph
+
+
+class _SpikeCount:
+    """Spikes of all neurons in the last forward pass, with their gradient, if the recipe asks for them."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        self._spikes: list[Tensor] = []
+        self._neurons = [module for module in model.modules() if isinstance(module, Neuron) and recipe.spike_penalty]
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        self._hooks = [neuron.register_forward_hook(self._see) for neuron in self._neurons]
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _see(self, neuron: nn.Module, _inputs: Any, spikes_T: Tensor) -> None:
+        assert isinstance(neuron, Neuron)
+        self._spikes.append(spikes_T.abs() / neuron.spikes.quantum)
+
+    def rate(self) -> Tensor:
+        """Spikes per neuron and time step, []; forgets them."""
+        total = torch.stack([spikes.sum(dtype=torch.float32) for spikes in self._spikes]).sum()
+        neurons = sum(spikes.numel() for spikes in self._spikes)
+        self._spikes.clear()
+        return total / neurons
 
 
 @contextlib.contextmanager

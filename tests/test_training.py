@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from nas import training
+from nas import measurement, training
 from nas.data import Split
 from nas.space import Recipe
 from nas.speed import REFERENCE, Speed, fastest
 from nas.training import DivergedError, Normalise
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
+from spikformer.neurons import Neuron
 from tests.helpers import small_config
 
 
@@ -59,6 +60,39 @@ def test_levers_change_no_more_than_rounding(fast: Speed, tolerance: float, resi
         assert all(parameter.is_contiguous() for parameter in model.parameters())
         losses.append(epoch.loss)
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
+
+
+def test_a_penalty_on_spikes_by_hand() -> None:
+    """Its first step, at rate 0: the loss grows by the penalty times the spikes that plain hooks see per neuron."""
+    losses, counts = [], [0.0, 0.0]
+    for penalty in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = Spikformer(dataclasses.replace(small_config(), neuron=NeuronConfig(threshold=0.5)))
+        recipe = Recipe(epochs=1, batch_size=60, learning_rate=1e-9, spike_penalty=penalty)
+
+        def see(_module: nn.Module, _inputs: object, spikes: torch.Tensor) -> None:
+            counts[0] += spikes.sum().item()
+            counts[1] += spikes.numel()
+
+        hooks = [m.register_forward_hook(see) for m in model.modules() if isinstance(m, Neuron) and not penalty]
+        losses.append(training.fit(model, _split(), recipe, seed=3, speed=REFERENCE)[0].loss)
+        for hook in hooks:
+            hook.remove()
+        assert not any(module._forward_hooks for module in model.modules())
+    assert counts[0] > 0
+    assert losses[1] - losses[0] == pytest.approx(0.5 * counts[0] / counts[1], rel=1e-4)
+
+
+def test_a_penalty_on_spikes_makes_a_network_spike_less() -> None:
+    rates = []
+    for penalty in (0.0, 5.0):
+        torch.manual_seed(0)
+        model = Spikformer(dataclasses.replace(small_config(), neuron=NeuronConfig(threshold=0.5, surrogate="atan")))
+        recipe = Recipe(epochs=10, batch_size=12, learning_rate=1e-2, augment="none", spike_penalty=penalty)
+        training.fit(model, _split(), recipe, seed=3)
+        found = measurement.measure(model, _split(), Normalise(_split()))
+        rates.append(sum(found.firing_rates.values()))
+    assert rates[1] < 0.7 * rates[0]
 
 
 def test_the_levers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
