@@ -366,7 +366,8 @@ class _Parser:
         if not written:
             raise self._error(section, None, "has no choice that sets a field")
         for path in written:
-            self._check_searchable(section, path, path)
+            if path != "neuron.threshold" or "neuron.tau" not in written:  # together they keep the gain at the start
+                self._check_searchable(section, path, path)
             if not _known(base, path):
                 raise self._error(section, path, f"unknown field. {nearest(path, _paths(base))}")
         unchanged = {path: _read(base, path)[0] for path in written}  # what a choice leaves out stays at the base
@@ -380,7 +381,8 @@ class _Parser:
                 section,
                 name,
                 "changes no network: the batch norm before the neurons takes it up. Search the threshold of the "
-                "mixers, whose ratio to their scale matters",
+                "mixers, whose ratio to their scale matters; or, in a table of choices, set it with neuron.tau, so "
+                "that their product, and with it the firing rate at the start, stays",
             )
 
     def _check_ratio(self, axes: tuple[Axis, ...]) -> None:
