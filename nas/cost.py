@@ -561,7 +561,7 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
     fvcore's `FlopCountAnalysis` (its "flop" is a MAC) without batch norm, which folds into the
     convolution before it. What is computed once for T steps counts T times.
     """
-    static = copy.deepcopy(model).eval().to("meta")
+    static = copy.deepcopy(model).eval().float().to("meta")
     for path, module in list(static.named_modules()):
         if isinstance(module, Neuron):  # it multiplies with no weights, and tracing would stop at it
             static.set_submodule(path, nn.Identity())

@@ -77,7 +77,7 @@ def fit(
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
             on_epoch(epoch + 1, history[-1])
     # Saved weights are in this format: measured now or from a file, a network gives the same to the last bit.
-    model.to(memory_format=torch.contiguous_format)
+    _lay_out(model, torch.contiguous_format)
     return history
 
 
@@ -104,7 +104,7 @@ class _Step:
         self._model, self._train, self._recipe, self._speed = model, train, recipe, speed
         self._normalise = Normalise(train)
         self._format = torch.channels_last if speed.channels_last else torch.contiguous_format
-        model.to(memory_format=self._format)
+        _lay_out(model, self._format)
         on_cuda = device.type == "cuda"
         rate = torch.zeros((), device=device) if on_cuda else 0.0  # a graph reads it from the device
         self._optimizer = torch.optim.AdamW(
@@ -198,6 +198,13 @@ class _SpikeCount:
         neurons = sum(spikes.numel() for spikes in self._spikes)
         self._spikes.clear()
         return total / neurons
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Kernels of convolutions; other parameters have no channels."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=memory_format)
 
 
 @contextlib.contextmanager

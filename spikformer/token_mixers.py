@@ -161,7 +161,7 @@ class DualSpikeAttention(nn.Module):
         """The running mean firing rate, moved on in training; never 0, or silence would scale to infinity."""
         if self.training:
             with torch.no_grad():
-                rate_A11 = spikes_TBAxx.abs().mean((0, 1, 3, 4))[:, None, None]
+                rate_A11 = spikes_TBAxx.abs().mean((0, 1, 3, 4), dtype=running_A11.dtype)[:, None, None]
                 moved_A11 = torch.lerp(rate_A11, running_A11, _RATE_MOMENTUM)
                 running_A11.copy_(torch.where(running_A11 == 0, rate_A11, moved_A11))
         return running_A11.clamp(min=_LOWEST_RATE)
