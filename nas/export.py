@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nas import files, pareto
+from nas import files, pareto, target
 from nas.candidate import Candidate
 from nas.errors import OutputError, StudyError
 from nas.progress import in_si, in_words
 from nas.study import Study
-from nas.target import for_imagenet
 
 PICKS = ("front", "knee", "accuracy", "energy")
 _FILES = ("config.json", "card.md", "proxy.safetensors")
@@ -70,7 +69,7 @@ def _export(study: Study, number: int, candidate: Candidate, place: Path) -> Pat
             f"{folder} holds {', '.join(sorted(foreign))}, which export did not write. Give another --out"
         )
     weights = study.weights(candidate)
-    network = for_imagenet(candidate.config, study.target_image_size)
+    network = target.for_imagenet(candidate.config, study.target_image_size)
 
     def fill(partial: Path) -> None:
         partial.mkdir(parents=True)
@@ -93,10 +92,13 @@ def _data(study: Study) -> dict[str, Any]:
 def _predicted(candidate: Candidate) -> str:
     if candidate.energy_target_mj is None:
         return ""
-    energy = in_si(candidate.energy_target_mj * 1e-3, "J")
+    energy_j, error = candidate.energy_target_mj * 1e-3, target.PREDICTION_ERROR
+    low, middle, high = (in_si(energy_j * factor, "J") for factor in (1 / (1 + error), 1, 1 / (1 - error)))
     return (
-        f'Predicted for the network here: {energy} an image, convention "measured": its own operations, exactly, if '
-        "each layer is as busy as the proxy's. That assumption was not checked on this network."
+        f'Predicted for the network here: {middle} an image, {low} to {high}, convention "measured": its own '
+        "operations, exactly, if each layer is as busy as the proxy's. The interval is "
+        f"{100 * error:.0f} %, the error of such a prediction on the one network whose rates on ImageNet are known, "
+        "where it was too low (`benchmarks/target_energy.py`); for another network it may be wider."
     )
 
 

@@ -166,6 +166,14 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
             inspection.costs_on_images(str(folder), None)
 
 
+def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_path: Path) -> None:
+    """By hand: 2 mJ with an error of 31 % are 2 / 1.31 = 1.53 to 2 / 0.69 = 2.90 mJ."""
+    number, candidate = next(iter(study.front().items()))
+    text = exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=2.0), False)
+    assert "2 mJ an image, 1.53 mJ to 2.9 mJ" in text
+    assert "Predicted" not in exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=None), False)
+
+
 def test_exporting_again_replaces_what_export_wrote_and_nothing_else(study: Study, tmp_path: Path) -> None:
     (folder,) = exports.export(study, "knee", tmp_path)
     (folder / "card.md").write_text("old")
