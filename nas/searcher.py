@@ -14,6 +14,9 @@ from scipy import special
 
 from nas.surrogate import Array, Indices, Readings, Signals, Surrogate
 
+LOGERR = True
+FEATURE = True
+CLIPE = True
 Choice = bool | int | float | str
 
 
@@ -82,7 +85,12 @@ class Settings:
     startup: int = 12  # random networks before the model speaks
     pool: int = 1500
     neighbours: int = 300
-    kinds: str = "al"
+    kinds: str = "a"
+    bold_new: float = 1.0
+    bold_up: float = 1.0
+    low: float = 0.1
+    margin: float = 0.0
+    hold: tuple[float, ...] = (0.0, 0.0)
 
 
 @dataclass
@@ -115,7 +123,7 @@ class Searcher:
             return 0
         for rung in range(top, 0, -1):
             waiting = any(r.waits and r.reached == rung - 1 for r in history)
-            if waiting and (reached[rung] + 1) * self.settings.halving[rung - 1] <= reached[rung - 1]:
+            if waiting and (reached[rung] + 1) * self.settings.halving[rung - 1] <= reached[rung - 1] - self.settings.hold[rung - 1]:
                 return rung
         return 0
 
@@ -183,20 +191,28 @@ class Belief:
         acc: list[tuple[str, int]] = [("accuracy", rung) for rung, n in enumerate(counts) if n]
         if "l" in settings.kinds:
             acc += [("loss", r) for r, n in enumerate(counts[:-1]) if n and any(x.readings[r].loss is not None for x in history if r in x.readings)]
-        self.accuracy = self._model("acc", acc)
-        self.energy = self._model("en", [("log10_energy", rung) for rung, n in enumerate(counts) if n])
         rows = np.arange(len(history))
-        self.acc_N, self.acc_sd_N = self.accuracy.posterior(self.encoded_ND, rows, self.target)
+        self.energy = self._model("en", [("log10_energy", rung) for rung, n in enumerate(counts) if n], self.encoded_ND, searcher._ordinal_D)
+        en_N, _ = self.energy.posterior(self.encoded_ND, rows, self.target)
+        self._range = (float(en_N.min()), float(max(np.ptp(en_N), 1e-9)))
+        self.accuracy = self._model("acc", acc, self._with(self.encoded_ND, en_N), np.append(searcher._ordinal_D, FEATURE))
+        self.acc_N, self.acc_sd_N = self._accuracy(self._with(self.encoded_ND, en_N), rows)
         self.en_N, self.en_sd_N = self.energy.posterior(self.encoded_ND, rows, self.target)
         first = slice(0, settings.startup)
-        self.ref = (float(np.quantile(self.acc_N[first], 0.1)), float(np.quantile(self.en_N[first], 0.9)))
+        q, m = settings.low, settings.margin
+        a, e = self.acc_N[first], self.en_N[first]
+        self.ref = (float(np.quantile(a, q) - m * np.std(a)), float(np.quantile(e, 1 - q) + m * np.std(e)))
 
-    def _model(self, name: str, signals: list[tuple[str, int]]) -> Surrogate:
+    def _with(self, encoded: Array, energy: Array) -> Array:
+        low, span = self._range
+        return np.column_stack([encoded, np.clip((energy - low) / span, 0, 1.5) if FEATURE else np.zeros(len(energy))])
+
+    def _model(self, name: str, signals: list[tuple[str, int]], encoded: Array, ordinal: Array) -> Surrogate:
         rows, sig, vals = [], [], []
         for s, (kind, rung) in enumerate(signals):
             own = [(i, _read(r.readings[rung], kind)) for i, r in enumerate(self.history) if rung in r.readings]
             values = np.array([v for _, v in own])
-            if kind != "log10_energy" and len(values) >= 8:
+            if (CLIPE or kind != "log10_energy") and len(values) >= 8:
                 low, high = np.quantile(values, [0.25, 0.75])
                 values = np.maximum(values, low - 3 * (high - low))
             rows += [i for i, _ in own]
@@ -208,9 +224,16 @@ class Belief:
         # parameters are those of the last milestone
         key = (name, tuple(signals), int(math.log(len(rows)) / math.log(1.15)))
         fitted = self.searcher._fits.get(key)
-        model = Surrogate(self.encoded_ND, self.searcher._ordinal_D, family, readings, fitted)
+        model = Surrogate(encoded, ordinal, family, readings, fitted)
         self.searcher._fits[key] = model.vector
         return model
+
+    def _accuracy(self, encoded: Array, rows: Indices) -> tuple[Array, Array]:
+        mean, sd = self.accuracy.posterior(encoded, rows, self.target)
+        if not LOGERR:
+            return mean, sd
+        error = np.exp(-mean)
+        return 1 - error, error * sd
 
     def _members(self, rung: int) -> Indices:
         return np.array([i for i, r in enumerate(self.history) if r.reached >= rung and not r.failed], dtype=int)
@@ -225,13 +248,13 @@ class Belief:
 
     def best_new(self, candidates: Sequence[Network], encoded: Array) -> int:
         rows = np.full(len(candidates), -1)
-        a, sa = self.accuracy.posterior(encoded, rows, self.target)
         e, se = self.energy.posterior(encoded, rows, self.target)
-        return int(np.argmax(self._gain(0, a, sa, e, se)))
+        a, sa = self._accuracy(self._with(encoded, e), rows)
+        return int(np.argmax(self._gain(0, a, sa * self.searcher.settings.bold_new, e, se * self.searcher.settings.bold_new)))
 
     def best_waiting(self, rung: int) -> int:
         w = np.array([i for i, r in enumerate(self.history) if r.waits and r.reached == rung - 1])
-        gain = self._gain(rung, self.acc_N[w], self.acc_sd_N[w], self.en_N[w], self.en_sd_N[w])
+        gain = self._gain(rung, self.acc_N[w], self.acc_sd_N[w] * self.searcher.settings.bold_up, self.en_N[w], self.en_sd_N[w] * self.searcher.settings.bold_up)
         return int(w[np.argmax(gain)])
 
 
@@ -239,6 +262,8 @@ def _read(reading: Reading, kind: str) -> float:
     if kind == "loss":
         assert reading.loss is not None
         return -math.log(max(reading.loss, 1e-6))
+    if kind == "accuracy" and LOGERR:
+        return -math.log(max(1 - reading.accuracy, 1e-6))
     return float(getattr(reading, kind))
 
 

@@ -29,6 +29,9 @@ Indices = npt.NDArray[np.int64]
 _MOST_TO_FIT = 400  # readings from which parameters are estimated; more would cost seconds and change little
 _STEPS = 40  # of L-BFGS
 _JITTER = 1e-6
+MAIN = True
+SCALE_WIDTH = 0.3
+SHARED = True
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,10 @@ class _Parameters:
         signals = len(scales_S)
         blocks = {
             "weights": (np.full(axes, math.log(1.0 / axes)), 1.0),
-            "scales": (np.log(scales_S), 0.5),
+            "scales": (np.log(scales_S), SCALE_WIDTH),
             "noises": (np.full(signals, math.log(0.2)), 0.7),
             "own": (np.full(1, math.log(0.2)), 0.7),
+            "main": (np.full(axes + 1, math.log(1.0)), 1.0),
             "decays": (np.log([0.1, 0.3]), 0.7),
             "strangeness": (np.log([0.2, 0.2]), 0.7),
         }
@@ -120,10 +124,8 @@ class Surrogate:
         """
         vector = torch.from_numpy(self.vector)
         rows_N, signals_N = self.readings.rows_N, self.readings.signals_N
-        weights_D = self._parameters.of(vector, "weights").numpy()
-        near_MN = np.exp(
-            -np.tensordot(weights_D, distances(encoded_MD, self.encoded_ND, self.ordinal_D), axes=1)
-        )[:, rows_N]
+        apart_DMN = torch.from_numpy(distances(encoded_MD, self.encoded_ND, self.ordinal_D))
+        near_MN = self._near(vector, apart_DMN).numpy()[:, rows_N]
         smooth_SS, own_SS = (relation.numpy() for relation in self._relations(vector))
         covariance_MN = near_MN * smooth_SS[signal][signals_N]
         covariance_MN += (rows_M[:, None] == rows_N) * own_SS[signal][signals_N]
@@ -135,7 +137,12 @@ class Surrogate:
     def _spreads(self) -> Array:
         """Standard deviation of each signal's readings: where the estimate of its scale starts."""
         values = [self.readings.values_N[self.readings.signals_N == s] for s in range(len(self.signals.kinds_S))]
-        return np.array([max(float(np.std(v)), 1e-3) for v in values])
+        spreads = np.array([max(float(np.std(v)), 1e-3) for v in values])
+        if SHARED:
+            for kind in set(self.signals.kinds_S):
+                own = np.flatnonzero(self.signals.kinds_S == kind)
+                spreads[own] = spreads[own[0]]
+        return spreads
 
     def _relations(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(S, S) covariance between signals of the smooth part and of a network's own."""
@@ -147,9 +154,18 @@ class Surrogate:
         )
         return smooth, own * self._parameters.of(vector, "own")
 
+    def _near(self, vector: torch.Tensor, apart_DNM: torch.Tensor) -> torch.Tensor:
+        """Covariance over axes: main effects and what goes beyond them, 1 at distance 0."""
+        product = torch.exp(-torch.tensordot(self._parameters.of(vector, "weights"), apart_DNM, dims=1))
+        if not MAIN:
+            return product
+        main = self._parameters.of(vector, "main")
+        share = main[-1] / (1 + main[-1])
+        return share * (1 - torch.tensordot(main[:-1] / main[:-1].sum(), apart_DNM, dims=1)) + (1 - share) * product
+
     def _covariance(self, vector: torch.Tensor, apart_DNN: torch.Tensor, same_NN: torch.Tensor, s_N: torch.Tensor) -> torch.Tensor:
         smooth_SS, own_SS = self._relations(vector)
-        near_NN = torch.exp(-torch.tensordot(self._parameters.of(vector, "weights"), apart_DNN, dims=1))
+        near_NN = self._near(vector, apart_DNN)
         noise_S = self._parameters.of(vector, "noises") * self._parameters.of(vector, "scales")
         pairs = (s_N[:, None], s_N[None, :])
         covariance_NN = near_NN * smooth_SS[pairs] + same_NN * own_SS[pairs]
