@@ -127,7 +127,9 @@ def ladder(found: dict[str, list[Run]], key: str, account: str) -> str:
         budget = BUDGET[method] if account == "continued" else max(e[account] for r in all_runs for e in r.events)
         reached = [epochs_to(all_runs, key, target, account, budget) for target in targets]
         cells = [f"{r:,.0f}" if r else f"> {budget:,.0f}" for r in reached]
-        rows.append([TITLES[method], str(len(all_runs)), *cells, _ladder_interval(all_runs, key, targets[1], account, budget)])
+        rows.append(
+            [TITLES[method], str(len(all_runs)), *cells, _ladder_interval(all_runs, key, targets[1], account, budget)]
+        )
     return markdown(rows)
 
 
@@ -173,7 +175,9 @@ def paired(found: dict[str, list[Run]], key: str, epochs: int) -> str:
         n = min(len(all_runs), len(found["searcher"]))
         apart = curve(found["searcher"][:n], key, epochs) - curve(all_runs[:n], key, epochs)
         low, high = interval(apart)
-        rows.append([TITLES[method], str(n), f"{apart.mean():+.3f}", f"{low:+.3f} to {high:+.3f}", f"{(apart > 0).sum()}"])
+        rows.append(
+            [TITLES[method], str(n), f"{apart.mean():+.3f}", f"{low:+.3f} to {high:+.3f}", f"{(apart > 0).sum()}"]
+        )
     return markdown(rows)
 
 
@@ -233,14 +237,18 @@ def figure(found: dict[str, list[Run]], problem: str, keys: Sequence[str], path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, help="the .npz that --fetch describes; without it, the synthetic space only")
+    parser.add_argument(
+        "--table", type=Path, help="the .npz that --fetch describes; without it, the synthetic space only"
+    )
     parser.add_argument("--fetch", action="store_true", help="say where the table comes from, and end")
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=0, help="settings were chosen on seeds from 1000")
     parser.add_argument("--gp-seeds", type=int, default=10, help="of GPSampler, which takes seconds a suggestion")
     parser.add_argument("--synthetic-seeds", type=int, default=20)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--energy-noise", type=float, nargs=2, default=[0.3, 0.1], help="sd of ln(energy) at the low rungs")
+    parser.add_argument(
+        "--energy-noise", type=float, nargs=2, default=[0.3, 0.1], help="sd of ln(energy) at the low rungs"
+    )
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "spikformer-nas" / "search_efficiency")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -284,10 +292,12 @@ class Report:
         for key, what in (("hv0", "error 20 %"), ("hv1", "error 14 %")):
             for account, how in (("continued", "one continued curve"), ("annealed", "every rung pays again")):
                 yield f"## Epochs to a target: reference {what}, 1,100 uJ; {how}\n\n{ladder(found, key, account)}"
-            yield f"## Relative hypervolume at budgets: reference {what}; mean (10th to 90th percentile)\n\n{levels(found, key)}"
+            title = f"Relative hypervolume at budgets: reference {what}; mean (10th to 90th percentile)"
+            yield f"## {title}\n\n{levels(found, key)}"
         if "searcher" in found:
             for epochs in (2000, 3000):
-                yield f"## The searcher less each rival at {epochs:,} epochs, seed by seed\n\n{paired(found, 'hv0', epochs)}"
+                title = f"The searcher less each rival at {epochs:,} epochs, seed by seed"
+                yield f"## {title}\n\n{paired(found, 'hv0', epochs)}"
         yield f"## Accuracy below the oracle's at fixed energies, points, at 3,000 epochs\n\n{regrets(found, 3000)}"
         yield f"## Time of a suggestion\n\n{speed(found)}\n\n{_at_sizes(table)}"
         yield self._sensitivity()
@@ -372,7 +382,7 @@ answer's over that of the true test front. Check: {checked}.
 * A rival that proposes a network again is not charged for it. GPSampler ran fewer seeds; the screen is a run of its own
   for each budget. PriMO and NePS were not run."""
 _SYNTHETIC = """\
-24 axes, 11 to 21 of them active, about 10^10 networks; true values known, readings noisy and biased at low rungs.
+27 axes, 11 to 18 of them active; true values known, readings noisy and biased at low rungs.
 Relative to what the best of 60,000 random networks dominate, so 1 can be passed. The same settings as on the table."""
 
 

@@ -1,5 +1,6 @@
 """The searcher and its rivals, each against the same ledger: what a training costs and what has been reached."""
 
+import dataclasses
 import hashlib
 import random
 import time
@@ -70,14 +71,16 @@ class Ledger:
         return answer
 
 
-def ours(ledger: Ledger) -> None:
-    """The searcher with its default settings."""
-    searcher = Searcher(ledger.problem, ledger.seed)
+def ours(ledger: Ledger, settings: Settings | None = None) -> None:
+    """The searcher, by default with its default settings."""
+    searcher = Searcher(ledger.problem, ledger.seed, settings)
     records: dict[str, Record] = {}
     while ledger.open:
         step = ledger.timed(lambda: searcher.next_step(list(records.values())))
         known = records.get(step.network.identity)
-        readings = {**(known.readings if known else {}), step.rung: ledger.train(step.network, step.rung)}
+        number = sum(len(record.readings) for record in records.values())
+        reading = dataclasses.replace(ledger.train(step.network, step.rung), number=number)
+        readings = {**(known.readings if known else {}), step.rung: reading}
         records[step.network.identity] = Record(step.network, readings, step.rung)
 
 

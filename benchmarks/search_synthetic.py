@@ -1,6 +1,6 @@
 """A made-up conditional space with two objectives, where true values are known.
 
-Twelve to twenty-one axes are active, of 24: one to three stages, each with a depth, a mixer and what only that mixer has; a leak
+11 to 18 axes are active, of 24: one to three stages, each with a depth, a mixer and what only that mixer has; a leak
 only for neurons that leak. Accuracy saturates with size and time steps and has interactions; energy multiplies. A
 short training reads an accuracy that is lower, noisier and flatters small networks, as real ones do.
 """
@@ -72,7 +72,9 @@ class Conditional:
         spread, energy_spread = _NOISE[share]
         behind = -math.log(share) * (0.05 + 0.02 * (log10_energy - 0.5) + 0.03 * _own(network.identity, "slow"))
         return Reading(
-            min(max(accuracy - behind + rng.gauss(0, spread), 0.1), 0.999), log10_energy + rng.gauss(0, energy_spread)
+            min(max(accuracy - behind + rng.gauss(0, spread), 0.1), 0.999),
+            log10_energy + rng.gauss(0, energy_spread),
+            0,
         )
 
     def score(self, trained: Sequence[str]) -> dict[str, float]:
@@ -106,7 +108,9 @@ def _truth(identity: str) -> tuple[float, float]:
         quality -= 0.004 * (depth > 2) * (p["neuron"] == "if")
         setting = p[f"{_MIXERS[mixer][0]} {stage}"]
         quality += {4: 0.003, 8: 0.002, "head": 0.003, "channel": 0.002, 5: 0.002}.get(setting, 0.0)
-    quality += {"sew": 0.0, "ms": 0.008, "cml": 0.004}[p["residual"]] + {"early": -0.01, "late": 0.004, "hybrid": 0.0}[p["stem"]]
+    quality += {"sew": 0.0, "ms": 0.008, "cml": 0.004}[p["residual"]] + {"early": -0.01, "late": 0.004, "hybrid": 0.0}[
+        p["stem"]
+    ]
     quality -= 0.02 * (p["threshold"] - {"if": 1.0, "lif": 0.75, "plif": 0.6}[p["neuron"]]) ** 2 / 0.25
     quality -= 0.01 * abs(math.log(p.get("leak", 2.0) / 2.0)) * (p["time_steps"] > 2)
     quality += 0.004 * _own(identity, "accuracy")

@@ -92,7 +92,7 @@ class Table:
         """What a training up to that share of the epochs shows."""
         i = int(network.identity)
         noise = math.log10(self.noise.factor(network.identity, share, seed))
-        return Reading(self.val_NE[i, round(share * EPOCHS) - 1] / 100, self.log10_uj_N[i] + noise)
+        return Reading(self.val_NE[i, round(share * EPOCHS) - 1] / 100, self.log10_uj_N[i] + noise, 0)
 
     def answer(self, trained: Sequence[str]) -> list[int]:
         """The rows that a user would be shown."""

@@ -1,37 +1,54 @@
-"""What to train next: start a network at the lowest rung, or continue one to its next."""
+"""What to train next: a new network at the lowest rung, or one that waits at a rung up to the next.
+
+One rule for every rung: of those that could come to it, take the network that is expected to add most hypervolume to
+what the networks that are there, or on their way, are believed to reach at the top. The beliefs come from a model
+of all readings (`nas.surrogate`); accuracy is modelled as the logarithm of error, in which learning curves of power
+laws have equal scales at all rungs, and along energy as well as the axes: activity tells capacity. Which rung is next
+follows from counts alone, so no worker ever waits. The expected improvement is exact for two independent normals
+(Emmerich et al., 2011; the strips are ours).
+
+Everything follows from the seed and the records; nothing is remembered but what can be computed again.
+"""
 
 import functools
-import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from nas.surrogate import Array, Indices, Readings, Signals, Surrogate
+from nas import pareto
+from nas.space import Choice, SearchSpace
+from nas.surrogate import Array, Flags, Indices, Readings, Surrogate
+from spikformer.errors import ConfigError
 
-LOGERR = True
-FEATURE = True
-CLIPE = True
-Choice = bool | int | float | str
+_FEW = 3  # readings at a rung before its values are what is compared
+_GROWTH = 1.15  # parameters are estimated anew when readings have grown by this factor
+_OUTLYING = 3.0  # ranges between quartiles beyond which a value counts as that far
+_DRAWS = 2_000  # until a space counts as exhausted
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a network read when it reached a rung: accuracy (share), log10 of energy, training loss if comparable."""
+    """What a network showed at a rung.
+
+    Attributes:
+        accuracy: share right, comparable among networks at one rung.
+        log10_energy: of whatever unit.
+        number: how many readings the study had before; orders them in time.
+    """
 
     accuracy: float
     log10_energy: float
-    loss: float | None = None
+    number: int
 
 
 @dataclass(frozen=True)
 class Network:
-    """A point of the space: `identity` is equal for equal networks."""
+    """A point of a space: `identity` is equal for equal networks, however their `params`, axis -> choice, differ."""
 
     identity: str
     params: Mapping[str, Choice]
@@ -39,12 +56,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Record:
-    """All that is known of a network that was started.
+    """What is known of a network that was started.
 
     Attributes:
-        readings: by rung (index), of those it has finished.
-        reached: the highest rung that it finished or is on its way to.
-        failed: it gave no reading at `reached` and is never continued (silent, diverged, out of memory).
+        readings: by rung.
+        reached: the rung that it is at or on its way to.
+        failed: it gave no reading at `reached` and never will: silent, diverged, out of memory.
     """
 
     network: Network
@@ -54,6 +71,7 @@ class Record:
 
     @property
     def waits(self) -> bool:
+        """Whether it could go on."""
         return not self.failed and self.reached in self.readings
 
 
@@ -69,223 +87,321 @@ class Space(Protocol):
     """Where networks come from."""
 
     @property
-    def axes(self) -> Mapping[str, Sequence[Choice]]: ...
+    def axes(self) -> Mapping[str, Sequence[Choice]]:
+        """Every axis that a network may have, with its choices in order."""
 
-    def draw(self, rng: random.Random) -> Network: ...
+    def draw(self, rng: random.Random) -> Network:
+        """One at random."""
 
-    def at(self, params: Mapping[str, Choice]) -> Network | None: ...
+    def at(self, params: Mapping[str, Choice]) -> Network | None:
+        """The network of these choices, or None if there is none."""
+
+
+class ConfigSpace:
+    """A search space of configs as a space of networks."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.axes: Mapping[str, Sequence[Choice]] = {axis.name: axis.choices for axis in space.axes}
+
+    def draw(self, rng: random.Random) -> Network:
+        chosen: dict[str, Choice] = {}
+
+        def choose(name: str, choices: list[Choice]) -> Choice:
+            return chosen.setdefault(name.split("{")[0], rng.choice(choices))
+
+        config = self.space.sample(choose)
+        return Network(config.config_id, chosen)
+
+    def at(self, params: Mapping[str, Choice]) -> Network | None:
+        try:
+            return Network(self.space.config(dict(params)).config_id, dict(params))
+        except ConfigError:
+            return None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Rungs as rising shares of the images, the last 1, and how the searcher spends them."""
+    """How a searcher spends.
+
+    Attributes:
+        shares: of the images at each rung, rising, the last 1.
+        per_promotion: how many networks of a rung make up for one at the next.
+        startup: networks at random before the model chooses.
+        caution: by which standard deviations shrink when networks are promoted, where a wrong hope costs more.
+        worst: accuracies further below the mean of the first networks than so many standard deviations count nothing,
+            nor energies so many above.
+        pool, neighbours: candidates for a new network: drawn once, and one choice from the believed front.
+    """
 
     shares: tuple[float, ...] = (0.05, 0.25, 1.0)
-    halving: tuple[float, ...] = (3.5, 3.5)  # networks of a rung for one of the next
-    startup: int = 12  # random networks before the model speaks
+    per_promotion: tuple[float, ...] = (3.5, 3.5)
+    startup: int = 20
+    caution: float = 0.5
+    worst: tuple[float, float] = (1.0, 2.0)
     pool: int = 1500
     neighbours: int = 300
-    kinds: str = "a"
-    bold_new: float = 1.0
-    bold_up: float = 1.0
-    low: float = 0.1
-    margin: float = 0.0
-    hold: tuple[float, ...] = (0.0, 0.0)
 
 
-@dataclass
 class Searcher:
-    space: Space
-    seed: int = 0
-    settings: Settings = field(default_factory=Settings)
+    """Suggests steps in a space.
 
-    def __post_init__(self) -> None:
-        self._fits: dict[tuple[object, ...], Array] = {}
-        self._names = list(self.space.axes)
-        self._levels = [{c: _level(axis, i) for i, c in enumerate(axis)} for axis in self.space.axes.values()]
-        self._ordinal_D = np.array([_is_ordinal(axis) for axis in self.space.axes.values()])
+    Args:
+        space: of networks.
+        seed: of all that is drawn.
+    """
 
-    # -- which rung
-    def next_step(self, history: Sequence[Record]) -> Step:
-        rung = self._rung(history)
-        if len(history) < self.settings.startup and rung == 0:
-            return Step(self._fresh(history), 0)
-        belief = self._belief(history)
+    def __init__(self, space: Space, seed: int = 0, settings: Settings | None = None) -> None:
+        self.space, self.seed, self.settings = space, seed, settings or Settings()
+        self.encoding = _Encoding(space.axes)
+        self._estimated: dict[int, tuple[Array, Array]] = {}
+
+    def next_step(self, records: Sequence[Record]) -> Step:
+        """What a free worker should do.
+
+        Args:
+            records: of all networks, in the order in which they were started.
+
+        Raises:
+            LookupError: the space has no network that was not started, and none waits.
+        """
+        rung = self._rung(records)
         if rung == 0:
-            candidates = self._candidates(history, belief)
-            return Step(candidates[belief.best_new(candidates, self._encode(candidates))], 0)
-        return Step(history[belief.best_waiting(rung)].network, rung)
+            try:
+                return Step(self._new(records), 0)
+            except LookupError:
+                rung = max((r.reached + 1 for r in records if self._may_go_on(r)), default=0)
+                if rung == 0:
+                    raise
+        waiting = np.array([i for i, r in enumerate(records) if r.waits and r.reached == rung - 1])
+        belief = self._belief(records)
+        return Step(records[waiting[np.argmax(belief.gain_of(waiting, rung))]].network, rung)
 
-    def _rung(self, history: Sequence[Record]) -> int:
-        top = len(self.settings.shares) - 1
-        reached = [sum(r.reached >= rung for r in history) for rung in range(top + 1)]
-        if len(history) < self.settings.startup:
+    def _may_go_on(self, record: Record) -> bool:
+        return record.waits and record.reached + 1 < len(self.settings.shares)
+
+    def _rung(self, records: Sequence[Record]) -> int:
+        """The highest that has too few networks for those below it, if one waits there; else the lowest."""
+        if sum(not r.failed for r in records) < self.settings.startup:
             return 0
-        for rung in range(top, 0, -1):
-            waiting = any(r.waits and r.reached == rung - 1 for r in history)
-            if waiting and (reached[rung] + 1) * self.settings.halving[rung - 1] <= reached[rung - 1] - self.settings.hold[rung - 1]:
+        for rung in range(len(self.settings.shares) - 1, 0, -1):
+            here, below = (sum(r.reached >= at for r in records) for at in (rung, rung - 1))
+            waiting = any(r.waits and r.reached == rung - 1 for r in records)
+            if waiting and (here + 1) * self.settings.per_promotion[rung - 1] <= below:
                 return rung
         return 0
 
-    def _rng(self, *words: object) -> random.Random:
-        return random.Random(f"{self.seed} {' '.join(map(str, words))}")
+    def _new(self, records: Sequence[Record]) -> Network:
+        started = {r.network.identity for r in records}
+        known = sum(0 in r.readings for r in records)
+        if sum(not r.failed for r in records) < self.settings.startup or known < _FEW:
+            return self._drawn(started, len(records))
+        belief = self._belief(records)
+        near = self._neighbours([records[i].network for i in belief.front()], len(records))
+        offered = {network.identity: network for network in [*near, *self._pool] if network.identity not in started}
+        candidates = list(offered.values()) or [self._drawn(started, len(records))]
+        return candidates[int(np.argmax(belief.gain_of_new(self.encoding.levels(candidates))))]
 
-    def _fresh(self, history: Sequence[Record]) -> Network:
-        taken = {r.network.identity for r in history}
-        rng = self._rng("fresh", len(history))
-        for _ in range(10000):
+    def _drawn(self, started: set[str], count: int) -> Network:
+        rng = random.Random(f"draw {self.seed} {count}")
+        for _ in range(_DRAWS):
             network = self.space.draw(rng)
-            if network.identity not in taken:
+            if network.identity not in started:
                 return network
-        raise LookupError("no network is left that was not started")
+        raise LookupError(f"{_DRAWS} draws found no network that was not started")
 
     @functools.cached_property
     def _pool(self) -> list[Network]:
-        rng = self._rng("pool")
-        drawn = (self.space.draw(rng) for _ in range(self.settings.pool))
-        return list({network.identity: network for network in drawn}.values())
+        rng = random.Random(f"pool {self.seed}")
+        return [self.space.draw(rng) for _ in range(self.settings.pool)]
 
-    def _candidates(self, history: Sequence[Record], belief: "Belief") -> list[Network]:
-        taken = {r.network.identity for r in history}
-        near = [n for i in belief.front() for n in self._around(history[i].network)]
-        self._rng("neighbours", len(history)).shuffle(near)
-        offered = {n.identity: n for n in [*near[: self.settings.neighbours], *self._pool]}
-        fresh = [n for identity, n in offered.items() if identity not in taken]
-        return fresh or [self._fresh(history)]
+    def _neighbours(self, networks: Sequence[Network], count: int) -> list[Network]:
+        """Some that differ from one of these in one choice."""
+        changes = [
+            (network, name, choice)
+            for network in networks
+            for name in network.params
+            for choice in self.space.axes[name]
+            if choice != network.params[name]
+        ]
+        random.Random(f"neighbours {self.seed} {count}").shuffle(changes)
+        found = (self.space.at({**n.params, name: choice}) for n, name, choice in changes[: self.settings.neighbours])
+        return [network for network in found if network is not None]
 
-    def _around(self, network: Network) -> list[Network]:
-        found = []
-        for name, axis in self.space.axes.items():
-            for choice in axis:
-                if name in network.params and choice != network.params[name]:
-                    found.append(self.space.at({**network.params, name: choice}))
-        return [n for n in found if n is not None]
+    def _belief(self, records: Sequence[Record]) -> "_Belief":
+        """With parameters estimated from the readings at the last milestone: a restart estimates the same."""
+        readings = sum(len(r.readings) for r in records)
+        steps = math.floor(math.log(readings / _FEW) / math.log(_GROWTH) + 1e-9)
+        milestone = math.ceil(_FEW * _GROWTH**steps - 1e-9)
+        if milestone not in self._estimated:
+            self._estimated[milestone] = _Belief(_earlier(records, milestone), self.encoding, self.settings).parameters
+        return _Belief(records, self.encoding, self.settings, self._estimated[milestone])
 
-    def _encode(self, networks: Sequence[Network]) -> Array:
-        return np.array(
-            [
-                [levels[n.params[name]] if name in n.params else -1.0 for name, levels in zip(self._names, self._levels, strict=True)]
-                for n in networks
-            ]
+
+class _Belief:
+    """What is believed of every network that was started, at the highest rung that was read a few times."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        encoding: "_Encoding",
+        settings: Settings,
+        parameters: tuple[Array | None, Array | None] = (None, None),
+    ) -> None:
+        self.records, self.settings = records, settings
+        counts = [sum(rung in r.readings for r in records) for rung in range(len(settings.shares))]
+        self.rung = max((rung for rung, n in enumerate(counts) if n >= _FEW), default=0)
+        levels_ND, rows_N, shares_R = (
+            encoding.levels([r.network for r in records]),
+            np.arange(len(records)),
+            settings.shares,
         )
+        self._energy = Surrogate(levels_ND, encoding.ordinal_D, np.array(shares_R), _energies(records), parameters[0])
+        self.energy_N, self.energy_sd_N = self._energy.posterior(levels_ND, rows_N, self.rung)
+        self._span = (float(self.energy_N.min()), float(np.ptp(self.energy_N)) or 1.0)
+        ordinal_D, errors = np.append(encoding.ordinal_D, True), _errors(records)
+        self._error = Surrogate(
+            self._along(levels_ND, self.energy_N), ordinal_D, np.array(shares_R), errors, parameters[1]
+        )
+        self.accuracy_N, self.accuracy_sd_N = self._accuracy(levels_ND, self.energy_N, rows_N)
+        self.reference = self._reference()
 
-    def _belief(self, history: Sequence[Record]) -> "Belief":
-        return Belief(self, history)
-
-
-def _is_ordinal(axis: Sequence[Choice]) -> bool:
-    return len(axis) > 2 and all(isinstance(c, int | float) and not isinstance(c, bool) for c in axis)
-
-
-def _level(axis: Sequence[Choice], i: int) -> float:
-    return i / (len(axis) - 1) if _is_ordinal(axis) else float(i)
-
-
-class Belief:
-    def __init__(self, searcher: Searcher, history: Sequence[Record]) -> None:
-        self.searcher, self.history = searcher, history
-        settings = searcher.settings
-        self.encoded_ND = searcher._encode([r.network for r in history])
-        counts = [sum(rung in r.readings for r in history) for rung in range(len(settings.shares))]
-        self.target = max([rung for rung, n in enumerate(counts) if n >= 3], default=0)
-        acc: list[tuple[str, int]] = [("accuracy", rung) for rung, n in enumerate(counts) if n]
-        if "l" in settings.kinds:
-            acc += [("loss", r) for r, n in enumerate(counts[:-1]) if n and any(x.readings[r].loss is not None for x in history if r in x.readings)]
-        rows = np.arange(len(history))
-        self.energy = self._model("en", [("log10_energy", rung) for rung, n in enumerate(counts) if n], self.encoded_ND, searcher._ordinal_D)
-        en_N, _ = self.energy.posterior(self.encoded_ND, rows, self.target)
-        self._range = (float(en_N.min()), float(max(np.ptp(en_N), 1e-9)))
-        self.accuracy = self._model("acc", acc, self._with(self.encoded_ND, en_N), np.append(searcher._ordinal_D, FEATURE))
-        self.acc_N, self.acc_sd_N = self._accuracy(self._with(self.encoded_ND, en_N), rows)
-        self.en_N, self.en_sd_N = self.energy.posterior(self.encoded_ND, rows, self.target)
-        first = slice(0, settings.startup)
-        q, m = settings.low, settings.margin
-        a, e = self.acc_N[first], self.en_N[first]
-        self.ref = (float(np.quantile(a, q) - m * np.std(a)), float(np.quantile(e, 1 - q) + m * np.std(e)))
-
-    def _with(self, encoded: Array, energy: Array) -> Array:
-        low, span = self._range
-        return np.column_stack([encoded, np.clip((energy - low) / span, 0, 1.5) if FEATURE else np.zeros(len(energy))])
-
-    def _model(self, name: str, signals: list[tuple[str, int]], encoded: Array, ordinal: Array) -> Surrogate:
-        rows, sig, vals = [], [], []
-        for s, (kind, rung) in enumerate(signals):
-            own = [(i, _read(r.readings[rung], kind)) for i, r in enumerate(self.history) if rung in r.readings]
-            values = np.array([v for _, v in own])
-            if (CLIPE or kind != "log10_energy") and len(values) >= 8:
-                low, high = np.quantile(values, [0.25, 0.75])
-                values = np.maximum(values, low - 3 * (high - low))
-            rows += [i for i, _ in own]
-            sig += [s] * len(own)
-            vals.append(values)
-        shares = self.searcher.settings.shares
-        family = Signals(np.log([shares[r] for _, r in signals]), np.array([int(k == "loss") for k, _ in signals]))
-        readings = Readings(np.array(rows), np.array(sig), np.concatenate(vals))
-        # parameters are those of the last milestone
-        key = (name, tuple(signals), int(math.log(len(rows)) / math.log(1.15)))
-        fitted = self.searcher._fits.get(key)
-        model = Surrogate(encoded, ordinal, family, readings, fitted)
-        self.searcher._fits[key] = model.vector
-        return model
-
-    def _accuracy(self, encoded: Array, rows: Indices) -> tuple[Array, Array]:
-        mean, sd = self.accuracy.posterior(encoded, rows, self.target)
-        if not LOGERR:
-            return mean, sd
-        error = np.exp(-mean)
-        return 1 - error, error * sd
-
-    def _members(self, rung: int) -> Indices:
-        return np.array([i for i, r in enumerate(self.history) if r.reached >= rung and not r.failed], dtype=int)
+    @property
+    def parameters(self) -> tuple[Array, Array]:
+        return self._energy.parameters, self._error.parameters
 
     def front(self) -> list[int]:
-        m = self._members(0)
-        return [int(m[i]) for i in _front(self.acc_N[m], self.en_N[m])]
+        """Which networks are believed to be non-dominated."""
+        members = [i for i, r in enumerate(self.records) if not r.failed]
+        return [members[k] for k in pareto.front([(self.accuracy_N[i], self.energy_N[i]) for i in members])]
 
-    def _gain(self, rung: int, mean_a: Array, sd_a: Array, mean_e: Array, sd_e: Array) -> Array:
-        m = self._members(rung)
-        return expected_improvement(mean_a, sd_a, mean_e, sd_e, self.acc_N[m], self.en_N[m], self.ref)
+    def gain_of_new(self, levels_MD: Array) -> Array:
+        """Hypervolume (M,) that networks are expected to add to all that were started."""
+        rows_M = np.full(len(levels_MD), -1)
+        energy_M, energy_sd_M = self._energy.posterior(levels_MD, rows_M, self.rung)
+        accuracy_M, accuracy_sd_M = self._accuracy(levels_MD, energy_M, rows_M)
+        front = self._reached(0)
+        return expected_gain(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, front, self.reference)
 
-    def best_new(self, candidates: Sequence[Network], encoded: Array) -> int:
-        rows = np.full(len(candidates), -1)
-        e, se = self.energy.posterior(encoded, rows, self.target)
-        a, sa = self._accuracy(self._with(encoded, e), rows)
-        return int(np.argmax(self._gain(0, a, sa * self.searcher.settings.bold_new, e, se * self.searcher.settings.bold_new)))
+    def gain_of(self, rows_M: Indices, rung: int) -> Array:
+        """Hypervolume (M,) that started networks are expected to add to those at a rung or on their way to it."""
+        accuracy_sd_M, energy_sd_M = (
+            self.settings.caution * sd[rows_M] for sd in (self.accuracy_sd_N, self.energy_sd_N)
+        )
+        accuracy_M, energy_M = self.accuracy_N[rows_M], self.energy_N[rows_M]
+        return expected_gain(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, self._reached(rung), self.reference)
 
-    def best_waiting(self, rung: int) -> int:
-        w = np.array([i for i, r in enumerate(self.history) if r.waits and r.reached == rung - 1])
-        gain = self._gain(rung, self.acc_N[w], self.acc_sd_N[w] * self.searcher.settings.bold_up, self.en_N[w], self.en_sd_N[w] * self.searcher.settings.bold_up)
-        return int(w[np.argmax(gain)])
+    def _reached(self, rung: int) -> list[pareto.Point]:
+        members = [i for i, r in enumerate(self.records) if r.reached >= rung and not r.failed]
+        return [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
 
+    def _along(self, levels_MD: Array, energy_M: Array) -> Array:
+        """Levels with the believed energy as one more ordinal axis, 0 to 1 over the networks that were started."""
+        low, span = self._span
+        return np.column_stack([levels_MD, np.clip((energy_M - low) / span, 0, 1.5)])
 
-def _read(reading: Reading, kind: str) -> float:
-    if kind == "loss":
-        assert reading.loss is not None
-        return -math.log(max(reading.loss, 1e-6))
-    if kind == "accuracy" and LOGERR:
-        return -math.log(max(1 - reading.accuracy, 1e-6))
-    return float(getattr(reading, kind))
+    def _accuracy(self, levels_MD: Array, energy_M: Array, rows_M: Indices) -> tuple[Array, Array]:
+        """Mean and standard deviation, from those of the logarithm of error by its slope."""
+        log_error_M, sd_M = self._error.posterior(self._along(levels_MD, energy_M), rows_M, self.rung)
+        return 1 - np.exp(log_error_M), np.exp(log_error_M) * sd_M
 
-
-def _front(acc: Array, en: Array) -> list[int]:
-    kept: list[int] = []
-    for i in np.lexsort((-acc, en)):
-        if not kept or acc[i] > acc[kept[-1]]:
-            kept.append(int(i))
-    return kept
-
-
-def expected_improvement(mean_a: Array, sd_a: Array, mean_e: Array, sd_e: Array, acc: Array, en: Array, ref: tuple[float, float]) -> Array:
-    """Expected hypervolume that each candidate adds."""
-    kept = [i for i in _front(acc, en) if acc[i] > ref[0] and en[i] < ref[1]]
-    floors = np.array([ref[0], *acc[kept]])  # accuracy to beat in each strip of energy
-    edges = np.array([-np.inf, *en[kept], ref[1]])
-    above = _excess((mean_a[:, None] - floors) / sd_a[:, None]) * sd_a[:, None]
-    below = _excess((edges[1:] - mean_e[:, None]) / sd_e[:, None]) * sd_e[:, None]
-    left = np.concatenate([np.zeros((len(mean_e), 1)), below[:, :-1]], axis=1)
-    return ((below - left) * above).sum(1)
+    def _reference(self) -> pareto.Point:
+        """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks."""
+        first = slice(self.settings.startup)
+        accuracy, accuracy_sd = _moments(self.accuracy_N[first], self.accuracy_sd_N[first])
+        energy, energy_sd = _moments(self.energy_N[first], self.energy_sd_N[first])
+        return accuracy - self.settings.worst[0] * accuracy_sd, energy + self.settings.worst[1] * energy_sd
 
 
-def _excess(z: Array) -> Array:
-    """E[max(z + normal, 0)]."""
-    return z * special.ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+class _Encoding:
+    """Choices as levels: numbers of three choices or more are ordinal, 0 to 1 by rank; all else are categories."""
+
+    def __init__(self, axes: Mapping[str, Sequence[Choice]]) -> None:
+        self.ordinal_D: Flags = np.array([_is_ordinal(choices) for choices in axes.values()], dtype=bool)
+        self._levels = {
+            name: {repr(c): i / (len(choices) - 1) if ordinal else float(i) for i, c in enumerate(choices)}
+            for (name, choices), ordinal in zip(axes.items(), self.ordinal_D, strict=True)
+        }
+
+    def levels(self, networks: Sequence[Network]) -> Array:
+        """(N, D); -1 for an axis that a network does not have."""
+        return np.array([self._of(network.params) for network in networks])
+
+    def _of(self, params: Mapping[str, Choice]) -> list[float]:
+        return [levels[repr(params[name])] if name in params else -1.0 for name, levels in self._levels.items()]
+
+
+def expected_gain(
+    accuracy_M: Array,
+    accuracy_sd_M: Array,
+    energy_M: Array,
+    energy_sd_M: Array,
+    others: Sequence[pareto.Point],
+    reference: pareto.Point,
+) -> Array:
+    """Hypervolume (M,) that each candidate is expected to add to others, its two values independent and normal.
+
+    Between neighbouring energies of the others' front one accuracy is to be beaten. What a candidate adds there is
+    the part of the strip above its energy times its accuracy's excess; expectations of independent factors multiply.
+    """
+    inside = [p for p in others if p[0] > reference[0] and p[1] < reference[1]]
+    front = [inside[i] for i in pareto.front(inside)]
+    to_beat_K = np.array([reference[0], *(accuracy for accuracy, _ in front)])
+    edges_K = np.array([*(energy for _, energy in front), reference[1]])
+    excess_MK = _excess(accuracy_M[:, None] - to_beat_K, accuracy_sd_M[:, None])
+    below_MK = _excess(edges_K - energy_M[:, None], energy_sd_M[:, None])
+    width_MK = np.diff(below_MK, axis=1, prepend=0.0)
+    gain_M: Array = (width_MK * excess_MK).sum(1)
+    return gain_M
+
+
+def _excess(mean: Array, sd: Array) -> Array:
+    """E[max(x, 0)] of a normal x."""
+    z = mean / sd
+    return sd * (z * special.ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
+
+
+def _is_ordinal(choices: Sequence[Choice]) -> bool:
+    return len(choices) > 2 and all(isinstance(c, int | float) and not isinstance(c, bool) for c in choices)
+
+
+def _moments(mean_N: Array, sd_N: Array) -> tuple[float, float]:
+    """Mean and standard deviation over networks that are themselves uncertain."""
+    return float(mean_N.mean()), math.sqrt(mean_N.var() + (sd_N**2).mean())
+
+
+def _earlier(records: Sequence[Record], readings: int) -> list[Record]:
+    """The records as they were after so many readings."""
+    kept = [{k: x for k, x in r.readings.items() if x.number < readings} for r in records]
+    return [Record(r.network, k, max(k), False) for r, k in zip(records, kept, strict=True) if k]
+
+
+def _energies(records: Sequence[Record]) -> Readings:
+    return _readings(records, [{k: x.log10_energy for k, x in r.readings.items()} for r in records])
+
+
+def _errors(records: Sequence[Record]) -> Readings:
+    """Logarithm of error. A network that failed counts as the worst at that rung, so that its like are avoided."""
+    found = [{k: math.log(max(1 - x.accuracy, 1e-4)) for k, x in r.readings.items()} for r in records]
+    worst = [max((f[k] for f in found if k in f), default=None) for k in range(1 + max(r.reached for r in records))]
+    for record, own in zip(records, found, strict=True):
+        at = worst[record.reached]
+        if record.failed and at is not None:
+            own[record.reached] = at
+    return _readings(records, found)
+
+
+def _readings(records: Sequence[Record], found: Sequence[Mapping[int, float]]) -> Readings:
+    """In the order of rungs and records, outliers drawn in: a dead network says no more than a bad one."""
+    pairs = [(rung, i) for i, own in enumerate(found) for rung in own]
+    pairs.sort()
+    rungs, rows = np.array([rung for rung, _ in pairs]), np.array([i for _, i in pairs])
+    values = np.array([found[i][rung] for rung, i in pairs])
+    for rung in np.unique(rungs):
+        low, high = np.quantile(values[rungs == rung], [0.25, 0.75])
+        reach = _OUTLYING * (high - low)
+        values[rungs == rung] = np.clip(values[rungs == rung], low - reach, high + reach)
+    return Readings(rows, rungs, values)
+
+
+__all__ = ["ConfigSpace", "Network", "Reading", "Record", "Searcher", "Settings", "Space", "Step", "expected_gain"]

@@ -32,6 +32,8 @@ NAS = (
     "files",
     "pareto",
     "space",
+    "surrogate",
+    "searcher",
     "data",
     "training",
     "cost",
