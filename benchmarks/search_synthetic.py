@@ -1,6 +1,6 @@
 """A made-up conditional space with two objectives, where true values are known.
 
-11 to 18 axes are active, of 24: one to three stages, each with a depth, a mixer and what only that mixer has; a leak
+11 to 18 axes are active, of 27: one to three stages, each with a depth, a mixer and what only that mixer has; a leak
 only for neurons that leak. Accuracy saturates with size and time steps and has interactions; energy multiplies. A
 short training reads an accuracy that is lower, noisier and flatters small networks, as real ones do.
 """

@@ -138,7 +138,7 @@ class Settings:
     per_promotion: tuple[float, ...] = (3.5, 3.5)
     startup: int = 20
     caution: float = 0.5
-    worst: tuple[float, float] = (1.0, 2.0)
+    worst: tuple[float, float] = (0.7, 2.0)
     pool: int = 1500
     neighbours: int = 300
 
