@@ -358,7 +358,11 @@ def _at_sizes(table: Table) -> str:
 def _made_up(table: Table, n: int) -> list[Record]:
     """`n` random networks, of which every fourth reached the next rung, and of these every fourth the last."""
     rng = random.Random(0)
-    networks = list({network.identity: network for network in (table.draw(rng) for _ in range(2 * n))}.values())[:n]
+    networks = list(
+        {
+            network.identity: network for network in map(table.at, (table.draw(rng) for _ in range(2 * n))) if network
+        }.values()
+    )[:n]
     records = []
     for i, network in enumerate(networks):
         reached = 2 if i % 16 == 0 else 1 if i % 4 == 0 else 0

@@ -88,7 +88,7 @@ def uniform(ledger: Ledger) -> None:
     """Random networks, each once, trained to the end."""
     rng = random.Random(ledger.seed)
     while ledger.open:
-        ledger.train(ledger.problem.draw(rng))
+        ledger.train(_random(ledger.problem, rng))
 
 
 def screen(ledger: Ledger) -> None:
@@ -96,7 +96,7 @@ def screen(ledger: Ledger) -> None:
     rng = random.Random(ledger.seed)
     readings: dict[str, tuple[Network, Reading]] = {}
     while ledger.continued < ledger.budget / 2:
-        network = ledger.problem.draw(rng)
+        network = _random(ledger.problem, rng)
         readings[network.identity] = (network, ledger.train(network, 0))
     networks = list(readings.values())
     for i in by_rank(_points([reading for _, reading in networks])):
@@ -116,7 +116,7 @@ def halving(ledger: Ledger, proposer: optuna.samplers.BaseSampler | None = None,
     seen: list[list[Reading]] = [[] for _ in SHARES]
     while ledger.open:
         trial = study.ask() if study else None
-        network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t) if t else ledger.problem.draw(rng))
+        network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t) if t else _random(ledger.problem, rng))
         known = network is None or network.identity in ledger.reached
         if known:
             if study and trial:
@@ -137,6 +137,13 @@ def optunas(ledger: Ledger, sampler: optuna.samplers.BaseSampler) -> None:
         trial = study.ask()
         network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t))
         _tell(study, trial, ledger.train(network) if network else None)
+
+
+def _random(problem: Problem, rng: random.Random) -> Network:
+    while True:
+        network = problem.at(problem.draw(rng))
+        if network is not None:
+            return network
 
 
 def _study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:

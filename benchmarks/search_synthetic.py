@@ -59,10 +59,10 @@ class Conditional:
             params[f"{setting} {stage}"] = suggest(f"{setting} {stage}", choices)
         return Network(json.dumps(params, sort_keys=True), params)
 
-    def draw(self, rng: random.Random) -> Network:
-        return self.sample(lambda _name, choices: rng.choice(choices))
+    def draw(self, rng: random.Random) -> Mapping[str, Choice]:
+        return self.sample(lambda _name, choices: rng.choice(choices)).params
 
-    def at(self, params: Mapping[str, Choice]) -> Network | None:
+    def at(self, params: Mapping[str, Choice]) -> Network:
         """The network with these choices; what a change has made active takes its first choice."""
         return self.sample(lambda name, choices: params.get(name, choices[0]))
 
@@ -87,7 +87,7 @@ class Conditional:
     def best(self) -> float:
         """What the best of 60,000 random networks dominate."""
         rng = random.Random(0)
-        return pareto.hypervolume([_truth(self.draw(rng).identity) for _ in range(60000)], _REFERENCE)
+        return pareto.hypervolume([_truth(self.at(self.draw(rng)).identity) for _ in range(60000)], _REFERENCE)
 
 
 def _own(identity: str, what: str) -> float:

@@ -78,11 +78,8 @@ class Table:
         """None where the network does not take part."""
         return self.at({name: suggest(name, list(axis)) for name, axis in self.axes.items()})
 
-    def draw(self, rng: random.Random) -> Network:
-        network = None
-        while network is None:
-            network = self.sample(lambda _name, choices: rng.choice(choices))
-        return network
+    def draw(self, rng: random.Random) -> Mapping[str, Choice]:
+        return {name: rng.choice(axis) for name, axis in self.axes.items()}
 
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         i = sum(OPERATIONS.index(params[f"edge {edge}"]) * 5**edge for edge in range(6))

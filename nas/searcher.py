@@ -11,6 +11,7 @@ Everything follows from the seed and the records; nothing is remembered but what
 """
 
 import functools
+import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from spikformer.errors import ConfigError
 
 _FEW = 3  # readings at a rung before its values are what is compared
 _GROWTH = 1.15  # parameters are estimated anew when readings have grown by this factor
+_MOST = 500  # readings that a belief rests on: its cost grows with their cube
 _OUTLYING = 3.0  # ranges between quartiles beyond which a value counts as that far
 _DRAWS = 2_000  # until a space counts as exhausted
 
@@ -90,8 +92,8 @@ class Space(Protocol):
     def axes(self) -> Mapping[str, Sequence[Choice]]:
         """Every axis that a network may have, with its choices in order."""
 
-    def draw(self, rng: random.Random) -> Network:
-        """One at random."""
+    def draw(self, rng: random.Random) -> Mapping[str, Choice]:
+        """Choices at random, cheaply: not all of them need make a network."""
 
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         """The network of these choices, or None if there is none."""
@@ -104,14 +106,8 @@ class ConfigSpace:
         self.space = space
         self.axes: Mapping[str, Sequence[Choice]] = {axis.name: axis.choices for axis in space.axes}
 
-    def draw(self, rng: random.Random) -> Network:
-        chosen: dict[str, Choice] = {}
-
-        def choose(name: str, choices: list[Choice]) -> Choice:
-            return chosen.setdefault(name.split("{")[0], rng.choice(choices))
-
-        config = self.space.sample(choose)
-        return Network(config.config_id, chosen)
+    def draw(self, rng: random.Random) -> Mapping[str, Choice]:
+        return {name: rng.choice(choices) for name, choices in self.axes.items()}
 
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         try:
@@ -154,7 +150,7 @@ class Searcher:
     def __init__(self, space: Space, seed: int = 0, settings: Settings | None = None) -> None:
         self.space, self.seed, self.settings = space, seed, settings or Settings()
         self.encoding = _Encoding(space.axes)
-        self._estimated: dict[int, tuple[Array, Array]] = {}
+        self._estimated: dict[int, _Parameters] = {}
 
     def next_step(self, records: Sequence[Record]) -> Step:
         """What a free worker should do.
@@ -173,9 +169,11 @@ class Searcher:
                 rung = max((r.reached + 1 for r in records if self._may_go_on(r)), default=0)
                 if rung == 0:
                     raise
-        waiting = np.array([i for i, r in enumerate(records) if r.waits and r.reached == rung - 1])
         belief = self._belief(records)
-        return Step(records[waiting[np.argmax(belief.gain_of(waiting, rung))]].network, rung)
+        return Step(belief.best_for(rung) or self._waiting(records, rung)[-1].network, rung)
+
+    def _waiting(self, records: Sequence[Record], rung: int) -> list[Record]:
+        return [r for r in records if r.waits and r.reached == rung - 1]
 
     def _may_go_on(self, record: Record) -> bool:
         return record.waits and record.reached + 1 < len(self.settings.shares)
@@ -186,8 +184,7 @@ class Searcher:
             return 0
         for rung in range(len(self.settings.shares) - 1, 0, -1):
             here, below = (sum(r.reached >= at for r in records) for at in (rung, rung - 1))
-            waiting = any(r.waits and r.reached == rung - 1 for r in records)
-            if waiting and (here + 1) * self.settings.per_promotion[rung - 1] <= below:
+            if self._waiting(records, rung) and (here + 1) * self.settings.per_promotion[rung - 1] <= below:
                 return rung
         return 0
 
@@ -197,36 +194,38 @@ class Searcher:
         if sum(not r.failed for r in records) < self.settings.startup or known < _FEW:
             return self._drawn(started, len(records))
         belief = self._belief(records)
-        near = self._neighbours([records[i].network for i in belief.front()], len(records))
-        offered = {network.identity: network for network in [*near, *self._pool] if network.identity not in started}
-        candidates = list(offered.values()) or [self._drawn(started, len(records))]
-        return candidates[int(np.argmax(belief.gain_of_new(self.encoding.levels(candidates))))]
+        offered = [*self._neighbours(belief.front(), len(records)), *self._pool]
+        gain = belief.gain_of_new(self.encoding.levels(offered))
+        for i in np.argsort(-gain, kind="stable"):  # only the best need be made, which in a space of configs takes time
+            network = self.space.at(offered[i])
+            if network is not None and network.identity not in started:
+                return network
+        return self._drawn(started, len(records))
 
     def _drawn(self, started: set[str], count: int) -> Network:
         rng = random.Random(f"draw {self.seed} {count}")
         for _ in range(_DRAWS):
-            network = self.space.draw(rng)
-            if network.identity not in started:
+            network = self.space.at(self.space.draw(rng))
+            if network is not None and network.identity not in started:
                 return network
         raise LookupError(f"{_DRAWS} draws found no network that was not started")
 
     @functools.cached_property
-    def _pool(self) -> list[Network]:
+    def _pool(self) -> list[Mapping[str, Choice]]:
         rng = random.Random(f"pool {self.seed}")
         return [self.space.draw(rng) for _ in range(self.settings.pool)]
 
-    def _neighbours(self, networks: Sequence[Network], count: int) -> list[Network]:
-        """Some that differ from one of these in one choice."""
-        changes = [
-            (network, name, choice)
+    def _neighbours(self, networks: Sequence[Network], count: int) -> list[Mapping[str, Choice]]:
+        """Choices that differ in one from those of one of these networks."""
+        changed: list[Mapping[str, Choice]] = [
+            {**network.params, name: choice}
             for network in networks
             for name in network.params
             for choice in self.space.axes[name]
             if choice != network.params[name]
         ]
-        random.Random(f"neighbours {self.seed} {count}").shuffle(changes)
-        found = (self.space.at({**n.params, name: choice}) for n, name, choice in changes[: self.settings.neighbours])
-        return [network for network in found if network is not None]
+        random.Random(f"neighbours {self.seed} {count}").shuffle(changed)
+        return changed[: self.settings.neighbours]
 
     def _belief(self, records: Sequence[Record]) -> "_Belief":
         """With parameters estimated from the readings at the last milestone: a restart estimates the same."""
@@ -234,8 +233,15 @@ class Searcher:
         steps = math.floor(math.log(readings / _FEW) / math.log(_GROWTH) + 1e-9)
         milestone = math.ceil(_FEW * _GROWTH**steps - 1e-9)
         if milestone not in self._estimated:
-            self._estimated[milestone] = _Belief(_earlier(records, milestone), self.encoding, self.settings).parameters
-        return _Belief(records, self.encoding, self.settings, self._estimated[milestone])
+            self._estimated[milestone] = self._believed(_earlier(records, milestone)).parameters
+        return self._believed(records, self._estimated[milestone])
+
+    def _believed(self, records: Sequence[Record], parameters: "_Parameters" = (None, None)) -> "_Belief":
+        return _Belief(_telling(records, self.settings.startup), self.encoding, self.settings, parameters)
+
+
+_Parameters = tuple[Array | None, Array | None]
+"""Of the models of energy and of error."""
 
 
 class _Belief:
@@ -246,34 +252,30 @@ class _Belief:
         records: Sequence[Record],
         encoding: "_Encoding",
         settings: Settings,
-        parameters: tuple[Array | None, Array | None] = (None, None),
+        parameters: "_Parameters" = (None, None),
     ) -> None:
         self.records, self.settings = records, settings
         counts = [sum(rung in r.readings for r in records) for rung in range(len(settings.shares))]
         self.rung = max((rung for rung, n in enumerate(counts) if n >= _FEW), default=0)
-        levels_ND, rows_N, shares_R = (
-            encoding.levels([r.network for r in records]),
-            np.arange(len(records)),
-            settings.shares,
-        )
-        self._energy = Surrogate(levels_ND, encoding.ordinal_D, np.array(shares_R), _energies(records), parameters[0])
+        levels_ND, rows_N = encoding.levels([r.network.params for r in records]), np.arange(len(records))
+        shares_R, ordinal_D = np.array(settings.shares), encoding.ordinal_D
+        self._energy = Surrogate(levels_ND, ordinal_D, shares_R, _energies(records), parameters[0])
         self.energy_N, self.energy_sd_N = self._energy.posterior(levels_ND, rows_N, self.rung)
         self._span = (float(self.energy_N.min()), float(np.ptp(self.energy_N)) or 1.0)
-        ordinal_D, errors = np.append(encoding.ordinal_D, True), _errors(records)
-        self._error = Surrogate(
-            self._along(levels_ND, self.energy_N), ordinal_D, np.array(shares_R), errors, parameters[1]
-        )
+        along_ND = self._along(levels_ND, self.energy_N)
+        self._error = Surrogate(along_ND, np.append(ordinal_D, True), shares_R, _errors(records), parameters[1])
         self.accuracy_N, self.accuracy_sd_N = self._accuracy(levels_ND, self.energy_N, rows_N)
         self.reference = self._reference()
 
     @property
-    def parameters(self) -> tuple[Array, Array]:
+    def parameters(self) -> "_Parameters":
         return self._energy.parameters, self._error.parameters
 
-    def front(self) -> list[int]:
-        """Which networks are believed to be non-dominated."""
+    def front(self) -> list[Network]:
+        """Networks that are believed to be non-dominated."""
         members = [i for i, r in enumerate(self.records) if not r.failed]
-        return [members[k] for k in pareto.front([(self.accuracy_N[i], self.energy_N[i]) for i in members])]
+        points = [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
+        return [self.records[members[k]].network for k in pareto.front(points)]
 
     def gain_of_new(self, levels_MD: Array) -> Array:
         """Hypervolume (M,) that networks are expected to add to all that were started."""
@@ -283,13 +285,15 @@ class _Belief:
         front = self._reached(0)
         return expected_gain(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, front, self.reference)
 
-    def gain_of(self, rows_M: Indices, rung: int) -> Array:
-        """Hypervolume (M,) that started networks are expected to add to those at a rung or on their way to it."""
-        accuracy_sd_M, energy_sd_M = (
-            self.settings.caution * sd[rows_M] for sd in (self.accuracy_sd_N, self.energy_sd_N)
-        )
-        accuracy_M, energy_M = self.accuracy_N[rows_M], self.energy_N[rows_M]
-        return expected_gain(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, self._reached(rung), self.reference)
+    def best_for(self, rung: int) -> Network | None:
+        """Which waiting network is expected to add most to those at a rung or on their way to it."""
+        rows = np.array([i for i, r in enumerate(self.records) if r.waits and r.reached == rung - 1], dtype=int)
+        if not len(rows):
+            return None
+        accuracy_sd, energy_sd = (self.settings.caution * sd[rows] for sd in (self.accuracy_sd_N, self.energy_sd_N))
+        accuracy, energy, there = self.accuracy_N[rows], self.energy_N[rows], self._reached(rung)
+        gain = expected_gain(accuracy, accuracy_sd, energy, energy_sd, there, self.reference)
+        return self.records[rows[int(np.argmax(gain))]].network
 
     def _reached(self, rung: int) -> list[pareto.Point]:
         members = [i for i, r in enumerate(self.records) if r.reached >= rung and not r.failed]
@@ -323,9 +327,9 @@ class _Encoding:
             for (name, choices), ordinal in zip(axes.items(), self.ordinal_D, strict=True)
         }
 
-    def levels(self, networks: Sequence[Network]) -> Array:
+    def levels(self, params: Sequence[Mapping[str, Choice]]) -> Array:
         """(N, D); -1 for an axis that a network does not have."""
-        return np.array([self._of(network.params) for network in networks])
+        return np.array([self._of(choices) for choices in params])
 
     def _of(self, params: Mapping[str, Choice]) -> list[float]:
         return [levels[repr(params[name])] if name in params else -1.0 for name, levels in self._levels.items()]
@@ -376,8 +380,27 @@ def _earlier(records: Sequence[Record], readings: int) -> list[Record]:
     return [Record(r.network, k, max(k), False) for r, k in zip(records, kept, strict=True) if k]
 
 
+def _telling(records: Sequence[Record], first: int) -> list[Record]:
+    """What a belief rests on: all, or of too many the first, those in flight and the best ranked of each rung."""
+    if sum(len(r.readings) for r in records) <= _MOST:
+        return list(records)
+    rungs = [max(r.readings, default=-1) for r in records]
+    ranks = {i: 0 for i, rung in enumerate(rungs) if i < first or rung < 0}
+    for rung in set(rungs) - {-1}:
+        left, rank = [i for i, own in enumerate(rungs) if own == rung], 1
+        while left:
+            points = [(records[i].readings[rung].accuracy, records[i].readings[rung].log10_energy) for i in left]
+            layer = {left[k] for k in pareto.front(points)}
+            ranks |= {i: rank for i in layer if i not in ranks}
+            left, rank = [i for i in left if i not in layer], rank + 1
+    ranked = sorted(ranks, key=lambda i: (ranks[i], i))
+    totals = itertools.accumulate(len(records[i].readings) for i in ranked)
+    kept = {i for i, total in zip(ranked, totals, strict=True) if total <= _MOST}
+    return [record for i, record in enumerate(records) if i in kept]
+
+
 def _energies(records: Sequence[Record]) -> Readings:
-    return _readings(records, [{k: x.log10_energy for k, x in r.readings.items()} for r in records])
+    return _readings([{k: x.log10_energy for k, x in r.readings.items()} for r in records])
 
 
 def _errors(records: Sequence[Record]) -> Readings:
@@ -388,10 +411,10 @@ def _errors(records: Sequence[Record]) -> Readings:
         at = worst[record.reached]
         if record.failed and at is not None:
             own[record.reached] = at
-    return _readings(records, found)
+    return _readings(found)
 
 
-def _readings(records: Sequence[Record], found: Sequence[Mapping[int, float]]) -> Readings:
+def _readings(found: Sequence[Mapping[int, float]]) -> Readings:
     """In the order of rungs and records, outliers drawn in: a dead network says no more than a bad one."""
     pairs = [(rung, i) for i, own in enumerate(found) for rung in own]
     pairs.sort()

@@ -27,8 +27,8 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-_MOST = 400  # readings to estimate parameters from: more would cost seconds and change little
-_STEPS = 40  # of L-BFGS
+_MOST = 150  # readings to estimate parameters from: more would cost seconds and change little
+_STEPS = 25  # of L-BFGS
 _JITTER = 1e-6  # of a variance of 1
 
 
