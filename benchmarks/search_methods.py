@@ -6,11 +6,14 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
 
+import nas.searcher
+import nas.surrogate
 from nas.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space
 
 Suggest = Callable[[str, list[Choice]], Choice]
@@ -217,5 +220,8 @@ METHODS: Mapping[str, Callable[[Ledger], None]] = {
 
 
 def version(method: str, settings: object) -> str:
-    """Of a method's settings, so that raw results of other settings are not taken for these."""
-    return hashlib.sha256(f"{method} {settings}".encode()).hexdigest()[:10]
+    """Of a method's settings and, for the searcher, its code: raw results of others are not taken for these."""
+    code = b""
+    if method == "searcher":
+        code = b"".join(Path(module.__file__ or "").read_bytes() for module in (nas.searcher, nas.surrogate))
+    return hashlib.sha256(f"{method} {settings}".encode() + code).hexdigest()[:10]

@@ -293,7 +293,7 @@ class _Belief:
         accuracy_sd, energy_sd = (self.settings.caution * sd[rows] for sd in (self.accuracy_sd_N, self.energy_sd_N))
         accuracy, energy, there = self.accuracy_N[rows], self.energy_N[rows], self._reached(rung)
         gain = expected_gain(accuracy, accuracy_sd, energy, energy_sd, there, self.reference)
-        return self.records[rows[int(np.argmax(gain))]].network
+        return self.records[int(rows[np.argmax(gain)])].network
 
     def _reached(self, rung: int) -> list[pareto.Point]:
         members = [i for i, r in enumerate(self.records) if r.reached >= rung and not r.failed]

@@ -168,7 +168,8 @@ def _likeness(p: dict[str, Tensor], apart_DNM: Tensor) -> Tensor:
     main = p["main"] / (1 + p["main"])
     effects = 1 - torch.tensordot(p["mains"] / p["mains"].sum(), apart_DNM, dims=1)
     product: Tensor = torch.exp(-torch.tensordot(p["weights"], apart_DNM, dims=1))
-    return main * effects + (1 - main) * product
+    both: Tensor = main * effects + (1 - main) * product
+    return both
 
 
 def _means_and_rest(root_NN: Tensor, rungs_N: Tensor, values_N: Tensor, rungs: int) -> tuple[Tensor, Tensor]:

@@ -107,7 +107,7 @@ def test_posterior_is_the_conditional_normal_of_the_definition() -> None:
         likeness += (1 - main) * math.exp(-sum(w[k] * d[k] for k in range(2)))
         gap = abs(math.log(shares[r] / shares[s]))
         smooth, private = (scales[r] * scales[s] * math.exp(-decay * gap) for decay in decays)
-        return likeness * smooth + (own * private if same else 0.0)
+        return float(likeness * smooth + (own * private if same else 0.0))
 
     n = len(values)
     k = np.array(
