@@ -161,7 +161,7 @@ class Searcher:
         Raises:
             LookupError: the space has no network that was not started, and none waits.
         """
-        rung = self._rung(records)
+        rung = self.next_rung(records)
         if rung == 0:
             try:
                 return Step(self._new(records), 0)
@@ -178,8 +178,11 @@ class Searcher:
     def _may_go_on(self, record: Record) -> bool:
         return record.waits and record.reached + 1 < len(self.settings.shares)
 
-    def _rung(self, records: Sequence[Record]) -> int:
-        """The highest that has too few networks for those below it, if one waits there; else the lowest."""
+    def next_rung(self, records: Sequence[Record]) -> int:
+        """The highest that has too few networks for those below it, if one waits there; else 0, for a new network.
+
+        Where it is 0, a new network may as well come from elsewhere, such as a sampler of Optuna's.
+        """
         if sum(not r.failed for r in records) < self.settings.startup:
             return 0
         for rung in range(len(self.settings.shares) - 1, 0, -1):
