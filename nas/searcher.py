@@ -74,7 +74,7 @@ class Record:
     @property
     def waits(self) -> bool:
         """Whether it could go on."""
-        return not self.failed and self.reached in self.readings
+        return self.reached in self.readings
 
 
 @dataclass(frozen=True)

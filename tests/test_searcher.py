@@ -160,6 +160,20 @@ def test_a_step_follows_from_seed_and_records_alone(steps: list[Step]) -> None:
     assert searched(8, seed=1) != steps[:8]
 
 
+def test_parameters_do_not_depend_on_when_a_searcher_was_made(steps: list[Step]) -> None:
+    """Estimates fall on 14 and on 17 readings: at 15, one that was there and one that was not."""
+    records = list[Record]()
+    for step in steps[:14]:
+        records = after(records, step)
+    there, new = Searcher(Toy(), 0, QUICK), Searcher(Toy(), 0, QUICK)
+    there._belief(records)
+    records = after(records, steps[14])
+    for found, expected in zip(new._belief(records).parameters, there._belief(records).parameters, strict=True):
+        assert found is not None
+        assert np.array_equal(found, expected)
+    assert set(there._estimated) == set(new._estimated) == {14}
+
+
 def test_no_network_comes_twice_to_a_rung_and_none_skips_one(steps: list[Step]) -> None:
     assert len({(step.network.identity, step.rung) for step in steps}) == len(steps)
     reached: dict[str, int] = {}
