@@ -170,7 +170,7 @@ def test_parameters_do_not_depend_on_when_a_searcher_was_made(steps: list[Step])
     records = after(records, steps[14])
     for found, expected in zip(new._belief(records).parameters, there._belief(records).parameters, strict=True):
         assert found is not None
-        assert np.array_equal(found, expected)
+        assert found.tolist() == pytest.approx(expected, rel=0, abs=0)
     assert set(there._estimated) == set(new._estimated) == {14}
 
 
