@@ -29,7 +29,7 @@ class Problem(Space, Protocol):
 
     def sample(self, suggest: Suggest) -> Network | None: ...
     def read(self, network: Network, share: float, seed: int) -> Reading: ...
-    def score(self, trained: Sequence[str]) -> dict[str, float]: ...
+    def score(self, trained: Sequence[str], seed: int) -> dict[str, float]: ...
 
 
 class Ledger:
@@ -64,7 +64,7 @@ class Ledger:
             if rung == TOP:
                 self.trained.append(network.identity)
                 costs = {"continued": round(self.continued, 6), "annealed": round(self.annealed, 6)}
-                self.events.append(costs | self.problem.score(self.trained))
+                self.events.append(costs | self.problem.score(self.trained, self.seed))
         return self.problem.read(network, SHARES[rung], self.seed)
 
     def timed(self, ask: Callable[[], Any]) -> Any:

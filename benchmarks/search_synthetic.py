@@ -77,9 +77,9 @@ class Conditional:
             0,
         )
 
-    def score(self, trained: Sequence[str]) -> dict[str, float]:
+    def score(self, trained: Sequence[str], seed: int) -> dict[str, float]:
         """Of the true values of what the noisy ones of full trainings would choose."""
-        seen = [self.read(Network(i, json.loads(i)), 1.0, 0) for i in trained]
+        seen = [self.read(Network(i, json.loads(i)), 1.0, seed) for i in trained]
         shown = pareto.front([(r.accuracy, r.log10_energy) for r in seen])
         return {"hv0": pareto.hypervolume([_truth(trained[k]) for k in shown], _REFERENCE) / self.best}
 
