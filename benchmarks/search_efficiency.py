@@ -386,8 +386,8 @@ answer's over that of the true test front. Check: {checked}.
 * **690 networks** were trained for 200 epochs by the table's authors, with every second epoch kept; 8 of the 30 on the
   oracle front are of these. They take part here as they are; the last table leaves them out of space and oracle.
 * **Seeds**: the searcher's settings were chosen on seeds from 1000; the seeds reported here were not looked at before.
-* A rival that proposes a network again is not charged for it. Fewer seeds where the tables say so; the screen is a run of its own
-  for each budget. PriMO and NePS were not run."""
+* A rival that proposes a network again is not charged for it. Some ran fewer seeds, as the tables say; the screen is
+  a run of its own for each budget. PriMO and NePS were not run."""
 _SYNTHETIC = """\
 27 axes, 11 to 18 of them active; true values known, readings noisy and biased at low rungs.
 Relative to what the best of 60,000 random networks dominate, so 1 can be passed. The same settings as on the table."""
