@@ -132,7 +132,7 @@ class Settings:
 
     shares: tuple[float, ...] = (0.05, 0.25, 1.0)
     per_promotion: tuple[float, ...] = (3.5, 3.5)
-    startup: int = 20
+    startup: int = 40
     caution: float = 0.5
     worst: tuple[float, float] = (0.7, 2.0)
     pool: int = 1500
