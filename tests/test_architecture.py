@@ -34,6 +34,8 @@ NAS = (
     "files",
     "pareto",
     "space",
+    "surrogate",
+    "searcher",
     "data",
     "speed",
     "training",
