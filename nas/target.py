@@ -12,7 +12,7 @@ from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 from spikformer.fields import divisors
 
 IMAGE_SIZE = 224  # pixels, of ImageNet
-PREDICTION_ERROR = 0.31
+PREDICTION_ERROR = 0.32
 """Largest relative error seen where the truth is known, Spikingformer-8-512 from short trainings on CIFAR-10: the
 predictions were too low (`benchmarks/target_energy.py`)."""
 

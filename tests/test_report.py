@@ -167,10 +167,10 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
 
 
 def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_path: Path) -> None:
-    """By hand: 2 mJ with an error of 31 % are 2 / 1.31 = 1.53 to 2 / 0.69 = 2.90 mJ."""
+    """By hand: 2 mJ with an error of 32 % are 2 / 1.32 = 1.52 to 2 / 0.68 = 2.94 mJ."""
     number, candidate = next(iter(study.front().items()))
     text = exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=2.0), False)
-    assert "2 mJ an image, 1.53 mJ to 2.9 mJ" in text
+    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in text
     assert "Predicted" not in exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=None), False)
 
 
