@@ -132,6 +132,7 @@ def fuses_norm(x: Tensor, norm: nn.Module) -> bool:
         and norm.running_mean is not None
         and norm.momentum is not None
         and _triton_kernels(x.dtype) is not _EAGER
+        and _runs_triton(x.device)
     )
 
 
@@ -287,7 +288,7 @@ def _kernels(x_Tn: Tensor) -> _Kernels:
     if _chosen == "eager" or type(x_Tn) is not Tensor or not x_Tn.numel():
         return _EAGER
     if x_Tn.is_cuda:
-        return _triton_kernels(x_Tn.dtype)
+        return _triton_kernels(x_Tn.dtype) if _runs_triton(x_Tn.device) else _EAGER
     # A compiled function hides its operations from a dispatch mode, such as a counter's, or fails under it; and of
     # one number torch would make a case of its own.
     if _chosen == "compiled" and x_Tn.is_cpu and x_Tn.shape[1] > 1 and _get_current_dispatch_mode() is None:
@@ -318,6 +319,49 @@ def _triton_kernels(dtype: torch.dtype) -> _Kernels:
         _log.warning("neurons run step by step on this GPU, slower: there is no Triton kernel for %s", dtype)
         return _EAGER
     return _Kernels(spiking_kernels.forward, spiking_kernels.backward)
+
+
+@functools.cache
+def _runs_triton(device: torch.device) -> bool:
+    """Whether the kernels do on a few numbers what PyTorch does: a card, a driver or a version of Triton may fail."""
+    try:
+        agree = _kernels_agree(device)
+    except Exception as error:  # whatever a compiler or a driver raises
+        _log.warning("neurons run step by step on %s, slower: Triton's kernels fail on it (%s)", device, error)
+        return False
+    if not agree:
+        _log.warning("neurons run step by step on %s, slower: Triton's kernels compute something else on it", device)
+    return agree
+
+
+def _kernels_agree(device: torch.device) -> bool:
+    if _triton_kernels(torch.float32) is _EAGER:
+        return True  # told already
+    generator = torch.Generator().manual_seed(0)
+    y_nCHW, gradient = (torch.randn(4, 3, 5, 5, generator=generator).to(device) for _ in range(2))
+    norm = nn.BatchNorm2d(3, device=device)
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        found_y, expected_y = y_nCHW.clone().requires_grad_(), y_nCHW.clone().requires_grad_()
+        found = normed(found_y, norm, 2, 2.0, "lif", 0.5, "sigmoid")
+        z_nCHW = norm(expected_y)
+        expected, dz_nCHW = _by_pytorch(z_nCHW, gradient)
+        found.backward(gradient)
+        z_nCHW.backward(dz_nCHW)
+    currents_Tn = y_nCHW.reshape(2, -1)
+    spikes_Tn, _ = _triton_kernels(torch.float32).forward(currents_Tn, 2.0, "lif", 0.5, True)
+    assert found_y.grad is not None
+    assert expected_y.grad is not None
+    plain_Tn, _ = _EAGER.forward(currents_Tn, 2.0, "lif", 0.5, True)
+    pairs = ((found, expected), (found_y.grad, expected_y.grad), (spikes_Tn, plain_Tn))
+    return all(bool((a - b).norm() <= 0.05 * b.norm()) for a, b in pairs)
+
+
+def _by_pytorch(z_nCHW: Tensor, gradient_nCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Spikes of T = 2 steps, and the gradient of z, by PyTorch's operations."""
+    z_Tn, gradient_Tn = (x.detach().reshape(2, -1) for x in (z_nCHW, gradient_nCHW))
+    spikes_Tn, h_Tn = _EAGER.forward(z_Tn, 2.0, "lif", 0.5, True)
+    dz_Tn, _ = _EAGER.backward(gradient_Tn, z_Tn, h_Tn, 2.0, "lif", 0.5, "sigmoid")
+    return spikes_Tn.view_as(z_nCHW), dz_Tn.view_as(z_nCHW)
 
 
 # PyTorch operations, in place: few passes over memory, and no graph of autograd. Comparisons are written as numbers:

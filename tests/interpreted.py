@@ -27,6 +27,9 @@ def main() -> None:
     neurons()
     norms()
     units()
+    assert spiking._kernels_agree(torch.device("cpu"))
+    with mock.patch.object(spiking, "normed", side_effect=lambda y, *_rest: y * 0 + 1):
+        assert not spiking._kernels_agree(torch.device("cpu"))
 
 
 def neurons() -> None:

@@ -6,6 +6,7 @@ Expected values are SpikingJelly's, from the same layers after `spiking.use("spi
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -276,6 +277,27 @@ def test_a_gpu_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture,
     (record,) = caplog.records
     assert record.name == "spikformer.spiking"
     assert "Triton cannot be imported" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [(RuntimeError("no such instruction"), r"fail on it \(no such instruction\)"), (False, "compute something else")],
+)
+def test_a_gpu_that_fails_at_the_kernels_is_told_of_once(
+    outcome: Any, message: str, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    def tried(_device: torch.device) -> bool:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return bool(outcome)
+
+    monkeypatch.setattr(spiking, "_kernels_agree", tried)
+    spiking._runs_triton.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert not any(spiking._runs_triton(torch.device("cuda", 0)) for _ in range(3))
+    spiking._runs_triton.cache_clear()
+    (record,) = caplog.records
+    assert re.search(message, record.getMessage())
 
 
 def test_a_type_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
