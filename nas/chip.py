@@ -13,7 +13,6 @@ A model of one's own is named "package.module:function"; `docs/costs.md` writes 
 One model comes with the project, `loihi`. A module is imported when it is named: name only code that you trust.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,15 +129,11 @@ def load(name: str) -> Chip:
         ) from None
     module_name, _, function = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise CostError(
-            f'chip "{name}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put its '
-            f"folder on PYTHONPATH"
-        ) from None
+        model = plugins.imported(name, "chip")
+    except ConfigError as error:
+        raise CostError(str(error)) from None
     except Exception as error:  # a user's code may fail in any way
         raise CostError(f'chip "{name}": {module_name} fails while it is imported: {_named(error)}') from error
-    model = getattr(module, function, None)
     if not callable(model):
         raise CostError(f'chip "{name}": {module_name} has no function {function}')
     return Chip(name, model)

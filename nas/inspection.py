@@ -58,6 +58,10 @@ class Inspection:
             "parts": [dataclasses.asdict(part) for part in self.parts],
         }
 
+    def lines(self) -> list[str]:
+        """What stands under the table: nothing."""
+        return []
+
     def table(self) -> Table:
         """Parts down to the convolutions."""
         title = Text(f"{self.name}: dense MACs per image over T = {self.config.time_steps}")

@@ -27,19 +27,31 @@ def resolve(kind: str) -> Any:
         ConfigError: no such module or class.
     """
     check_reference(kind)
-    module_name, _, class_name = kind.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f'kind "{kind}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put its '
-            f"folder on PYTHONPATH",
-            ("kind",),
-        ) from None
-    found = getattr(module, class_name, None)
+    found = imported(kind, "kind")
     if not isinstance(found, type):
+        module_name, _, class_name = kind.partition(":")
         raise ConfigError(f'kind "{kind}": {module_name} has no class {class_name}', ("kind",))
     return found
+
+
+def imported(reference: str, what: str) -> Any:
+    """What a "package.module:Name" names; None, if its module has no such name.
+
+    Args:
+        what: it is taken for, in an error.
+
+    Raises:
+        ConfigError: no such module.
+    """
+    module_name, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name, None)
+    except ImportError as error:
+        raise ConfigError(
+            f'{what} "{reference}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put '
+            f"its folder on PYTHONPATH",
+            (what,),
+        ) from None
 
 
 def options(kind: str, values: dict[str, Any]) -> Any:
@@ -71,4 +83,4 @@ def canonical(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-__all__ = ["canonical", "check_reference", "options", "resolve"]
+__all__ = ["canonical", "check_reference", "imported", "options", "resolve"]

@@ -151,9 +151,11 @@ def test_inspect_gives_parameters_and_macs_as_json() -> None:
     """Parameters of the authors' code; dense MACs as in tests/test_cost.py."""
     found = json.loads(_run("inspect", "spikformer_cifar10_4_384", "--json").stdout)
     assert (found["name"], found["parameters"], found["macs"]) == ("spikformer_cifar10_4_384", 9324730, 3710979840)
-    table = _run("inspect", "spikformer_cifar10_4_384").stdout
-    assert "9,324,730" in table
-    assert "3.71 G" in table
+    for form, said in (((), "9,324,730"), (("--fused",), "9,295,978"), (("--rates", "0.1"), "at the rates given")):
+        done = _run("inspect", "spikformer_cifar10_4_384", *form)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert said in done.stdout
+    assert "3.71 G" in _run("inspect", "spikformer_cifar10_4_384").stdout
 
 
 def test_spaces_lists_names_and_sizes() -> None:
