@@ -12,6 +12,23 @@ import click
 PROGRAM = "python cli.py" if Path(__file__).name == "cli.py" else "python -m nas"
 
 
+class _Count(click.ParamType[int]):
+    """A whole number, as 500k or 16M."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        factors = {"k": 10**3, "M": 10**6, "G": 10**9}
+        factor = factors.get(str(value)[-1:], 1)
+        try:
+            return round(float(str(value)[:-1] if factor > 1 else value) * factor)
+        except (ValueError, OverflowError):
+            self.fail(f'"{value}" is no number, such as 500000, 500k or 16M', param, ctx)
+
+
+_COUNT = _Count()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
 def main() -> None:
@@ -20,7 +37,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--space", required=True, metavar="NAME|FILE", help="Search space: see the command `spaces`.")
-@click.option("--trials", required=True, type=int, help="Finished candidates the study shall have in all.")
+@click.option("--trials", type=int, help="Different networks that the study shall have evaluated in all.")
+@click.option("--budget", metavar="AMOUNT", help="What its trainings may cost: images, as 2M, or time, as 90min or 8h.")
+@click.option("--patience", type=int, metavar="N", help="Stop when the front has not moved for N networks.")
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: the space's]")
 @click.option(
     "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
@@ -39,15 +58,36 @@ def main() -> None:
     help="Energy to rank by: as counted, or predicted for the network that `export` makes for ImageNet.",
 )
 @click.option("--target-image-size", default=224, show_default=True, metavar="PIXELS", help="Of that network.")
+@click.option("--max-params", type=_COUNT, metavar="N", help="Larger networks are not trained; as 500k or 16M.")
+@click.option("--max-macs", type=_COUNT, metavar="N", help="The same for dense multiplications of the proxy an image.")
+@click.option("--max-energy", type=float, metavar="MJ", help="Networks above it stay off the front.")
+@click.option("--min-accuracy", type=float, metavar="SHARE", help="Networks below it stay off the front; as 0.9.")
+@click.option(
+    "--sampler",
+    default="searcher",
+    show_default=True,
+    metavar="NAME",
+    help="Who proposes networks: searcher, or Optuna's, such as TPESampler or RandomSampler.",
+)
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
-def search(results_dir: str, **settings: Any) -> None:
-    """Evaluate candidates of a search space until the study has --trials of them.
+def search(
+    results_dir: str,
+    max_params: int | None,
+    max_macs: int | None,
+    max_energy: float | None,
+    min_accuracy: float | None,
+    **settings: Any,
+) -> None:
+    """Evaluate networks of a search space until the study has --trials of them, or has spent its --budget.
 
-    Interrupt it as you like: the same command goes on where it stopped.
+    All are trained on a few images, promising ones on more, and the best on all. Interrupt it as you like: the same
+    command goes on where it stopped.
     """
-    from nas import study  # torch, only now
+    from nas import loop  # torch, only now
+    from nas.space import Constraints
 
-    found = study.search(**settings, results_dir=results_dir)
+    constraints = Constraints(max_params, max_macs, max_energy, min_accuracy)
+    found = loop.search(**settings, constraints=constraints, results_dir=results_dir)
     _next_command("report", found.name, results_dir, settings["storage"])
 
 

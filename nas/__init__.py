@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.study import Study, load_study, search
+    from nas.loop import search
+    from nas.study import Study, load_study
 
-_LAZY = {"Study": "nas.study", "load_study": "nas.study", "search": "nas.study"}
+_LAZY = {"Study": "nas.study", "load_study": "nas.study", "search": "nas.loop"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import torch
 
 from nas import cost, energy, measurement, pareto, target, training
+from nas.budget import Pace
 from nas.cost import Operation, Overheads
 from nas.data import Splits
 from nas.energy import Convention
@@ -27,7 +28,9 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.model import Spikformer
 
-Status = Literal["complete", "silent", "diverged", "out_of_memory"]
+Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory"]
+"""Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
+_PROBED_STEPS = 12  # of a training, timed to tell how long a search will take
 EnergyOf = Literal["proxy", "target"]
 """Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
@@ -111,12 +114,17 @@ class Candidate:
             **values
             | {
                 "config": SpikformerConfig.from_dict(values["config"]),
-                "recipe": Recipe(**values["recipe"]),
+                "recipe": _recipe(values["recipe"]),
                 "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
                 "overheads": Overheads(**values["overheads"]),
                 "history": tuple(Epoch(**epoch) for epoch in values["history"]),
             }
         )
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    """As JSON has it; before there were rungs, all networks were trained in full."""
+    return Recipe(**values | {"rungs": tuple(values.get("rungs", (1.0,)))})
 
 
 def front_of(candidates: Mapping[int, Candidate], energy_of: EnergyOf = "proxy") -> dict[int, Candidate]:
@@ -174,22 +182,25 @@ def evaluate(
     reference: str | None = None,
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
     target_image_size: int = target.IMAGE_SIZE,
+    share: float = 1.0,
 ) -> tuple[Candidate, Spikformer]:
     """Train a config on its splits' device, measure it, and write its record.
 
     Args:
         seed: of weights, order of images and augmentation.
         target_image_size: in pixels, of the images of the network that `energy_target_mj` is of.
+        share: of the recipe's training, with a whole schedule of its own; below 1 the candidate is "stopped".
 
     Returns:
         The record and the trained model, in eval mode.
     """
     device = splits.train.labels.device
     started = time.monotonic()
-    status: Status = "complete"
-    reason = ""
+    seen, wanted = (training.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
+    status: Status = "complete" if seen == wanted else "stopped"
+    reason = "" if seen == wanted else f"trained on {seen:,} of {wanted:,} images"
     speed = training.speed_of(splits.train, recipe)
-    trained = _Trained(config, splits, recipe, seed, speed, on_epoch)
+    trained = _Trained(config, splits, recipe, seed, speed, on_epoch, share)
     try:
         _run_twice_if_out_of_memory(trained)
         if trained.measured is not None and trained.measured.silent is not None:
@@ -216,7 +227,7 @@ def evaluate(
         seed=seed,
         recipe=recipe,
         train_images=len(splits.train),
-        images_seen=training.images_an_epoch(len(splits.train), recipe) * recipe.epochs,
+        images_seen=seen,
         status=status,
         reason=reason,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -229,7 +240,7 @@ def evaluate(
         energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
-        dense_macs=_dense(found) if found else None,
+        dense_macs=cost.multiplications(found.operations) / found.images if found else None,
         counted_images=found.images if found else 0,
         operations=found.operations if found else (),
         overheads=found.overheads if found else Overheads(),
@@ -238,6 +249,25 @@ def evaluate(
         provenance=_provenance(device, started) | {"speed": str(speed)},
     )
     return candidate, model.eval()
+
+
+def pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
+    """How fast `evaluate` is with such a network, from a few steps and one measuring; None if it does not fit."""
+    share = _PROBED_STEPS / training.steps_of(len(splits.train), recipe)
+    probe = _Trained(config, splits, recipe, 0, training.speed_of(splits.train, recipe), lambda _i, _epoch: None, share)
+    marks = []
+    try:
+        for run in (probe.train, probe.train, probe.measure):  # the first training may compile
+            run()
+            if splits.train.labels.is_cuda:
+                torch.cuda.synchronize()
+            marks.append(time.monotonic())
+    except (RuntimeError, MemoryError, training.DivergedError) as error:
+        if not isinstance(error, training.DivergedError) and not _is_out_of_memory(error):
+            raise
+        return None
+    seen = training.images_seen(len(splits.train), recipe, share)
+    return Pace((marks[1] - marks[0]) / seen, marks[2] - marks[1])
 
 
 class _Trained:
@@ -251,9 +281,10 @@ class _Trained:
         seed: int,
         speed: Speed,
         on_epoch: Callable[[int, Epoch], None],
+        share: float,
     ) -> None:
         self.config, self.splits, self.recipe, self.seed, self.speed = config, splits, recipe, seed, speed
-        self.on_epoch = on_epoch
+        self.on_epoch, self.share = on_epoch, share
         self.begin()
 
     def begin(self) -> None:
@@ -265,9 +296,15 @@ class _Trained:
         self.report_accuracy: float | None = None
 
     def run(self) -> None:
+        self.train()
+        self.measure()
+
+    def train(self) -> None:
+        self.model.to(self.splits.train.labels.device)
+        training.fit(self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share)
+
+    def measure(self) -> None:
         splits, normalise = self.splits, training.Normalise(self.splits.train)
-        self.model.to(splits.train.labels.device)
-        training.fit(self.model, splits.train, self.recipe, self.seed, self._record, self.speed)
         self.measured = measurement.measure(self.model, splits.search_val, normalise)
         self.report_accuracy = training.accuracy(self.model, splits.report_val, normalise)
 
@@ -313,11 +350,6 @@ def _at_target(
     except ConfigError:  # its stages halve the grid too often
         return None
     return target.predicted_energy_mj(operations, large, convention)
-
-
-def _dense(found: Measurement) -> float:
-    multiplying = [op for op in found.operations if op.kind != "sum"]
-    return sum(op.dense * op.repeats for op in multiplying) / found.images
 
 
 def _provenance(device: torch.device, started: float) -> dict[str, Any]:

@@ -538,6 +538,11 @@ def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple
     return counter.operations()
 
 
+def multiplications(operations: Iterable[Operation]) -> int:
+    """Dense multiplications with an addition, over all time steps, padding included."""
+    return sum(op.dense * op.repeats for op in operations if op.kind != "sum")
+
+
 @dataclass(frozen=True)
 class Part:
     """A module and what it holds, per image over all time steps.

@@ -32,8 +32,8 @@ class Observer:
     def reading(self, what: str, done: int, total: int) -> None:
         """Images are being read."""
 
-    def counted(self, done: int, total: int) -> None:
-        """So many of the wanted candidates are finished."""
+    def counted(self, done: int, total: int | None, fully: int) -> None:
+        """So many of the wanted candidates are evaluated, `fully` of them on all images."""
 
     def started(self, label: str, epochs: int) -> None:
         """A candidate's training begins."""
@@ -42,7 +42,7 @@ class Observer:
         """An epoch of that training ended."""
 
     def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
-        """A candidate is recorded; `candidates` are all so far, ranked by `energy_of`."""
+        """A candidate is recorded; `candidates` are all so far that keep the constraints, ranked by `energy_of`."""
 
 
 class Dashboard(Observer):
@@ -55,7 +55,7 @@ class Dashboard(Observer):
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._overall = Progress(*columns, *times, speed_estimate_period=86_400)
         self._current = Progress(*columns, TextColumn("{task.fields[note]}"))
-        self._overall_task = self._overall.add_task("candidates", total=None)
+        self._overall_task = self._overall.add_task("evaluated", total=None)
         self._current_task = self._current.add_task("", total=None, note="", visible=False)
         self._front = Table.grid()
         self._live = Live(self._view(), console=self.console, refresh_per_second=4, transient=True)
@@ -76,10 +76,11 @@ class Dashboard(Observer):
     def reading(self, what: str, done: int, total: int) -> None:
         self._current.update(self._current_task, description=what, completed=done, total=total, note="", visible=True)
 
-    def counted(self, done: int, total: int) -> None:
+    def counted(self, done: int, total: int | None, fully: int) -> None:
         if self._overall.tasks[0].total is None:  # where a continued study starts says nothing about its speed
             self._overall.reset(self._overall_task, completed=done, total=total)
-        self._overall.update(self._overall_task, completed=done, total=total)
+        words = f"{done} evaluated, {fully} fully"
+        self._overall.update(self._overall_task, description=words, completed=done, total=total)
 
     def started(self, label: str, epochs: int) -> None:
         self._current.update(
@@ -102,7 +103,9 @@ class Dashboard(Observer):
 def summary(candidate: Candidate) -> str:
     """A candidate in a line."""
     took = f"{candidate.provenance['wall_s']:.0f} s"
-    if candidate.search_val_accuracy is None or candidate.energy_mj is None or candidate.status != "complete":
+    if candidate.search_val_accuracy is None or candidate.energy_mj is None:
+        return f"{candidate.status} ({candidate.reason}), {took}"
+    if candidate.status not in ("complete", "stopped"):
         return f"{candidate.status} ({candidate.reason}), {took}"
     return (
         f"val accuracy {100 * candidate.search_val_accuracy:.1f} %, {in_si(candidate.energy_mj * 1e-3, 'J')}, "

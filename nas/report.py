@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import kendalltau
 
-from nas import files, pareto
+from nas import constraints, files, pareto
 from nas.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.chip import Chip
 from nas.energy import MEASURED, Convention, UnitCosts, overheads_mj
@@ -28,7 +28,7 @@ from nas.errors import StudyError
 from nas.memory import MODEL as MEMORY_MODEL
 from nas.memory import memory_mj
 from nas.progress import in_si, in_words
-from nas.study import Study
+from nas.study import Spent, Study
 
 matplotlib.use("agg")  # files only: no display is needed
 
@@ -85,17 +85,18 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
     if not stored:
         raise StudyError(f"study {study.name} has no finished candidate yet. Run the search on")
     candidates = _priced(study, stored, convention)
-    front_numbers = list(front_of(candidates, study.energy_of))
+    broken = {n: study.broken(c) if c.status == "complete" else [] for n, c in stored.items()}
+    front_numbers = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trials = pd.DataFrame(
         [
-            _row(n, c, n in front_numbers) | {"convention": convention.label} | _chip_row(c, chip)
+            _row(n, c, n in front_numbers, broken[n]) | {"convention": convention.label} | _chip_row(c, chip)
             for n, c in candidates.items()
         ]
     )
     front = trials.set_index("trial", drop=False).loc[front_numbers].reset_index(drop=True)
     complete = trials[(trials["status"] == "complete") & trials[column].notna()]
-    findings = [_counts(trials)]
+    findings = [_counts(trials), *_constrained(study, trials)]
     if not front.empty:
         findings += [_optimism(complete, front), *_against_size(complete, front, column), *_against_target(stored)]
     if convention != MEASURED:
@@ -213,13 +214,14 @@ def by_size(complete: pd.DataFrame, count: int, column: str = "energy_mj") -> pd
     return sizes.iloc[[round(i * last / max(1, count - 1)) for i in range(count)]]
 
 
-def _row(number: int, candidate: Candidate, on_front: bool) -> dict[str, Any]:
+def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, Any]:
     config, stage = candidate.config, candidate.config.stages[0]
     rates = list(candidate.firing_rates.values())
     return {
         "trial": number,
         "status": candidate.status,
         "on_front": on_front,
+        "constraints": " ".join(broken),
         "reference": candidate.reference or "",
         "network": in_words(candidate),
         "search_val_accuracy": candidate.search_val_accuracy,
@@ -281,6 +283,15 @@ def _counts(trials: pd.DataFrame) -> str:
     by_status = trials["status"].value_counts()
     listed = ", ".join(f"{count} {status}" for status, count in by_status.items())
     return f"{len(trials)} candidates evaluated: {listed}; {int(trials['on_front'].sum())} on the front."
+
+
+def _constrained(study: Study, trials: pd.DataFrame) -> list[str]:
+    asked = constraints.in_words(study.constraints)
+    if not asked:
+        return []
+    complete = trials[trials["status"] == "complete"]
+    kept = int((complete["constraints"] == "").sum())
+    return [f"Asked for: {asked}. {kept} of the {len(complete)} networks trained in full keep that."]
 
 
 def _optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
@@ -393,18 +404,31 @@ def _methods(study: Study, candidates: dict[int, Candidate], convention: Convent
     devices = sorted({str(c.provenance["device"]) for c in every})
     commits = sorted({str(c.provenance["commit"]) for c in every})
     versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
-    hours = sum(c.provenance["wall_s"] for c in every) / 3600
+    spent = study.spent
     return [
         f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
         f"{one.train_images} to train on, {one.counted_images} for search-val, "
         f"{one.report_val_images} for report-val, cut from the training images, stratified, seed {one.seed}. "
         "No test image was read.",
-        f"Proxy: {recipe.epochs} epochs, {one.images_seen} images seen, batch {recipe.batch_size}, AdamW, peak "
-        f"learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a candidate, "
-        "so differences within seed noise are not established.",
+        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images, batch {recipe.batch_size}, "
+        f"AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a "
+        "candidate, so differences within seed noise are not established.",
+        *_rungs(study, spent),
         *_energy_methods(every, convention),
-        f"Ran on {', '.join(devices)} in {hours:.2f} h of training and measuring; {', '.join(versions)}; "
+        f"Ran on {', '.join(devices)} in {spent.hours:.2f} h of training and measuring; {', '.join(versions)}; "
         f"commit {', '.join(commits)}.",
+    ]
+
+
+def _rungs(study: Study, spent: Spent) -> list[str]:
+    shares = study.identity.get("recipe.rungs", [1.0])
+    if len(shares) == 1:
+        return []
+    steps = [f"{n} on {share:.0%} of these images" for n, share in zip(spent.networks, shares, strict=False)]
+    return [
+        f"Rungs: {', '.join(steps)}, each a training of its own with a whole schedule; {spent.images:,} images in all. "
+        "Which networks went on was decided by their search-val accuracy and energy. Only those trained on all images "
+        "can be on the front."
     ]
 
 

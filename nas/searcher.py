@@ -14,7 +14,7 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from scipy import special
 from nas import pareto
 from nas.space import Choice, SearchSpace
 from nas.surrogate import Array, Flags, Indices, Readings, Surrogate
+from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 
 _FEW = 3  # readings at a rung before its values are what is compared
@@ -100,20 +101,36 @@ class Space(Protocol):
 
 
 class ConfigSpace:
-    """A search space of configs as a space of networks."""
+    """A search space of configs as a space of networks.
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    Args:
+        allowed: which configs to offer; asked once for each network.
+    """
+
+    def __init__(self, space: SearchSpace, allowed: Callable[[SpikformerConfig], bool] = lambda _config: True) -> None:
+        self.space, self._allowed = space, allowed
+        self._known: dict[tuple[Choice, ...], Network | None] = {}
+        self._offered: dict[str, bool] = {}
         self.axes: Mapping[str, Sequence[Choice]] = {axis.name: axis.choices for axis in space.axes}
 
     def draw(self, rng: random.Random) -> Mapping[str, Choice]:
         return {name: rng.choice(choices) for name, choices in self.axes.items()}
 
     def at(self, params: Mapping[str, Choice]) -> Network | None:
+        key = tuple(params[name] for name in self.axes)
+        if key not in self._known:
+            self._known[key] = self._made(params)
+        return self._known[key]
+
+    def _made(self, params: Mapping[str, Choice]) -> Network | None:
         try:
-            return Network(self.space.config(dict(params)).config_id, dict(params))
+            config = self.space.config(dict(params))
         except ConfigError:
             return None
+        identity = config.config_id
+        if identity not in self._offered:
+            self._offered[identity] = self._allowed(config)
+        return Network(identity, dict(params)) if self._offered[identity] else None
 
 
 @dataclass(frozen=True)
@@ -145,23 +162,34 @@ class Searcher:
     Args:
         space: of networks.
         seed: of all that is drawn.
+        limits: accuracy below which and log10 energy above which a network is of no use.
     """
 
-    def __init__(self, space: Space, seed: int = 0, settings: Settings | None = None) -> None:
-        self.space, self.seed, self.settings = space, seed, settings or Settings()
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        settings: Settings | None = None,
+        limits: pareto.Point = (-math.inf, math.inf),
+    ) -> None:
+        self.space, self.seed, self.settings, self.limits = space, seed, settings or Settings(), limits
         self.encoding = _Encoding(space.axes)
         self._estimated: dict[int, _Parameters] = {}
 
-    def next_step(self, records: Sequence[Record]) -> Step:
+    def next_step(self, records: Sequence[Record], new: bool = True) -> Step:
         """What a free worker should do.
 
         Args:
             records: of all networks, in the order in which they were started.
+            new: whether networks may still be started; else those that wait go on until no rung lacks any.
 
         Raises:
-            LookupError: the space has no network that was not started, and none waits.
+            LookupError: the space has no network that was not started, and none waits; or, of those that wait, none
+                is due.
         """
-        rung = self.next_rung(records)
+        rung = self.next_rung(records, new)
+        if rung == 0 and not new:
+            raise LookupError("no network is due")
         if rung == 0:
             try:
                 return Step(self._new(records), 0)
@@ -178,16 +206,19 @@ class Searcher:
     def _may_go_on(self, record: Record) -> bool:
         return record.waits and record.reached + 1 < len(self.settings.shares)
 
-    def next_rung(self, records: Sequence[Record]) -> int:
+    def next_rung(self, records: Sequence[Record], new: bool = True) -> int:
         """The highest that has too few networks for those below it, if one waits there; else 0, for a new network.
 
-        Where it is 0, a new network may as well come from elsewhere, such as a sampler of Optuna's.
+        Where it is 0, a new network may as well come from elsewhere, such as a sampler of Optuna's. When no more are to
+        come, counts are rounded up, so that even a few networks send one to the top.
         """
-        if sum(not r.failed for r in records) < self.settings.startup:
+        if new and sum(not r.failed for r in records) < self.settings.startup:
             return 0
         for rung in range(len(self.settings.shares) - 1, 0, -1):
             here, below = (sum(r.reached >= at for r in records) for at in (rung, rung - 1))
-            if self._waiting(records, rung) and (here + 1) * self.settings.per_promotion[rung - 1] <= below:
+            per = self.settings.per_promotion[rung - 1]
+            lacks = (here + 1) * per <= below if new else here * per < below
+            if lacks and self._waiting(records, rung):
                 return rung
         return 0
 
@@ -240,7 +271,8 @@ class Searcher:
         return self._believed(records, self._estimated[milestone])
 
     def _believed(self, records: Sequence[Record], parameters: "_Parameters" = (None, None)) -> "_Belief":
-        return _Belief(_telling(records, self.settings.startup), self.encoding, self.settings, parameters)
+        told = _telling(records, self.settings.startup)
+        return _Belief(told, self.encoding, self.settings, self.limits, parameters)
 
 
 _Parameters = tuple[Array | None, Array | None]
@@ -255,9 +287,10 @@ class _Belief:
         records: Sequence[Record],
         encoding: "_Encoding",
         settings: Settings,
+        limits: pareto.Point,
         parameters: "_Parameters" = (None, None),
     ) -> None:
-        self.records, self.settings = records, settings
+        self.records, self.settings, self._limits = records, settings, limits
         counts = [sum(rung in r.readings for r in records) for rung in range(len(settings.shares))]
         self.rung = max((rung for rung, n in enumerate(counts) if n >= _FEW), default=0)
         levels_ND, rows_N = encoding.levels([r.network.params for r in records]), np.arange(len(records))
@@ -317,7 +350,11 @@ class _Belief:
         first = slice(self.settings.startup)
         accuracy, accuracy_sd = _moments(self.accuracy_N[first], self.accuracy_sd_N[first])
         energy, energy_sd = _moments(self.energy_N[first], self.energy_sd_N[first])
-        return accuracy - self.settings.worst[0] * accuracy_sd, energy + self.settings.worst[1] * energy_sd
+        worst = accuracy - self.settings.worst[0] * accuracy_sd, energy + self.settings.worst[1] * energy_sd
+        at_top = (
+            self.rung == len(self.settings.shares) - 1
+        )  # below it, networks are not yet as accurate as they will be
+        return max(worst[0], self._limits[0]) if at_top else worst[0], min(worst[1], self._limits[1])
 
 
 class _Encoding:

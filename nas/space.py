@@ -7,6 +7,7 @@
     [references]  name = a published network or the choices of one point; evaluated first, and counted
     [data]        `DataSettings`
     [proxy]       `Recipe` of the short training
+    [constraints] `Constraints` on the networks that are looked for
 
 Every sampled config is valid: choices that no remaining axis can mend are not offered. No torch here.
 """
@@ -20,6 +21,7 @@ import math
 import random
 import re
 import tomllib
+import types
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,7 +61,7 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
 
 _PUBLISHED_PLACEMENT = {"stem.pool_order": "after_neuron", "stages.*.mixer.neuron_on": "output", "head.neuron": False}
 _T = TypeVar("_T")
-_SECTIONS = ("base", "axes", "choices", "references", "data", "proxy")
+_SECTIONS = ("base", "axes", "choices", "references", "data", "proxy", "constraints")
 _LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
 _FIXED = ("stem.image_size", "stem.in_channels", "head.num_classes")  # by the data, so one for the whole space
 
@@ -102,6 +104,8 @@ class Recipe:
             spikes free.
         precision: of convolutions and products while training, "fp32" or "bf16"; "auto" takes bfloat16 where the
             hardware multiplies it. Evaluation is float32.
+        rungs: shares of these images after which networks are compared, rising, the last 1. Each is a training of its
+            own, with a whole schedule; only promising networks come to the next. [1] trains all of them in full.
     """
 
     epochs: int = 10
@@ -114,6 +118,32 @@ class Recipe:
     augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
     spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    rungs: tuple[float, ...] = (0.05, 0.25, 1.0)
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a network must keep to be on the front; None leaves it free.
+
+    Attributes:
+        max_params: of the proxy; a network above it is not trained.
+        max_macs: dense ones of the proxy, per image over all time steps; a network above it is not trained.
+        max_energy_mj: of the energy by which the study ranks.
+        min_accuracy: share of the search-val images.
+    """
+
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_energy_mj: float | None = None
+    min_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SpaceError: a limit that no network could keep."""
+        for name, limit in dataclasses.asdict(self).items():
+            if limit is not None and not 0 < limit < math.inf:
+                raise SpaceError(f"{name} {limit} must be positive")
+        if self.min_accuracy is not None and self.min_accuracy >= 1:
+            raise SpaceError(f"min_accuracy {self.min_accuracy} must be a share below 1, such as 0.9 for 90 %")
 
 
 @dataclass(frozen=True)
@@ -145,6 +175,7 @@ class SearchSpace:
     references: dict[str, SpikformerConfig]
     data: DataSettings
     recipe: Recipe
+    constraints: Constraints = Constraints()
 
     def sample(self, suggest: Suggest) -> SpikformerConfig:
         """One valid config; `suggest` chooses.
@@ -312,7 +343,13 @@ class _Parser:
         axes = tuple(sorted(axes, key=lambda axis: not _decides(axis)))
         data = self._settings("data", DataSettings, document.get("data", {}))
         recipe = self._settings("proxy", Recipe, document.get("proxy", {}))
-        space = SearchSpace(self.path.stem, base, axes, {}, data, recipe)
+        try:
+            constraints = self._settings("constraints", Constraints, document.get("constraints", {}))
+        except SpaceError as error:
+            raise (
+                error if str(error).startswith(str(self.path)) else self._error("constraints", None, str(error))
+            ) from None
+        space = SearchSpace(self.path.stem, base, axes, {}, data, recipe, constraints)
         self._check_numbers(data, recipe)
         self._check_choices(space)
         references = {
@@ -417,14 +454,19 @@ class _Parser:
         for key, value in values.items():
             if key not in hints:
                 raise self._error(section, key, f"unknown key. {nearest(key, hints)}")
-            hint = hints[key]
+            hint = _without_none(hints[key])
             if typing.get_origin(hint) is Literal:
                 if value not in typing.get_args(hint):
                     raise self._error(section, key, f"{value!r}: use one of {', '.join(typing.get_args(hint))}")
             elif typing.get_origin(hint) is tuple:
-                if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                    raise self._error(section, key, f"must be a list of names, not {value!r}")
-                value = tuple(value)
+                item, named = typing.get_args(hint)[0], "names"
+                if item is float:
+                    item, named = (int, float), "numbers"
+                if not isinstance(value, list) or not all(
+                    isinstance(x, item) and not isinstance(x, bool) for x in value
+                ):
+                    raise self._error(section, key, f"must be a list of {named}, not {value!r}")
+                value = tuple(value) if named == "names" else tuple(map(float, value))
             elif hint is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             elif type(value) is not hint:
@@ -446,6 +488,9 @@ class _Parser:
                 raise self._error("proxy", key, f"{getattr(recipe, key)} must be below 1")
         if not 0 < recipe.learning_rate < math.inf:
             raise self._error("proxy", "learning_rate", f"{recipe.learning_rate} must be positive")
+        rising = all(low < high for low, high in zip((0.0, *recipe.rungs), recipe.rungs, strict=False))
+        if not recipe.rungs or not rising or recipe.rungs[-1] != 1:
+            raise self._error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, as [0.05, 0.25, 1]")
 
     def _check_channels(self, base: dict[str, Any]) -> None:
         if base["stem"]["in_channels"] not in (1, 3):
@@ -524,6 +569,12 @@ def _key(choice: Any) -> Choice:
     return choice if isinstance(choice, Choice) else json.dumps(choice)
 
 
+def _without_none(hint: Any) -> Any:
+    """The type of a setting that may also be left out."""
+    rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return rest[0] if typing.get_origin(hint) is types.UnionType else hint
+
+
 def _covers(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+"), path) is not None
 
@@ -593,4 +644,14 @@ def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:
     return any(_covers(pattern, field) for pattern in patterns for field in fields)
 
 
-__all__ = ["AXES", "PLACEMENTS", "Axis", "DataSettings", "Recipe", "SearchSpace", "load", "names"]
+__all__ = [
+    "AXES",
+    "PLACEMENTS",
+    "Axis",
+    "Constraints",
+    "DataSettings",
+    "Recipe",
+    "SearchSpace",
+    "load",
+    "names",
+]

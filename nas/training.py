@@ -46,6 +46,7 @@ def fit(
     seed: int,
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
     speed: Speed | None = None,
+    share: float = 1.0,
 ) -> list[Epoch]:
     """Train `model` in place on images of its device; leaves it in training mode.
 
@@ -53,26 +54,28 @@ def fit(
         seed: of the order of images and of augmentation.
         on_epoch: called after each epoch with its number, from 1, and what it measured.
         speed: how it runs; the fastest way on this machine by default.
+        share: of the recipe's steps to train, with a whole schedule of their own.
 
     Returns:
-        One entry an epoch.
+        One entry an epoch; the last epoch may be cut short.
 
     Raises:
         DivergedError: the loss became infinite or undefined.
     """
     device, batch = train.labels.device, min(recipe.batch_size, len(train))
-    seen = images_an_epoch(len(train), recipe)
+    steps, in_epoch = steps_of(len(train), recipe, share), len(train) // batch
     speed = speed or speed_of(train, recipe)
-    rate = _schedule(recipe.epochs * (seen // batch), recipe.warmup)
+    rate = _schedule(steps, recipe.warmup)
     history: list[Epoch] = []
     model.train()
     with neurons(speed.neurons), _stream(device, speed.cuda_graph), _SpikeCount(model, recipe) as spikes:
         step = _Step(model, train, recipe, seed, speed, spikes)
-        for epoch in range(recipe.epochs):
-            order = torch.randperm(len(train), generator=step.random, device=device)[:seen]
-            for number, chosen in enumerate(order.split(batch), start=epoch * (seen // batch)):
+        for epoch in range(epochs_of(len(train), recipe, share)):
+            order = torch.randperm(len(train), generator=step.random, device=device)
+            batches_left = order.split(batch)[: min(in_epoch, steps - epoch * in_epoch)]
+            for number, chosen in enumerate(batches_left, start=epoch * in_epoch):
                 step(number, chosen, rate(number) * recipe.learning_rate)
-            history.append(step.epoch(seen // batch))
+            history.append(step.epoch(len(batches_left)))
             if not math.isfinite(history[-1].loss):
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
             on_epoch(epoch + 1, history[-1])
@@ -83,7 +86,7 @@ def fit(
 
 def speed_of(train: Split, recipe: Recipe) -> Speed:
     """How `fit` trains on these images unless told otherwise."""
-    pixels = recipe.epochs * images_an_epoch(len(train), recipe) * train.images[0, 0].numel()
+    pixels = images_seen(len(train), recipe) * train.images[0, 0].numel()
     return fastest(train.labels.device, recipe, pixels)
 
 
@@ -220,10 +223,19 @@ def _stream(device: torch.device, own: bool) -> Iterator[None]:
     outer.wait_stream(inner)
 
 
-def images_an_epoch(images: int, recipe: Recipe) -> int:
-    """How many of the train split's `images` one epoch sees: as many as fill whole batches."""
-    batch = min(recipe.batch_size, images)
-    return images // batch * batch
+def steps_of(images: int, recipe: Recipe, share: float = 1.0) -> int:
+    """Steps in a share of a training; an epoch has as many as fill whole batches of the train split's `images`."""
+    return max(1, round(share * recipe.epochs * (images // min(recipe.batch_size, images))))
+
+
+def epochs_of(images: int, recipe: Recipe, share: float = 1.0) -> int:
+    """Epochs that these steps begin."""
+    return math.ceil(steps_of(images, recipe, share) / (images // min(recipe.batch_size, images)))
+
+
+def images_seen(images: int, recipe: Recipe, share: float = 1.0) -> int:
+    """Images that these steps see, those that come again included."""
+    return steps_of(images, recipe, share) * min(recipe.batch_size, images)
 
 
 def accuracy(model: nn.Module, split: Split, normalise: "Normalise") -> float:
@@ -323,7 +335,9 @@ __all__ = [
     "accuracy",
     "augment",
     "batches",
+    "epochs_of",
     "fit",
-    "images_an_epoch",
+    "images_seen",
     "speed_of",
+    "steps_of",
 ]

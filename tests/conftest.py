@@ -34,6 +34,7 @@ epochs = 1
 train_images = 200
 batch_size = 10
 augment = "none"
+rungs = [1]
 """
 """12 networks by hand: 2 widths x 2 residuals x (ssa with 2 head counts + sdsa, to which heads mean nothing)."""
 

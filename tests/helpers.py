@@ -6,6 +6,7 @@ from typing import Any, get_args
 import torch
 
 from nas import contract
+from nas.progress import Observer
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import Residual
 
@@ -17,6 +18,15 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "map": {"neuron_on": "map"},
     "head": {"neuron": True},
 }
+
+
+class Heard(Observer):
+    """Keeps what a search said."""
+
+    text = ""
+
+    def notice(self, text: str) -> None:
+        self.text += text + "\n"
 
 
 def small_config(

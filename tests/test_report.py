@@ -14,11 +14,11 @@ import pytest
 import torch
 from rich.console import Console
 
+import nas
 import spikformer
-from nas import chip, energy, inspection, memory, space, target
+from nas import chip, energy, inspection, loop, memory, space, target
 from nas import export as exports
 from nas import report as reports
-from nas import study as studies
 from nas.candidate import repriced
 from nas.errors import CostError, DataError, OutputError, StudyError
 from nas.progress import Observer
@@ -32,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("study")
     (folder / "micro.toml").write_text(MICRO)
     torch.set_num_threads(1)
-    return studies.search(folder / "micro.toml", 10, results_dir=folder / "results", observer=Observer())
+    return loop.search(folder / "micro.toml", 10, results_dir=folder / "results", observer=Observer())
 
 
 def test_the_front_is_monotone_and_nothing_beats_it(study: Study) -> None:
@@ -91,9 +91,9 @@ def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        studies.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
+        loop.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
     with pytest.raises(StudyError, match="no finished candidate yet"):
-        reports.build(studies.load_study("micro", results_dir=micro.parent / "results"))
+        reports.build(nas.load_study("micro", results_dir=micro.parent / "results"))
 
 
 def test_a_folder_that_cannot_be_written_is_named(study: Study, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Studies: counting, duplicates, exhaustion, and that nothing is lost."""
+"""The loop over candidates: counting, duplicates, exhaustion, and that nothing is lost."""
 
 import dataclasses
 import json
@@ -17,9 +17,8 @@ import torch
 from optuna.trial import TrialState
 
 import nas
-from nas import energy, measurement, target, training
+from nas import energy, loop, measurement, target, training
 from nas import report as reports
-from nas import study as studies
 from nas.candidate import Candidate
 from nas.errors import StudyError
 from nas.progress import Observer
@@ -30,8 +29,14 @@ from spikformer import SpikformerError
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the short training that tells how long a search will take."""
+    monkeypatch.setattr(loop, "pace", lambda *_: None)
+
+
 def _search(space: Path, trials: int, **settings: Any) -> Study:
-    return studies.search(space, trials, results_dir=space.parent / "results", observer=Observer(), **settings)
+    return loop.search(space, trials, results_dir=space.parent / "results", observer=Observer(), **settings)
 
 
 def _comparable(study: Study) -> list[dict[str, Any]]:
@@ -66,7 +71,7 @@ def test_it_ends_when_the_space_is_exhausted(micro: Path) -> None:
             self.said += text
 
     listener = Listener()
-    study = studies.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
+    study = loop.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
     assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 12
     assert "exhausted: 12 different networks" in listener.said
     assert len(_search(micro, 50).candidates) == 12
@@ -112,12 +117,12 @@ def test_one_database_cannot_be_searched_from_two_folders_at_once(
 
         def started(self, label: str, epochs: int) -> None:
             try:
-                studies.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
+                loop.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
             except StudyError as error:
                 self.error = error
 
     second = Second()
-    studies.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
+    loop.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
     assert "is being searched by process" in str(second.error)
 
 
@@ -133,9 +138,9 @@ def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:
 
 def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
     one = _search(micro, 6)
-    other = studies.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
+    other = loop.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
     assert _comparable(one) == _comparable(other)
-    different = studies.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
+    different = loop.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
     assert _comparable(different)[0] != _comparable(one)[0]
 
 
@@ -172,7 +177,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Pa
     assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 6
     assert {trial.state for trial in study.optuna.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert sum(trial.state == TrialState.FAIL for trial in study.optuna.trials) == 1
-    whole = studies.search(micro, 6, epochs=8, results_dir=tmp_path / "whole", observer=Observer())
+    whole = loop.search(micro, 6, epochs=8, results_dir=tmp_path / "whole", observer=Observer())
     assert _comparable(study) == _comparable(whole)
 
 
@@ -183,7 +188,7 @@ def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> Non
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            studies.search(micro, 1, results_dir=micro.parent / "results", observer=Impatient())
+            loop.search(micro, 1, results_dir=micro.parent / "results", observer=Impatient())
     study = _search(micro, 3)
     assert [c.reference for c in study.candidates.values()] == ["Spikformer miniature", None, None]
     assert [t.user_attrs.get("retry_of") for t in study.optuna.trials] == [None, 0, 1, None, None]
@@ -192,7 +197,7 @@ def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> Non
 def test_interrupted_while_the_sampler_proposes(micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Half a proposal is no candidate: the next run makes the whole of it again."""
     study = _search(micro, 2)
-    suggest, calls = studies._suggest, 0
+    suggest, calls = loop._suggest, 0
 
     def stops(*arguments: Any) -> Any:
         nonlocal calls
@@ -201,12 +206,12 @@ def test_interrupted_while_the_sampler_proposes(micro: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return suggest(*arguments)
 
-    monkeypatch.setattr(studies, "_suggest", stops)
+    monkeypatch.setattr(loop, "_suggest", stops)
     with pytest.raises(KeyboardInterrupt):
         _search(micro, 4)
     study = _search(micro, 4)
     assert 0 < len(study.optuna.trials[2].params) < 4
-    assert _comparable(study) == _comparable(studies.search(micro, 4, results_dir=tmp_path / "w", observer=Observer()))
+    assert _comparable(study) == _comparable(loop.search(micro, 4, results_dir=tmp_path / "w", observer=Observer()))
 
 
 def _wait_for(journal: Path, condition: Any, timeout_s: float = 300) -> None:
@@ -276,7 +281,7 @@ def test_two_searches_cannot_write_one_study(micro: Path) -> None:
                     self.error = error
 
     second = Second()
-    studies.search(micro, 1, results_dir=micro.parent / "results", observer=second)
+    loop.search(micro, 1, results_dir=micro.parent / "results", observer=second)
     assert "is being searched by process" in str(second.error)
 
 

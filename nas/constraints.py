@@ -1,0 +1,49 @@
+"""What a network must keep to be of use: sizes that its config tells, accuracy and energy that training tells."""
+
+import dataclasses
+import math
+
+from nas import cost
+from nas.candidate import Candidate, EnergyOf
+from nas.space import Constraints
+from spikformer.config import SpikformerConfig
+
+
+def of_size(config: SpikformerConfig, constraints: Constraints) -> dict[str, float]:
+    """By how much a config exceeds each limit that needs no training, as a share of it; 0 or less is kept."""
+    found: dict[str, float] = {}
+    if constraints.max_params is not None:
+        parameters = sum(p.numel() for p in cost.static_model(config).parameters())
+        found["max_params"] = parameters / constraints.max_params - 1
+    if constraints.max_macs is not None:
+        found["max_macs"] = cost.multiplications(cost.static_operations(config)) / constraints.max_macs - 1
+    return found
+
+
+def of_training(candidate: Candidate, constraints: Constraints, energy_of: EnergyOf) -> dict[str, float]:
+    """By how much a trained candidate misses each other limit; 0 or less is kept."""
+    found: dict[str, float] = {}
+    if constraints.max_energy_mj is not None:
+        found["max_energy_mj"] = (candidate.ranked_mj(energy_of) or math.inf) / constraints.max_energy_mj - 1
+    if constraints.min_accuracy is not None:
+        found["min_accuracy"] = constraints.min_accuracy - (candidate.search_val_accuracy or 0.0)
+    return found
+
+
+def broken(candidate: Candidate, constraints: Constraints, energy_of: EnergyOf) -> list[str]:
+    """Names of the limits that a complete candidate does not keep."""
+    sizes = {
+        "max_params": (candidate.parameters, constraints.max_params),
+        "max_macs": (candidate.dense_macs or 0, constraints.max_macs),
+    }
+    over = [name for name, (size, limit) in sizes.items() if limit is not None and size > limit]
+    return over + [name for name, excess in of_training(candidate, constraints, energy_of).items() if excess > 0]
+
+
+def in_words(constraints: Constraints) -> str:
+    """ "max_params 16000000, min_accuracy 0.9"; empty without any."""
+    given = {name: limit for name, limit in dataclasses.asdict(constraints).items() if limit is not None}
+    return ", ".join(f"{name} {limit:g}" if limit < 1e6 else f"{name} {limit:,.0f}" for name, limit in given.items())
+
+
+__all__ = ["broken", "in_words", "of_size", "of_training"]

@@ -1,0 +1,203 @@
+"""Which training comes next: what was interrupted, references, then the searcher's choice or an Optuna sampler's."""
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas import constraints as limits
+from nas import pareto, trials
+from nas.searcher import ConfigSpace, Record, Searcher, Settings
+from nas.space import Choice, Constraints, SearchSpace
+from spikformer.config import SpikformerConfig
+
+SEARCHER = "searcher"
+SAMPLERS = (
+    SEARCHER,
+    "TPESampler",
+    "GPSampler",
+    "NSGAIISampler",
+    "NSGAIIISampler",
+    "RandomSampler",
+)
+"""Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
+
+_PER_PROMOTION = 3.5  # networks at a rung for one at the next
+_FEWEST, _STARTUP = 3, 40  # networks at random, in the smallest studies and in others
+_DUPLICATES_IN_A_ROW = 10  # then a network that no trial has evaluated is drawn at random
+_DRAWS = 2000  # of them, in a space too large to list
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A training to do.
+
+    Attributes:
+        rung: up to which.
+        params: of the trial; None leaves them to the Optuna sampler.
+        attributes: of the trial.
+        waiting: whether it is in the study's queue already.
+    """
+
+    rung: int
+    params: Mapping[str, Choice] | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    waiting: bool = False
+
+
+def settings(rungs: Sequence[float], networks: int | None) -> Settings:
+    """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose."""
+    startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
+    return Settings(shares=tuple(rungs), per_promotion=(_PER_PROMOTION,) * (len(rungs) - 1), startup=startup)
+
+
+class Proposer:
+    """Proposes trainings for a study, from what its storage says and the seed alone.
+
+    Args:
+        references: names and configs to train in full before anything else.
+        networks: how many the study is to have, if that is known.
+        sampler: of `SAMPLERS`.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        seed: int,
+        references: Mapping[str, SpikformerConfig],
+        constraints: Constraints,
+        networks: int | None,
+        sampler: str,
+    ) -> None:
+        self.study, self.space, self.seed, self.sampler = study, space, seed, sampler
+        self.constraints = constraints
+        self._excess: dict[str, dict[str, float]] = {}
+        self.references = {name: config for name, config in references.items() if self.allowed(config)}
+        self._listed: list[SpikformerConfig] | None = None
+        self._searcher = Searcher(
+            ConfigSpace(space, self.allowed),
+            seed,
+            settings(space.recipe.rungs, networks),
+            _limits(constraints),
+        )
+
+    def excess(self, config: SpikformerConfig) -> dict[str, float]:
+        """By how much it exceeds each limit that needs no training (`nas.constraints`)."""
+        if config.config_id not in self._excess:
+            self._excess[config.config_id] = limits.of_size(config, self.constraints)
+        return self._excess[config.config_id]
+
+    def allowed(self, config: SpikformerConfig) -> bool:
+        """Whether a config keeps the limits that need no training."""
+        return all(excess <= 0 for excess in self.excess(config).values())
+
+    def next(self, new: bool) -> Proposal | None:
+        """What to train, or None when nothing is left.
+
+        Args:
+            new: whether networks may still be started; else those that wait go on, as many as are due.
+        """
+        every = self.study.get_trials(deepcopy=False)
+        records = trials.records(self.study)
+        return (
+            self._queued(every)
+            or self._interrupted(every)
+            or self._reference(every, records, new)
+            or self._chosen(every, records, new)
+        )
+
+    def optuna_sampler(self) -> optuna.samplers.BaseSampler:
+        """A new one for each proposal: what it knows is in the storage, so a continued study goes the same way."""
+        if self.sampler == SEARCHER:
+            return optuna.samplers.RandomSampler(seed=self._draw_seed())  # completes trials that somebody else queued
+        kind = getattr(optuna.samplers, self.sampler)
+        more = {"multivariate": True, "group": True} if self.sampler == "TPESampler" else {}
+        sampler: optuna.samplers.BaseSampler = kind(seed=self._draw_seed(), **more)
+        return sampler
+
+    def _queued(self, every: list[FrozenTrial]) -> Proposal | None:
+        queued = [trial for trial in every if trial.state == TrialState.WAITING]
+        return Proposal(trials.rung_of(queued[0]), waiting=True) if queued else None
+
+    def _interrupted(self, every: list[FrozenTrial]) -> Proposal | None:
+        # Interrupted before its config was known, a trial has trained nothing: it is proposed again, equally seeded.
+        begun = [trial for trial in every if "config_id" in trial.user_attrs]
+        repeated = {trial.user_attrs.get("retry_of") for trial in begun}
+        for trial in begun:
+            if trial.state == TrialState.FAIL and trial.number not in repeated:
+                names = ("reference", "rung", "proposed_by")
+                kept = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
+                return Proposal(trials.rung_of(trial), trial.params, {**kept, "retry_of": trial.number})
+        return None
+
+    def _reference(self, every: list[FrozenTrial], records: Sequence[Record], new: bool) -> Proposal | None:
+        """Each goes up to the last rung before the next begins: figures of published networks are full ones."""
+        named = {(trial.user_attrs.get("reference"), trial.user_attrs.get("config_id")) for trial in every}
+        known = {record.network.identity: record for record in records}
+        for name, config in self.references.items():
+            attributes = {"reference": name, "proposed_by": "reference"}
+            if (name, config.config_id) not in named:
+                if not new:
+                    continue
+                return Proposal(0, self.space.params(config), attributes | {"rung": 0})
+            record = known.get(config.config_id)
+            if record is not None and record.waits and record.reached + 1 < len(self.space.recipe.rungs):
+                rung = record.reached + 1
+                return Proposal(rung, self.space.params(config), attributes | {"rung": rung})
+        return None
+
+    def _chosen(self, every: list[FrozenTrial], records: Sequence[Record], new: bool) -> Proposal | None:
+        if new and self.sampler != SEARCHER and self._searcher.next_rung(records) == 0:
+            if not self._stuck(every):
+                return Proposal(0, None, {"proposed_by": self.sampler})
+            fresh = self._fresh()
+            if fresh is not None:
+                return Proposal(0, self.space.params(fresh), {"proposed_by": "RandomSampler"})
+        try:
+            step = self._searcher.next_step(records, new)
+        except LookupError:
+            return None
+        attributes = {"rung": step.rung, "proposed_by": SEARCHER}
+        if step.rung == 0:
+            return Proposal(0, self.space.params(self.space.config(dict(step.network.params))), attributes)
+        before = trials.furthest(self.study)[step.network.identity]
+        named = {"reference": before.user_attrs["reference"]} if "reference" in before.user_attrs else {}
+        return Proposal(step.rung, before.params, attributes | named)
+
+    def _stuck(self, every: list[FrozenTrial]) -> bool:
+        """Whether an Optuna sampler keeps on proposing what is known or not allowed."""
+        last = [trial for trial in every if trial.state in trials.FINISHED][-_DUPLICATES_IN_A_ROW:]
+        wasted = ("candidate" not in trial.user_attrs or "duplicate_of" in trial.user_attrs for trial in last)
+        return len(last) == _DUPLICATES_IN_A_ROW and all(wasted)
+
+    def _fresh(self) -> SpikformerConfig | None:
+        """An allowed network that no trial has evaluated, or None when there is none to be found."""
+        done = trials.furthest(self.study).keys()
+        rng = random.Random(self._draw_seed())
+        if self._listed is None and self.space.listable:
+            self._listed = list(self.space.configs())
+        if self._listed is not None:
+            drawn = iter(rng.sample(self._listed, len(self._listed)))
+        else:
+            drawn = (self.space.random(rng) for _ in range(_DRAWS))
+        return next((config for config in drawn if config.config_id not in done and self.allowed(config)), None)
+
+    def _draw_seed(self) -> int:
+        """From the number of trials that taught something: an interruption does not change what comes next."""
+        taught = sum(trial.state in trials.FINISHED for trial in self.study.get_trials(deepcopy=False))
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {taught}".encode()).digest()[:4])
+
+
+def _limits(constraints: Constraints) -> pareto.Point:
+    """Accuracy and log10 energy beyond which a network is of no use."""
+    least, most = constraints.min_accuracy, constraints.max_energy_mj
+    return (-math.inf if least is None else least, math.inf if most is None else math.log10(most))
+
+
+__all__ = ["SAMPLERS", "SEARCHER", "Proposal", "Proposer", "settings"]
