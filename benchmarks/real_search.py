@@ -1,0 +1,113 @@
+"""Does the searcher find a better front than random search, at equal images seen, with real trainings?
+
+Both search a space with the same cut of the data; random search trains every network in full. An answer is the front by
+search-val accuracy and energy among the networks trained in full so far; report-val accuracy, which neither looked at,
+scores it: hypervolume in points of accuracy times decades of energy.
+"""
+
+import argparse
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from header import header, note, table
+
+import nas
+from nas import pareto, space, trials
+from nas.candidate import Candidate, front_of
+from nas.progress import Observer
+from nas.space import SearchSpace
+
+PARTS = (0.25, 0.5, 0.75, 1.0)
+WORST = 0.3  # accuracy below which nothing counts
+METHODS = {"searcher": "searcher", "random, all in full": "RandomSampler"}
+
+
+class Said(Observer):
+    def finished(self, label: str, candidate: Candidate, _candidates: list[Candidate], _energy_of: str) -> None:
+        note(f"{label}: {candidate.search_val_accuracy}, {candidate.energy_mj} mJ")
+
+
+def answers(study: nas.Study, images: int) -> list[list[pareto.Point]]:
+    """The front after each part of the budget, as (report-val accuracy, log10 energy)."""
+    found, spent = [], 0
+    trained = [Candidate.from_dict(trial.user_attrs["candidate"]) for trial in trials.trained(study.optuna)]
+    totals = [spent := spent + candidate.images_seen for candidate in trained]
+    for part in PARTS:
+        within = {i: c for i, (c, total) in enumerate(zip(trained, totals, strict=True)) if total <= part * images}
+        front = front_of(within).values()
+        found.append([(c.report_val_accuracy or 0.0, math.log10(c.energy_mj or math.inf)) for c in front])
+    return found
+
+
+def search(source: SearchSpace, method: str, seed: int, images: int, arguments: argparse.Namespace) -> nas.Study:
+    rungs = source.recipe.rungs if method == "searcher" else (1.0,)
+    return nas.search(
+        dataclasses.replace(source, recipe=dataclasses.replace(source.recipe, rungs=rungs)),
+        budget=str(images),
+        sampler=METHODS[method],
+        study=f"{source.name}-{METHODS[method]}-{seed}",
+        seed=seed,
+        references=False,
+        data_dir=arguments.data_dir,
+        device=arguments.device,
+        results_dir=arguments.cache,
+        observer=Said(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="cifar10_cpu")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--budget", type=int, default=300_000, help="images that each search may train on")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the studies: an interrupted run goes on")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    source = space.load(arguments.space)
+    studies = {
+        (method, seed): search(source, method, seed, arguments.budget, arguments)
+        for seed in range(arguments.seeds)
+        for method in METHODS
+    }
+    found = {key: answers(study, arguments.budget) for key, study in studies.items()}
+    dearest = max(energy for fronts in found.values() for front in fronts for _, energy in front)
+    volumes = {
+        key: [100 * pareto.hypervolume(front, (WORST, dearest + 0.01)) for front in fronts]
+        for key, fronts in found.items()
+    }
+    print(header(f"python benchmarks/real_search.py --space {source.name} --seeds {arguments.seeds}"))
+    print(f"\nHypervolume on report-val above {WORST:.0%} and below {10**dearest:.2e} mJ, mean (sd) of seeds")
+    print(f"0 to {arguments.seeds - 1}, after parts of a budget of {arguments.budget:,} images\n")
+    print(table([_headings(), *(_line(method, studies, volumes) for method in METHODS)]))
+    wins = [volumes["searcher", s][-1] - volumes["random, all in full", s][-1] for s in range(arguments.seeds)]
+    print(f"\nSearcher less random at the end, by seed: {', '.join(f'{w:+.2f}' for w in wins)}")
+
+
+def _headings() -> tuple[str, ...]:
+    return ("method", "networks", "in full", "hours", *(f"{part:.0%}" for part in PARTS))
+
+
+def _line(
+    method: str, studies: dict[tuple[str, int], nas.Study], volumes: dict[tuple[str, int], Sequence[float]]
+) -> tuple[str, ...]:
+    mine = [study for (name, _), study in studies.items() if name == method]
+    by_part = list(zip(*(v for (name, _), v in volumes.items() if name == method), strict=True))
+    networks = [len(trials.furthest(study.optuna)) for study in mine]
+    full = [sum(c.status == "complete" for c in study.candidates.values()) for study in mine]
+    hours = [study.spent.hours for study in mine]
+    means = [f"{statistics.mean(x):.1f} ({statistics.stdev(x) if len(x) > 1 else 0:.1f})" for x in by_part]
+    return (method, _range(networks), _range(full), f"{statistics.mean(hours):.2f}", *means)
+
+
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+if __name__ == "__main__":
+    main()
