@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nas import files, pareto, target
+from nas import constraints, files, pareto, target
 from nas.candidate import Candidate
 from nas.errors import OutputError, StudyError
 from nas.progress import in_si, in_words
@@ -28,15 +28,17 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     """
     front = study.front()
     if which.isascii() and which.isdecimal():
-        candidate = study.candidates.get(int(which))
-        if candidate is None or candidate.status != "complete":
-            state = "is not there" if candidate is None else f"is {candidate.status}"
+        candidate = study.candidate(int(which))
+        if candidate.status != "complete":
+            state = f"is {candidate.status} ({candidate.reason})"
             raise StudyError(f"trial {which} of study {study.name} {state}. Use one of {', '.join(PICKS)} or a number")
         return {int(which): candidate}
     if which not in PICKS:
         raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
     if not front:
-        raise StudyError(f"study {study.name} has no complete candidate to export. Run the search on")
+        kept = constraints.in_words(study.constraints)
+        which_one = f"complete candidate that keeps {kept}" if kept else "complete candidate to export"
+        raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
     if which == "front":
         return front
     numbers = list(front)

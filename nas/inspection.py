@@ -176,12 +176,12 @@ def costs(
         CostError: the model of the chip fails.
         StudyError: no such trial, or one without counts.
     """
-    candidate = study.candidates.get(number)
-    if candidate is None or candidate.status != "complete" or not candidate.operations:
-        state = "is not there" if candidate is None else f"is {candidate.status}"
-        raise StudyError(f"trial {number} of study {study.name} {state}: only a complete one has counted operations")
+    candidate = study.candidate(number)
+    if candidate.status not in ("complete", "stopped") or not candidate.operations:
+        raise StudyError(f"trial {number} of study {study.name} is {candidate.status}: it has no counted operations")
     images = candidate.counted_images
-    found = _costs(f"{study.name}, trial {number}", _counted(images), candidate.operations, images, convention)
+    name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
+    found = _costs(name, _counted(images), candidate.operations, images, convention)
     return _with_extras(found, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
 
 

@@ -54,6 +54,21 @@ class Study:
             found[trial.number] = dataclasses.replace(candidate, reference=reference)
         return dict(sorted(found.items()))
 
+    def candidate(self, number: int) -> Candidate:
+        """That of a trial.
+
+        Raises:
+            StudyError: no such trial, or its network was trained further in another.
+        """
+        found = self.candidates
+        if number in found:
+            return found[number]
+        every = {trial.number: trial for trial in trials.trained(self.optuna)}
+        last = {c.config_id: n for n, c in found.items()}
+        further = last.get(every[number].user_attrs["config_id"]) if number in every else None
+        state = "is not there" if further is None else f"was trained further in trial {further}: use that one"
+        raise StudyError(f"trial {number} of study {self.name} {state}")
+
     def _read(self, trial: FrozenTrial) -> Candidate:
         try:
             return Candidate.from_dict(trial.user_attrs["candidate"])

@@ -49,6 +49,10 @@ def test_every_command_is_here() -> None:
         (["search", "--space", "spikformer_tiny", "--trials", "x"], "'x' is not a valid integer"),
         (["search", "--space", "spikformer_tiny"], "how long to search? Give --trials"),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--device", "cuda:99"], "torch sees"),
+        (["search", "--space", "spikformer_tiny", "--budget", "2 days"], 'budget "2 days" is no amount'),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--max-params", "many"], '"many" is no number'),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--min-accuracy", "90"], "such as 0.9 for 90 %"),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--sampler", "Grid"], 'sampler "Grid" is unknown'),
         (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "nowhere"], "does not exist"),
         (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "."], "holds neither"),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--results-dir", "file"], "no writable folder"),
@@ -89,6 +93,23 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     done = _run("search", "--space", "spikformer_tiny", "--trials", "1", cwd=tmp_path)
     assert done.returncode == 1
     assert "no writable folder" in done.stderr
+
+
+def test_rungs_limits_and_budget_from_the_command_line(micro: Path, tmp_path: Path) -> None:
+    """12 networks see 50 of 200 images, 4 of them then all: 1,400 images, 200 less than allowed."""
+    micro.write_text(micro.read_text().replace("rungs = [1]", "rungs = [0.25, 1]"))
+    limits = ["--max-params", "10k", "--max-macs", "1G", "--max-energy", "1", "--min-accuracy", "0.01"]
+    done = _run("search", "--space", str(micro), "--trials", "12", "--budget", "1.6k", *limits, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all, as 7 full trainings"
+        in done.stderr
+    )
+    assert "MB on disk" in done.stderr
+    assert "on 50 images" in done.stderr
+    done = _run("report", cwd=tmp_path)
+    assert "8 stopped, 4 complete" in done.stdout
+    assert "max_params 10000, max_macs 1,000,000,000, max_energy_mj 1, min_accuracy 0.01" in done.stdout
 
 
 def test_the_whole_road(micro: Path, tmp_path: Path) -> None:

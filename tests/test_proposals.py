@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 import nas
 from nas import candidate as candidates
-from nas import data, loop, space, trials
+from nas import data, inspection, loop, space, trials
+from nas import export as exports
 from nas import report as reports
 from nas.candidate import Candidate
 from nas.errors import StudyError
@@ -97,6 +98,20 @@ def test_few_go_on_and_only_those_trained_on_all_images_are_on_the_front(ladder:
     assert study.front()
     text = reports.markdown(reports.build(study))
     assert "30 candidates evaluated: 27 stopped, 3 complete" in text
+
+
+def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:
+    """The reference's trials are 0, 1 and 2, its third the full one."""
+    study = _search(ladder, 12)
+    assert study.candidate(2).images_seen == 200
+    with pytest.raises(StudyError, match="trial 0 of study ladder was trained further in trial 2: use that one"):
+        study.candidate(0)
+    with pytest.raises(StudyError, match="trial 99 of study ladder is not there"):
+        study.candidate(99)
+    number, stopped = next((n, c) for n, c in study.candidates.items() if c.status == "stopped")
+    assert f"trial {number}, {stopped.reason}" in str(inspection.costs(study, number).to_dict())
+    with pytest.raises(StudyError, match=rf"trial {number} of study ladder is stopped \(trained on a part\)"):
+        exports.pick(study, str(number))
 
 
 def test_even_a_few_networks_send_one_to_the_top(ladder: Path) -> None:

@@ -265,3 +265,43 @@ def test_a_belief_rests_on_the_best_of_too_many() -> None:
     ]
     assert _telling(records, 2) == [*records[:2], *records[200:298], *records[300:]]
     assert _telling(records[:10], 2) == records[:10]
+
+
+def test_when_no_more_networks_come_each_rung_gets_its_share_rounded_up() -> None:
+    """By hand: of 9 networks ceil(9 / 3.5) = 3 come to the second rung and ceil(3 / 3.5) = 1 to the last."""
+    searcher = Searcher(Toy(), 0, QUICK)
+    records: list[Record] = []
+    for _ in range(9):
+        records = after(records, Step(searcher._drawn({r.network.identity for r in records}, len(records)), 0))
+    rungs = []
+    while True:
+        try:
+            step = searcher.next_step(records, new=False)
+        except LookupError:
+            break
+        rungs.append(step.rung)
+        records = after(records, step)
+    assert sorted(rungs) == [1, 1, 1, 2]
+
+
+def test_a_limit_on_energy_keeps_the_searcher_below_it() -> None:
+    """Of networks of the same seed, those chosen by the model lie below the limit far more often than without it."""
+    below = []
+    for limits in ((-math.inf, 0.35), (-math.inf, math.inf)):
+        searcher = Searcher(Toy(), 0, QUICK, limits)
+        records: list[Record] = []
+        for _ in range(40):
+            records = after(records, searcher.next_step(records))
+        chosen = [truth(r.network)[1] for r in records[QUICK.startup :]]
+        below.append(sum(energy <= 0.35 for energy in chosen) / len(chosen))
+    assert below[0] > 1.5 * below[1]
+
+
+def test_a_limit_on_accuracy_counts_once_it_can_be_judged() -> None:
+    """The first rungs read up to 0.2 less than the last: there the limit would rule out all."""
+    searcher = Searcher(Toy(), 0, QUICK, (0.86, math.inf))
+    records: list[Record] = []
+    while sum(2 in r.readings for r in records) < 3:
+        assert not records or len(records) <= QUICK.startup or searcher._belief(records).reference[0] < 0.86
+        records = after(records, searcher.next_step(records))
+    assert searcher._belief(records).reference[0] == 0.86

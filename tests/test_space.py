@@ -458,3 +458,28 @@ def _space(folder: Path, text: str) -> space.SearchSpace:
     path = folder / "space.toml"
     path.write_text(text)
     return space.load(path)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "message"),
+    [
+        ("[0.5, 0.25, 1]", "must rise from above 0 to 1"),
+        ("[0, 1]", "must rise from above 0 to 1"),
+        ("[0.5]", "must rise from above 0 to 1"),
+        ("[]", "must rise from above 0 to 1"),
+        ('["all"]', "must be a list of numbers"),
+        ("[true]", "must be a list of numbers"),
+        ("0.5", "must be a list of numbers"),
+    ],
+)
+def test_rungs_that_are_none_are_named(tmp_path: Path, rungs: str, message: str) -> None:
+    path = tmp_path / "rungs.toml"
+    path.write_text(f"[axes]\ndepth = [1, 2]\n[proxy]\nrungs = {rungs}\n")
+    with pytest.raises(SpaceError, match=rf"line 4, \[proxy\] rungs: .*{message}"):
+        space.load(path)
+
+
+def test_rungs_are_read_as_shares(tmp_path: Path) -> None:
+    path = tmp_path / "rungs.toml"
+    path.write_text("[axes]\ndepth = [1, 2]\n[proxy]\nrungs = [0.25, 1]\n")
+    assert space.load(path).recipe.rungs == (0.25, 1.0)

@@ -162,6 +162,33 @@ def test_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     assert factor(100) == pytest.approx(0, abs=1e-12)
 
 
+def test_a_share_of_a_training_is_a_whole_training_of_as_many_steps() -> None:
+    """Half of four epochs is two: the same schedule, images and weights to the last bit."""
+    weights = []
+    for epochs, share in ((4, 0.5), (2, 1.0)):
+        torch.manual_seed(0)
+        model = Spikformer(small_config())
+        recipe = Recipe(epochs=epochs, batch_size=12, learning_rate=1e-2)
+        assert len(training.fit(model, _split(), recipe, seed=3, share=share)) == 2
+        weights.append(model.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=0, atol=0)
+
+
+def test_a_share_may_end_within_an_epoch() -> None:
+    """By hand: 62 images in batches of 12 are 5 steps an epoch, 15 in all; 0.45 of them, 6.75, are 7, in 2 epochs."""
+    recipe = Recipe(epochs=3, batch_size=12)
+    assert training.steps_of(62, recipe) == 15
+    assert training.steps_of(62, recipe, 0.45) == 7
+    assert training.epochs_of(62, recipe, 0.45) == 2
+    assert training.images_seen(62, recipe, 0.45) == 84
+    assert training.steps_of(62, recipe, 1e-9) == 1
+    seen: list[int] = []
+    torch.manual_seed(0)
+    training.fit(Spikformer(small_config()), _split(62), recipe, 3, lambda i, _epoch: seen.append(i), share=0.45)
+    assert seen == [1, 2]
+
+
 def test_a_few_steps_calibrate_batch_norm() -> None:
     """After 5 steps at learning rate 0 the running mean and variance are the plain mean over the 5 batches."""
     torch.manual_seed(0)
