@@ -240,6 +240,15 @@ def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path) -> None:
     assert not _search(ladder, 5, constraints=Constraints(max_params=10), study="other", sampler="GPSampler").candidates
 
 
+@pytest.mark.parametrize("sampler", ["searcher", "TPESampler"])
+def test_in_a_space_without_more_networks_all_are_trained_in_full(ladder: Path, sampler: str) -> None:
+    """12 networks by hand (tests/conftest.py)."""
+    ladder.write_text(MICRO.replace("rungs = [1]", f"rungs = {list(RUNGS)}"))
+    study = _search(ladder, 50, sampler=sampler)
+    assert Counter(c.status for c in study.candidates.values()) == {"complete": 12}
+    assert max(Counter(_sequence(study)).values()) == 1
+
+
 def test_networks_that_miss_a_limit_stay_off_the_front(ladder: Path) -> None:
     free = _search(ladder, 40, study="free").front()
     accuracies = sorted(c.search_val_accuracy or 0 for c in free.values())
