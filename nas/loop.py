@@ -288,14 +288,15 @@ class _Loop:
             share=share,
         )
         self.candidates.append(candidate)
-        kept = [c for c in self.candidates if not self.study.broken(c)]
+        kept = self.study.keeping(dict(enumerate(self.candidates)))
         self._keep_weights(model, candidate, kept)
-        self.observer.finished(f"{label}, {in_words(candidate)}", candidate, kept, self.study.energy_of)
+        words, energy_of = f"{label}, {in_words(candidate)}", self.study.energy_of
+        self.observer.finished(words, candidate, list(kept.values()), energy_of)
         return candidate
 
-    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate, kept: list[Candidate]) -> None:
+    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate, kept: dict[int, Candidate]) -> None:
         """Weights of the front's members; those that leave it are deleted."""
-        front = front_of(dict(enumerate(kept)), self.study.energy_of)
+        front = front_of(kept, self.study.energy_of)
         wanted = {self.study.weights(member) for member in front.values()}
         try:
             if candidate.status == "complete" and self.study.weights(candidate) in wanted:

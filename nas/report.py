@@ -85,7 +85,8 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
     if not stored:
         raise StudyError(f"study {study.name} has no finished candidate yet. Run the search on")
     candidates = _priced(study, stored, convention)
-    broken = {n: study.broken(c) if c.status == "complete" else [] for n, c in stored.items()}
+    asked, energy_of = study.constraints, study.energy_of
+    broken = {n: constraints.broken(c, asked, energy_of) if c.status == "complete" else [] for n, c in stored.items()}
     front_numbers = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trials = pd.DataFrame(

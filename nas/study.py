@@ -98,9 +98,10 @@ class Study:
         """What the last search asked of networks."""
         return Constraints(**self.optuna.user_attrs.get("constraints", {}))
 
-    def broken(self, candidate: Candidate) -> list[str]:
-        """Names of the constraints that a complete candidate does not keep."""
-        return limits.broken(candidate, self.constraints, self.energy_of)
+    def keeping(self, candidates: dict[int, Candidate]) -> dict[int, Candidate]:
+        """Those of them that break no constraint."""
+        asked, energy_of = self.constraints, self.energy_of
+        return {n: candidate for n, candidate in candidates.items() if not limits.broken(candidate, asked, energy_of)}
 
     @property
     def spent(self) -> Spent:
@@ -117,8 +118,7 @@ class Study:
 
         Only of those that were trained in full and keep the constraints.
         """
-        kept = {number: candidate for number, candidate in self.candidates.items() if not self.broken(candidate)}
-        return front_of(kept, self.energy_of)
+        return front_of(self.keeping(self.candidates), self.energy_of)
 
     def weights(self, candidate: Candidate) -> Path:
         """Where the trained weights are, if the candidate is on the front."""
