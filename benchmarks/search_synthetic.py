@@ -59,6 +59,9 @@ class Conditional:
             params[f"{setting} {stage}"] = suggest(f"{setting} {stage}", choices)
         return Network(json.dumps(params, sort_keys=True), params)
 
+    def every(self) -> Sequence[Mapping[str, Choice]]:
+        return ()  # too many to go through
+
     def draw(self, rng: random.Random) -> Mapping[str, Choice]:
         return self.sample(lambda _name, choices: rng.choice(choices)).params
 

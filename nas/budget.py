@@ -69,11 +69,11 @@ class Plan:
     images: tuple[int, ...]
 
     @classmethod
-    def of(cls, trials: int, images: Sequence[int], per_promotion: Sequence[float]) -> Self:
-        """Of so many networks; each rung gets its share of the one below, rounded up."""
-        networks = [trials]
+    def of(cls, trials: int, references: int, images: Sequence[int], per_promotion: Sequence[float]) -> Self:
+        """Of so many networks; each rung gets its share of the one below, rounded up, and all references."""
+        networks = [max(trials, references)]
         for per in per_promotion:
-            networks.append(math.ceil(networks[-1] / per))
+            networks.append(max(math.ceil(networks[-1] / per), references))
         return cls(tuple(networks), tuple(images))
 
     def lines(self, pace: Pace, parameters: int) -> list[str]:
@@ -90,14 +90,18 @@ class Plan:
         ]
 
 
-def affordable(budget: Budget, images: Sequence[int], per_promotion: Sequence[float], pace: Pace) -> int:
-    """About how many networks a budget lets begin, each with its share of the rungs above."""
+def affordable(
+    budget: Budget, references: int, images: Sequence[int], per_promotion: Sequence[float], pace: Pace
+) -> int:
+    """About how many networks a budget lets begin, each with its share of the rungs above; references go up whole."""
     shares = [1.0]
     for per in per_promotion:
         shares.append(shares[-1] / per)
     seen = sum(share * n for share, n in zip(shares, images, strict=True))
     hours = pace.seconds(shares, images) / 3600
-    return max(1, int(min(budget.images / seen, budget.hours / hours)))
+    whole_hours = pace.seconds([references] * len(images), images) / 3600
+    left = (budget.images - references * sum(images)) / seen, (budget.hours - whole_hours) / hours
+    return references + max(0 if references else 1, int(min(left)))
 
 
 def _time(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from nas import cost
 from nas.candidate import Candidate, EnergyOf
@@ -10,12 +12,15 @@ from spikformer.config import SpikformerConfig
 
 
 def of_size(config: SpikformerConfig, constraints: Constraints) -> dict[str, float]:
-    """By how much a config exceeds each limit that needs no training, as a share of it; 0 or less is kept."""
+    """By how much a config exceeds each limit that needs no training, as a share of it; 0 or less is kept.
+
+    Multiplications take longer to count than parameters: they are not where the parameters are too many.
+    """
     found: dict[str, float] = {}
     if constraints.max_params is not None:
         parameters = sum(p.numel() for p in cost.static_model(config).parameters())
         found["max_params"] = parameters / constraints.max_params - 1
-    if constraints.max_macs is not None:
+    if constraints.max_macs is not None and found.get("max_params", 0) <= 0:
         found["max_macs"] = cost.multiplications(cost.static_operations(config)) / constraints.max_macs - 1
     return found
 
@@ -32,12 +37,19 @@ def of_training(candidate: Candidate, constraints: Constraints, energy_of: Energ
 
 def broken(candidate: Candidate, constraints: Constraints, energy_of: EnergyOf) -> list[str]:
     """Names of the limits that a complete candidate does not keep."""
-    sizes = {
-        "max_params": (candidate.parameters, constraints.max_params),
-        "max_macs": (candidate.dense_macs or 0, constraints.max_macs),
+    sizes = {"parameters": candidate.parameters, "dense_macs": candidate.dense_macs}
+    return of_record(sizes, constraints) + [
+        name for name, excess in of_training(candidate, constraints, energy_of).items() if excess > 0
+    ]
+
+
+def of_record(record: Mapping[str, Any], constraints: Constraints) -> list[str]:
+    """Names of the limits on size that a candidate, as plain values, does not keep."""
+    limits = {
+        "max_params": (record["parameters"], constraints.max_params),
+        "max_macs": (record["dense_macs"] or 0, constraints.max_macs),
     }
-    over = [name for name, (size, limit) in sizes.items() if limit is not None and size > limit]
-    return over + [name for name, excess in of_training(candidate, constraints, energy_of).items() if excess > 0]
+    return [name for name, (size, limit) in limits.items() if limit is not None and size > limit]
 
 
 def in_words(constraints: Constraints) -> str:
@@ -46,4 +58,4 @@ def in_words(constraints: Constraints) -> str:
     return ", ".join(f"{name} {limit:g}" if limit < 1e6 else f"{name} {limit:,.0f}" for name, limit in given.items())
 
 
-__all__ = ["broken", "in_words", "of_size", "of_training"]
+__all__ = ["broken", "in_words", "of_record", "of_size", "of_training"]

@@ -1,5 +1,6 @@
 """The loop over candidates: train, measure, record, until the budget is spent."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 
 from nas import constraints as limits
-from nas import data, trials
+from nas import data, pareto, trials
 from nas import space as spaces
 from nas import storage as storages
 from nas.budget import Budget, Pace, Plan, affordable
@@ -137,40 +138,58 @@ class _Loop:
         self.goal, self.observer = goal, observer
         self.candidates = list(study.candidates.values())
         self.images = [images_seen(len(splits.train), space.recipe, share) for share in space.recipe.rungs]
+        if len(set(self.images)) < len(self.images):
+            raise StudyError(
+                f"rungs {list(space.recipe.rungs)} are {self.images} images: some are equal. Set fewer in [proxy] of "
+                "the space, such as rungs = [1], or train on more images"
+            )
 
     def run(self, sampler: str, references: bool) -> None:
         """Train until the goal is reached or the space is exhausted."""
         self._give_up_interrupted()
-        networks = self._greet()
         named = self.space.references if references else {}
-        proposer = Proposer(self.study.optuna, self.space, self.seed, named, self.space.constraints, networks, sampler)
-        for name in named.keys() - proposer.references.keys():
-            self.observer.notice(f"{name} is left out: {limits.in_words(self.space.constraints)}.")
-        while True:
-            evaluated = self._count(networks)
-            if self._is_still(evaluated):
-                self.observer.notice(f"The front has not moved for {self.goal.patience} networks.")
-                return
-            proposal = self._propose(proposer, new=networks is None or evaluated < networks)
-            if proposal is None:
-                if self.goal.trials is None or evaluated < self.goal.trials:
-                    self.observer.notice(f"The space is exhausted: {evaluated} different networks.")
-                return
-            if not self._affords(proposal):
-                self.observer.notice(f"The budget is spent, on {evaluated} different networks.")
-                return
+        expected = self._expected(len(named))
+        self._announce(expected, len(named))
+        proposer = Proposer(self.study.optuna, self.space, self.seed, named, self.space.constraints, expected, sampler)
+        for name in sorted(named.keys() - proposer.references.keys()):
+            self.observer.notice(f"{name} is left out: it is larger than {limits.in_words(self.space.constraints)}.")
+        if sampler != SEARCHER and len(self.images) > 1:
+            self.observer.notice(f"{sampler} learns from networks trained in full only: see docs/search.md.")
+        while (proposal := self._proposal(proposer, expected)) is not None:
             self._train(proposal, proposer)
+        if not self.candidates:
+            raise StudyError(
+                f"study {self.study.name} has no network: none was found in the space, or affordable, within "
+                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen that"
+            )
 
-    def _propose(self, proposer: Proposer, new: bool) -> Proposal | None:
-        """Without a number of trials, the budget alone ends the search: how many it buys was an estimate."""
-        return proposer.next(new) or (proposer.next(new=True) if self.goal.trials is None else None)
+    def _proposal(self, proposer: Proposer, expected: int | None) -> Proposal | None:
+        """The next training, or None at the end, having said why."""
+        evaluated = self._count(expected)
+        open_ended = self.goal.trials is None or evaluated < self.goal.trials
+        still = self._is_still(evaluated, proposer)
+        proposal = proposer.next(new=not still and (expected is None or evaluated < expected))
+        if proposal is None and open_ended and not still:  # how many the budget buys was an estimate
+            proposal = proposer.next(new=True)
+        if proposal is None and still:
+            self.observer.notice(f"The front has not moved for {self.goal.patience} networks.")
+        elif proposal is None and open_ended:
+            self.observer.notice(f"The space is exhausted: {evaluated} different networks.")
+        if proposal is None or self._affords(proposal):
+            return proposal
+        self.observer.notice(
+            f"The budget is spent, on {evaluated} different networks: no further training fits into it."
+        )
+        return None
 
     def _train(self, proposal: Proposal, proposer: Proposer) -> None:
         study = self.study.optuna
         if not proposal.waiting and proposal.params is not None:
             study.enqueue_trial(dict(proposal.params), user_attrs=proposal.attributes)
         study.sampler = proposer.optuna_sampler()
-        study.optimize(lambda trial: self._objective(trial, proposer), n_trials=1)
+        by = proposal.attributes.get("proposed_by", "enqueued")
+        study.optimize(lambda trial: self._objective(trial, proposer, by), n_trials=1)
+        self._drop_weights()
 
     def _count(self, networks: int | None) -> int:
         evaluated = trials.furthest(self.study.optuna)
@@ -178,30 +197,49 @@ class _Loop:
         self.observer.counted(len(evaluated), networks, fully)
         return len(evaluated)
 
-    def _greet(self) -> int | None:
-        """Say what is to come; returns how many networks are expected in all."""
-        done, name = len(trials.furthest(self.study.optuna)), self.study.name
-        wanted = self.goal.trials
-        if wanted is not None and done >= wanted:
-            self.observer.notice(f"Study {name} already has {done} candidates, {wanted} were asked for.")
-            return wanted
-        measured = self._pace()
-        per_promotion = settings(self.space.recipe.rungs, None).per_promotion
-        if measured is not None and self.goal.budget != Budget():
-            bought = affordable(self.goal.budget, self.images, per_promotion, measured)
-            wanted = min(bought, wanted or bought)
+    def _expected(self, references: int) -> int | None:
+        """How many networks there will be in all; of a budget in time an estimate, kept so that it stays the same."""
+        budget = self.goal.budget
+        if budget == Budget():
+            return self.goal.trials
+        if not math.isinf(budget.hours):
+            found = self._by_time(references)
+        else:
+            found = affordable(budget, references, self.images, self._per_promotion, Pace(0.0, 1.0))
+        counts = [count for count in (found, self.goal.trials) if count is not None]
+        return min(counts, default=None)
+
+    def _by_time(self, references: int) -> int | None:
+        study, key = self.study.optuna, f"networks in {self.goal.budget.hours:g} h"
+        measured = self._pace() if key not in study.user_attrs else None
+        if measured is not None:
+            bought = affordable(self.goal.budget, references, self.images, self._per_promotion, measured)
+            study.set_user_attr(key, bought)
+        found: int | None = study.user_attrs.get(key)
+        return found
+
+    @property
+    def _per_promotion(self) -> tuple[float, ...]:
+        return settings(self.space.recipe.rungs, None).per_promotion
+
+    def _announce(self, expected: int | None, references: int) -> None:
+        """Say what is to come."""
+        done, name, asked = len(trials.furthest(self.study.optuna)), self.study.name, self.goal.trials
+        if asked is not None and done >= asked:
+            self.observer.notice(f"Study {name} already has {done} candidates, {asked} were asked for.")
+            return
         if done == 0:
-            count = f"{wanted} candidates" if self.goal.trials is not None else "candidates"
+            count = f"{asked} candidates" if asked is not None else "candidates"
             self.observer.notice(f"Study {name}: {count} to evaluate. Ctrl-C loses nothing: the same command goes on.")
         else:
-            of = f" of {wanted}" if wanted is not None else ""
+            of = f" of {expected}" if expected is not None else ""
             self.observer.notice(f"Study {name} continues: {done}{of} candidates are finished.")
-        if measured is not None and wanted is not None:
+        measured = self._pace()
+        if measured is not None and expected is not None:
             base = static_model(SpikformerConfig.from_dict(self.space.base))
-            plan = Plan.of(wanted, self.images, per_promotion)
+            plan = Plan.of(expected, references, self.images, self._per_promotion)
             for line in plan.lines(measured, sum(p.numel() for p in base.parameters())):
                 self.observer.notice(line)
-        return wanted
 
     def _pace(self) -> Pace | None:
         """Of the study's trainings, or before there are any of the base network; None if that does not fit."""
@@ -210,11 +248,24 @@ class _Loop:
             return Pace.of([c["images_seen"] for c in done], [c["provenance"]["wall_s"] for c in done])
         return pace(SpikformerConfig.from_dict(self.space.base), self.splits, self.space.recipe)
 
-    def _is_still(self, evaluated: int) -> bool:
+    def _is_still(self, evaluated: int, proposer: Proposer) -> bool:
+        """Not before there were as many networks since the first ones, drawn at random, of which none goes on yet."""
         if self.goal.patience is None:
             return False
-        moved = _last_move(self.study.optuna)
-        return moved is not None and evaluated - moved >= self.goal.patience
+        since = max(self._last_move(), proposer.startup)
+        return evaluated - since >= self.goal.patience
+
+    def _last_move(self) -> int:
+        """How many networks had begun when the front last moved."""
+        kept = {candidate.config_id for candidate in self.study.keeping(dict(enumerate(self.candidates))).values()}
+        begun: set[str] = set()
+        points, moved = [], []
+        for trial in trials.trained(self.study.optuna):
+            begun.add(trial.user_attrs["config_id"])
+            if trial.state == TrialState.COMPLETE and trial.user_attrs["config_id"] in kept:
+                points.append((trial.values[0], trial.values[1]))
+                moved.append(len(begun))
+        return max((moved[i] for i in pareto.front(points)), default=0)
 
     def _affords(self, proposal: Proposal) -> bool:
         spent = self.study.spent
@@ -225,21 +276,24 @@ class _Loop:
         for trial in self.study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.optuna.tell(trial.number, state=TrialState.FAIL)
 
-    def _objective(self, trial: optuna.Trial, proposer: Proposer) -> tuple[float, float]:
+    def _objective(self, trial: optuna.Trial, proposer: Proposer, proposed_by: str) -> tuple[float, float]:
         sampled = self.space.sample(lambda name, choices: _suggest(trial, name, choices))
         reference, rung = trial.user_attrs.get("reference"), trials.rung_of(trial)
         config = self.space.references.get(reference, sampled) if reference else sampled
+        reference = reference if reference in self.space.references else None
         twin = trials.furthest(self.study.optuna).get(config.config_id)
-        for name, value in {"rung": rung, "proposed_by": proposer.sampler}.items():
+        for name, value in {"rung": rung, "proposed_by": proposed_by}.items():
             if name not in trial.user_attrs:
                 trial.set_user_attr(name, value)
         trial.set_user_attr("config_id", config.config_id)
         if twin is not None and trials.rung_of(twin) >= rung:
             return self._replay(trial, twin)
         if not proposer.allowed(config):
-            for name, excess in proposer.excess(config).items():
+            over = proposer.excess(config)
+            for name, excess in over.items():
                 trial.set_constraint(name, excess)
-            raise _pruned(trial, f"not trained: exceeds {limits.in_words(self.space.constraints)}")
+            exceeded = ", ".join(f"{name} by {excess:.0%}" for name, excess in over.items() if excess > 0)
+            raise _pruned(trial, f"not trained: exceeds {exceeded}")
         candidate = self._evaluate(trial.number, rung, config, reference)
         return self._record(trial, candidate, twin)
 
@@ -289,42 +343,38 @@ class _Loop:
         )
         self.candidates.append(candidate)
         kept = self.study.keeping(dict(enumerate(self.candidates)))
-        self._keep_weights(model, candidate, kept)
+        self._keep_weights(model, candidate)
         words, energy_of = f"{label}, {in_words(candidate)}", self.study.energy_of
         self.observer.finished(words, candidate, list(kept.values()), energy_of)
         return candidate
 
-    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate, kept: dict[int, Candidate]) -> None:
-        """Weights of the front's members; those that leave it are deleted."""
-        front = front_of(kept, self.study.energy_of)
-        wanted = {self.study.weights(member) for member in front.values()}
+    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate) -> None:
+        if candidate.status != "complete" or self.study.weights(candidate) not in self._weights():
+            return
         try:
-            if candidate.status == "complete" and self.study.weights(candidate) in wanted:
-                save_weights(model, self.study.weights(candidate))
-            for path in self.study.weights(candidate).parent.glob("*.safetensors"):
-                if path not in wanted:
-                    path.unlink()
+            save_weights(model, self.study.weights(candidate))
         except (OSError, SafetensorError) as error:  # the record matters more
             self.observer.notice(f"The weights of {candidate.config_id} are not kept: {error}")
+
+    def _drop_weights(self) -> None:
+        """Those of networks that left the front; once the record of what beat them is stored."""
+        wanted = self._weights()
+        for path in (self.study.folder / "weights").glob("*.safetensors"):
+            if path not in wanted:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _weights(self) -> set[Path]:
+        """Files of the front's members, with and without the limits, which may change."""
+        every = dict(enumerate(self.candidates))
+        energy_of = self.study.energy_of
+        fronts = front_of(every, energy_of).values(), front_of(self.study.keeping(every), energy_of).values()
+        return {self.study.weights(member) for front in fronts for member in front}
 
 
 def _pruned(trial: optuna.Trial, reason: str) -> optuna.TrialPruned:
     trial.set_user_attr("reason", reason)
     return optuna.TrialPruned(reason)
-
-
-def _last_move(study: optuna.Study) -> int | None:
-    """How many networks had begun when the front last moved; None before there is one."""
-    seen: set[str] = set()
-    front: set[tuple[float, ...]] = set()
-    moved = None
-    best = {tuple(trial.values) for trial in study.best_trials}
-    for trial in trials.trained(study):
-        seen.add(trial.user_attrs["config_id"])
-        if trial.state == TrialState.COMPLETE and tuple(trial.values) in best - front:
-            front.add(tuple(trial.values))
-            moved = len(seen)
-    return moved
 
 
 def _check(

@@ -1,5 +1,6 @@
 """Which training comes next: what was interrupted, references, then the searcher's choice or an Optuna sampler's."""
 
+import dataclasses
 import hashlib
 import math
 import random
@@ -63,6 +64,9 @@ class Proposer:
         references: names and configs to train in full before anything else.
         networks: how many the study is to have, if that is known.
         sampler: of `SAMPLERS`.
+
+    Attributes:
+        startup: networks at random before the searcher's model chooses, and any goes on.
     """
 
     def __init__(
@@ -78,14 +82,13 @@ class Proposer:
         self.study, self.space, self.seed, self.sampler = study, space, seed, sampler
         self.constraints = constraints
         self._excess: dict[str, dict[str, float]] = {}
+        self._asked: set[tuple[str, int]] = set()
+        self._barred: set[str] = set()
         self.references = {name: config for name, config in references.items() if self.allowed(config)}
         self._listed: list[SpikformerConfig] | None = None
-        self._searcher = Searcher(
-            ConfigSpace(space, self.allowed),
-            seed,
-            settings(space.recipe.rungs, networks),
-            _limits(constraints),
-        )
+        chosen = settings(space.recipe.rungs, networks)
+        self.startup = chosen.startup
+        self._searcher = Searcher(ConfigSpace(space, self.allowed), seed, chosen, _limits(constraints))
 
     def excess(self, config: SpikformerConfig) -> dict[str, float]:
         """By how much it exceeds each limit that needs no training (`nas.constraints`)."""
@@ -104,7 +107,7 @@ class Proposer:
             new: whether networks may still be started; else those that wait go on, as many as are due.
         """
         every = self.study.get_trials(deepcopy=False)
-        records = trials.records(self.study)
+        records = self._records()
         return (
             self._queued(every)
             or self._interrupted(every)
@@ -120,6 +123,13 @@ class Proposer:
         more = {"multivariate": True, "group": True} if self.sampler == "TPESampler" else {}
         sampler: optuna.samplers.BaseSampler = kind(seed=self._draw_seed(), **more)
         return sampler
+
+    def _records(self) -> list[Record]:
+        """Those of networks that may not go on are barred: too large by a limit that was not there before."""
+        furthest = trials.furthest(self.study) if self.constraints != Constraints() else {}
+        too_large = {i for i, t in furthest.items() if limits.of_record(t.user_attrs["candidate"], self.constraints)}
+        barred = too_large | self._barred
+        return [dataclasses.replace(r, barred=r.network.identity in barred) for r in trials.records(self.study)]
 
     def _queued(self, every: list[FrozenTrial]) -> Proposal | None:
         queued = [trial for trial in every if trial.state == TrialState.WAITING]
@@ -138,7 +148,11 @@ class Proposer:
 
     def _reference(self, every: list[FrozenTrial], records: Sequence[Record], new: bool) -> Proposal | None:
         """Each goes up to the last rung before the next begins: figures of published networks are full ones."""
-        named = {(trial.user_attrs.get("reference"), trial.user_attrs.get("config_id")) for trial in every}
+        done = [
+            trial.user_attrs for trial in every if "reason" not in trial.user_attrs or "candidate" in trial.user_attrs
+        ]
+        done += [trial.user_attrs for trial in every if "duplicate_of" in trial.user_attrs]
+        named = {(attributes.get("reference"), attributes.get("config_id")) for attributes in done}
         known = {record.network.identity: record for record in records}
         for name, config in self.references.items():
             attributes = {"reference": name, "proposed_by": "reference"}
@@ -163,6 +177,11 @@ class Proposer:
             step = self._searcher.next_step(records, new)
         except LookupError:
             return None
+        asked = (step.network.identity, step.rung)
+        if asked in self._asked:  # it came to nothing, as where a reference was written anew under its name
+            self._barred.add(step.network.identity)
+            return self._chosen(every, self._records(), new)
+        self._asked.add(asked)
         attributes = {"rung": step.rung, "proposed_by": SEARCHER}
         if step.rung == 0:
             return Proposal(0, self.space.params(self.space.config(dict(step.network.params))), attributes)

@@ -99,9 +99,11 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
     complete = trials[(trials["status"] == "complete") & trials[column].notna()]
     findings = [_counts(trials), *_constrained(study, trials)]
     if not front.empty:
-        findings += [_optimism(complete, front), *_against_size(complete, front, column), *_against_target(stored)]
+        kept = complete[complete["constraints"] == ""]
+        findings += [_optimism(complete, front), *_against_size(kept, front, column), *_against_target(stored)]
     if convention != MEASURED:
-        findings += _against_measured(stored, candidates, study.energy_of, convention)
+        kept_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
+        findings += _against_measured(kept_of[0], kept_of[1], study.energy_of, convention)
     methods = _methods(study, candidates, convention)
     if chip is not None:
         findings.append(_on_chip(stored, trials, chip))
@@ -152,7 +154,7 @@ def figure(report: Report) -> Figure:
     percent = 100 * complete["search_val_accuracy"]
     axes.scatter(complete[column], percent, s=22, color="#9aa5b1", label="candidates", zorder=2)
     if not report.front.empty:
-        sizes = by_size(complete, len(report.front), column)
+        sizes = by_size(complete[complete["constraints"] == ""], len(report.front), column)
         pairs = list(zip(sizes["search_val_accuracy"], sizes[column], strict=True))
         best = sizes.iloc[pareto.front(pairs)]
         _staircase(axes, best, column, "#b45309", "x", "--", "best of rank by parameter count")

@@ -14,7 +14,7 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,17 +65,19 @@ class Record:
         readings: by rung.
         reached: the rung that it is at or on its way to.
         failed: it gave no reading at `reached` and never will: silent, diverged, out of memory.
+        barred: its readings count, but it may not go on.
     """
 
     network: Network
     readings: Mapping[int, Reading]
     reached: int
     failed: bool = False
+    barred: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether it could go on."""
-        return self.reached in self.readings
+        return self.reached in self.readings and not self.barred
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class Space(Protocol):
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         """The network of these choices, or None if there is none."""
 
+    def every(self) -> Iterable[Mapping[str, Choice]]:
+        """All choices, where they are few enough to go through; else none."""
+
 
 class ConfigSpace:
     """A search space of configs as a space of networks.
@@ -115,6 +120,12 @@ class ConfigSpace:
 
     def draw(self, rng: random.Random) -> Mapping[str, Choice]:
         return {name: rng.choice(choices) for name, choices in self.axes.items()}
+
+    def every(self) -> Iterable[Mapping[str, Choice]]:
+        if not self.space.listable:
+            return ()
+        combinations = itertools.product(*self.axes.values())
+        return (dict(zip(self.axes, choices, strict=True)) for choices in combinations)
 
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         key = tuple(params[name] for name in self.axes)
@@ -238,8 +249,9 @@ class Searcher:
 
     def _drawn(self, started: set[str], count: int) -> Network:
         rng = random.Random(f"draw {self.seed} {count}")
-        for _ in range(_DRAWS):
-            network = self.space.at(self.space.draw(rng))
+        drawn = (self.space.draw(rng) for _ in range(_DRAWS))
+        for params in itertools.chain(drawn, self.space.every()):
+            network = self.space.at(params)
             if network is not None and network.identity not in started:
                 return network
         raise LookupError(f"{_DRAWS} draws found no network that was not started")

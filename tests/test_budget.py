@@ -42,15 +42,15 @@ def test_a_plan_in_words() -> None:
     0.1 ms an image and 4 s of measuring: 415 s + 275 x 4 s = 1,515 s = 25 min. On disk 275 records of 40 kB and 17
     times 4 bytes a parameter: 11 MB + 68 MB.
     """
-    plan = Plan.of(200, [5_000, 25_000, 100_000], [3.5, 3.5])
+    plan = Plan.of(200, 6, [5_000, 25_000, 100_000], [3.5, 3.5])
     assert plan == Plan((200, 58, 17), (5_000, 25_000, 100_000))
     assert plan.lines(Pace(1e-4, 4.0), 1_000_000) == [
         "Plan: about 200 networks to 5,000 images each, 58 of them to 25,000 images, 17 of them to 100,000 images; "
         "4,150,000 images in all, as 42 full trainings.",
         "At the speed measured here that takes about 25 min in all, and up to 79 MB on disk.",
     ]
-    assert "about 12 s" in Plan.of(3, [100], []).lines(Pace(0.0, 4.0), 0)[1]
-    assert "about 2.8 h" in Plan.of(1, [100], []).lines(Pace(100.0, 0.0), 0)[1]
+    assert "about 12 s" in Plan.of(3, 0, [100], []).lines(Pace(0.0, 4.0), 0)[1]
+    assert "about 2.8 h" in Plan.of(1, 0, [100], []).lines(Pace(100.0, 0.0), 0)[1]
 
 
 def test_pace_separates_images_from_measuring() -> None:
@@ -62,9 +62,16 @@ def test_pace_separates_images_from_measuring() -> None:
 
 def test_how_many_networks_a_budget_buys() -> None:
     """Each costs 5 + 25 / 4 + 100 / 16 = 17.5 images, and 1.3125 trainings of 1 s: 1.3125 s."""
-    rungs = [5, 25, 100], [4.0, 4.0]
+    rungs = 0, [5, 25, 100], [4.0, 4.0]
     assert affordable(Budget(images=1_751), *rungs, Pace(0.0, 1.0)) == 100
     assert affordable(Budget(hours=131.26 / 3600), *rungs, Pace(0.0, 1.0)) == 100
     assert affordable(Budget(images=1_751, hours=13.13 / 3600), *rungs, Pace(0.0, 1.0)) == 10
     assert affordable(Budget(images=1), *rungs, Pace(0.0, 1.0)) == 1
     assert math.isinf(Budget().images)
+
+
+def test_references_are_trained_in_full_and_paid_first() -> None:
+    """Three cost 3 x 130 = 390 images; 175 more buy ten networks at 17.5."""
+    assert affordable(Budget(images=390 + 176), 3, [5, 25, 100], [4.0, 4.0], Pace(0.0, 1.0)) == 13
+    assert affordable(Budget(images=100), 3, [5, 25, 100], [4.0, 4.0], Pace(0.0, 1.0)) == 3
+    assert Plan.of(16, 6, [5, 25, 100], [4.0, 4.0]).networks == (16, 6, 6)
