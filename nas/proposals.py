@@ -28,7 +28,6 @@ SAMPLERS = (
 )
 """Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
 
-_PER_PROMOTION = 3.5  # networks at a rung for one at the next
 _FEWEST, _STARTUP = 3, 40  # networks at random, in the smallest studies and in others
 _DUPLICATES_IN_A_ROW = 10  # then a network that no trial has evaluated is drawn at random
 _DRAWS = 2000  # of them, in a space too large to list
@@ -52,9 +51,14 @@ class Proposal:
 
 
 def settings(rungs: Sequence[float], networks: int | None) -> Settings:
-    """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose."""
+    """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose.
+
+    Most are left at the lowest rung; of those that a second reading found good, every other one is trained in full.
+    """
+    between = len(rungs) - 1
+    per_promotion = (3.5,) if between == 1 else (5.0,) * (between - 1) + (2.0,) * (between > 0)
     startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
-    return Settings(shares=tuple(rungs), per_promotion=(_PER_PROMOTION,) * (len(rungs) - 1), startup=startup)
+    return Settings(shares=tuple(rungs), per_promotion=per_promotion, startup=startup)
 
 
 class Proposer:

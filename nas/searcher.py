@@ -23,7 +23,7 @@ from scipy import special
 
 from nas import pareto
 from nas.space import Choice, SearchSpace
-from nas.surrogate import Array, Flags, Indices, Readings, Surrogate
+from nas.surrogate import Array, Flags, Indices, Readings, Surrogate, distances
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 
@@ -32,6 +32,8 @@ _GROWTH = 1.15  # parameters are estimated anew when readings have grown by this
 _MOST = 500  # readings that a belief rests on: its cost grows with their cube
 _OUTLYING = 3.0  # ranges between quartiles beyond which a value counts as that far
 _DRAWS = 2_000  # until a space counts as exhausted
+_OFFERED = 25  # draws at a time, of which the one least like what was started is taken
+_STEEPNESS = 4.0  # of likeness over the mean distance of axes: what shares most choices is what counts
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Settings:
     Attributes:
         shares: of the images at each rung, rising, the last 1.
         per_promotion: how many networks of a rung make up for one at the next.
-        startup: networks at random before the model chooses.
+        startup: networks at random, spread over the space, before the model chooses.
         caution: by which standard deviations shrink when networks are promoted, where a wrong hope costs more.
         worst: accuracies further below the mean of the first networks than so many standard deviations count nothing,
             nor energies so many above.
@@ -159,7 +161,7 @@ class Settings:
     """
 
     shares: tuple[float, ...] = (0.05, 0.25, 1.0)
-    per_promotion: tuple[float, ...] = (3.5, 3.5)
+    per_promotion: tuple[float, ...] = (5.0, 2.0)
     startup: int = 40
     caution: float = 0.5
     worst: tuple[float, float] = (0.7, 2.0)
@@ -234,27 +236,48 @@ class Searcher:
         return 0
 
     def _new(self, records: Sequence[Record]) -> Network:
-        started = {r.network.identity for r in records}
         known = sum(0 in r.readings for r in records)
         if sum(not r.failed for r in records) < self.settings.startup or known < _FEW:
-            return self._drawn(started, len(records))
+            return self._drawn(records)
         belief = self._belief(records)
         offered = [*self._neighbours(belief.front(), len(records)), *self._pool]
         gain = belief.gain_of_new(self.encoding.levels(offered))
-        for i in np.argsort(-gain, kind="stable"):  # only the best need be made, which in a space of configs takes time
+        return self._first(offered, -gain, records) or self._drawn(records)
+
+    def _drawn(self, records: Sequence[Record]) -> Network:
+        """At random, but of a few the one least like what was started: by chance alone, rare kinds are missed."""
+        rng = random.Random(f"draw {self.seed} {len(records)}")
+        for _ in range(_DRAWS // _OFFERED):
+            offered = [self.space.draw(rng) for _ in range(_OFFERED)]
+            network = self._first(offered, self._likeness(offered, records), records)
+            if network is not None:
+                return network
+        started = {r.network.identity for r in records}
+        every = (self.space.at(params) for params in self.space.every())
+        network = next((n for n in every if n is not None and n.identity not in started), None)
+        if network is None:
+            raise LookupError(f"{_DRAWS} draws found no network that was not started")
+        return network
+
+    def _likeness(self, offered: Sequence[Mapping[str, Choice]], records: Sequence[Record]) -> Array:
+        """Of each to all that were started."""
+        if not records:
+            return np.zeros(len(offered))
+        started_ND = self.encoding.levels([r.network.params for r in records])
+        apart_DMN = distances(self.encoding.levels(offered), started_ND, self.encoding.ordinal_D)
+        likeness_M: Array = np.exp(-_STEEPNESS * apart_DMN.mean(0)).sum(1)
+        return likeness_M
+
+    def _first(
+        self, offered: Sequence[Mapping[str, Choice]], order: Array, records: Sequence[Record]
+    ) -> Network | None:
+        """The lowest in order that is new. Only these few are made, which in a space of configs takes time."""
+        started = {r.network.identity for r in records}
+        for i in np.argsort(order, kind="stable"):
             network = self.space.at(offered[i])
             if network is not None and network.identity not in started:
                 return network
-        return self._drawn(started, len(records))
-
-    def _drawn(self, started: set[str], count: int) -> Network:
-        rng = random.Random(f"draw {self.seed} {count}")
-        drawn = (self.space.draw(rng) for _ in range(_DRAWS))
-        for params in itertools.chain(drawn, self.space.every()):
-            network = self.space.at(params)
-            if network is not None and network.identity not in started:
-                return network
-        raise LookupError(f"{_DRAWS} draws found no network that was not started")
+        return None
 
     @functools.cached_property
     def _pool(self) -> list[Mapping[str, Choice]]:

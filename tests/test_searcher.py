@@ -187,11 +187,31 @@ def test_no_network_comes_twice_to_a_rung_and_none_skips_one(steps: list[Step]) 
 
 
 def test_counts_decide_the_rung(steps: list[Step]) -> None:
-    """8 at random first; 8 make up for two promotions of 3.5, and 7 at the second rung for two."""
-    assert [step.rung for step in steps[:11]] == [0] * 8 + [1, 1, 0]
+    """8 at random first; every five make up for one at the second rung, and every two there for one at the last."""
+    assert [step.rung for step in steps[:13]] == [0] * 8 + [1, 0, 0, 1, 2]
     counts = [sum(step.rung == rung for step in steps) for rung in range(3)]
-    assert counts[0] // 3.5 == counts[1]
-    assert counts[1] // 3.5 == counts[2]
+    assert counts[0] // 5 == counts[1]
+    assert counts[1] // 2 == counts[2]
+
+
+def test_the_first_networks_are_spread_over_the_space() -> None:
+    """Farther apart than eight draws by chance, on average over 20 seeds."""
+    spread = [Searcher(Toy(), seed, QUICK) for seed in range(20)]
+    apart = []
+    for searcher in spread:
+        records: list[Record] = []
+        for _ in range(8):
+            records = after(records, searcher.next_step(records))
+        apart.append(_nearest([r.network.params for r in records]))
+    rng = random.Random(0)
+    by_chance = [_nearest([Toy().draw(rng) for _ in range(8)]) for _ in range(200)]
+    assert sum(apart) / len(apart) > sum(by_chance) / len(by_chance)
+
+
+def _nearest(params: Sequence[Mapping[str, Choice]]) -> float:
+    """Axes in which a network differs from the one most like it, on average."""
+    differ = [[sum(a[k] != b[k] for k in a) for b in params if b is not a] for a in params]
+    return sum(map(min, differ)) / len(differ)
 
 
 def test_workers_never_wait_nor_share_a_network() -> None:
@@ -271,11 +291,11 @@ def test_a_belief_rests_on_the_best_of_too_many() -> None:
 
 
 def test_when_no_more_networks_come_each_rung_gets_its_share_rounded_up() -> None:
-    """By hand: of 9 networks ceil(9 / 3.5) = 3 come to the second rung and ceil(3 / 3.5) = 1 to the last."""
+    """By hand: of 9 networks ceil(9 / 5) = 2 come to the second rung and ceil(2 / 2) = 1 to the last."""
     searcher = Searcher(Toy(), 0, QUICK)
     records: list[Record] = []
     for _ in range(9):
-        records = after(records, Step(searcher._drawn({r.network.identity for r in records}, len(records)), 0))
+        records = after(records, Step(searcher._drawn(records), 0))
     rungs = []
     while True:
         try:
@@ -284,7 +304,7 @@ def test_when_no_more_networks_come_each_rung_gets_its_share_rounded_up() -> Non
             break
         rungs.append(step.rung)
         records = after(records, step)
-    assert sorted(rungs) == [1, 1, 1, 2]
+    assert sorted(rungs) == [1, 1, 2]
 
 
 def test_a_limit_on_energy_keeps_the_searcher_below_it() -> None:
