@@ -46,7 +46,12 @@ def main() -> None:
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Of the data's cut, of training and sampling.")
-@click.option("--storage", metavar="URL", help="Optuna storage.  [default: a journal in the study's folder]")
+@click.option(
+    "--storage",
+    envvar="SPIKFORMER_STORAGE",
+    metavar="URL",
+    help="Optuna storage, or grpc://HOST:PORT.  [default: a journal in the study's folder]",
+)
 @click.option("--epochs", type=int, metavar="N", help="Instead of the space's.")
 @click.option("--train-images", type=int, metavar="N", help="Instead of the space's.")
 @click.option("--references/--no-references", default=True, show_default=True, help="Evaluate reference points first.")
@@ -69,6 +74,16 @@ def main() -> None:
     metavar="NAME",
     help="Who proposes networks: searcher, or Optuna's, such as TPESampler or RandomSampler.",
 )
+@click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs.")
+@click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where they run: here, or as tasks of a Ray cluster.",
+)
+@click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: one started here]")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 def search(
     results_dir: str,
@@ -81,7 +96,7 @@ def search(
     """Evaluate networks of a search space until the study has --trials of them, or has spent its --budget.
 
     All are trained on a few images, promising ones on more, and the best on all. Interrupt it as you like: the same
-    command goes on where it stopped.
+    command goes on where it stopped. Run it again elsewhere to work on one study together: see docs/cluster.md.
     """
     from nas import loop  # torch, only now
     from nas.space import Constraints
@@ -93,7 +108,7 @@ def search(
 
 @main.command()
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
-@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
@@ -134,7 +149,7 @@ def report(
 @click.option("--study", is_flag=False, flag_value="", default="", metavar="[NAME]", help="Without a name, the latest.")
 @click.option("--pick", default="front", show_default=True, metavar="front|knee|accuracy|energy|TRIAL", help="Which.")
 @click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
-@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 def export(study: str, pick: str, out: str | None, storage: str | None, results_dir: str) -> None:
     """Write folders with the best networks, scaled for ImageNet, to be trained in full."""
@@ -181,7 +196,7 @@ def spaces() -> None:
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
 @click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
 @click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
-@click.option("--storage", metavar="URL", help="Optuna storage, if the search was given one.")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def inspect(
@@ -287,7 +302,10 @@ def _console() -> Any:
 def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
     options = ["--study", study]
     options += [] if results_dir == "results" else ["--results-dir", results_dir]
-    options += ["--storage", storage] if storage else []
+    if storage and "SPIKFORMER_STORAGE" not in os.environ:
+        from nas import storage as storages
+
+        options += ["--storage", storages.hidden(storage)]
     click.echo(f"Next: {PROGRAM} {command} {shlex.join(options)}")
 
 

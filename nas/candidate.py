@@ -28,7 +28,7 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.model import Spikformer
 
-Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory"]
+Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
 _PROBED_STEPS = 12  # of a training, timed to tell how long a search will take
 EnergyOf = Literal["proxy", "target"]
@@ -183,6 +183,7 @@ def evaluate(
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
     target_image_size: int = target.IMAGE_SIZE,
     share: float = 1.0,
+    saved: Path | None = None,
 ) -> tuple[Candidate, Spikformer]:
     """Train a config on its splits' device, measure it, and write its record.
 
@@ -190,6 +191,7 @@ def evaluate(
         seed: of weights, order of images and augmentation.
         target_image_size: in pixels, of the images of the network that `energy_target_mj` is of.
         share: of the recipe's training, with a whole schedule of its own; below 1 the candidate is "stopped".
+        saved: a file for how far the training came (`nas.training.fit`).
 
     Returns:
         The record and the trained model, in eval mode.
@@ -200,7 +202,7 @@ def evaluate(
     status: Status = "complete" if seen == wanted else "stopped"
     reason = "" if seen == wanted else f"trained on {seen:,} of {wanted:,} images"
     speed = training.speed_of(splits.train, recipe)
-    trained = _Trained(config, splits, recipe, seed, speed, on_epoch, share)
+    trained = _Trained(config, splits, recipe, seed, speed, on_epoch, share, saved)
     try:
         _run_twice_if_out_of_memory(trained)
         if trained.measured is not None and trained.measured.silent is not None:
@@ -212,27 +214,47 @@ def evaluate(
             raise
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         _free_memory()
-    model, history, found, report_accuracy = (
-        trained.model,
-        trained.history,
-        trained.measured,
-        trained.report_accuracy,
-    )
+    record = _record(trained, reference, status, reason, target_image_size)
+    provenance = _provenance(device, started) | {"speed": str(speed)}
+    return dataclasses.replace(record, provenance=provenance), trained.model.eval()
+
+
+def died(
+    config: SpikformerConfig,
+    splits: Splits,
+    recipe: Recipe,
+    seed: int,
+    reference: str | None,
+    share: float,
+    reason: str,
+) -> Candidate:
+    """The record of a network whose training ends the process that trains it, however often it is tried."""
+    speed = training.speed_of(splits.train, recipe)
+    unborn = _Trained(config, splits, recipe, seed, speed, lambda _i, _epoch: None, share)
+    record = _record(unborn, reference, "died", reason, target.IMAGE_SIZE)
+    return dataclasses.replace(record, provenance=_provenance(splits.train.labels.device, time.monotonic()))
+
+
+def _record(
+    trained: "_Trained", reference: str | None, status: Status, reason: str, target_image_size: int
+) -> Candidate:
+    """Of what it reached, without its provenance."""
+    config, splits, found = trained.config, trained.splits, trained.measured
     measured = energy.price(found.operations, found.images) if found else None
     repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
-    candidate = Candidate(
+    return Candidate(
         config=config,
         config_id=config.config_id,
         reference=reference,
-        seed=seed,
-        recipe=recipe,
+        seed=trained.seed,
+        recipe=trained.recipe,
         train_images=len(splits.train),
-        images_seen=seen,
+        images_seen=training.images_seen(len(splits.train), trained.recipe, trained.share),
         status=status,
         reason=reason,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in trained.model.parameters()),
         search_val_accuracy=found.accuracy if found else None,
-        report_val_accuracy=report_accuracy,
+        report_val_accuracy=trained.report_accuracy,
         report_val_images=len(splits.report_val),
         energy_mj=measured.energy_mj if measured else None,
         energy_repeated_mj=repeated.energy_mj if repeated else None,
@@ -245,10 +267,9 @@ def evaluate(
         operations=found.operations if found else (),
         overheads=found.overheads if found else Overheads(),
         firing_rates=found.firing_rates if found else {},
-        history=tuple(history),
-        provenance=_provenance(device, started) | {"speed": str(speed)},
+        history=tuple(trained.history),
+        provenance={},
     )
-    return candidate, model.eval()
 
 
 def pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
@@ -282,9 +303,10 @@ class _Trained:
         speed: Speed,
         on_epoch: Callable[[int, Epoch], None],
         share: float,
+        saved: Path | None = None,
     ) -> None:
         self.config, self.splits, self.recipe, self.seed, self.speed = config, splits, recipe, seed, speed
-        self.on_epoch, self.share = on_epoch, share
+        self.on_epoch, self.share, self.saved = on_epoch, share, saved
         self.begin()
 
     def begin(self) -> None:
@@ -301,7 +323,9 @@ class _Trained:
 
     def train(self) -> None:
         self.model.to(self.splits.train.labels.device)
-        training.fit(self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share)
+        training.fit(
+            self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share, self.saved
+        )
 
     def measure(self) -> None:
         splits, normalise = self.splits, training.Normalise(self.splits.train)

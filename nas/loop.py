@@ -1,38 +1,42 @@
-"""The loop over candidates: train, measure, record, until the budget is spent."""
+"""The loop over candidates: propose, train, measure, record, until the budget is spent."""
 
 import contextlib
 import dataclasses
-import json
+import functools
 import math
-import typing
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from safetensors import SafetensorError
 
+from nas import claims, data, files, pareto, setup, trials
 from nas import constraints as limits
-from nas import data, pareto, trials
 from nas import space as spaces
 from nas import storage as storages
 from nas.budget import Budget, Pace, Plan, affordable
-from nas.candidate import Candidate, EnergyOf, evaluate, front_of, pace
+from nas.candidate import Candidate, EnergyOf, died, front_of
+from nas.claims import Drawn
 from nas.cost import static_model
-from nas.data import Splits
-from nas.errors import StudyError
+from nas.engines import Died, Done, Engine, InProcess, Job, Trainer
+from nas.errors import OutputError, StudyError
+from nas.leases import DIED, Leases
+from nas.processes import Processes
 from nas.progress import Dashboard, Observer, in_words
-from nas.proposals import SAMPLERS, SEARCHER, Proposal, Proposer, settings
+from nas.proposals import SEARCHER, Proposal, Proposer, settings
 from nas.space import Constraints, SearchSpace
 from nas.study import Study
 from nas.target import IMAGE_SIZE
 from nas.training import epochs_of, images_seen
-from spikformer.checkpoints import save_weights
 from spikformer.config import SpikformerConfig
-from spikformer.fields import nearest
 
 _RANKED = ("complete", "stopped")
+_LOOK_S = 1.0  # between looks at what other processes do
+_ATTEMPTS = 3  # trainings that end with their process, before a network counts as the cause
+_DEATHS_IN_A_ROW = 4  # a worker; then it is the machine, or the program
 
 
 def search(
@@ -54,6 +58,10 @@ def search(
     energy_of: EnergyOf = "proxy",
     target_image_size: int = IMAGE_SIZE,
     results_dir: str | Path = "results",
+    workers: int = 1,
+    per_gpu: int = 1,
+    engine: str = "local",
+    address: str | None = None,
     observer: Observer | None = None,
 ) -> Study:
     """Evaluate configs of a space until the study holds `trials` different ones; continue where it stopped.
@@ -73,44 +81,62 @@ def search(
         data_dir: where the images are (`nas.data.load`).
         device: "auto", "cpu", "cuda" or "cuda:1".
         seed: of the cut of the data, of every training and of the proposals.
-        storage: an Optuna storage URL; by default a journal file in the study's folder.
+        storage: an Optuna storage URL, or grpc://HOST:PORT; by default a journal file in the study's folder.
         epochs, train_images: instead of the space's recipe.
         references: whether to evaluate the space's reference points first, in full; they count.
         energy_of: whose energy to rank by: the proxy's as counted, or the one predicted for the network that
             `export` makes of it (`nas.target`).
         target_image_size: in pixels, of that network's images; a multiple of 32.
         results_dir: the study's folder lies in it.
+        workers: trainings at a time. More than one run in processes of their own, on all GPUs that `device` allows or,
+            with one thread each, on the CPU. Other searches may join the study at any time, here or, with a storage
+            that is a server, on other machines.
+        per_gpu: of the workers, at most so many share a GPU.
+        engine: "local", or "ray": trainings are tasks on a Ray cluster.
+        address: of that cluster, as `ray.init` takes it; by default one is started on this machine.
         observer: hears of the progress; by default a dashboard in the terminal.
 
     Raises:
         SpikformerError: of its subclass that names what is wrong with the input.
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
-    _check(trials, budget, patience, sampler, seed, energy_of, target_image_size)
+    setup.check(trials, budget, patience, sampler, seed, energy_of, target_image_size)
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(
         loaded,
-        recipe=_recipe(loaded, epochs, train_images),
-        constraints=_constraints(loaded, constraints),
+        recipe=setup.recipe_of(loaded, epochs, train_images),
+        constraints=setup.constraints_of(loaded, constraints),
     )
-    on = _device(device)
+    on = setup.device_of(device)
+    places = setup.places_of(device, workers, per_gpu)
+    if workers > 1 and storages.is_for_one(storage):
+        raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
     name = study or loaded.name
     folder = storages.study_folder(Path(results_dir), name)
+    storages.check_writable(folder)
     with observer or Dashboard() as watcher:
-        splits = data.load(loaded, data_dir, seed, watcher.reading).to(on)
-        identity = _identity(loaded) | {"data.images": splits.fingerprint, "seed": seed}
-        identity |= {"energy_of": energy_of} if energy_of != "proxy" else {}  # the usual leaves no trace,
-        identity |= {"target_image_size": target_image_size} if target_image_size != IMAGE_SIZE else {}  # as ever
-        identity = json.loads(json.dumps(identity))
-        database = storages.database(storage)
-        locked = storages.exclusive(folder), storages.exclusive(storages.database_lock(storage, name))
-        with locked[0], locked[1], storages.quiet_optuna():
-            storages.repair_journal(folder)
-            opened = Study(name, folder, storages.create(name, database or storages.journal(folder)))
-            _check_identity(opened, identity)
-            opened.optuna.set_user_attr("constraints", dataclasses.asdict(loaded.constraints))
+        splits = data.load(loaded, data_dir, seed, watcher.reading)
+        identity = setup.identity_of(loaded, splits.fingerprint, seed, energy_of, target_image_size)
+        with storages.quiet_optuna(), contextlib.ExitStack() as held:
+            if storages.is_for_one(storage):
+                held.enter_context(storages.alone(storages.place_of_lock(storage, name), wait_s=0))
+            database = storages.database(storage)
+            with storages.alone(folder):
+                storages.check_journal(folder)
+                opened = Study(name, folder, storages.create(name, database or storages.journal(folder)))
+                setup.check_identity(opened, identity)
+                opened.optuna.set_user_attr("constraints", dataclasses.asdict(loaded.constraints))
+            trainer = Trainer(splits, loaded.recipe, seed, target_image_size, folder / "unfinished")
             goal = _Goal(trials, Budget.parse(budget) if budget is not None else Budget(), patience)
-            _Loop(opened, loaded, splits, seed, goal, watcher).run(sampler, references)
+            if engine == "ray":
+                from nas.ray_engine import OnRay
+
+                chosen: Engine = OnRay(trainer, address, workers, per_gpu)
+            elif workers > 1:
+                chosen = Processes(trainer, places, watcher.epoch)
+            else:
+                chosen = InProcess(trainer.on(str(on)), watcher.epoch)
+            _Loop(opened, loaded, trainer, identity, goal, chosen, sampler, references, watcher).run()
     return opened
 
 
@@ -129,73 +155,122 @@ class _Goal:
 
 
 class _Loop:
-    """One run of the loop over candidates."""
+    """One process's part in a study: it proposes, an engine trains, it records; others may do the same."""
 
     def __init__(
-        self, study: Study, space: SearchSpace, splits: Splits, seed: int, goal: _Goal, observer: Observer
+        self,
+        study: Study,
+        space: SearchSpace,
+        trainer: Trainer,
+        identity: dict[str, Any],
+        goal: _Goal,
+        engine: Engine,
+        sampler: str,
+        references: bool,
+        observer: Observer,
     ) -> None:
-        self.study, self.space, self.splits, self.seed = study, space, splits, seed
-        self.goal, self.observer = goal, observer
-        self.candidates = list(study.candidates.values())
-        self.images = [images_seen(len(splits.train), space.recipe, share) for share in space.recipe.rungs]
+        self.study, self.space, self.trainer, self.identity = study, space, trainer, identity
+        self.goal, self.engine, self.observer = goal, engine, observer
+        images = len(trainer.splits.train)
+        self.images = [images_seen(images, space.recipe, share) for share in space.recipe.rungs]
         if len(set(self.images)) < len(self.images):
             raise StudyError(
                 f"rungs {list(space.recipe.rungs)} are {self.images} images: some are equal. Set fewer in [proxy] of "
                 "the space, such as rungs = [1], or train on more images"
             )
+        self.sampler, self.named = sampler, space.references if references else {}
+        self.leases = Leases(study.optuna)
+        self.flying: dict[int, Job] = {}
+        self._deaths = 0
+        self._why_it_ends = ""
 
-    def run(self, sampler: str, references: bool) -> None:
+    def run(self) -> None:
         """Train until the goal is reached or the space is exhausted."""
-        self._give_up_interrupted()
-        named = self.space.references if references else {}
-        expected = self._expected(len(named))
-        self._announce(expected, len(named))
-        proposer = Proposer(self.study.optuna, self.space, self.seed, named, self.space.constraints, expected, sampler)
-        for name in sorted(named.keys() - proposer.references.keys()):
-            self.observer.notice(f"{name} is left out: it is larger than {limits.in_words(self.space.constraints)}.")
-        if sampler != SEARCHER and len(self.images) > 1:
-            self.observer.notice(f"{sampler} learns from networks trained in full only: see docs/search.md.")
-        while (proposal := self._proposal(proposer, expected)) is not None:
-            self._train(proposal, proposer)
-        if not self.candidates:
+        with self.engine, self.leases:
+            try:
+                self.leases.reap()
+                self._prepare()
+                while self._fill() or self.flying or self._others_work():
+                    ended = self.engine.next(_LOOK_S)
+                    if isinstance(ended, Done):
+                        self._take(ended)
+                    elif isinstance(ended, Died):
+                        self._bury(ended)
+                    elif not self.flying:
+                        time.sleep(_LOOK_S)
+                    self.leases.reap()
+            except BaseException as error:
+                self._give_up(error)
+                raise
+        if self._why_it_ends:
+            self.observer.notice(self._why_it_ends)
+        if not self.study.candidates:
             raise StudyError(
                 f"study {self.study.name} has no network: none was found in the space, or affordable, within "
                 f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen that"
             )
 
-    def _proposal(self, proposer: Proposer, expected: int | None) -> Proposal | None:
-        """The next training, or None at the end, having said why."""
-        evaluated = self._count(expected)
-        open_ended = self.goal.trials is None or evaluated < self.goal.trials
-        still = self._is_still(evaluated, proposer)
-        proposal = proposer.next(new=not still and (expected is None or evaluated < expected))
+    def _prepare(self) -> None:
+        expected = self._expected(len(self.named))
+        self._announce(expected, len(self.named))
+        study, constraints, seed = self.study.optuna, self.space.constraints, self.trainer.seed
+        self.proposer = Proposer(study, self.space, seed, self.named, constraints, expected, self.sampler)
+        self.expected = expected
+        for name in sorted(self.named.keys() - self.proposer.references.keys()):
+            self.observer.notice(f"{name} is left out: it is larger than {limits.in_words(constraints)}.")
+        if self.sampler != SEARCHER and len(self.images) > 1:
+            self.observer.notice(f"{self.sampler} learns from networks trained in full only: see docs/search.md.")
+
+    def _fill(self) -> bool:
+        """Begin as many trainings as the engine takes; whether any was begun."""
+        begun = False
+        while len(self.flying) < self.engine.slots:
+            proposal = self._proposal()
+            drawn = self.proposer.draw(proposal) if proposal is not None else None
+            if proposal is None or drawn is None:
+                break
+            job = self._begin(proposal, drawn)
+            if job is not None:
+                self.flying[job.trial] = job
+                self.observer.started(
+                    job.label, epochs_of(len(self.trainer.splits.train), self.space.recipe, job.share)
+                )
+                self.engine.submit(job)
+                begun = True
+        return begun
+
+    def _others_work(self) -> bool:
+        """Whether another process trains: what it finds may call for more, and it may die."""
+        running = self.study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if running:
+            self.observer.waiting(len(running))
+        return bool(running)
+
+    def _proposal(self) -> Proposal | None:
+        """The next training, or None while there is none."""
+        begun = self._count()
+        expected, open_ended = self.expected, self.goal.trials is None or begun < self.goal.trials
+        still = self._is_still(begun)
+        proposal = self.proposer.next(new=not still and (expected is None or begun < expected))
         if proposal is None and open_ended and not still:  # how many the budget buys was an estimate
-            proposal = proposer.next(new=True)
+            proposal = self.proposer.next(new=True)
+        self._why_it_ends = ""
         if proposal is None and still:
-            self.observer.notice(f"The front has not moved for {self.goal.patience} networks.")
+            self._why_it_ends = f"The front has not moved for {self.goal.patience} networks."
         elif proposal is None and open_ended:
-            self.observer.notice(f"The space is exhausted: {evaluated} different networks.")
-        if proposal is None or self._affords(proposal):
-            return proposal
-        self.observer.notice(
-            f"The budget is spent, on {evaluated} different networks: no further training fits into it."
-        )
-        return None
+            self._why_it_ends = f"The space is exhausted: {begun} different networks."
+        elif proposal is not None and not self._affords(proposal):
+            self._why_it_ends = f"The budget is spent, on {begun} different networks: no further training fits into it."
+            return None
+        return proposal
 
-    def _train(self, proposal: Proposal, proposer: Proposer) -> None:
+    def _count(self) -> int:
+        """How many networks were begun."""
         study = self.study.optuna
-        if not proposal.waiting and proposal.params is not None:
-            study.enqueue_trial(dict(proposal.params), user_attrs=proposal.attributes)
-        study.sampler = proposer.optuna_sampler()
-        by = proposal.attributes.get("proposed_by", "enqueued")
-        study.optimize(lambda trial: self._objective(trial, proposer, by), n_trials=1)
-        self._drop_weights()
-
-    def _count(self, networks: int | None) -> int:
-        evaluated = trials.furthest(self.study.optuna)
+        evaluated = trials.furthest(study)
         fully = sum(trials.rung_of(trial) == len(self.images) - 1 for trial in evaluated.values())
-        self.observer.counted(len(evaluated), networks, fully)
-        return len(evaluated)
+        self.observer.counted(len(evaluated), self.expected, fully)
+        return len(trials.begun(study))
 
     def _expected(self, references: int) -> int | None:
         """How many networks there will be in all; of a budget in time an estimate, kept so that it stays the same."""
@@ -246,18 +321,17 @@ class _Loop:
         done = [trial.user_attrs["candidate"] for trial in trials.trained(self.study.optuna)]
         if done:
             return Pace.of([c["images_seen"] for c in done], [c["provenance"]["wall_s"] for c in done])
-        return pace(SpikformerConfig.from_dict(self.space.base), self.splits, self.space.recipe)
+        return self.engine.pace(SpikformerConfig.from_dict(self.space.base))
 
-    def _is_still(self, evaluated: int, proposer: Proposer) -> bool:
+    def _is_still(self, begun: int) -> bool:
         """Not before there were as many networks since the first ones, drawn at random, of which none goes on yet."""
         if self.goal.patience is None:
             return False
-        since = max(self._last_move(), proposer.startup)
-        return evaluated - since >= self.goal.patience
+        return begun - max(self._last_move(), self.proposer.startup) >= self.goal.patience
 
     def _last_move(self) -> int:
         """How many networks had begun when the front last moved."""
-        kept = {candidate.config_id for candidate in self.study.keeping(dict(enumerate(self.candidates))).values()}
+        kept = {candidate.config_id for candidate in self.study.keeping(self.study.candidates).values()}
         begun: set[str] = set()
         points, moved = [], []
         for trial in trials.trained(self.study.optuna):
@@ -269,197 +343,191 @@ class _Loop:
 
     def _affords(self, proposal: Proposal) -> bool:
         spent = self.study.spent
-        return self.goal.budget.allows(spent.images, spent.hours, self.images[proposal.rung])
+        running = self.study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        begun = sum(self.images[trials.rung_of(trial)] for trial in running)
+        return self.goal.budget.allows(spent.images + begun, spent.hours, self.images[proposal.rung])
 
-    def _give_up_interrupted(self) -> None:
-        """This run holds the study alone, so whatever is still running was interrupted."""
-        for trial in self.study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.study.optuna.tell(trial.number, state=TrialState.FAIL)
+    def _begin(self, proposal: Proposal, drawn: Drawn) -> Job | None:
+        """Put a trial into the study; None where that was all, because its network needs, or may have, no training."""
+        study, queued = self.study.optuna, proposal.queued
+        if queued is not None:
+            number = claims.take(study, queued, drawn, proposal.attributes)
+        else:
+            number = claims.begin(study, drawn, {"rung": proposal.rung, **proposal.attributes}, self._wanted(proposal))
+        if number is None:
+            return None
+        self.leases.held.add(number)
+        setup.check_identity(self.study, self.identity)
+        trial = study.get_trials(deepcopy=False)[number]
+        job = self._job(trial, drawn)
+        twin = trials.furthest(study).get(job.config.config_id)
+        if twin is not None and trials.rung_of(twin) >= trials.rung_of(trial):
+            self._close(number, lambda: self._replayed(number, twin))
+        elif not self.proposer.allowed(job.config):
+            self._close(number, lambda: self._refused(number, job.config))
+        elif trials.attempt_of(trial) > _ATTEMPTS:
+            self._close(number, lambda: self._record(number, self._died(job, trial)))
+        else:
+            return job
+        return None
 
-    def _objective(self, trial: optuna.Trial, proposer: Proposer, proposed_by: str) -> tuple[float, float]:
-        sampled = self.space.sample(lambda name, choices: _suggest(trial, name, choices))
+    def _wanted(self, proposal: Proposal) -> int | None:
+        """How many networks there may be with this one: an estimate from a budget is no limit."""
+        return self.goal.trials if "retry_of" not in proposal.attributes else None
+
+    def _job(self, trial: FrozenTrial, drawn: Drawn) -> Job:
         reference, rung = trial.user_attrs.get("reference"), trials.rung_of(trial)
-        config = self.space.references.get(reference, sampled) if reference else sampled
         reference = reference if reference in self.space.references else None
-        twin = trials.furthest(self.study.optuna).get(config.config_id)
-        for name, value in {"rung": rung, "proposed_by": proposed_by}.items():
-            if name not in trial.user_attrs:
-                trial.set_user_attr(name, value)
-        trial.set_user_attr("config_id", config.config_id)
-        if twin is not None and trials.rung_of(twin) >= rung:
-            return self._replay(trial, twin)
-        if not proposer.allowed(config):
-            over = proposer.excess(config)
-            for name, excess in over.items():
-                trial.set_constraint(name, excess)
-            exceeded = ", ".join(f"{name} by {excess:.0%}" for name, excess in over.items() if excess > 0)
-            raise _pruned(trial, f"not trained: exceeds {exceeded}")
-        candidate = self._evaluate(trial.number, rung, config, reference)
-        return self._record(trial, candidate, twin)
+        config = self.space.references[reference] if reference is not None else drawn.config
+        label = f"trial {trial.number}" + (f" on {self.images[rung]:,} images" if len(self.images) > 1 else "")
+        return Job(trial.number, label, config, reference, self.space.recipe.rungs[rung])
 
-    def _record(self, trial: optuna.Trial, candidate: Candidate, before: FrozenTrial | None) -> tuple[float, float]:
+    def _died(self, job: Job, trial: FrozenTrial) -> Candidate:
+        before = self.study.optuna.get_trials(deepcopy=False)[trial.user_attrs["retry_of"]]
+        reason = f"given up after {_ATTEMPTS} attempts, the last: {before.user_attrs.get('reason', DIED)}"
+        splits, recipe = self.trainer.splits, self.space.recipe
+        return died(job.config, splits, recipe, self.trainer.seed, job.reference, job.share, reason)
+
+    def _take(self, done: Done) -> None:
+        """Keep what a training gave."""
+        job, candidate = self.flying.pop(done.job.trial), done.candidate
+        self._deaths = 0
+        self.observer.ended(job.label)
+        self._keep_weights(done)
+        if not self._close(job.trial, lambda: self._record(job.trial, candidate)):
+            self.observer.notice(f"{job.label} was taken over by another process, which took this one for dead.")
+            return
+        self.trainer.forget(job)
+        self._drop_weights()
+        kept = list(self.study.keeping(self.study.candidates).values())
+        self.observer.finished(f"{job.label}, {in_words(candidate)}", candidate, kept, self.study.energy_of)
+
+    def _bury(self, dead: Died) -> None:
+        """A training that ended with its process is repeated, unless all end so."""
+        job = self.flying.pop(dead.job.trial)
+        self._deaths += 1
+        self.observer.ended(job.label)
+        self.observer.notice(f"{job.label} ended without a result: {dead.why}. It is repeated.")
+        self._close(job.trial, lambda: self._failed(job.trial, dead.why))
+        if self._deaths >= _DEATHS_IN_A_ROW * self.engine.slots:
+            raise StudyError(f"{self._deaths} trainings in a row ended without a result, the last: {dead.why}")
+
+    def _give_up(self, error: BaseException) -> None:
+        """At an interruption: what was being trained is repeated by the next run, or by another process."""
+        why = None if isinstance(error, KeyboardInterrupt | StudyError) else f"{type(error).__name__}: {error}"
+        for number in list(self.leases.held):
+            with contextlib.suppress(Exception):  # such as a full disk: then the next run sees that this one ended
+                self._close(number, functools.partial(self._failed, number, why))
+
+    def _close(self, number: int, say: Callable[[], "_End"]) -> bool:
+        """Finish a trial; False where another process did already."""
+        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        storage = self.study.optuna._storage
+        try:
+            end = say()
+            storage.set_trial_state_values(trial_id, end.state, end.values)
+        except UpdateFinishedTrialError:
+            return self._is_as_told(number)
+        finally:
+            self.leases.held.discard(number)
+        return True
+
+    def _is_as_told(self, number: int) -> bool:
+        """Whether a finished trial has our result: a storage that went away had taken it before."""
+        trial = self.study.optuna.get_trials(deepcopy=False)[number]
+        return trial.state in trials.FINISHED and trial.user_attrs.get("holder") == Leases.attributes()["holder"]
+
+    def _say(self, number: int, name: str, value: Any) -> None:
+        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        self.study.optuna._storage.set_trial_user_attr(trial_id, name, value)
+
+    def _constrain(self, number: int, excess: Mapping[str, float]) -> None:
+        """How far it is from being feasible, for samplers."""
+        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        trial = optuna.Trial(self.study.optuna, trial_id)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+
+    def _failed(self, number: int, why: str | None) -> "_End":
+        if why is not None:
+            self._say(number, "reason", why)
+        return _End(TrialState.FAIL)
+
+    def _pruned(self, number: int, reason: str) -> "_End":
+        self._say(number, "reason", reason)
+        return _End(TrialState.PRUNED)
+
+    def _refused(self, number: int, config: SpikformerConfig) -> "_End":
+        over = self.proposer.excess(config)
+        self._constrain(number, over)
+        exceeded = ", ".join(f"{name} by {excess:.0%}" for name, excess in over.items() if excess > 0)
+        return self._pruned(number, f"not trained: exceeds {exceeded}")
+
+    def _replayed(self, number: int, twin: FrozenTrial) -> "_End":
+        self._say(number, "duplicate_of", twin.number)
+        self._constrain(number, twin.constraints)
+        if twin.state != TrialState.COMPLETE:
+            return self._pruned(number, f"the same network as trial {twin.number}")
+        return _End(TrialState.COMPLETE, (twin.values[0], twin.values[1]))
+
+    def _record(self, number: int, candidate: Candidate) -> "_End":
         """Into the trial: the record, what it showed at each rung, and what that means to samplers."""
-        rung = trials.rung_of(trial)
-        trial.set_user_attr("candidate", candidate.to_dict())
+        before = trials.furthest(self.study.optuna).get(candidate.config_id)
+        rung = trials.rung_of(self.study.optuna.get_trials(deepcopy=False)[number])
+        self._say(number, "candidate", candidate.to_dict())
         for i in range(rung):
             if before is not None and f"rung/{i}" in before.user_attrs:
-                trial.set_user_attr(f"rung/{i}", before.user_attrs[f"rung/{i}"])
+                self._say(number, f"rung/{i}", before.user_attrs[f"rung/{i}"])
         ranked_mj = candidate.ranked_mj(self.study.energy_of)
         accuracy = candidate.search_val_accuracy
         if candidate.status not in _RANKED or not ranked_mj or accuracy is None:
-            trial.set_constraint("usable", 1.0)
-            raise _pruned(trial, candidate.reason if candidate.status not in _RANKED else "no network for ImageNet")
-        trial.set_user_attr(f"rung/{rung}", {"accuracy": accuracy, "log10_energy_mj": math.log10(ranked_mj)})
+            self._constrain(number, {"usable": 1.0})
+            return self._pruned(
+                number, candidate.reason if candidate.status not in _RANKED else "no network for ImageNet"
+            )
+        self._say(number, f"rung/{rung}", {"accuracy": accuracy, "log10_energy_mj": math.log10(ranked_mj)})
         if rung < len(self.images) - 1:
-            raise _pruned(trial, candidate.reason)
+            return self._pruned(number, candidate.reason)
         sizes = limits.of_size(candidate.config, self.space.constraints)
         trained = limits.of_training(candidate, self.space.constraints, self.study.energy_of)
-        for name, excess in (sizes | trained).items():
-            trial.set_constraint(name, excess)
-        return accuracy, math.log10(ranked_mj)
+        self._constrain(number, sizes | trained)
+        return _End(TrialState.COMPLETE, (accuracy, math.log10(ranked_mj)))
 
-    def _replay(self, trial: optuna.Trial, twin: FrozenTrial) -> tuple[float, float]:
-        trial.set_user_attr("duplicate_of", twin.number)
-        for name, excess in twin.constraints.items():
-            trial.set_constraint(name, excess)
-        if twin.state != TrialState.COMPLETE:
-            raise _pruned(trial, f"the same network as trial {twin.number}")
-        return twin.values[0], twin.values[1]
-
-    def _evaluate(self, number: int, rung: int, config: SpikformerConfig, reference: str | None) -> Candidate:
-        share = self.space.recipe.rungs[rung]
-        label = f"trial {number}"
-        label += f" on {self.images[rung]:,} images" if len(self.images) > 1 else ""
-        self.observer.started(label, epochs_of(len(self.splits.train), self.space.recipe, share))
-        candidate, model = evaluate(
-            config,
-            self.splits,
-            self.space.recipe,
-            self.seed,
-            reference,
-            on_epoch=self.observer.epoch,
-            target_image_size=self.study.target_image_size,
-            share=share,
-        )
-        self.candidates.append(candidate)
-        kept = self.study.keeping(dict(enumerate(self.candidates)))
-        self._keep_weights(model, candidate)
-        words, energy_of = f"{label}, {in_words(candidate)}", self.study.energy_of
-        self.observer.finished(words, candidate, list(kept.values()), energy_of)
-        return candidate
-
-    def _keep_weights(self, model: torch.nn.Module, candidate: Candidate) -> None:
-        if candidate.status != "complete" or self.study.weights(candidate) not in self._weights():
+    def _keep_weights(self, done: Done) -> None:
+        path = self.study.weights(done.candidate)
+        if done.weights is None or path not in self._weights([done.candidate]):
             return
+        weights = done.weights
         try:
-            save_weights(model, self.study.weights(candidate))
-        except (OSError, SafetensorError) as error:  # the record matters more
-            self.observer.notice(f"The weights of {candidate.config_id} are not kept: {error}")
+            files.write(path, lambda partial: partial.write_bytes(weights))
+        except OutputError as error:  # the record matters more
+            self.observer.notice(f"The weights of {done.candidate.config_id} are not kept: {error}")
 
     def _drop_weights(self) -> None:
         """Those of networks that left the front; once the record of what beat them is stored."""
+        there = list((self.study.folder / "weights").glob("*.safetensors"))  # before reading which are being trained
+        running = self.study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        flying = {trial.user_attrs.get("config_id") for trial in running}
         wanted = self._weights()
-        for path in (self.study.folder / "weights").glob("*.safetensors"):
-            if path not in wanted:
+        for path in there:
+            if path not in wanted and path.stem not in flying:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def _weights(self) -> set[Path]:
+    def _weights(self, more: Sequence[Candidate] = ()) -> set[Path]:
         """Files of the front's members, with and without the limits, which may change."""
-        every = dict(enumerate(self.candidates))
+        every = dict(enumerate([*self.study.candidates.values(), *more]))
         energy_of = self.study.energy_of
         fronts = front_of(every, energy_of).values(), front_of(self.study.keeping(every), energy_of).values()
         return {self.study.weights(member) for front in fronts for member in front}
 
 
-def _pruned(trial: optuna.Trial, reason: str) -> optuna.TrialPruned:
-    trial.set_user_attr("reason", reason)
-    return optuna.TrialPruned(reason)
+@dataclasses.dataclass(frozen=True)
+class _End:
+    """Of a trial, as Optuna has it."""
 
-
-def _check(
-    trials: int | None,
-    budget: str | None,
-    patience: int | None,
-    sampler: str,
-    seed: int,
-    energy_of: str,
-    target_image_size: int,
-) -> None:
-    if trials is None and budget is None:
-        raise StudyError("how long to search? Give --trials, a number of networks, or --budget, such as 2M or 8h")
-    for name, count in (("trials", trials), ("patience", patience)):
-        if count is not None and count < 1:
-            raise StudyError(f"{name} {count} must be at least 1")
-    if budget is not None:
-        Budget.parse(budget)
-    if sampler not in SAMPLERS:
-        raise StudyError(f'sampler "{sampler}" is unknown. {nearest(sampler, SAMPLERS)}')
-    if not 0 <= seed < 2**32:
-        raise StudyError(f"seed {seed} must be between 0 and {2**32 - 1}")
-    if energy_of not in typing.get_args(EnergyOf):
-        raise StudyError(f'energy_of "{energy_of}" is unknown. Use proxy or target')
-    if target_image_size < 32 or target_image_size % 32:
-        raise StudyError(f"target_image_size {target_image_size} must be a multiple of 32, such as {IMAGE_SIZE}")
-
-
-def _constraints(space: SearchSpace, given: Constraints | None) -> Constraints:
-    named = {name: limit for name, limit in dataclasses.asdict(given or Constraints()).items() if limit is not None}
-    return dataclasses.replace(space.constraints, **named)
-
-
-def _suggest(trial: optuna.Trial, name: str, choices: list[spaces.Choice]) -> spaces.Choice:
-    return typing.cast(spaces.Choice, trial.suggest_categorical(name, choices))
-
-
-def _recipe(space: SearchSpace, epochs: int | None, train_images: int | None) -> spaces.Recipe:
-    for name, value, low in (("epochs", epochs, 1), ("train_images", train_images, 1)):
-        if value is not None and value < low:
-            raise StudyError(f"{name} {value} must be at least {low}")
-    changed: dict[str, Any] = {"epochs": epochs, "train_images": train_images}
-    return dataclasses.replace(space.recipe, **{key: value for key, value in changed.items() if value is not None})
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise StudyError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1')
-    visible = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= visible:
-        raise StudyError(f'device "{name}" is not there: torch sees {visible} CUDA devices. Use cpu or auto')
-    return device
-
-
-def _identity(space: SearchSpace) -> dict[str, Any]:
-    """What results depend on, flat, so that a difference can be named."""
-    flat: dict[str, Any] = {}
-    for section, values in space.identity().items():
-        flat |= {f"{section}.{key}": value for key, value in values.items()}
-    return flat
-
-
-def _check_identity(study: Study, identity: dict[str, Any]) -> None:
-    if not study.identity:
-        study.optuna.set_user_attr("identity", identity)
-        return
-    stored = {"recipe.rungs": [1.0]} | study.identity  # before there were rungs, all networks were trained in full
-    changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
-    if changed:
-        listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
-        raise StudyError(
-            f"study {study.name} was made with other settings ({listed}). Its results would not compare. "
-            f"Restore the settings, or start a new study with --study NAME"
-        )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    state: TrialState
+    values: tuple[float, float] | None = None
 
 
 __all__ = ["search"]

@@ -5,7 +5,15 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -35,11 +43,17 @@ class Observer:
     def counted(self, done: int, total: int | None, fully: int) -> None:
         """So many of the wanted candidates are evaluated, `fully` of them on all images."""
 
+    def waiting(self, trainings: int) -> None:
+        """Nothing is to be done here while others are at so many."""
+
     def started(self, label: str, epochs: int) -> None:
         """A candidate's training begins."""
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def epoch(self, label: str, number: int, epoch: Epoch) -> None:
         """An epoch of that training ended."""
+
+    def ended(self, label: str) -> None:
+        """That training ended, with or without a result."""
 
     def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
         """A candidate is recorded; `candidates` are all so far that keep the constraints, ranked by `energy_of`."""
@@ -56,7 +70,8 @@ class Dashboard(Observer):
         self._overall = Progress(*columns, *times, speed_estimate_period=86_400)
         self._current = Progress(*columns, TextColumn("{task.fields[note]}"))
         self._overall_task = self._overall.add_task("evaluated", total=None)
-        self._current_task = self._current.add_task("", total=None, note="", visible=False)
+        self._reading = self._current.add_task("", total=None, note="", visible=False)
+        self._trainings: dict[str, TaskID] = {}
         self._front = Table.grid()
         self._live = Live(self._view(), console=self.console, refresh_per_second=4, transient=True)
 
@@ -74,7 +89,7 @@ class Dashboard(Observer):
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def reading(self, what: str, done: int, total: int) -> None:
-        self._current.update(self._current_task, description=what, completed=done, total=total, note="", visible=True)
+        self._current.update(self._reading, description=what, completed=done, total=total, visible=done < total)
 
     def counted(self, done: int, total: int | None, fully: int) -> None:
         if self._overall.tasks[0].total is None:  # where a continued study starts says nothing about its speed
@@ -82,14 +97,19 @@ class Dashboard(Observer):
         words = f"{done} evaluated, {fully} fully"
         self._overall.update(self._overall_task, description=words, completed=done, total=total)
 
-    def started(self, label: str, epochs: int) -> None:
-        self._current.update(
-            self._current_task, description=f"{label}, epoch", completed=0, total=epochs, note="", visible=True
-        )
+    def waiting(self, trainings: int) -> None:
+        self._current.update(self._reading, description=f"waiting for {trainings} trainings of others", visible=True)
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def started(self, label: str, epochs: int) -> None:
+        self._current.update(self._reading, visible=False)
+        self._trainings[label] = self._current.add_task(f"{label}, epoch", total=epochs, note="")
+
+    def epoch(self, label: str, number: int, epoch: Epoch) -> None:
         note = f"loss {epoch.loss:.3f}, training accuracy {100 * epoch.accuracy:.1f} %"
-        self._current.update(self._current_task, completed=number, note=note)
+        self._current.update(self._trainings[label], completed=number, note=note)
+
+    def ended(self, label: str) -> None:
+        self._current.remove_task(self._trainings.pop(label))
 
     def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
         self.notice(f"{label}: {summary(candidate)}")

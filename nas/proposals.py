@@ -11,8 +11,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas import claims, pareto, trials
 from nas import constraints as limits
-from nas import pareto, trials
+from nas.claims import Drawn
 from nas.searcher import ConfigSpace, Record, Searcher, Settings
 from nas.space import Choice, Constraints, SearchSpace
 from spikformer.config import SpikformerConfig
@@ -41,13 +42,13 @@ class Proposal:
         rung: up to which.
         params: of the trial; None leaves them to the Optuna sampler.
         attributes: of the trial.
-        waiting: whether it is in the study's queue already.
+        queued: the trial of the study's queue that it is, if it is one.
     """
 
     rung: int
     params: Mapping[str, Choice] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
-    waiting: bool = False
+    queued: FrozenTrial | None = None
 
 
 def settings(rungs: Sequence[float], networks: int | None) -> Settings:
@@ -110,7 +111,7 @@ class Proposer:
         Args:
             new: whether networks may still be started; else those that wait go on, as many as are due.
         """
-        every = self.study.get_trials(deepcopy=False)
+        every = [t for t in self.study.get_trials(deepcopy=False) if "stepped_back" not in t.user_attrs]
         records = self._records()
         return (
             self._queued(every)
@@ -119,13 +120,22 @@ class Proposer:
             or self._chosen(every, records, new)
         )
 
-    def optuna_sampler(self) -> optuna.samplers.BaseSampler:
+    def draw(self, proposal: Proposal) -> Drawn | None:
+        """The network of a proposal; None if the sampler knows only networks that are being trained."""
+        if proposal.params is not None:  # queued ones may leave something open
+            return claims.draw(self.study, self.space, self._optuna_sampler("RandomSampler"), proposal.params)
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        flying = {trial.user_attrs.get("config_id") for trial in running}
+        for again in range(_DUPLICATES_IN_A_ROW):
+            drawn = claims.draw(self.study, self.space, self._optuna_sampler(self.sampler, again), None)
+            if drawn.config.config_id not in flying:
+                return drawn
+        return None
+
+    def _optuna_sampler(self, name: str, again: int = 0) -> optuna.samplers.BaseSampler:
         """A new one for each proposal: what it knows is in the storage, so a continued study goes the same way."""
-        if self.sampler == SEARCHER:
-            return optuna.samplers.RandomSampler(seed=self._draw_seed())  # completes trials that somebody else queued
-        kind = getattr(optuna.samplers, self.sampler)
-        more = {"multivariate": True, "group": True} if self.sampler == "TPESampler" else {}
-        sampler: optuna.samplers.BaseSampler = kind(seed=self._draw_seed(), **more)
+        more = {"multivariate": True, "group": True, "constant_liar": True} if name == "TPESampler" else {}
+        sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, name)(seed=self._draw_seed(again), **more)
         return sampler
 
     def _records(self) -> list[Record]:
@@ -136,8 +146,11 @@ class Proposer:
         return [dataclasses.replace(r, barred=r.network.identity in barred) for r in trials.records(self.study)]
 
     def _queued(self, every: list[FrozenTrial]) -> Proposal | None:
-        queued = [trial for trial in every if trial.state == TrialState.WAITING]
-        return Proposal(trials.rung_of(queued[0]), waiting=True) if queued else None
+        for trial in every:
+            if trial.state == TrialState.WAITING:
+                attributes = {"rung": trials.rung_of(trial), "proposed_by": "enqueued"}
+                return Proposal(trials.rung_of(trial), trial.system_attrs.get("fixed_params", {}), attributes, trial)
+        return None
 
     def _interrupted(self, every: list[FrozenTrial]) -> Proposal | None:
         # Interrupted before its config was known, a trial has trained nothing: it is proposed again, equally seeded.
@@ -147,7 +160,8 @@ class Proposer:
             if trial.state == TrialState.FAIL and trial.number not in repeated:
                 names = ("reference", "rung", "proposed_by")
                 kept = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
-                return Proposal(trials.rung_of(trial), trial.params, {**kept, "retry_of": trial.number})
+                kept |= {"retry_of": trial.number, "attempt": trials.attempt_of(trial) + ("reason" in trial.user_attrs)}
+                return Proposal(trials.rung_of(trial), trial.params, kept)
         return None
 
     def _reference(self, every: list[FrozenTrial], records: Sequence[Record], new: bool) -> Proposal | None:
@@ -200,8 +214,8 @@ class Proposer:
         return len(last) == _DUPLICATES_IN_A_ROW and all(wasted)
 
     def _fresh(self) -> SpikformerConfig | None:
-        """An allowed network that no trial has evaluated, or None when there is none to be found."""
-        done = trials.furthest(self.study).keys()
+        """An allowed network that no trial has begun, or None when there is none to be found."""
+        done = trials.begun(self.study)
         rng = random.Random(self._draw_seed())
         if self._listed is None and self.space.listable:
             self._listed = list(self.space.configs())
@@ -211,10 +225,11 @@ class Proposer:
             drawn = (self.space.random(rng) for _ in range(_DRAWS))
         return next((config for config in drawn if config.config_id not in done and self.allowed(config)), None)
 
-    def _draw_seed(self) -> int:
+    def _draw_seed(self, again: int = 0) -> int:
         """From the number of trials that taught something: an interruption does not change what comes next."""
         taught = sum(trial.state in trials.FINISHED for trial in self.study.get_trials(deepcopy=False))
-        return int.from_bytes(hashlib.sha256(f"{self.seed} {taught}".encode()).digest()[:4])
+        said = f"{self.seed} {taught}" + (f" {again}" if again else "")
+        return int.from_bytes(hashlib.sha256(said.encode()).digest()[:4])
 
 
 def _limits(constraints: Constraints) -> pareto.Point:

@@ -1,67 +1,100 @@
 """Where studies are kept: a journal in the study's folder, or a database of Optuna's.
 
-Everything here is about files and Optuna's storages; what a study means is in `nas.study`.
+Everything here is about files and Optuna's storages; what a study means is in `nas.study`. One journal serves any
+number of processes of one machine, a PostgreSQL or MySQL server those of many, and a gRPC proxy before it hundreds;
+SQLite serves one, because it hands the same trial to two (Optuna 5.0).
 """
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
 import re
+import time
+import typing
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+import sqlalchemy
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 
 from nas import data
 from nas.errors import StudyError
 
 _JOURNAL = "journal.log"
+_SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
+_AWAY_S = 900.0  # a server that restarts is back by then
+_LONGEST_PAUSE_S = 10.0
+_BLOCK = 1 << 16
+_LOGGER = logging.getLogger(__name__)
 
 
 def study_folder(results: Path, name: str) -> Path:
+    """Where a study's files go: in `results`, whatever its name.
+
+    Raises:
+        StudyError: the name is none for a folder; a database may hold any.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
         raise StudyError(f'study name "{name}" names no folder. Use up to 100 letters, digits, ., - and _ with --study')
-    folder = results / name
+    return results / name
+
+
+def check_writable(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise StudyError(f"{folder} cannot be written: {existing} is no writable folder. Give another --results-dir")
-    return folder
 
 
-def database_lock(storage: str | None, name: str) -> Path | None:
+def is_for_one(url: str | None) -> TypeGuard[str]:
+    """Whether a storage serves one process only."""
+    return url is not None and url.startswith("sqlite")
+
+
+def place_of_lock(url: str, name: str) -> Path:
     """Where searches of this machine meet that share a database but not a results folder."""
-    if storage is None:
-        return None
-    return data.cache_folder() / "locks" / hashlib.sha256(f"{storage} {name}".encode()).hexdigest()[:16]
+    return data.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path | None) -> Iterator[None]:
-    """The study is this process's alone; the system lets go of it however the process ends."""
-    if folder is None:
-        yield
-        return
+def alone(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
+    """No other process of this machine is in here; the system lets go of it however this one ends.
+
+    Raises:
+        StudyError: another one still is, or the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise StudyError(f"{folder} is being searched by {holder}. Wait for it, or name another --study") from None
+        deadline = time.monotonic() + wait_s
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise StudyError(f"{folder} is being searched by {holder}. Wait for it, or name another --study")
+            time.sleep(0.05)
         lock.truncate(0)
         lock.write(f"process {os.getpid()}")
         lock.flush()
         yield
+
+
+def _locked(file: typing.IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -91,22 +124,158 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
 
 
 def database(url: str | None) -> BaseStorage | None:
+    """That of an Optuna storage URL, or of grpc://HOST:PORT; None without a URL.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
     if url is None:
         return None
     try:
-        return optuna.storages.get_storage(url)
+        return typing.cast(BaseStorage, _Patient(_opened(url)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
-        raise StudyError(f"storage {url} cannot be opened: {_first_line(error)}") from None
+        said = _first_line(error).replace(url, hidden(url))
+        raise StudyError(f"storage {hidden(url)} cannot be opened: {said}") from None
+
+
+def hidden(url: str) -> str:
+    """The URL without its passwords, to be shown."""
+    shown = re.sub(r"(://[^:@/]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", shown)
+
+
+def _opened(url: str) -> BaseStorage:
+    if url.startswith("grpc://"):
+        host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=host, port=int(port or 13000))
+            proxy.wait_server_ready(timeout=_LONGEST_PAUSE_S)
+        return proxy
+    if is_for_one(url):
+        return optuna.storages.get_storage(url)
+    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one to beat
+    for attempt in range(5):
+        try:
+            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=kept))
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):  # two processes make the tables
+            if attempt == 4:
+                raise
+            time.sleep(1)
+    raise AssertionError("the last attempt raises")
+
+
+class _Patient:
+    """A storage that waits for its server to come back, instead of failing."""
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._storage, name)
+        return self._patiently(found) if callable(found) else found
+
+    def _patiently(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def repeated(*arguments: Any, **named: Any) -> Any:
+            pause_s, deadline = 0.5, time.monotonic() + _AWAY_S
+            while True:
+                try:
+                    return call(*arguments, **named)
+                except Exception as error:
+                    if not _is_away(error) or time.monotonic() > deadline:
+                        raise
+                    _LOGGER.warning("the storage does not answer, and is asked again in %g s", pause_s)
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+        return repeated
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a server may answer when it is asked again."""
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    if isinstance(cause, sqlalchemy.exc.DBAPIError):
+        lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+        return isinstance(cause, lost) or cause.connection_invalidated
+    code = getattr(cause, "code", None)  # of gRPC, which need not be installed
+    return callable(code) and getattr(code(), "name", "") == "UNAVAILABLE"
 
 
 def journal(folder: Path) -> BaseStorage:
-    path = folder.absolute() / _JOURNAL  # absolute: Optuna's lock never recovers on a relative path
+    path = folder.absolute() / _JOURNAL
     try:
-        opened = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+        opened = JournalStorage(_Journal(path))
         opened.get_all_studies()  # reads every record
     except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
         raise _damaged(path, _first_line(error)) from None
     return opened
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, to which nothing is added behind a record that was cut short."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=typing.cast(Any, _Lock(path)))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise StudyError(
+                f"{self._path} cannot be written: {error.strerror}. Make room; then the same command goes on"
+            ) from None
+
+
+class _Lock:
+    """Of the journal itself. The system lets go of it when its holder dies, so none is ever left over.
+
+    Optuna's own are files: what a dead process leaves blocks the others for 30 s, with a relative path for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        file = self._path.open("rb+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _mend(self._path, file)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _mend(path: Path, file: BinaryIO) -> None:
+    """Cut off the beginning of a record that a crash or a full disk left at the end: the next one would be lost too."""
+    size = file.seek(0, os.SEEK_END)
+    whole = _end_of_last_line(file, size)
+    if whole == size:
+        return
+    file.seek(whole)
+    if file.read(1) != b"{":  # anything else is not ours to cut
+        raise _damaged(path, "its last line is no record")
+    file.truncate(whole)
+
+
+def _end_of_last_line(file: BinaryIO, size: int) -> int:
+    start = size
+    while start > 0:
+        start = max(0, start - _BLOCK)
+        file.seek(start)
+        found = file.read(min(_BLOCK, size - start)).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+    return 0
 
 
 def _damaged(path: Path, what: str) -> StudyError:
@@ -115,25 +284,22 @@ def _damaged(path: Path, what: str) -> StudyError:
     )
 
 
-def repair_journal(folder: Path) -> None:
-    """After a crash; only while this process holds the study alone.
+def check_journal(folder: Path) -> None:
+    """Before it is added to: Optuna takes a bad last line for a torn one, and would write behind it.
 
-    A lock file of a killed process would block for 30 s. A record that was cut short would, without its
-    line end, make the file unreadable at the next one.
+    Raises:
+        StudyError: it has a line that is no record.
     """
     path = folder.absolute() / _JOURNAL
-    Path(f"{path}.lock").unlink(missing_ok=True)
-    if path.exists():
-        with path.open("rb+") as file:
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if content[whole:].startswith(b"{"):  # the beginning of a record; anything else is not ours to cut
-                file.truncate(whole)
-        _check_journal(path)  # Optuna takes a bad last line for a torn one, and would write behind it
-
-
-def _check_journal(path: Path) -> None:
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    if not path.exists():
+        return
+    lock = _Lock(path)
+    lock.acquire()
+    try:
+        lines = path.read_bytes().splitlines()
+    finally:
+        lock.release()
+    for number, line in enumerate(lines, start=1):
         try:
             json.loads(line)
         except ValueError as error:
@@ -155,13 +321,16 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
 
 
 __all__ = [
+    "alone",
+    "check_journal",
+    "check_writable",
     "create",
     "database",
-    "database_lock",
-    "exclusive",
+    "hidden",
+    "is_for_one",
     "journal",
     "known_studies",
+    "place_of_lock",
     "quiet_optuna",
-    "repair_journal",
     "study_folder",
 ]

@@ -40,6 +40,7 @@ class Study:
     name: str
     folder: Path
     optuna: optuna.Study
+    _known: dict[int, Candidate] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def candidates(self) -> dict[int, Candidate]:
@@ -70,6 +71,11 @@ class Study:
         raise StudyError(f"trial {number} of study {self.name} {state}")
 
     def _read(self, trial: FrozenTrial) -> Candidate:
+        if trial.number not in self._known:
+            self._known[trial.number] = self._parsed(trial)
+        return self._known[trial.number]
+
+    def _parsed(self, trial: FrozenTrial) -> Candidate:
         try:
             return Candidate.from_dict(trial.user_attrs["candidate"])
         except (KeyError, TypeError, ConfigError) as error:
@@ -134,14 +140,15 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     results = Path(results_dir)
     with storages.quiet_optuna():
         if storage is not None and storage.startswith("sqlite:///") and not Path(storage[10:]).is_file():
-            raise StudyError(f"no database at {storage}. Run a search first, or correct --storage")
+            raise StudyError(f"no database at {storages.hidden(storage)}. Run a search first, or correct --storage")
         database = storages.database(storage)
         known = storages.known_studies(results, database)
+        where = storages.hidden(storage) if storage else results
         if not known:
-            raise StudyError(f"no study in {storage or results}. Run a search first, or give --storage")
+            raise StudyError(f"no study in {where}. Run a search first, or give --storage")
         if name is not None and name not in known:
-            raise StudyError(f'no study "{name}" in {storage or results}. {nearest(name, known)}')
-        folder = results / (name or known[-1])
+            raise StudyError(f'no study "{name}" in {where}. {nearest(name, known)}')
+        folder = storages.study_folder(results, name or known[-1])
         try:
             opened = optuna.load_study(study_name=folder.name, storage=database or storages.journal(folder))
         except KeyError:  # the journal is older than its study: interrupted at its very start

@@ -3,8 +3,11 @@
 import contextlib
 import logging
 import math
+import pickle
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -12,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nas import files
 from nas.data import Split
+from nas.errors import OutputError
 from nas.space import Recipe
 from nas.speed import Speed, fastest, neurons
 from spikformer.neurons import Neuron
@@ -20,6 +25,8 @@ from spikformer.neurons import Neuron
 EVALUATION_BATCH = 256
 _LOGGER = logging.getLogger(__name__)
 _BATCH_NORM_MOMENTUM = 0.1  # torch's default
+_SAVED_EVERY_S = 60.0
+_STEPS_BEFORE_CAPTURE = 3  # what is chosen or allocated at a first step must not be part of a graph
 
 
 class DivergedError(Exception):
@@ -47,6 +54,7 @@ def fit(
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
     speed: Speed | None = None,
     share: float = 1.0,
+    saved: Path | None = None,
 ) -> list[Epoch]:
     """Train `model` in place on images of its device; leaves it in training mode.
 
@@ -55,6 +63,8 @@ def fit(
         on_epoch: called after each epoch with its number, from 1, and what it measured.
         speed: how it runs; the fastest way on this machine by default.
         share: of the recipe's steps to train, with a whole schedule of their own.
+        saved: a file for how far it came, at the end of an epoch and at most once a minute. If it is there, training
+            goes on from it, and ends with the same weights as without the interruption.
 
     Returns:
         One entry an epoch; the last epoch may be cut short.
@@ -66,11 +76,14 @@ def fit(
     steps, in_epoch = steps_of(len(train), recipe, share), len(train) // batch
     speed = speed or speed_of(train, recipe)
     rate = _schedule(steps, recipe.warmup)
-    history: list[Epoch] = []
     model.train()
     with neurons(speed.neurons), _stream(device, speed.cuda_graph), _SpikeCount(model, recipe) as spikes:
         step = _Step(model, train, recipe, seed, speed, spikes)
-        for epoch in range(epochs_of(len(train), recipe, share)):
+        kept = _Saved(saved, model, step)
+        history = kept.restored()
+        for i, earlier in enumerate(history, start=1):
+            on_epoch(i, earlier)
+        for epoch in range(len(history), epochs_of(len(train), recipe, share)):
             order = torch.randperm(len(train), generator=step.random, device=device)
             batches_left = order.split(batch)[: min(in_epoch, steps - epoch * in_epoch)]
             for number, chosen in enumerate(batches_left, start=epoch * in_epoch):
@@ -78,6 +91,7 @@ def fit(
             history.append(step.epoch(len(batches_left)))
             if not math.isfinite(history[-1].loss):
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
+            kept.save(history)
             on_epoch(epoch + 1, history[-1])
     # Saved weights are in this format: measured now or from a file, a network gives the same to the last bit.
     _lay_out(model, torch.contiguous_format)
@@ -119,13 +133,16 @@ class _Step:
         self._loss_sum, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captures = on_cuda and speed.cuda_graph
+        self._steps = 0
 
     def __call__(self, number: int, chosen: Tensor, rate: float) -> None:
         """Train on the images `chosen`, [B]; `number` counts steps from 0."""
         self._chosen.copy_(chosen)
         self._set_rate(rate)
-        if _set_momentum(self._norms, number) and self._captures and self._graph is None:
+        settled = _set_momentum(self._norms, number) and self._steps >= _STEPS_BEFORE_CAPTURE
+        if settled and self._captures and self._graph is None:
             self._capture()
+        self._steps += 1
         if self._graph is None:
             self._run()
         else:
@@ -137,6 +154,20 @@ class _Step:
         self._loss_sum.zero_()
         self._right.zero_()
         return found
+
+    def state(self) -> dict[str, Any]:
+        """Between two epochs: what the next step depends on, the model apart."""
+        generators = {"random": self.random.get_state(), "torch": torch.get_rng_state()}
+        if self.random.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.random.device)
+        return {"optimizer": self._optimizer.state_dict(), **generators}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.random.set_state(state["random"])
+        torch.set_rng_state(state["torch"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.random.device)
 
     def _run(self) -> None:
         images = self._normalise(augment(self._train.images, self._chosen, self._recipe.augment, self.random))
@@ -173,6 +204,41 @@ class _Step:
             _LOGGER.warning("the step cannot be captured into a CUDA graph, and runs operation by operation: %s", error)
             return
         self._graph = graph
+
+
+class _Saved:
+    """How far a training came, in a file that appears whole; no more than tensors and numbers are read from it."""
+
+    def __init__(self, path: Path | None, model: nn.Module, step: _Step) -> None:
+        self._path, self._model, self._step = path, model, step
+        self._last = time.monotonic()
+
+    def restored(self) -> list[Epoch]:
+        """The epochs behind it; none where there is no file, or one of another program."""
+        if self._path is None or not self._path.exists():
+            return []
+        fresh = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}, self._step.state()
+        try:
+            state = torch.load(self._path, map_location="cpu", weights_only=True)
+            history = [Epoch(*values) for values in state["history"]]
+            self._model.load_state_dict(state["model"])
+            self._step.load_state(state)
+        except (OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            _LOGGER.warning("%s does not tell how far a training came, which begins anew: %s", self._path, error)
+            self._model.load_state_dict(fresh[0])
+            self._step.load_state(fresh[1])
+            return []
+        return history
+
+    def save(self, history: list[Epoch]) -> None:
+        if self._path is None or time.monotonic() - self._last < _SAVED_EVERY_S:
+            return
+        self._last = time.monotonic()
+        state = {"model": self._model.state_dict(), "history": [astuple(epoch) for epoch in history]}
+        try:
+            files.write(self._path, lambda partial: torch.save({**state, **self._step.state()}, partial))
+        except (OutputError, RuntimeError) as error:  # torch raises the latter on a full disk; training matters more
+            _LOGGER.warning("how far this training came is not kept: %s", error)
 
 
 class _SpikeCount:

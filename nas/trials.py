@@ -11,10 +11,14 @@ What matters is in its user attributes:
     reference      the name of the reference point that it evaluates
     duplicate_of   the trial that already trained an equal network as far; its values are replayed
     retry_of       the interrupted trial that it repeats
+    attempt        how many trainings of it have begun, this one included, if others ended with their process
+    holder, beat   whose it is, and when that process last showed life (`nas.leases`)
+    stepped_back   another process was first with the same training
 
 COMPLETE are trainings at the last rung: only these have values. PRUNED are those below it, which may have gone on in a
 later trial; networks that cannot be ranked (silent, diverged, out of memory), whose constraint "usable" is broken; and
-networks that are too large, which were not trained. FAIL is an interruption; the next run repeats it.
+networks that are too large, which were not trained. FAIL is an interruption, which is repeated, or a trial that stepped
+back, which is not.
 """
 
 from typing import Any
@@ -49,6 +53,23 @@ def furthest(study: optuna.Study) -> dict[str, FrozenTrial]:
 def rung_of(trial: FrozenTrial | optuna.Trial) -> int:
     """To which it trains."""
     return int(trial.user_attrs.get("rung", 0))
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a network is evaluated by this trial, or will be."""
+    if trial.state == TrialState.RUNNING:
+        return "config_id" in trial.user_attrs
+    return trial.state in FINISHED and "candidate" in trial.user_attrs
+
+
+def begun(study: optuna.Study) -> set[str]:
+    """config_ids of the networks that were evaluated, or are being."""
+    return {trial.user_attrs["config_id"] for trial in study.get_trials(deepcopy=False) if counts(trial)}
+
+
+def attempt_of(trial: FrozenTrial) -> int:
+    """Which training it is of those that ended with their process, from 1."""
+    return int(trial.user_attrs.get("attempt", 1))
 
 
 def records(study: optuna.Study) -> list[Record]:
@@ -89,4 +110,4 @@ def _in_flight(study: optuna.Study) -> set[str]:
     return {trial.user_attrs["config_id"] for trial in running if "config_id" in trial.user_attrs}
 
 
-__all__ = ["FINISHED", "furthest", "records", "rung_of", "trained"]
+__all__ = ["FINISHED", "attempt_of", "begun", "counts", "furthest", "records", "rung_of", "trained"]

@@ -31,16 +31,9 @@ _LOGGER = logging.getLogger("spikformer")
 Part = Literal["network", "proxy"]
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the state_dict of `model`; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-        safetensors.torch.save_file(tensors, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def weights_of(model: nn.Module) -> bytes:
+    """The state_dict of `model` as a safetensors file."""
+    return safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -52,9 +52,15 @@ NAS = (
     "constraints",
     "progress",
     "storage",
+    "leases",
     "trials",
+    "claims",
     "proposals",
     "study",
+    "engines",
+    "processes",
+    "ray_engine",
+    "setup",
     "loop",
     "report",
     "export",
@@ -83,7 +89,7 @@ def test_imports_point_up(module: str) -> None:
 
 def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons."""
-    keepers = ("storage", "trials", "proposals", "study", "loop")
+    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "loop")
     doors = {"optuna": keepers, "pandas": ("report",), "matplotlib": ("report",), "spikingjelly": ("neurons",)}
     for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").glob("*.py"), ROOT / "cli.py"]:
         for imported in _imports(path):

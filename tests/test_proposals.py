@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 import nas
 from nas import candidate as candidates
-from nas import data, inspection, loop, searcher, space, trials
+from nas import data, engines, inspection, loop, searcher, space, trials
 from nas import export as exports
 from nas import report as reports
 from nas.candidate import Candidate
@@ -62,8 +62,8 @@ def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         return made, model
 
-    monkeypatch.setattr(loop, "evaluate", pretended)
-    monkeypatch.setattr(loop, "pace", lambda *_: None)
+    monkeypatch.setattr(engines, "evaluate", pretended)
+    monkeypatch.setattr(engines, "pace", lambda *_: None)
     return path
 
 
@@ -165,14 +165,14 @@ def test_the_same_seed_gives_the_same_sequence_also_across_interruptions(
     """Interrupted in every fourth training, and gone on from storage alone."""
     whole = _search(ladder, 16, sampler=sampler, study="whole")
     assert _sequence(_search(ladder, 16, sampler=sampler, study="other", seed=1)) != _sequence(whole)
-    evaluate, calls = vars(loop)["evaluate"], itertools.count(1)
+    evaluate, calls = vars(engines)["evaluate"], itertools.count(1)
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         if next(calls) % 4 == 0:
             raise KeyboardInterrupt
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(loop, "evaluate", interrupted)
+    monkeypatch.setattr(engines, "evaluate", interrupted)
     for _ in range(30):
         try:
             study = _search(ladder, 16, sampler=sampler, study="interrupted")
@@ -197,14 +197,14 @@ def test_an_unknown_sampler_is_named(ladder: Path) -> None:
 
 
 def test_a_network_that_fails_goes_no_further(ladder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate = vars(loop)["evaluate"]
+    evaluate = vars(engines)["evaluate"]
 
     def unlucky(config: SpikformerConfig, *arguments: Any, **settings: Any) -> Any:
         made, model = evaluate(config, *arguments, **settings)
         wide = config.stages[0].embed_dim == 16
         return (dataclasses.replace(made, status="silent", reason="says nothing") if wide else made), model
 
-    monkeypatch.setattr(loop, "evaluate", unlucky)
+    monkeypatch.setattr(engines, "evaluate", unlucky)
     study = _search(ladder, 30)
     failed = [t for t in trials.trained(study.optuna) if t.user_attrs["candidate"]["status"] == "silent"]
     assert failed
