@@ -107,6 +107,68 @@ def search(
 
 
 @main.command()
+@click.option("--status", is_flag=True, help="Who works on what, since when, on which machine.")
+@click.option("--study", metavar="NAME", help="That study only.  [default: all, or with --status the latest]")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def studies(status: bool, study: str | None, storage: str | None, results_dir: str, as_json: bool) -> None:
+    """List the studies, or with --status the trainings that run. Safe while a search runs."""
+    import dataclasses
+    import json
+
+    from nas import status as states  # torch, only now
+    from nas.study import load_study
+
+    rows: list[Any]
+    if status:
+        rows = states.work(load_study(study, storage=storage, results_dir=results_dir))
+    else:
+        rows = [row for row in states.overview(Path(results_dir), storage) if study in (None, row.name)]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2, default=str))
+    elif not rows:
+        click.echo("Nothing is being trained." if status else f"No study in {results_dir}.")
+    else:
+        _console().print(_work_table(rows) if status else _studies_table(rows))
+
+
+def _studies_table(rows: list[Any]) -> Any:
+    headings = ("study", "evaluated", "fully", "on the front", "running", "last change", "")
+    return _table(
+        headings,
+        [(r.name, r.evaluated, r.fully, r.front, r.running, _moment(r.changed), r.trouble) for r in rows],
+    )
+
+
+def _work_table(rows: list[Any]) -> Any:
+    alive = {True: "yes", False: "no", None: "not known here"}
+    headings = ("trial", "rung", "attempt", "network", "host", "process", "since", "last beat", "lives")
+    cells = []
+    for r in rows:
+        host, process = (r.holder.host, r.holder.pid) if r.holder is not None else ("", "")
+        beat = f"{r.beat_s:.0f} s ago" if r.beat_s is not None else ""
+        cells.append((r.trial, r.rung, r.attempt, r.network, host, process, _moment(r.since), beat, alive[r.alive]))
+    return _table(headings, cells)
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def _moment(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment is not None else ""
+
+
+@main.command()
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")

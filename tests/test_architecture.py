@@ -57,6 +57,7 @@ NAS = (
     "claims",
     "proposals",
     "study",
+    "status",
     "engines",
     "processes",
     "ray_engine",
@@ -89,7 +90,7 @@ def test_imports_point_up(module: str) -> None:
 
 def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons."""
-    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "loop")
+    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "loop")
     doors = {"optuna": keepers, "pandas": ("report",), "matplotlib": ("report",), "spikingjelly": ("neurons",)}
     for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").glob("*.py"), ROOT / "cli.py"]:
         for imported in _imports(path):
