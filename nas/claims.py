@@ -17,7 +17,6 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import trials
-from nas.leases import Leases
 from nas.space import Choice, SearchSpace
 from spikformer.config import SpikformerConfig
 
@@ -66,13 +65,14 @@ def begin(study: optuna.Study, drawn: Drawn, attributes: Mapping[str, Any], netw
     """Put a running trial of this process into the study.
 
     Args:
+        attributes: of the trial, its holder among them.
         networks: how many different ones the study is to have; None for as many as there are.
 
     Returns:
         Its number, or None where another process was first.
     """
     token = uuid.uuid4().hex
-    said = {**attributes, **Leases.attributes(), "config_id": drawn.config.config_id, "token": token}
+    said = {**attributes, "config_id": drawn.config.config_id, "token": token}
     study.add_trial(
         optuna.trial.create_trial(
             state=TrialState.RUNNING,
@@ -108,7 +108,7 @@ def take(study: optuna.Study, queued: FrozenTrial, drawn: Drawn, attributes: Map
     for name, distribution in drawn.distributions.items():
         if name not in trial.params:
             storage.set_trial_param(trial_id, name, distribution.to_internal_repr(drawn.params[name]), distribution)
-    said = {**attributes, **Leases.attributes(), "config_id": drawn.config.config_id}
+    said = {**attributes, "config_id": drawn.config.config_id}
     for name, value in said.items():
         if name not in queued.user_attrs:
             trial.set_user_attr(name, value)

@@ -7,11 +7,11 @@ journal and gRPC have none, and one way serves all.
 """
 
 import dataclasses
-import functools
 import os
 import platform
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,28 +24,32 @@ from optuna.trial import FrozenTrial, TrialState
 BEAT_S = 30.0
 GRACE_S = 150.0
 DIED = "its process ended"
+_SEARCHING: set[str] = set()
+"""Searches of this process that have not ended."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, among all of all machines.
+    """A search in a process, among all of all machines.
 
     Attributes:
         host: name of the machine, for people.
         machine: the machine since it was last started, and the namespace in which `pid` counts; empty if not known.
         pid: the process.
         began: when it began, in the system's ticks: numbers of processes are used again.
+        search: which search of that process.
     """
 
     host: str
     machine: str
     pid: int
     began: str
+    search: str
 
     @classmethod
-    @functools.cache
-    def here(cls) -> "Holder":
-        return cls(platform.node(), _machine(), os.getpid(), _began(os.getpid()) or "")
+    def here(cls) -> Self:
+        """A new search of this process."""
+        return cls(platform.node(), _machine(), os.getpid(), _began(os.getpid()) or "", uuid.uuid4().hex)
 
     def is_here(self) -> bool:
         """Whether it is a process of this machine, about which the system can be asked."""
@@ -53,6 +57,8 @@ class Holder:
 
     def has_ended(self) -> bool:
         """Of a process of this machine."""
+        if self.pid == os.getpid() and self.began == _began(self.pid):
+            return self.search not in _SEARCHING
         return _began(self.pid) != self.began
 
 
@@ -82,10 +88,11 @@ class Leases:
 
     Attributes:
         held: their numbers.
+        holder: this search.
     """
 
     def __init__(self, study: optuna.Study) -> None:
-        self.study = study
+        self.study, self.holder = study, Holder.here()
         self.held: set[int] = set()
         self._seen: dict[int, tuple[Any, float]] = {}
         self._looked = time.monotonic()
@@ -93,19 +100,20 @@ class Leases:
         self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
 
     def __enter__(self) -> Self:
+        _SEARCHING.add(self.holder.search)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _SEARCHING.discard(self.holder.search)
         self._end.set()
         self._thread.join(timeout=BEAT_S)
 
-    @staticmethod
-    def attributes() -> dict[str, Any]:
+    def attributes(self) -> dict[str, Any]:
         """What a trial says from its beginning."""
-        return {"holder": dataclasses.asdict(Holder.here()), "beat": _now()}
+        return {"holder": dataclasses.asdict(self.holder), "beat": _now()}
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):

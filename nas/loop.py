@@ -101,6 +101,7 @@ def search(
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
     setup.check(trials, budget, patience, sampler, seed, energy_of, target_image_size)
+    setup.check_engine(engine, address)
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
     loaded = dataclasses.replace(
         loaded,
@@ -350,10 +351,11 @@ class _Loop:
     def _begin(self, proposal: Proposal, drawn: Drawn) -> Job | None:
         """Put a trial into the study; None where that was all, because its network needs, or may have, no training."""
         study, queued = self.study.optuna, proposal.queued
+        said = {"rung": proposal.rung, **proposal.attributes, **self.leases.attributes()}
         if queued is not None:
-            number = claims.take(study, queued, drawn, proposal.attributes)
+            number = claims.take(study, queued, drawn, said)
         else:
-            number = claims.begin(study, drawn, {"rung": proposal.rung, **proposal.attributes}, self._wanted(proposal))
+            number = claims.begin(study, drawn, said, self._wanted(proposal))
         if number is None:
             return None
         self.leases.held.add(number)
@@ -435,7 +437,7 @@ class _Loop:
     def _is_as_told(self, number: int) -> bool:
         """Whether a finished trial has our result: a storage that went away had taken it before."""
         trial = self.study.optuna.get_trials(deepcopy=False)[number]
-        return trial.state in trials.FINISHED and trial.user_attrs.get("holder") == Leases.attributes()["holder"]
+        return trial.state in trials.FINISHED and trial.user_attrs.get("holder") == self.leases.attributes()["holder"]
 
     def _say(self, number: int, name: str, value: Any) -> None:
         trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id

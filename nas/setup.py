@@ -43,6 +43,13 @@ def check(
         raise StudyError(f"target_image_size {target_image_size} must be a multiple of 32, such as {IMAGE_SIZE}")
 
 
+def check_engine(engine: str, address: str | None) -> None:
+    if engine not in ("local", "ray"):
+        raise StudyError(f'engine "{engine}" is unknown. Use local or ray')
+    if address is not None and engine != "ray":
+        raise StudyError(f"address {address} is that of a Ray cluster. Give --engine ray with it")
+
+
 def constraints_of(space: SearchSpace, given: Constraints | None) -> Constraints:
     named = {name: limit for name, limit in dataclasses.asdict(given or Constraints()).items() if limit is not None}
     return dataclasses.replace(space.constraints, **named)
@@ -124,4 +131,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-__all__ = ["check", "check_identity", "constraints_of", "device_of", "identity_of", "places_of", "recipe_of"]
+__all__ = [
+    "check",
+    "check_engine",
+    "check_identity",
+    "constraints_of",
+    "device_of",
+    "identity_of",
+    "places_of",
+    "recipe_of",
+]

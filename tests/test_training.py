@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from nas import measurement, training
 from nas.data import Split
 from nas.space import Recipe
 from nas.speed import REFERENCE, Speed, fastest
-from nas.training import DivergedError, Normalise
+from nas.training import DivergedError, Epoch, Normalise
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
 from spikformer.neurons import Neuron
@@ -160,6 +161,69 @@ def test_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     assert factor(19) == factor(20) == 1
     assert factor(60) == pytest.approx(0.5)
     assert factor(100) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 4])
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit, with dropout of whole blocks, which draws from torch's own generator."""
+    monkeypatch.setattr(training, "_SAVED_EVERY_S", 0.0)
+    recipe = Recipe(epochs=5, batch_size=12, learning_rate=2e-2, augment="shift_flip")
+    config = dataclasses.replace(small_config(depth=2), drop_path=0.3)
+
+    def fresh() -> Spikformer:
+        torch.manual_seed(0)
+        return Spikformer(config)
+
+    def stop(epoch: int, _found: Epoch) -> None:
+        if epoch == stopped:
+            raise KeyboardInterrupt
+
+    whole, saved = fresh(), tmp_path / "saved.pt"
+    history = training.fit(whole, _split(), recipe, seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(fresh(), _split(), recipe, seed=3, on_epoch=stop, saved=saved)
+    model = fresh()
+    torch.rand(100)  # whatever else happened before it goes on
+    heard: list[int] = []
+    again = training.fit(
+        model, _split(), recipe, seed=3, on_epoch=lambda number, _epoch: heard.append(number), saved=saved
+    )
+    assert again == history
+    assert heard == [1, 2, 3, 4, 5]
+    for (name, weight), other in zip(model.state_dict().items(), whole.state_dict().values(), strict=True):
+        assert torch.equal(weight, other), name
+
+
+@pytest.mark.parametrize("content", ["pickle", "torn", "other network"])
+def test_what_does_not_tell_how_far_a_training_came_is_not_used_nor_run(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(training, "_SAVED_EVERY_S", 0.0)
+    recipe, saved, ran = Recipe(epochs=2, batch_size=12, augment="none"), tmp_path / "saved.pt", tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (ran,)  # type: ignore[return-value]
+
+    def trained(path: Path | None, dim: int = 16) -> tuple[Spikformer, list[Epoch]]:
+        torch.manual_seed(0)
+        model = Spikformer(small_config(dim=dim))
+        return model, training.fit(model, _split(), recipe, seed=3, saved=path)
+
+    if content == "pickle":
+        torch.save({"history": [], "model": Hostile()}, saved)
+    elif content == "torn":
+        trained(saved)
+        saved.write_bytes(saved.read_bytes()[:1000])
+    else:
+        trained(saved, dim=8)
+    (model, history), (undisturbed, expected) = trained(saved), trained(None)
+    assert history == expected
+    assert all(map(torch.equal, model.state_dict().values(), undisturbed.state_dict().values()))
+    assert "begins anew" in caplog.text
+    assert not ran.exists()
 
 
 def test_a_share_of_a_training_is_a_whole_training_of_as_many_steps() -> None:

@@ -1,6 +1,11 @@
 """Several processes at one study: nothing lost, nothing twice, nothing stuck, whatever dies."""
 
+import contextlib
+import errno
+import json
+import multiprocessing
 import os
+import platform
 import random
 import shutil
 import signal
@@ -13,13 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import nas
-from nas import trials
+from nas import claims, engines, loop, processes, setup, space, status, trials
+from nas import storage as storages
+from nas.errors import StudyError
 from nas.study import Study
 from tests.conftest import MICRO
+from tests.helpers import Heard
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
@@ -89,13 +98,30 @@ def _is_accounted_for(trial: FrozenTrial, every: list[FrozenTrial]) -> bool:
     return repeated or "stepped_back" in trial.user_attrs
 
 
+def _search(folder: Path, networks: int, **settings: Any) -> Study:
+    """In this process; on the large space unless told otherwise."""
+    if not (folder / "large.toml").exists():
+        (folder / "large.toml").write_text(LARGE)
+    usual = {"sampler": "RandomSampler", "observer": Heard(), "results_dir": folder / "results"}
+    settings = dict[str, Any](usual) | settings
+    return loop.search(settings.pop("space", folder / "large.toml"), networks, **settings)
+
+
+def _records(study: Study) -> dict[str, dict[str, Any]]:
+    """By network, without what may differ between equal runs."""
+    found = {c.config_id: c.to_dict() for c in study.candidates.values()}
+    for record in found.values():
+        del record["provenance"]
+    return found
+
+
 def _wait_for(crew: Crew, finished: int, storage: str | None = None, timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
             if len(trials.furthest(crew.study(storage).optuna)) >= finished:
                 return
-        except nas.errors.StudyError:
+        except StudyError:
             pass
         time.sleep(0.2)
     raise AssertionError("the searches did not get there")
@@ -164,3 +190,438 @@ def _eight_of_which_twenty_are_killed(crew: Crew, server: dict[str, Any] | None)
             server["start"]()
     crew.finish(600)
     _check(crew.study(url), 200, 8)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the short training that tells how long a search will take."""
+    monkeypatch.setattr(engines, "pace", lambda *_: None)
+
+
+@pytest.mark.slow
+def test_two_searches_that_begin_a_study_at_the_same_moment_make_one(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 12)
+    crew.join()
+    crew.join()
+    crew.finish(300)
+    _check(crew.study(), 12, 2)
+    assert [member.returncode for member in crew.members] == [0, 0]
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"large"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_also_on_an_empty_server_whose_password_nobody_ever_sees(tmp_path: Path, postgresql: dict[str, Any]) -> None:
+    crew = Crew(tmp_path, 12, "--storage", postgresql["url"])
+    crew.join()
+    crew.join()
+    crew.finish(300)
+    _check(crew.study(postgresql["url"]), 12, 2)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "report", "--study", "large", "--storage", postgresql["url"]],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "nas:***@127.0.0.1" in done.stdout
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    stored = subprocess.run(
+        ["pg_dump", "-w", postgresql["url"].replace("+psycopg", "")], capture_output=True, check=True
+    )
+    assert len(stored.stdout) > 100_000
+    for text in (*written, stored.stdout, done.stdout.encode(), done.stderr.encode()):
+        assert b"very-secret" not in text
+
+
+@pytest.mark.slow
+def test_processes_give_what_one_process_gives(tmp_path: Path, unhurried: None) -> None:
+    """The same list of networks, queued; every field of every record."""
+    spellings = [
+        {"embed_dim": 8, "num_heads": 1, "residual": residual, "attention": "ssa", "time_steps": steps, "mlp_ratio": 1}
+        | {"depth": depth}
+        for residual in ("sew", "ms") for steps in (1, 2) for depth in (1, 2)
+    ]  # fmt: skip
+    one, two = (_search(tmp_path, 1, study=name) for name in ("one", "two"))
+    for study in (one, two):
+        for params in spellings:
+            study.optuna.enqueue_trial(params)
+    one, two = _search(tmp_path, 9, study="one"), _search(tmp_path, 9, study="two", workers=2)
+    assert _records(one) == _records(two)
+    assert {t.user_attrs["holder"]["pid"] for t in two.optuna.trials} == {os.getpid()}
+    assert one.front().keys()
+    assert {c.config_id for c in one.front().values()} == {p.stem for p in (two.folder / "weights").iterdir()}
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: None) -> None:
+    class Killer(Heard):
+        """Kills the first process that is at its second epoch."""
+
+        killed = 0
+
+        def epoch(self, label: str, number: int, epoch: Any) -> None:
+            if number == 2 and self.killed < 2:
+                self.killed += 1
+                os.kill(max(process.pid or 0 for process in multiprocessing.active_children()), signal.SIGKILL)
+
+    killer = Killer()
+    study = _search(tmp_path, 6, workers=2, epochs=6, observer=killer)
+    _check(study, 6, 1)
+    assert killer.text.count("ended without a result: its process ended with SIGKILL") == 2
+    failed = [t for t in study.optuna.trials if t.state == TrialState.FAIL]
+    assert [t.user_attrs["reason"] for t in failed] == ["its process ended with SIGKILL"] * 2
+    assert max(trials.attempt_of(t) for t in study.optuna.trials) >= 2
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: signal.Signals) -> None:
+    crew = Crew(tmp_path, 300, "--workers", "2", "--epochs", "30")
+    crew.join()
+    _wait_for(crew, 1)
+    search = crew.members[0]
+    workers = _children(search.pid)
+    assert len(workers) >= 2
+    search.send_signal(how)
+    search.wait(30)
+    deadline = time.monotonic() + 20
+    while any(map(_lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_lives, workers))
+    said = (tmp_path / "0.err").read_text()
+    assert "Traceback" not in said
+    assert ("Nothing is lost" in said) == (how == signal.SIGINT)
+    reasons = [t.user_attrs.get("reason") for t in crew.study().optuna.trials if t.state == TrialState.FAIL]
+    assert reasons == ([None, None] if how == signal.SIGINT else [])  # who interrupts is no fault of a network
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            told = path.read_text()
+            if told[told.rindex(")") + 2 :].split()[1] == str(pid):
+                found.append(int(path.parent.name))
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return told[told.rindex(")") + 2] != "Z"
+
+
+POISON = """
+import os
+
+from spikformer.token_mixers import SpikingAttention
+
+
+class Mixer(SpikingAttention):
+    def forward(self, *arguments):
+        os._exit(9)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_that_ends_every_process_is_given_up_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
+) -> None:
+    (tmp_path / "poison.py").write_text(POISON)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    poisoned = MICRO.replace('attention = ["ssa", "sdsa"]', 'attention = ["ssa", "poison:Mixer"]')
+    (tmp_path / "poisoned.toml").write_text(poisoned.replace("num_heads = [1, 2]\n", ""))
+    heard = Heard()
+    study = _search(tmp_path, 8, space=tmp_path / "poisoned.toml", workers=2, observer=heard)
+    found = study.candidates.values()
+    assert len(found) == 8  # 2 widths x 2 residuals x 2 mixers
+    gone = [c for c in found if c.status == "died"]
+    assert {c.config.stages[0].mixer.kind for c in gone} == {"poison:Mixer"}
+    assert len(gone) == 4
+    assert {c.reason for c in gone} == {"given up after 3 attempts, the last: its process ended with code 9"}
+    assert all(c.status == "complete" for c in found if c not in gone)
+    attempts = Counter(t.user_attrs["config_id"] for t in study.optuna.trials if t.state == TrialState.FAIL)
+    assert set(attempts.values()) == {3}
+
+
+def test_workers_that_do_not_come_to_life_end_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
+) -> None:
+    monkeypatch.setattr(processes, "_work", _stillborn)
+    with pytest.raises(StudyError, match=r"a worker on cpu does not come to life: its process ended with code 3"):
+        _search(tmp_path, 2, workers=2)
+    assert not multiprocessing.active_children()
+
+
+def _stillborn(*_arguments: Any) -> None:
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "workers 0 must be at least 1"),
+        ({"per_gpu": 0}, "per_gpu 0 must be at least 1"),
+        ({"workers": 2, "storage": "sqlite:///x.db"}, "SQLite serves one worker only"),
+        ({"engine": "slurm"}, 'engine "slurm" is unknown. Use local or ray'),
+        ({"address": "auto"}, "address auto is that of a Ray cluster. Give --engine ray with it"),
+        ({"storage": "postgresql+psycopg://me:very-secret@127.0.0.1:1/x"}, "me:***@127.0.0.1:1/x cannot be opened"),
+        ({"storage": "postgresql+psycopg://me:very-sec/ret@nowhere:port/x"}, "me:***@nowhere:port/x cannot be opened"),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        _search(tmp_path, 1, **settings)
+    assert message in str(caught.value)
+    assert "very-sec" not in str(caught.value)
+
+
+def test_places_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert setup.places_of("auto", 4, 2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert setup.places_of("cuda:1", 2, 2) == ["cuda:1", "cuda:1"]
+    assert setup.places_of("cpu", 3, 1) == ["cpu"] * 3
+    with pytest.raises(StudyError, match="3 workers do not fit on 2 GPUs with 1 on each"):
+        setup.places_of("cuda", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        ("mysql://me:p@ss:w/rd@host/db", "mysql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret&a=b", "postgresql://host/db?user=me&password=***&a=b"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+        ("grpc://host:13000", "grpc://host:13000"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert storages.hidden(url) == shown
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".", ""])
+def test_a_hostile_study_of_a_database_writes_nowhere(tmp_path: Path, name: str) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(study_name=name, storage=url, directions=["maximize", "minimize"])
+    with pytest.raises(StudyError, match="names no folder"):
+        nas.load_study(storage=url, results_dir=tmp_path / "results")
+    assert [row.trouble[:10] for row in status.overview(tmp_path / "results", url)] == ["study name"]
+
+
+def test_nothing_is_added_behind_a_record_that_was_cut_short(tmp_path: Path) -> None:
+    """By another process, while this one has the journal open."""
+    study = _search(tmp_path, 1)
+    path = study.folder / "journal.log"
+    with path.open("ab") as file:
+        file.write(b'{"op_code":8,"worker_id":"x","trial_')
+    study.optuna.set_user_attr("said", "whole")
+    assert all(map(json.loads, path.read_text().splitlines()))
+    assert nas.load_study("large", results_dir=tmp_path / "results").optuna.user_attrs["said"] == "whole"
+
+
+def test_what_is_no_record_at_the_end_is_not_cut_off(tmp_path: Path) -> None:
+    study = _search(tmp_path, 1)
+    path = study.folder / "journal.log"
+    with path.open("ab") as file:
+        file.write(b"somebody's notes")
+    with pytest.raises(StudyError, match="its last line is no record"):
+        study.optuna.set_user_attr("said", "whole")
+    assert path.read_bytes().endswith(b"somebody's notes")
+
+
+def test_locks_of_dead_processes_block_nobody(tmp_path: Path, unhurried: None) -> None:
+    """That of Optuna's own kind is a file, which an earlier version may have left; ours the system lets go of."""
+    study = _search(tmp_path, 1)
+    (study.folder / "journal.log.lock").touch()
+    path = study.folder / "journal.log"
+    holds = f"import fcntl; f = open({str(path)!r}); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        holder.kill()
+    began = time.monotonic()
+    study.optuna.set_user_attr("said", "soon")
+    assert time.monotonic() - began < 10  # Optuna's waits 30 s
+
+
+def test_a_relative_results_folder_is_one_place_whatever_becomes_of_the_working_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Moves(Heard):
+        def started(self, label: str, epochs: int) -> None:
+            (tmp_path / "elsewhere").mkdir(exist_ok=True)
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    study = _search(tmp_path, 2, results_dir="results", observer=Moves())
+    assert len(study.candidates) == 2
+    assert len(nas.load_study("large", results_dir=tmp_path / "results").candidates) == 2
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_clear_stop_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """No file may grow beyond 60 kB: an append is cut in its middle, as on a full disk."""
+    crew = Crew(tmp_path, 6)
+    full = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+        f"sys.argv[0] = 'cli.py'; runpy.run_path({str(ROOT / 'cli.py')!r}, run_name='__main__')"
+    )
+    command = ["search", "--space", "large.toml", "--trials", "6", "--sampler", "RandomSampler"]
+    done = subprocess.run(
+        [sys.executable, "-c", full, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "journal.log cannot be written: File too large. Make room; then the same command goes on" in done.stderr
+    assert "Traceback" not in done.stderr
+    evaluated = len(crew.study().candidates)
+    assert 0 < evaluated < 6
+    crew._study = None
+    crew.join()
+    crew.finish(300)
+    _check(crew.study(), 6, 1)
+
+
+def test_a_folder_that_becomes_read_only_is_a_clear_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
+) -> None:
+    """The journal's own file system refuses, as after an error of its disk."""
+    acquire, calls = storages._Lock.acquire, 0
+
+    def refused(lock: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls > 30:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return acquire(lock)
+
+    monkeypatch.setattr(storages._Lock, "acquire", refused)
+    with pytest.raises(StudyError, match=r"journal\.log cannot be written: Read-only file system\. Make room"):
+        _search(tmp_path, 20)
+    monkeypatch.setattr(storages._Lock, "acquire", acquire)
+    before = len(nas.load_study("large", results_dir=tmp_path / "results").candidates)
+    assert 0 < before < 20
+    assert len(_search(tmp_path, before + 1).candidates) == before + 1
+
+
+def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurried: None) -> None:
+    study = _search(tmp_path, 1).optuna
+    loaded = space.load(tmp_path / "large.toml")
+    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
+    assert claims.begin(study, drawn, {"rung": 0}, None) == 1
+    assert claims.begin(study, drawn, {"rung": 0}, None) is None
+    assert study.trials[2].state == TrialState.FAIL
+    assert study.trials[2].user_attrs["stepped_back"] == "another process was first, in trial 1"
+    other = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=2), None)
+    assert claims.begin(study, other, {"rung": 0}, 2) is None  # one is evaluated, one is being trained
+    assert study.trials[3].user_attrs["stepped_back"] == "others began the last of 2 networks"
+    assert claims.begin(study, other, {"rung": 0}, 3) == 4
+
+
+def test_a_queued_network_that_is_being_trained_stays_in_the_queue(tmp_path: Path, unhurried: None) -> None:
+    study = _search(tmp_path, 1).optuna
+    loaded = space.load(tmp_path / "large.toml")
+    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
+    assert claims.begin(study, drawn, {"rung": 0}, None) == 1
+    study.enqueue_trial(drawn.params)
+    assert claims.take(study, study.trials[2], drawn, {"rung": 0}) is None
+    assert study.trials[2].state == TrialState.WAITING
+    study.tell(1, state=TrialState.FAIL)
+    assert claims.take(study, study.trials[2], drawn, {"rung": 0}) == 2
+    assert study.trials[2].params == drawn.params
+
+
+def test_who_was_taken_for_dead_loses_the_training_and_nothing_else(tmp_path: Path, unhurried: None) -> None:
+    """As a laptop that slept: another machine repeats what it held."""
+
+    class Sleeper(Heard):
+        study: Study | None = None
+
+        def epoch(self, label: str, number: int, epoch: Any) -> None:
+            if self.study is None:
+                self.study = nas.load_study("large", results_dir=tmp_path / "results")
+                self.study.optuna.tell(0, state=TrialState.FAIL)
+
+    sleeper = Sleeper()
+    study = _search(tmp_path, 2, observer=sleeper)
+    assert "trial 0 was taken over by another process" in sleeper.text
+    assert [t.user_attrs.get("retry_of") for t in study.optuna.trials] == [None, 0, None]
+    assert [t.state.name for t in study.optuna.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None:
+    class Looks(Heard):
+        found: list[status.Work]
+
+        def epoch(self, label: str, number: int, epoch: Any) -> None:
+            self.found = status.work(nas.load_study("large", results_dir=tmp_path / "results"))
+            self.line = status.overview(tmp_path / "results", None)[0]
+
+    looks = Looks()
+    study = _search(tmp_path, 2, observer=looks)
+    (work,) = looks.found
+    assert (work.trial, work.rung, work.attempt, work.alive) == (1, 0, 1, True)
+    assert work.holder is not None
+    assert (work.holder.host, work.holder.pid) == (platform.node(), os.getpid())
+    assert "attention=" in work.network
+    assert (looks.line.evaluated, looks.line.running) == (1, 1)
+    assert status.work(study) == []
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "studies", "--results-dir", str(tmp_path / "results"), "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)
+    assert (row["name"], row["evaluated"], row["fully"], row["running"], row["trouble"]) == ("large", 2, 2, 0, "")
+
+
+@pytest.mark.slow
+def test_on_a_ray_cluster_a_killed_worker_costs_a_repetition(tmp_path: Path) -> None:
+    """Two workers of a cluster of this machine; in a process of its own, which Ray leaves threads in."""
+    pytest.importorskip("ray")
+    crew = Crew(tmp_path, 8, "--engine", "ray", "--workers", "2", "--epochs", "20")
+    crew.join()
+    deadline = time.monotonic() + 120
+    while not (busy := _ray_tasks()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(busy[0], signal.SIGKILL)
+    crew.finish(300)
+    _check(crew.study(), 8, 1)
+    assert [t.user_attrs["attempt"] for t in crew.study().optuna.trials if "attempt" in t.user_attrs] == [2]
+    assert "ended without a result" in (tmp_path / "0.err").read_text()
+    assert not _ray_tasks()
+
+
+def _ray_tasks() -> list[int]:
+    """Processes that train for Ray."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(b"ray::_train"):
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_grpc_proxy_stands_before_the_server(tmp_path: Path, postgresql: dict[str, Any]) -> None:
+    pytest.importorskip("grpc")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serves = (
+        "from optuna.storages import get_storage, run_grpc_proxy_server; "
+        f"run_grpc_proxy_server(get_storage({postgresql['url']!r}), host='127.0.0.1', port={port})"
+    )
+    server = subprocess.Popen([sys.executable, "-c", serves], stderr=subprocess.DEVNULL)
+    try:
+        crew = Crew(tmp_path, 10, "--storage", f"grpc://127.0.0.1:{port}")
+        for _ in range(2):
+            crew.join()
+        crew.finish(300)
+        _check(crew.study(postgresql["url"]), 10, 2)
+    finally:
+        server.kill()
+        server.wait()
