@@ -36,7 +36,7 @@ BUDGET = {"searcher": 3000.0, "random": 20000.0, "nsga2": 20000.0, "tpe": 10000.
 BUDGET |= {"tpe+mo-asha": 4000.0, "screen": 4000.0}
 SCREENS = (1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)  # it must know its budget: a run for each
 IN_FULL = ("random", "nsga2", "tpe", "gp")  # they read nothing at the low rungs
-SLOW = ("gp", "mo-asha", "tpe+mo-asha")  # many seconds to minutes a run
+SLOW = ("gp", "mo-asha")  # up to a minute a run
 TITLES = {
     "searcher": "default searcher",
     "random": "random",
