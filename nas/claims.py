@@ -36,10 +36,10 @@ def draw(
 ) -> Drawn:
     """A network of the space with these params; what they leave open, the sampler chooses from what the study tells."""
     copy = optuna.create_study(directions=study.directions, sampler=sampler)
-    if params is None:
+    if params is None and not isinstance(sampler, optuna.samplers.RandomSampler):  # that reads nothing
         known = (trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING)
         copy.add_trials([_without_records(trial) for trial in known])
-    else:
+    if params is not None:
         copy.enqueue_trial(dict(params))
     trial = copy.ask()
     config = space.sample(lambda name, choices: cast(Choice, trial.suggest_categorical(name, choices)))

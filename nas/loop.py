@@ -36,7 +36,7 @@ from spikformer.config import SpikformerConfig
 _RANKED = ("complete", "stopped")
 _LOOK_S = 1.0  # between looks at what other processes do
 _ATTEMPTS = 3  # trainings that end with their process, before a network counts as the cause
-_DEATHS_IN_A_ROW = 4  # a worker; then it is the machine, or the program
+_LOST_IN_A_ROW = 4  # networks, besides those of each worker; then it is the machine, or the program
 
 
 def search(
@@ -411,7 +411,7 @@ class _Loop:
         self.observer.ended(job.label)
         self.observer.notice(f"{job.label} ended without a result: {dead.why}. It is repeated.")
         self._close(job.trial, lambda: self._failed(job.trial, dead.why))
-        if self._deaths >= _DEATHS_IN_A_ROW * self.engine.slots:
+        if self._deaths >= _ATTEMPTS * (_LOST_IN_A_ROW + self.engine.slots):
             raise StudyError(f"{self._deaths} trainings in a row ended without a result, the last: {dead.why}")
 
     def _give_up(self, error: BaseException) -> None:

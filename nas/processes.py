@@ -20,6 +20,7 @@ from nas.engines import Died, Done, Job, OnEpoch, Packed, Trainer
 from nas.errors import StudyError
 from nas.training import Epoch
 from spikformer.config import SpikformerConfig
+from spikformer.errors import SpikformerError
 
 _ENDING_S = 5.0
 _DEATHS_AT_START = 3  # in a row: then it is not for want of luck
@@ -123,6 +124,8 @@ class Processes:
         elif kind == "done":
             self._ended.append(said[0])
             worker.job = None
+        elif kind == "refused":
+            raise StudyError(said[0])
         elif kind == "failed" and worker.job is not None:
             self._ended.append(Died(worker.job, said[0]))
             worker.job = None
@@ -172,6 +175,10 @@ def _work(connection: Connection, packed: Packed, place: str) -> None:
                 connection.send(("paced", trainer.pace(asked)))
             else:
                 connection.send(("done", trainer.train(asked, on_epoch)))
+        except (
+            SpikformerError
+        ) as error:  # no matter of luck: a block that cannot be built, operations that have no cost
+            connection.send(("refused", str(error)))
         except Exception as error:
             traceback.print_exc()
             connection.send(("failed", f"{type(error).__name__}: {error}"))

@@ -14,6 +14,7 @@ from nas.engines import Died, Done, Job, Packed, Trainer
 from nas.errors import StudyError
 from nas.training import Epoch
 from spikformer.config import SpikformerConfig
+from spikformer.errors import SpikformerError
 
 _KEPT: dict[str, Trainer] = {}
 
@@ -70,6 +71,9 @@ class OnRay:
         try:
             done: Done = self._ray.get(ended[0])
         except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, SpikformerError):
+                raise StudyError(str(cause)) from None
             return Died(job, (str(error).strip().splitlines() or [type(error).__name__])[-1])
         return done
 

@@ -31,6 +31,7 @@ from nas.errors import StudyError
 _JOURNAL = "journal.log"
 _SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
 _AWAY_S = 900.0  # a server that restarts is back by then
+_AWAY_AT_START_S = 5.0  # more likely there is no such server
 _LONGEST_PAUSE_S = 10.0
 _BLOCK = 1 << 16
 _LOGGER = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def database(url: str | None) -> BaseStorage | None:
     if url is None:
         return None
     try:
-        return typing.cast(BaseStorage, _Patient(_opened(url)))
+        return typing.cast(BaseStorage, _Patient(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
         said = _first_line(error).replace(url, hidden(url))
         raise StudyError(f"storage {hidden(url)} cannot be opened: {said}") from None
@@ -178,28 +179,36 @@ class _Patient:
     def _patiently(self, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def repeated(*arguments: Any, **named: Any) -> Any:
-            pause_s, deadline = 0.5, time.monotonic() + _AWAY_S
-            while True:
-                try:
-                    return call(*arguments, **named)
-                except Exception as error:
-                    if not _is_away(error) or time.monotonic() > deadline:
-                        raise
-                    _LOGGER.warning("the storage does not answer, and is asked again in %g s", pause_s)
-                time.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            return _repeated(lambda: call(*arguments, **named), _AWAY_S)
 
         return repeated
 
 
-def _is_away(error: Exception) -> bool:
-    """Whether a server may answer when it is asked again."""
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    if isinstance(cause, sqlalchemy.exc.DBAPIError):
-        lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
-        return isinstance(cause, lost) or cause.connection_invalidated
-    code = getattr(cause, "code", None)  # of gRPC, which need not be installed
-    return callable(code) and getattr(code(), "name", "") == "UNAVAILABLE"
+def _repeated(call: Callable[[], Any], away_s: float) -> Any:
+    """While the server is away, at most so long."""
+    pause_s, deadline = 0.5, time.monotonic() + away_s
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not _is_away(error) or time.monotonic() > deadline:
+                raise
+            _LOGGER.warning("the storage does not answer, and is asked again in %g s", pause_s)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server may answer when it is asked again: by the error, or what it came of."""
+    while error is not None:
+        if isinstance(error, sqlalchemy.exc.DBAPIError):
+            lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+            return isinstance(error, lost) or error.connection_invalidated
+        code = getattr(error, "code", None)  # of gRPC, which need not be installed
+        if callable(code):
+            return getattr(code(), "name", "") == "UNAVAILABLE"
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def journal(folder: Path) -> BaseStorage:
