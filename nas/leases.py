@@ -118,9 +118,10 @@ class Leases:
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
             for number in list(self.held):
-                trial_id = self.study.get_trials(deepcopy=False)[number]._trial_id
+                storage, study_id = self.study._storage, self.study._study_id
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
                 try:
-                    self.study._storage.set_trial_user_attr(trial_id, "beat", _now())
+                    storage.set_trial_user_attr(trial_id, "beat", _now())
                 except UpdateFinishedTrialError:  # somebody took this process for dead
                     self.held.discard(number)
 

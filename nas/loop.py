@@ -423,7 +423,7 @@ class _Loop:
 
     def _close(self, number: int, say: Callable[[], "_End"]) -> bool:
         """Finish a trial; False where another process did already."""
-        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        trial_id = trials.id_of(self.study.optuna, number)
         storage = self.study.optuna._storage
         try:
             end = say()
@@ -440,12 +440,12 @@ class _Loop:
         return trial.state in trials.FINISHED and trial.user_attrs.get("holder") == self.leases.attributes()["holder"]
 
     def _say(self, number: int, name: str, value: Any) -> None:
-        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        trial_id = trials.id_of(self.study.optuna, number)
         self.study.optuna._storage.set_trial_user_attr(trial_id, name, value)
 
     def _constrain(self, number: int, excess: Mapping[str, float]) -> None:
         """How far it is from being feasible, for samplers."""
-        trial_id = self.study.optuna.get_trials(deepcopy=False)[number]._trial_id
+        trial_id = trials.id_of(self.study.optuna, number)
         trial = optuna.Trial(self.study.optuna, trial_id)
         for name, value in excess.items():
             trial.set_constraint(name, value)

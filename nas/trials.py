@@ -67,6 +67,11 @@ def begun(study: optuna.Study) -> set[str]:
     return {trial.user_attrs["config_id"] for trial in study.get_trials(deepcopy=False) if counts(trial)}
 
 
+def id_of(study: optuna.Study, number: int) -> int:
+    """By which its storage knows a trial."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
 def attempt_of(trial: FrozenTrial) -> int:
     """Which training it is of those that ended with their process, from 1."""
     return int(trial.user_attrs.get("attempt", 1))
@@ -110,4 +115,4 @@ def _in_flight(study: optuna.Study) -> set[str]:
     return {trial.user_attrs["config_id"] for trial in running if "config_id" in trial.user_attrs}
 
 
-__all__ = ["FINISHED", "attempt_of", "begun", "counts", "furthest", "records", "rung_of", "trained"]
+__all__ = ["FINISHED", "attempt_of", "begun", "counts", "furthest", "id_of", "records", "rung_of", "trained"]

@@ -1,22 +1,30 @@
 """Starts commands by forking a process that has imported everything: twenty of them cost less than one import.
 
-Reads lines of JSON, [folder, file for stderr, arguments], and answers each with the number of the new process. When its
-input ends it waits for all of them and tells how they ended.
+Reads lines of JSON, [folder, file for stderr, arguments], and answers each with the number of the new process. When
+its input ends it waits for all of them and tells how they ended. With a space file as its argument, these searches
+pretend to train: a third of a second, and a formula.
 """
 
+import dataclasses
 import json
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from unittest import mock
 
 import cli
-from nas import loop
+from nas import data, engines, loop, space
+from nas.candidate import Candidate, evaluate
+from spikformer import Spikformer, SpikformerConfig
 
 
 def main() -> None:
     assert loop  # imported once, for all
+    if len(sys.argv) > 1:
+        _pretend(Path(sys.argv[1]))
     begun = []
     for line in sys.stdin:
         folder, errors, arguments = json.loads(line)
@@ -26,6 +34,27 @@ def main() -> None:
         begun.append(pid)
         print(pid, flush=True)
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in begun]), flush=True)
+
+
+def _pretend(path: Path) -> None:
+    loaded = space.load(path)
+    recipe = dataclasses.replace(loaded.recipe, train_images=20)
+    real, _ = evaluate(next(iter(loaded.references.values())), data.load(loaded), recipe)
+
+    def pretended(config: SpikformerConfig, *_arguments: Any, **_settings: Any) -> tuple[Candidate, Spikformer]:
+        time.sleep(0.3)
+        made = dataclasses.replace(
+            real,
+            config=config,
+            config_id=config.config_id,
+            reference=None,
+            search_val_accuracy=int(config.config_id[:4], 16) / 2**16,
+            energy_mj=1e-5 * (1 + int(config.config_id[4:8], 16)),
+        )
+        return made, Spikformer(config)
+
+    mock.patch.object(engines, "evaluate", pretended).start()
+    mock.patch.object(engines, "pace", return_value=None).start()
 
 
 def _become(folder: Path, errors: str, arguments: list[str]) -> NoReturn:

@@ -38,18 +38,17 @@ LARGE = MICRO.replace(
     "\n[references]", "time_steps = [1, 2, 4]\nmlp_ratio = [1, 2, 4]\ndepth = [1, 2, 3]\n\n[references]"
 )
 """324 networks by hand: 12 of MICRO times 3 x 3 x 3."""
-QUICK = ("--no-references", "--train-images", "20")
 
 
 class Crew:
-    """Searches of one study, each a process of its own."""
+    """Searches of one study, each a process of its own; they may pretend to train (`tests.forking`)."""
 
-    def __init__(self, folder: Path, networks: int, *more: str) -> None:
+    def __init__(self, folder: Path, networks: int, *more: str, pretend: bool = False) -> None:
         self.folder, self.networks, self.more = folder, networks, more
         (folder / "large.toml").write_text(LARGE)
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
         self._forking = subprocess.Popen(
-            [sys.executable, "-m", "tests.forking"],
+            [sys.executable, "-m", "tests.forking", *([str(folder / "large.toml")] if pretend else [])],
             cwd=ROOT, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.members: list[int] = []
@@ -177,7 +176,7 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_eight_searches_of_which_twenty_are_killed_share_a_journal(tmp_path: Path) -> None:
-    _eight_of_which_twenty_are_killed(Crew(tmp_path, 200, *QUICK), None)
+    _eight_of_which_twenty_are_killed(Crew(tmp_path, 200, "--no-references", pretend=True), None)
 
 
 @pytest.mark.slow
@@ -185,7 +184,9 @@ def test_eight_searches_of_which_twenty_are_killed_share_a_journal(tmp_path: Pat
 def test_eight_searches_of_which_twenty_are_killed_share_a_database(tmp_path: Path, postgresql: dict[str, Any]) -> None:
     """The server restarts in between: they wait, and go on."""
     url = postgresql["url"]
-    _eight_of_which_twenty_are_killed(Crew(tmp_path, 200, *QUICK, "--storage", url), postgresql)
+    _eight_of_which_twenty_are_killed(
+        Crew(tmp_path, 200, "--no-references", "--storage", url, pretend=True), postgresql
+    )
 
 
 def _eight_of_which_twenty_are_killed(crew: Crew, server: dict[str, Any] | None) -> None:
