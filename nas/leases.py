@@ -6,7 +6,9 @@ beat for a while by their own clock, which no setting of a clock disturbs. A dat
 journal and gRPC have none, and one way serves all.
 """
 
+import contextlib
 import dataclasses
+import logging
 import os
 import platform
 import threading
@@ -21,9 +23,12 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from nas import trials
+
 BEAT_S = 30.0
 GRACE_S = 150.0
 DIED = "its process ended"
+_LOGGER = logging.getLogger(__name__)
 _SEARCHING: set[str] = set()
 """Searches of this process that have not ended."""
 
@@ -109,7 +114,7 @@ class Leases:
     ) -> None:
         _SEARCHING.discard(self.holder.search)
         self._end.set()
-        self._thread.join(timeout=BEAT_S)
+        self._thread.join(timeout=1.0)
 
     def attributes(self) -> dict[str, Any]:
         """What a trial says from its beginning."""
@@ -118,12 +123,15 @@ class Leases:
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
             for number in list(self.held):
-                storage, study_id = self.study._storage, self.study._study_id
-                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
                 try:
-                    storage.set_trial_user_attr(trial_id, "beat", _now())
+                    trial_id = trials.id_of(self.study, number)
+                    self.study._storage.set_trial_user_attr(trial_id, "beat", _now())
                 except UpdateFinishedTrialError:  # somebody took this process for dead
                     self.held.discard(number)
+                except Exception as error:  # such as a full disk, which the search itself will meet
+                    _LOGGER.warning("trial %d could not be kept alive: %s", number, error)
+            with contextlib.suppress(Exception):
+                self.abandoned()  # while a training goes on nobody else watches
 
     def abandoned(self) -> list[FrozenTrial]:
         """Running trials whose holders are gone, as far as can be told by now."""

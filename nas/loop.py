@@ -36,6 +36,7 @@ from spikformer.config import SpikformerConfig
 _RANKED = ("complete", "stopped")
 _LOOK_S = 1.0  # between looks at what other processes do
 _ATTEMPTS = 3  # trainings that end with their process, before a network counts as the cause
+_CLAIMS_LOST = 3  # to other processes, before a look at what they do
 _LOST_IN_A_ROW = 4  # networks, besides those of each worker; then it is the machine, or the program
 
 
@@ -224,18 +225,21 @@ class _Loop:
 
     def _fill(self) -> bool:
         """Begin as many trainings as the engine takes; whether any was begun."""
-        begun = False
-        while len(self.flying) < self.engine.slots:
+        begun, lost = False, 0
+        while len(self.flying) < self.engine.slots and lost < _CLAIMS_LOST:
             proposal = self._proposal()
             drawn = self.proposer.draw(proposal) if proposal is not None else None
             if proposal is None or drawn is None:
                 break
-            job = self._begin(proposal, drawn)
-            if job is not None:
-                self.flying[job.trial] = job
-                self.observer.started(
-                    job.label, epochs_of(len(self.trainer.splits.train), self.space.recipe, job.share)
-                )
+            number = self._claim(proposal, drawn)
+            if number is None:
+                lost += 1
+                continue
+            job = self._job(self.study.optuna.get_trials(deepcopy=False)[number], drawn)
+            if self._needs_training(job):
+                self.flying[number] = job
+                images, recipe = len(self.trainer.splits.train), self.space.recipe
+                self.observer.started(job.label, epochs_of(images, recipe, job.share))
                 self.engine.submit(job)
                 begun = True
         return begun
@@ -348,30 +352,33 @@ class _Loop:
         begun = sum(self.images[trials.rung_of(trial)] for trial in running)
         return self.goal.budget.allows(spent.images + begun, spent.hours, self.images[proposal.rung])
 
-    def _begin(self, proposal: Proposal, drawn: Drawn) -> Job | None:
-        """Put a trial into the study; None where that was all, because its network needs, or may have, no training."""
-        study, queued = self.study.optuna, proposal.queued
+    def _claim(self, proposal: Proposal, drawn: Drawn) -> int | None:
+        """The number of a trial that is this process's; None where another was first."""
         said = {"rung": proposal.rung, **proposal.attributes, **self.leases.attributes()}
-        if queued is not None:
-            number = claims.take(study, queued, drawn, said)
+        if proposal.queued is not None:
+            number = claims.take(self.study.optuna, proposal.queued, drawn, said)
         else:
-            number = claims.begin(study, drawn, said, self._wanted(proposal))
-        if number is None:
-            return None
-        self.leases.held.add(number)
-        setup.check_identity(self.study, self.identity)
-        trial = study.get_trials(deepcopy=False)[number]
-        job = self._job(trial, drawn)
-        twin = trials.furthest(study).get(job.config.config_id)
+            number = claims.begin(self.study.optuna, drawn, said, self._wanted(proposal))
+        if number is not None:
+            self.leases.held.add(number)
+            setup.check_identity(self.study, self.identity)
+        return number
+
+    def _needs_training(self, job: Job) -> bool:
+        """Or else its trial is finished at once: evaluated already, too large, or given up."""
+        trial = self.study.optuna.get_trials(deepcopy=False)[job.trial]
+        twin = trials.furthest(self.study.optuna).get(job.config.config_id)
         if twin is not None and trials.rung_of(twin) >= trials.rung_of(trial):
-            self._close(number, lambda: self._replayed(number, twin))
+            self._close(job.trial, lambda: self._replayed(job.trial, twin))
         elif not self.proposer.allowed(job.config):
-            self._close(number, lambda: self._refused(number, job.config))
+            self._close(job.trial, lambda: self._refused(job.trial, job.config))
         elif trials.attempt_of(trial) > _ATTEMPTS:
-            self._close(number, lambda: self._record(number, self._died(job, trial)))
+            candidate = self._died(job, trial)
+            self._close(job.trial, lambda: self._record(job.trial, candidate))
+            self.observer.notice(f"{job.label}: {candidate.reason}")
         else:
-            return job
-        return None
+            return True
+        return False
 
     def _wanted(self, proposal: Proposal) -> int | None:
         """How many networks there may be with this one: an estimate from a budget is no limit."""

@@ -156,8 +156,10 @@ class Proposer:
         # Interrupted before its config was known, a trial has trained nothing: it is proposed again, equally seeded.
         begun = [trial for trial in every if "config_id" in trial.user_attrs]
         repeated = {trial.user_attrs.get("retry_of") for trial in begun}
+        flying = {trial.user_attrs["config_id"] for trial in begun if trial.state == TrialState.RUNNING}
         for trial in begun:
-            if trial.state == TrialState.FAIL and trial.number not in repeated:
+            left = trial.state == TrialState.FAIL and trial.number not in repeated
+            if left and trial.user_attrs["config_id"] not in flying:
                 names = ("reference", "rung", "proposed_by")
                 kept = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
                 kept |= {"retry_of": trial.number, "attempt": trials.attempt_of(trial) + ("reason" in trial.user_attrs)}

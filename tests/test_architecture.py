@@ -52,8 +52,8 @@ NAS = (
     "constraints",
     "progress",
     "storage",
-    "leases",
     "trials",
+    "leases",
     "claims",
     "proposals",
     "study",
@@ -92,6 +92,7 @@ def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons."""
     keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "loop")
     doors = {"optuna": keepers, "pandas": ("report",), "matplotlib": ("report",), "spikingjelly": ("neurons",)}
+    doors |= {"ray": ("ray_engine",), "sqlalchemy": ("storage",)}
     for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").glob("*.py"), ROOT / "cli.py"]:
         for imported in _imports(path):
             door = doors.get(imported.split(".")[0])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import optuna
 import pytest
@@ -12,6 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from nas import leases
+from nas.errors import StudyError
 from nas.leases import GRACE_S, Holder, Leases
 
 ELSEWHERE = Holder("elsewhere", "another boot", 1, "7", "")
@@ -159,6 +161,37 @@ def test_the_holder_leaves_beats_until_somebody_takes_it_for_dead(
         while own.held and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not own.held
+
+
+def test_others_are_watched_while_a_training_goes_on(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search itself may look once an hour."""
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "GRACE_S", 0.3)
+    number = _held_by(study, ELSEWHERE)
+    with Leases(study) as own:
+        time.sleep(1.0)
+        assert own.reap() == [number]
+
+
+def test_a_beat_that_cannot_be_written_is_not_the_last(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    write, calls = type(study._storage).set_trial_user_attr, 0
+
+    def fails_first(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 3:
+            raise StudyError("no room")
+        write(*arguments)
+
+    monkeypatch.setattr(type(study._storage), "set_trial_user_attr", fails_first)
+    with Leases(study) as own:
+        number = _held_by(study, own.holder)
+        own.held.add(number)
+        deadline = time.monotonic() + 10
+        while study.trials[number].user_attrs["beat"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert study.trials[number].user_attrs["beat"] > 0
 
 
 def test_a_machine_is_its_boot_and_its_namespace() -> None:

@@ -27,6 +27,7 @@ import nas
 from nas import claims, engines, loop, processes, setup, space, status, trials
 from nas import storage as storages
 from nas.errors import StudyError
+from nas.proposals import Proposer
 from nas.study import Study
 from spikformer import SpikformerError
 from tests.conftest import MICRO
@@ -550,6 +551,22 @@ def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurri
     assert claims.begin(study, other, {"rung": 0}, 2) is None  # one is evaluated, one is being trained
     assert study.trials[3].user_attrs["stepped_back"] == "others began the last of 2 networks"
     assert claims.begin(study, other, {"rung": 0}, 3) == 4
+
+
+def test_what_another_process_trains_is_not_repeated_beside_it(tmp_path: Path, unhurried: None) -> None:
+    """Its first training died; somebody who did not know began another, as from the queue."""
+    study = _search(tmp_path, 1).optuna
+    loaded = space.load(tmp_path / "large.toml")
+    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
+    died = claims.begin(study, drawn, {"rung": 0}, None)
+    assert died is not None
+    study.tell(died, state=TrialState.FAIL)
+    proposer = Proposer(study, loaded, 0, {}, loaded.constraints, None, "searcher")
+    proposal = proposer.next(new=False)
+    assert proposal is not None
+    assert proposal.attributes["retry_of"] == died
+    assert claims.begin(study, drawn, {"rung": 0}, None) is not None
+    assert proposer.next(new=False) is None
 
 
 def test_a_queued_network_that_is_being_trained_stays_in_the_queue(tmp_path: Path, unhurried: None) -> None:
