@@ -4,6 +4,8 @@ Proposals, records and repetitions stay here and in the study's storage, as with
 """
 
 import dataclasses
+import signal
+import threading
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,10 +41,13 @@ class OnRay:
 
     def __enter__(self) -> Self:
         ray = self._ray
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=self._address, include_dashboard=False, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise StudyError(f"no Ray cluster at {self._address or 'this machine'}: {error}") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's own ends the process without giving its trainings back
         gpus = ray.cluster_resources().get("GPU", 0)
         needs = {"num_cpus": 1, "num_gpus": 1 / self._per_gpu if gpus else 0}
         # Not by Ray: a training that ends with its process counts, and is repeated, as with any engine.
