@@ -5,6 +5,7 @@ minimise); what its trials say is in `nas.trials`, how they come about in `nas.l
 """
 
 import dataclasses
+import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,15 @@ class Study:
         return front_of(self.keeping(self.candidates), self.energy_of)
 
     def weights(self, candidate: Candidate) -> Path:
-        """Where the trained weights are, if the candidate is on the front."""
+        """Where the trained weights are, if the candidate is on the front.
+
+        Raises:
+            StudyError: its record names a place elsewhere.
+        """
+        if not re.fullmatch("[0-9a-f]{12}", candidate.config_id):
+            raise StudyError(
+                f'study {self.name} holds a record of network "{candidate.config_id}", which is no id of ours'
+            )
         return self.folder / "weights" / f"{candidate.config_id}.safetensors"
 
 

@@ -1,6 +1,7 @@
 """Several processes at one study: nothing lost, nothing twice, nothing stuck, whatever dies."""
 
 import contextlib
+import dataclasses
 import errno
 import gc
 import json
@@ -441,6 +442,14 @@ def test_a_hostile_study_of_a_database_writes_nowhere(tmp_path: Path, name: str)
     with pytest.raises(StudyError, match="names no folder"):
         nas.load_study(storage=url, results_dir=tmp_path / "results")
     assert [row.trouble[:10] for row in status.overview(tmp_path / "results", url)] == ["study name"]
+
+
+def test_a_hostile_record_names_no_file_elsewhere(tmp_path: Path, unhurried: None) -> None:
+    study = _search(tmp_path, 1)
+    (candidate,) = study.candidates.values()
+    assert study.weights(candidate).is_file()
+    with pytest.raises(StudyError, match="which is no id of ours"):
+        study.weights(dataclasses.replace(candidate, config_id="../../escaped"))
 
 
 def test_nothing_is_added_behind_a_record_that_was_cut_short(tmp_path: Path) -> None:
