@@ -387,9 +387,8 @@ class _Loop:
     def _job(self, trial: FrozenTrial, drawn: Drawn) -> Job:
         reference, rung = trial.user_attrs.get("reference"), trials.rung_of(trial)
         reference = reference if reference in self.space.references else None
-        config = self.space.references[reference] if reference is not None else drawn.config
         label = f"trial {trial.number}" + (f" on {self.images[rung]:,} images" if len(self.images) > 1 else "")
-        return Job(trial.number, label, config, reference, self.space.recipe.rungs[rung])
+        return Job(trial.number, label, drawn.config, reference, self.space.recipe.rungs[rung])
 
     def _died(self, job: Job, trial: FrozenTrial) -> Candidate:
         before = self.study.optuna.get_trials(deepcopy=False)[trial.user_attrs["retry_of"]]

@@ -123,7 +123,10 @@ class Proposer:
     def draw(self, proposal: Proposal) -> Drawn | None:
         """The network of a proposal; None if the sampler knows only networks that are being trained."""
         if proposal.params is not None:  # queued ones may leave something open
-            return claims.draw(self.study, self.space, self._optuna_sampler("RandomSampler"), proposal.params)
+            drawn = claims.draw(self.study, self.space, self._optuna_sampler("RandomSampler"), proposal.params)
+            own = proposal.queued.user_attrs if proposal.queued is not None else proposal.attributes
+            named = self.space.references.get(own.get("reference", ""))
+            return drawn if named is None else dataclasses.replace(drawn, config=named)  # axes may not say all of it
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         flying = {trial.user_attrs.get("config_id") for trial in running}
         for again in range(_DUPLICATES_IN_A_ROW):

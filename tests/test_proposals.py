@@ -144,6 +144,17 @@ def test_references_come_first_and_are_trained_in_full(ladder: Path) -> None:
     assert all(reference is None for _, _, reference in sequence[3:])
 
 
+def test_references_that_axes_do_not_tell_whole_are_trained_once_too(ladder: Path) -> None:
+    """One of the three differs from what its choices alone would make."""
+    loaded = space.load("spikformer_tiny")
+    study = loop.search("spikformer_tiny", 6, results_dir=ladder.parent / "results", observer=Heard())
+    assert max(Counter(_sequence(study)).values()) == 1
+    named = {reference: identity for identity, _, reference in _sequence(study) if reference is not None}
+    assert named == {name: config.config_id for name, config in loaded.references.items()}
+    alone = {name: loaded.config(loaded.params(config)).config_id for name, config in loaded.references.items()}
+    assert sum(alone[name] != named[name] for name in named) == 1
+
+
 def test_no_network_is_trained_twice_on_equally_many_images(ladder: Path) -> None:
     study = _search(ladder, 60)
     assert max(Counter(_sequence(study)).values()) == 1
