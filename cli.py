@@ -210,18 +210,170 @@ def report(
 @main.command()
 @click.option("--study", is_flag=False, flag_value="", default="", metavar="[NAME]", help="Without a name, the latest.")
 @click.option("--pick", default="front", show_default=True, metavar="front|knee|accuracy|energy|TRIAL", help="Which.")
+@click.option("--params", type=_COUNT, metavar="N", help="For ImageNet, as large as N parameters allow; as 16M.")
+@click.option("--macs", type=_COUNT, metavar="N", help="The same for dense multiplications an image; as 5G.")
+@click.option("--as-is", is_flag=True, help="The searched networks themselves, for the images they were searched on.")
+@click.option("--classes", type=click.IntRange(1), metavar="N", help="Told apart.  [default: 1000; as searched]")
+@click.option("--network", metavar="NAME|BUNDLE", help="Instead of a study's: a published network, or a bundle.")
+@click.option(
+    "--format", "form", type=click.Choice(["onnx", "nir"]), help="Also the deployable form, which is run to check it."
+)
 @click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
-def export(study: str, pick: str, out: str | None, storage: str | None, results_dir: str) -> None:
-    """Write folders with the best networks, scaled for ImageNet, to be trained in full."""
+def export(
+    study: str,
+    pick: str,
+    params: int | None,
+    macs: int | None,
+    as_is: bool,
+    classes: int | None,
+    network: str | None,
+    form: Any,
+    out: str | None,
+    storage: str | None,
+    results_dir: str,
+) -> None:
+    """Write folders with the best networks, for ImageNet unless --as-is, to be trained in full.
+
+    Without --params and --macs they are as wide and deep as they were searched.
+    """
     from nas import export as exports  # torch, only now
     from nas import study as studies
 
-    folders = exports.export(studies.load_study(study or None, storage=storage, results_dir=results_dir), pick, out)
+    size = exports.Size(as_is, params, macs, classes or 0)
+    if network is not None and size != exports.Size():
+        raise click.UsageError("--network is written as it is: --params, --macs, --as-is and --classes are for studies")
+    if network is not None and Path(network).is_dir():
+        folders = [Path(network)]
+        if form is None:
+            raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
+    elif network is not None:
+        folders = [exports.export_published(network, out)]
+    else:
+        loaded = studies.load_study(study or None, storage=storage, results_dir=results_dir)
+        folders = exports.export(loaded, pick, out, size)
     for folder in folders:
         click.echo(f"wrote {folder}")
-    click.echo(f'Next: python -c "import spikformer; print(spikformer.load({str(folders[-1])!r}))"')
+        if form is not None:
+            path, difference = exports.convert(folder, form)
+            click.echo(f"wrote {path}, as torch computes it up to a relative difference of {difference:.1g}")
+    click.echo(f"Next: {PROGRAM} train {shlex.quote(str(folders[-1]))} --dry-run")
+
+
+_RECIPE = click.option("--recipe", default="", metavar="NAME|FILE", help="Instead of the bundle's own.")
+_SETTINGS = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe, as epochs=100; repeatable."
+)
+_DATA_DIR = click.option(
+    "--data-dir", metavar="DIR", help="Class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded]"
+)
+_DEVICE = click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to run.")
+
+
+@main.command()
+@click.argument("bundle", metavar="BUNDLE|NAME")
+@_DATA_DIR
+@click.option("--out", metavar="DIR", help="The trained bundle, checkpoint and log.  [default: results/trained/NAME]")
+@_RECIPE
+@_SETTINGS
+@_DEVICE
+@click.option("--dry-run", is_flag=True, help="Two steps, on noise without --data-dir: memory, images/s, time.")
+@click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+def train(
+    bundle: str,
+    data_dir: str | None,
+    out: str | None,
+    recipe: str,
+    settings: tuple[str, ...],
+    device: str,
+    dry_run: bool,
+    study: str | None,
+    storage: str | None,
+    results_dir: str,
+) -> None:
+    """Train an exported folder, or a published network by its name, in full.
+
+    Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
+    like: the same command goes on where it stopped.
+    """
+    if dry_run:
+        from nas.full_training import rehearsal  # torch, only now
+
+        for line in rehearsal.rehearse(bundle, data_dir, recipe, settings, device).lines():
+            click.echo(line)
+        return
+    from nas.full_training import attached, loop
+
+    target = attached.opened(bundle, study, storage, results_dir) if study is not None else None
+    trained = loop.train(bundle, data_dir, out, recipe, settings, device)
+    if trained is None:  # one of several processes, and not the first
+        return
+    if target is not None:
+        attached.attach(target, trained)
+    options = ["--data-dir", data_dir] if data_dir else []
+    click.echo(f"wrote {trained.folder}")
+    click.echo(f"Next: {PROGRAM} evaluate {shlex.join([str(trained.folder), *options])}")
+
+
+@main.command()
+@click.argument("networks", nargs=-1, required=True, metavar="BUNDLE|CHECKPOINT...")
+@_DATA_DIR
+@_SETTINGS
+@_DEVICE
+@click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
+@click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def evaluate(
+    networks: tuple[str, ...],
+    data_dir: str | None,
+    settings: tuple[str, ...],
+    device: str,
+    convention: str,
+    unit_costs: str,
+    as_json: bool,
+) -> None:
+    """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation."""
+    import json
+
+    from nas import energy  # torch, only now
+    from nas.full_training import evaluation
+
+    found = evaluation.evaluate(networks, data_dir, energy.convention(convention, unit_costs), settings, device)
+    if as_json:
+        click.echo(json.dumps([one.to_dict() for one in found], indent=2))
+    else:
+        _console().print(_evaluations_table(found))
+
+
+def _evaluations_table(found: list[Any]) -> Any:
+    from nas.full_training.evaluation import mean_and_deviation
+    from nas.progress import in_si
+
+    headings = (
+        "network",
+        "top-1",
+        "top-5",
+        "images",
+        f"energy, {found[0].convention}",
+        "spike operations",
+        "parameters",
+    )
+    rows: list[tuple[Any, ...]] = []
+    for one in found:
+        costs: tuple[str, ...] = ("silent", "")
+        if one.energy_mj is not None:
+            costs = (in_si(one.energy_mj * 1e-3, "J"), in_si(one.spike_operations, ""))
+        shares = (f"{100 * one.scores.top1:.2f} %", f"{100 * one.scores.top5:.2f} %")
+        rows.append((one.name, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
+    if len(found) > 1:
+        columns = [[100 * one.scores.top1 for one in found], [100 * one.scores.top5 for one in found]]
+        means = [mean_and_deviation(column) for column in columns]
+        words = [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in means]
+        rows.append(("mean +- standard deviation", *words, "", "", "", ""))
+    return _table(headings, rows)
 
 
 @main.command()

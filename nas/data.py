@@ -40,7 +40,7 @@ CIFAR100_CLASSES = tuple(
 )
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
 _CACHE_FORMAT = 1
-_SUFFIXES = datasets.folder.IMG_EXTENSIONS
+IMAGE_SUFFIXES: tuple[str, ...] = datasets.folder.IMG_EXTENSIONS
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -234,13 +234,13 @@ def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         (path, label)
         for label, name in enumerate(classes)
         for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     ]
     found = {label for _, label in files}
     empty = [name for label, name in enumerate(classes) if label not in found]
     if not classes or empty:
         what = f"no images in {', '.join(empty)}" if empty else "no class folders"
-        raise DataError(f"{folder}: {what}. Put images ({', '.join(_SUFFIXES)}) into {folder}/<class>/")
+        raise DataError(f"{folder}: {what}. Put images ({', '.join(IMAGE_SUFFIXES)}) into {folder}/<class>/")
     return classes, files
 
 
@@ -345,4 +345,4 @@ def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) 
     return parts[0], parts[1]
 
 
-__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]
+__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "IMAGE_SUFFIXES", "Split", "Splits", "cache_folder", "load", "subset"]

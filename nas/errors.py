@@ -21,3 +21,7 @@ class StudyError(SpikformerError):
 
 class OutputError(SpikformerError):
     """A file or folder that cannot be written."""
+
+
+class TrainingError(SpikformerError):
+    """A full training that cannot be begun, continued or finished."""

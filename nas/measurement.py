@@ -1,5 +1,6 @@
 """One pass of a trained network over labelled images: accuracy, exact operation counts, signs of life."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,25 +46,45 @@ def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measuremen
     Raises:
         CostError: an operation that cannot be counted exactly, or is fed worse than it declares.
     """
+    parts = batches(split, _batch_size(len(split)))
+    return measure_batches(model, ((normalise(images), labels) for images, labels in parts))
+
+
+def measure_batches(
+    model: Spikformer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    on_logits: Callable[[Tensor, Tensor], None] = lambda _logits, _labels: None,
+) -> Measurement:
+    """The same for images, [B, C, H, W] as the model takes them, and labels, [B], that come batch by batch.
+
+    Args:
+        on_logits: called with logits, [B, num_classes], and labels of each.
+    """
     model.eval()
-    right = torch.zeros((), device=split.labels.device)
+    seen = 0
     stream, head_input = _Constant(), _Constant()
     marks: list[tuple[int, Tensor]] = []
+    found: list[Tensor] = []
     hooks = [
         model.stages.register_forward_hook(lambda _m, _inputs, out: stream.see(out)),
         model.head.linear.register_forward_pre_hook(lambda _m, inputs: head_input.see(_time_first(inputs[0]))),
     ]
+    counter = OperationCounter(model)
     try:
-        with torch.no_grad(), OperationCounter(model) as counter:
-            for images, labels in batches(split, _batch_size(len(split))):
-                right += (model(normalise(images)).argmax(1) == labels).sum()
-                marks.append((len(images), _running_pj(counter)))
+        for images, labels in batches:  # counted is what the model does, not how its images come about
+            with torch.no_grad(), counter:
+                logits = model(images)
+            found.append((logits.argmax(1) == labels).sum())
+            on_logits(logits, labels)
+            seen += len(images)
+            marks.append((len(images), _running_pj(counter)))
     finally:
         for hook in hooks:
             hook.remove()
+    right = int(torch.stack(found).sum().item()) if found else 0
     return Measurement(
-        accuracy=right.item() / len(split),
-        images=len(split),
+        accuracy=right / seen if seen else 0.0,
+        images=seen,
         operations=counter.operations(),
         firing_rates=counter.firing_rates(),
         overheads=counter.overheads,
@@ -126,4 +147,4 @@ class _Constant:
         return self.constant is not None and bool(self.constant.item())
 
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "measure", "measure_batches"]

@@ -50,14 +50,14 @@ def fastest(device: torch.device, recipe: Recipe, pixels: int) -> Speed:
     on_cuda = device.type == "cuda"
     compiles = not on_cuda and pixels >= _LONG and any(map(shutil.which, ("g++", "clang++", "c++")))
     return Speed(
-        precision=_precision(device) if recipe.precision == "auto" else recipe.precision,
+        precision=precision_of(device) if recipe.precision == "auto" else recipe.precision,
         channels_last=True,
         neurons="compiled" if compiles else "auto",
         cuda_graph=on_cuda,
     )
 
 
-def _precision(device: torch.device) -> Literal["fp32", "bf16"]:
+def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
     """bfloat16 where the hardware multiplies it: elsewhere it is slower."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
@@ -77,4 +77,4 @@ def neurons(implementation: spiking.Implementation) -> Iterator[None]:
         spiking.use(before)
 
 
-__all__ = ["REFERENCE", "Speed", "fastest", "neurons"]
+__all__ = ["REFERENCE", "Speed", "fastest", "neurons", "precision_of"]

@@ -75,14 +75,14 @@ def alone(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir") from None
+        raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
     with lock:
         deadline = time.monotonic() + wait_s
         while not _locked(lock):
             if time.monotonic() > deadline:
                 lock.seek(0)
                 holder = lock.read().strip() or "another process"
-                raise StudyError(f"{folder} is being searched by {holder}. Wait for it, or name another --study")
+                raise StudyError(f"{folder} is in use by {holder}. Wait for it, or name another --study or --out")
             time.sleep(0.05)
         lock.truncate(0)
         lock.write(f"process {os.getpid()}")

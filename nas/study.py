@@ -35,6 +35,30 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class FullTraining:
+    """A network of the study, trained in full.
+
+    Attributes:
+        trial: whose candidate it came from.
+        config_id: of the network as it was trained.
+        images: fingerprint of the training images.
+        folder: where the trained network was written.
+    """
+
+    trial: int
+    config_id: str
+    test_top1: float
+    test_images: int
+    epochs: int
+    seed: int
+    images: str
+    folder: str
+
+
+_FULL = "full_training"
+
+
+@dataclass(frozen=True)
 class Study:
     """A study as it is stored: candidates by trial number, the Optuna study, and where its files go."""
 
@@ -127,6 +151,17 @@ class Study:
         """
         return front_of(self.keeping(self.candidates), self.energy_of)
 
+    @property
+    def full_trainings(self) -> list[FullTraining]:
+        """What was trained of it in full, by trial."""
+        found = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
+        return sorted((FullTraining(**value) for value in found), key=lambda full: (full.trial, full.seed))
+
+    def attach(self, full: FullTraining) -> None:
+        """Record a full training; one of the same network, images, epochs and seed is replaced."""
+        key = f"{_FULL}:{full.trial}:{full.config_id}:{full.images}:{full.epochs}:{full.seed}"
+        self.optuna.set_user_attr(key, dataclasses.asdict(full))
+
     def weights(self, candidate: Candidate) -> Path:
         """Where the trained weights are, if the candidate is on the front.
 
@@ -165,4 +200,4 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
         return Study(folder.name, folder, opened)
 
 
-__all__ = ["Spent", "Study", "load_study"]
+__all__ = ["FullTraining", "Spent", "Study", "load_study"]

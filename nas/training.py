@@ -5,7 +5,7 @@ import logging
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from nas import files
@@ -139,7 +140,7 @@ class _Step:
         """Train on the images `chosen`, [B]; `number` counts steps from 0."""
         self._chosen.copy_(chosen)
         self._set_rate(rate)
-        settled = _set_momentum(self._norms, number) and self._steps >= _STEPS_BEFORE_CAPTURE
+        settled = set_momentum(self._norms, number) and self._steps >= _STEPS_BEFORE_CAPTURE
         if settled and self._captures and self._graph is None:
             self._capture()
         self._steps += 1
@@ -362,7 +363,7 @@ def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) 
     return images[chosen[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _set_momentum(norms: list[nn.BatchNorm2d], step: int) -> bool:
+def set_momentum(norms: Iterable[_BatchNorm], step: int) -> bool:
     """Whether the momentum stays from now on.
 
     Running statistics are a plain mean of the first ten batches, then torch's moving average. That alone keeps a share
@@ -404,6 +405,7 @@ __all__ = [
     "epochs_of",
     "fit",
     "images_seen",
+    "set_momentum",
     "speed_of",
     "steps_of",
 ]

@@ -1,15 +1,18 @@
 """Networks on disk: a folder with `config.json` and weights as safetensors. Nothing we write is a pickle.
 
-config.json           {"network": {...}, "proxy": {...}}: configs as `SpikformerConfig.to_dict` writes them;
-                      "data", the images behind the proxy
-network.safetensors   weights of "network", where it has been trained
-proxy.safetensors     weights of "proxy", where the search kept them
+config.json         {"network": {...}}, the config as `SpikformerConfig.to_dict` writes it, and, where there are such
+                    things, "proxy", the small network behind it; "data", the proxy's images; "study", where it was
+                    found; "classes", names in the order of the logits; "training", how it ended; "sha256" of each
+                    file of weights
+model.safetensors   weights of "network", where it has been trained
+proxy.safetensors   weights of "proxy", where the search kept them
 
 `load_official` reads what the authors of published networks released; of their pickles, tensors and plain
 values only.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import re
@@ -24,11 +27,14 @@ from torch import Tensor, nn
 from spikformer import official, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
+from spikformer.fields import nearest
 from spikformer.model import Spikformer
 
 _LOGGER = logging.getLogger("spikformer")
 
 Part = Literal["network", "proxy"]
+WEIGHTS: dict[Part, str] = {"network": "model.safetensors", "proxy": "proxy.safetensors"}
+_KEYS = ("network", "proxy", "data", "study", "classes", "training", "sha256")
 
 
 def weights_of(model: nn.Module) -> bytes:
@@ -50,32 +56,75 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path} holds the weights of another network: {error}") from None
 
 
-def load(folder: str | Path, part: Part = "network") -> Spikformer:
+def load(folder: str | Path, part: Part = "network", *, config: SpikformerConfig | None = None) -> Spikformer:
     """The network of an exported folder, in eval mode.
 
     Args:
-        folder: what `export` wrote.
+        folder: what `export` or `train` wrote.
         part: "network" for the network to train, "proxy" for the small one that the search trained.
+        config: instead of the folder's, with the same weights: other time steps, another image size.
 
     Returns:
         The model with the folder's weights for that part; with fresh weights where it has none.
 
     Raises:
-        CheckpointError: no such folder or part, or a damaged file.
+        CheckpointError: no such folder or part, a damaged file, or weights that are not the recorded ones.
     """
-    path = Path(folder) / "config.json"
-    try:
-        document = json.loads(path.read_text())
-        config = SpikformerConfig.from_dict(document[part])
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Give a folder that export wrote") from None
-    except (ValueError, TypeError, KeyError, ConfigError) as error:
-        raise CheckpointError(f'{path} describes no "{part}": {error}') from None
-    model = Spikformer(config)
-    weights = Path(folder) / f"{part}.safetensors"
+    folder = Path(folder)
+    document = read_document(folder)
+    if part not in document:
+        raise CheckpointError(f'{folder / "config.json"} describes no "{part}"')
+    model = Spikformer(config or config_of(folder, document, part))
+    weights = folder / WEIGHTS[part]
     if weights.exists():
+        _check_sum(weights, document.get("sha256", {}))
         load_weights(model, weights)
     return model.eval()
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """What a folder's `config.json` says.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or says what this program does not know.
+    """
+    path = folder / "config.json"
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Give a folder that export wrote") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}. Export it again") from None
+    if not isinstance(document, dict) or not isinstance(document.get("sha256", {}), dict):
+        raise CheckpointError(f"{path} does not describe a network. Give a folder that export wrote")
+    for key in document:
+        if key not in _KEYS:
+            raise CheckpointError(f'{path}: unknown key "{key}". {nearest(key, _KEYS)}')
+    return document
+
+
+def config_of(folder: Path, document: dict[str, Any], part: Part = "network") -> SpikformerConfig:
+    """
+    Raises:
+        CheckpointError: the document describes no such network.
+    """
+    try:
+        return SpikformerConfig.from_dict(document[part])
+    except (KeyError, ConfigError) as error:
+        raise CheckpointError(f'{folder / "config.json"} describes no "{part}": {error}') from None
+
+
+def _check_sum(path: Path, recorded: dict[str, Any]) -> None:
+    """What was recorded when the file was written; files without a record are read as they are."""
+    if path.name not in recorded:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != recorded[path.name]:
+        raise CheckpointError(
+            f"{path} is not what was written: its SHA-256 is {found[:12]}..., config.json says "
+            f"{str(recorded[path.name])[:12]}.... Restore it; if it is yours, delete its line in config.json"
+        )
 
 
 def load_official(path: str | Path, network: str | SpikformerConfig) -> Spikformer:

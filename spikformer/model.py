@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor, nn
 
 from spikformer.channel_mixers import channel_mixing
@@ -49,6 +50,10 @@ class Head(nn.Module):
     """Mean over tokens, then logits averaged over time: [T, B, C, H, W] -> [B, num_classes].
 
     With distillation, the mean of two classifiers; the second is always fed by spikes.
+
+    Attributes:
+        apart: whether, while training, the two classifiers' logits leave apart, [2, B, num_classes], the second's to be
+            held against a teacher.
     """
 
     def __init__(self, dim: int, config: SpikformerConfig) -> None:
@@ -59,6 +64,7 @@ class Head(nn.Module):
         self.feeds_classifier = head.neuron
         self.mean_first = head.time_mean == "before"
         spikes = self.neuron.spikes if self.neuron is not None and not self.mean_first else REAL
+        self.apart = False
         self.linear = Linear(dim, head.num_classes, fed=spikes if head.neuron else REAL, bias=head.bias)
         if head.distillation:
             self.distilled = Linear(dim, head.num_classes, fed=spikes, bias=head.bias)
@@ -70,7 +76,8 @@ class Head(nn.Module):
         spikes_TBC = x_TBC if self.neuron is None else self.neuron(x_TBC)
         logits = self._logits(self.linear, spikes_TBC if self.feeds_classifier else x_TBC)
         if hasattr(self, "distilled"):
-            return (logits + self._logits(self.distilled, spikes_TBC)) / 2
+            distilled = self._logits(self.distilled, spikes_TBC)
+            return torch.stack([logits, distilled]) if self.apart and self.training else (logits + distilled) / 2
         return logits
 
     def _logits(self, linear: nn.Module, x_TBC: Tensor) -> Tensor:

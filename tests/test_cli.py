@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("search", "report", "export", "spaces", "inspect", "check-block")
+COMMANDS = ("search", "report", "export", "train", "evaluate", "spaces", "inspect", "check-block")
 
 
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -124,7 +124,7 @@ def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
     assert (tmp_path / "results" / "micro" / "front.png").exists()
     done = _run("export", "--study", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "spikformer.load" in done.stdout
+    assert "Next: python cli.py train" in done.stdout
     folder = next((tmp_path / "results" / "micro" / "exports").iterdir())
     done = _run("inspect", str(folder), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -124,7 +124,7 @@ def test_one_database_cannot_be_searched_from_two_folders_at_once(
 
     second = Second()
     loop.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
-    assert "is being searched by process" in str(second.error)
+    assert "is in use by process" in str(second.error)
 
 
 def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:

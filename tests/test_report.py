@@ -106,14 +106,19 @@ def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
     folders = exports.export(study, "front", tmp_path)
     assert len(folders) == len(study.front())
     for folder, candidate in zip(folders, study.front().values(), strict=True):
-        assert sorted(p.name for p in folder.iterdir()) == ["card.md", "config.json", "proxy.safetensors"]
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "card.md",
+            "config.json",
+            "proxy.safetensors",
+            "recipe.toml",
+        ]
         config = spikformer.load(folder).config
         assert config.stem.image_size == 224
         assert config.head.num_classes == 1000
         assert config.stem.downsampling == 16
         assert spikformer.load(folder, "proxy").config == candidate.config
         card = (folder / "card.md").read_text()
-        assert "Transfer to ImageNet unverified" in card
+        assert "Transfer to full training unverified" in card
         assert candidate.config_id in card
     with torch.no_grad():
         assert spikformer.load(folders[0])(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
@@ -168,10 +173,10 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
 
 def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_path: Path) -> None:
     """By hand: 2 mJ with an error of 32 % are 2 / 1.32 = 1.52 to 2 / 0.68 = 2.94 mJ."""
+    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in exports.predicted(2.0)
     number, candidate = next(iter(study.front().items()))
-    text = exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=2.0), False)
-    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in text
-    assert "Predicted" not in exports.card(study, number, dataclasses.replace(candidate, energy_target_mj=None), False)
+    (folder,) = exports.export(study, str(number), tmp_path)
+    assert exports.predicted(candidate.energy_target_mj or 0) in (folder / "card.md").read_text()
 
 
 def test_exporting_again_replaces_what_export_wrote_and_nothing_else(study: Study, tmp_path: Path) -> None:
@@ -233,7 +238,7 @@ def test_damaged_exports_are_refused(study: Study, tmp_path: Path, name: str, co
         (folder / name).unlink()
     else:
         (folder / name).write_text(content)
-    with pytest.raises(CheckpointError, match=r"safetensors|describes no|cannot be read"):
+    with pytest.raises(CheckpointError, match=r"safetensors|describe|cannot be read|is no JSON"):
         spikformer.load(folder, "proxy" if name == "proxy.safetensors" else "network")
 
 

@@ -1,0 +1,15 @@
+"""From an exported bundle to a trained network: `train` and `evaluate`, the one place that opens test images.
+
+recipe        settings of a training, from TOML; the families' own lie in `spikformer/recipes`
+images        CIFAR, class folders, WebDataset shards: the images of a training and those of its test
+loading       which images make a step, read and augmented by several processes
+team          the processes that train together: ranks, batch norm over all of them
+objective     loss: mixed labels, a teacher
+state         checkpoints
+journal       JSON lines, TensorBoard, progress
+build         network, optimizer, schedule, average
+loop          the training loop
+evaluation    accuracy and costs on test images
+outcome       the record and card of a finished training
+rehearsal     two steps, and what the whole would take
+"""

@@ -1,0 +1,178 @@
+"""Accuracy and costs of trained networks on test images."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas import bundle as bundles
+from nas import energy, measurement
+from nas.bundle import Bundle
+from nas.energy import MEASURED, Convention
+from nas.errors import TrainingError
+from nas.full_training import images as sources
+from nas.full_training import recipe as recipes
+from nas.full_training import state
+from nas.full_training.images import Images, Source
+from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
+from nas.full_training.recipe import TrainingRecipe
+from nas.full_training.team import Team, joined
+from spikformer.config import SpikformerConfig
+from spikformer.model import Spikformer
+
+_PART = 128  # images at a time
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares of images whose class has the largest logit, or one of the five largest."""
+
+    top1: float
+    top5: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network on the test images.
+
+    Attributes:
+        name: of the folder or checkpoint.
+        parameters: how many.
+        energy_mj, spike_operations, real_macs: of an image, under `convention`; None where a network is silent.
+        silent: why it carries no information, or None.
+    """
+
+    name: str
+    config: SpikformerConfig
+    scores: Scores
+    parameters: int
+    convention: str
+    energy_mj: float | None
+    spike_operations: float | None
+    real_macs: float | None
+    silent: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "config_id": self.config.config_id,
+            "top1": self.scores.top1,
+            "top5": self.scores.top5,
+            "images": self.scores.images,
+            "parameters": self.parameters,
+            "convention": self.convention,
+            "energy_mj": self.energy_mj,
+            "spike_operations": self.spike_operations,
+            "real_macs": self.real_macs,
+            "silent": self.silent,
+        }
+
+
+def measured_scores(model: Spikformer, images: Images, recipe: TrainingRecipe, team: Team, part: int) -> Scores:
+    """On all images, each seen by one process; in eval mode, float32."""
+    model.eval()
+    counts = torch.zeros(3, dtype=torch.float64, device=team.device)
+    with torch.no_grad():
+        for shown, labels in _batches(images, recipe, model.config, team, part):
+            counts += _right(model(shown), labels)
+    top1, top5, seen = team.summed(counts).tolist()
+    return Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen))
+
+
+def _right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Images with their class first, among the first five, and all, [3]."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    return torch.stack([best[:, 0].sum(), best.any(1).sum(), torch.tensor(len(labels), device=logits.device)]).double()
+
+
+def _batches(
+    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, team: Team, part: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's share as the network takes it; images that cannot be read are left out, if they may be."""
+    to_device = ToDevice(recipe, config.stem, team.device)
+    for batch in test_loader(images, recipe, config.stem, team, part):
+        check_readable(batch, recipe)
+        readable = batch.labels >= 0
+        if readable.any():
+            yield to_device(Batch(batch.images[readable], batch.labels[readable], []), training=False)
+
+
+def evaluate(
+    networks: Sequence[str | Path],
+    data_dir: str | Path | None = None,
+    convention: Convention = MEASURED,
+    settings: tuple[str, ...] = (),
+    device: str = "auto",
+) -> list[Evaluation]:
+    """Measure trained networks on test images: bundles, or checkpoints of trainings that go on.
+
+    Args:
+        networks: folders or checkpoints; several of one config differ by their seeds.
+        data_dir: see `nas.full_training.images`.
+        settings: "key=value" each, over the recipe that each was trained with.
+
+    Raises:
+        SpikformerError: no such network, no weights, images of other classes.
+    """
+    found = []
+    with joined(device) as team:
+        for network in networks:
+            name, model, recipe, dataset, classes = _opened(network)
+            recipe = recipes.with_settings(recipe, settings)
+            source = sources.find(data_dir, dataset)
+            source.check_classes(name, model.config.head.num_classes, classes)
+            found.append(_evaluated(name, model.to(team.device), recipe, source, convention, team))
+    return found
+
+
+def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, tuple[str, ...]]:
+    """Name, model with weights, recipe, data set, classes if known."""
+    path = Path(network)
+    if path.is_file():
+        saved = state.load(path)
+        model = Spikformer(saved.config)
+        model.load_state_dict(saved.model if saved.ema is None else saved.ema)
+        return f"{path}, step {saved.steps}", model, saved.recipe, "", saved.classes
+    opened: Bundle = bundles.read(path)
+    if not opened.is_trained:
+        raise TrainingError(f"{network} has no weights to evaluate. Train it first: train {network}")
+    classes = tuple(opened.document.get("classes", ()))
+    return opened.name, opened.model(), opened.recipe, opened.dataset, classes
+
+
+def _evaluated(
+    name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, team: Team
+) -> Evaluation:
+    counts = torch.zeros(3, dtype=torch.float64, device=team.device)
+
+    def see(logits: Tensor, labels: Tensor) -> None:
+        counts.add_(_right(logits, labels))
+
+    found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, team, _PART), see)
+    top1, top5, seen = counts.tolist()
+    priced = None if found.silent else energy.price(found.operations, found.images, convention)
+    return Evaluation(
+        name,
+        model.config,
+        Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen)),
+        sum(p.numel() for p in model.parameters()),
+        convention.label,
+        priced.energy_mj if priced else None,
+        priced.spike_operations if priced else None,
+        priced.real_macs if priced else None,
+        found.silent,
+    )
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Over several seeds; one has no deviation."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+__all__ = ["Evaluation", "Scores", "evaluate", "mean_and_deviation", "measured_scores"]

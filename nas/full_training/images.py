@@ -1,0 +1,418 @@
+"""The images of a full training and those of its test: CIFAR, class folders, or WebDataset shards.
+
+    DIR/train/<class>/*.jpg, DIR/val/<class>/ or DIR/test/<class>/     any images
+    DIR/*train*.tar, DIR/*val*.tar or DIR/*test*.tar                   WebDataset shards: KEY.jpg beside KEY.cls
+    DIR/cifar-10-batches-py, DIR/cifar-100-python                      downloaded where no DIR is given
+
+With both, test/ is the test and val/ stays closed. A label is the place of its class in the sorted names of the
+folders; a `.cls` holds that number, or the name. Names of numbered classes are the lines of DIR/classes.txt.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torchvision import datasets
+
+from nas import files
+from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, IMAGE_SUFFIXES, cache_folder
+from nas.errors import DataError, OutputError
+
+OnScan = Callable[[str, int, int], None]
+"""Called with what is read, how much of it is done, and how much there is."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Images(Protocol):
+    """Labelled images that are read one at a time."""
+
+    @property
+    def labels(self) -> Numbers:
+        """[n]."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """Where image `i` lies, for people."""
+
+    def read(self, i: int) -> Image.Image:
+        """Image `i`, decoded. Raises whatever PIL does for a damaged one."""
+
+    @property
+    def runs(self) -> Numbers:
+        """Sizes of the runs of images that are read best one after the other."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to train on.
+
+    Attributes:
+        test: the sealed images; only `nas.full_training` opens them.
+        test_part: their name.
+        classes: names, in the order of the labels.
+        kind: how they are kept.
+    """
+
+    train: Images
+    test: Images
+    test_part: str
+    classes: tuple[str, ...]
+    kind: Literal["cifar", "folder", "shards"]
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits of labels and names: whether a training goes on with the images that it began with."""
+        digest = hashlib.sha256(repr((self.kind, self.classes, len(self.train))).encode())
+        digest.update(np.ascontiguousarray(self.train.labels).tobytes())
+        digest.update("".join(self.train.name(i) for i in range(0, len(self.train), 101)).encode())
+        return digest.hexdigest()[:12]
+
+    def check_classes(self, network: str, told_apart: int, trained_on: tuple[str, ...] = ()) -> None:
+        """
+        Args:
+            told_apart: how many classes the network has.
+            trained_on: their names, if it was trained.
+
+        Raises:
+            DataError: the images have others.
+        """
+        if len(self.classes) != told_apart:
+            some = ", ".join(self.classes[:5])
+            raise DataError(
+                f"the images have {len(self.classes)} classes ({some}...), the network {network} tells {told_apart} "
+                f"apart. Give other images, or export one for them: --classes {len(self.classes)}"
+            )
+        if trained_on and trained_on != self.classes:
+            missing, extra = sorted(set(trained_on) - set(self.classes)), sorted(set(self.classes) - set(trained_on))
+            raise DataError(
+                f"{network} was trained on other classes: missing {missing[:5]}, unknown {extra[:5]}. "
+                f"Give images of the same classes"
+            )
+
+
+def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambda _what, _done, _total: None) -> Source:
+    """The images of a folder, of whichever kind.
+
+    Args:
+        data_dir: see above; None downloads CIFAR into the user's cache.
+        dataset: "cifar10" or "cifar100": which, where both or neither are there.
+
+    Raises:
+        DataError: no such images, classes without images, classes that differ between train and test.
+    """
+    if data_dir is None:
+        if dataset not in _CIFAR:
+            raise DataError(f"no --data-dir was given. {_LAYOUTS}")
+        return _cifar(cache_folder(), dataset, download=True)
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise DataError(f"data folder {folder} does not exist. {_LAYOUTS}")
+    if (folder / "train").is_dir():
+        return _folders(folder, on_scan)
+    if any(folder.glob("*train*.tar")):
+        return _shards(folder, on_scan)
+    if folder.name in _BATCHES:  # the folder of the batches itself
+        folder = folder.parent
+    found = [name for name, (source, _) in _CIFAR.items() if (folder / source.base_folder).is_dir()]
+    if not found:
+        raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
+    return _cifar(folder, dataset if dataset in found else found[0], download=False)
+
+
+_LAYOUTS = (
+    "Give a folder with train/<class>/ and val/<class>/, with shards *train*.tar and *val*.tar, "
+    "or with cifar-10-batches-py or cifar-100-python"
+)
+
+
+def _test_part(parts: Sequence[str], folder: Path) -> str:
+    """Which of the parts is the test."""
+    for name in ("test", "val"):
+        if name in parts:
+            return name
+    raise DataError(f"{folder} has training images, and neither val nor test ones. {_LAYOUTS}")
+
+
+# CIFAR
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Images [n, H, W, C], uint8."""
+
+    images: npt.NDArray[np.uint8]
+    labels: Numbers
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, i: int) -> str:
+        return f"{self.origin}, image {i}"
+
+    def read(self, i: int) -> Image.Image:
+        return Image.fromarray(self.images[i])
+
+    @property
+    def runs(self) -> Numbers:
+        return np.array([len(self)])
+
+
+_CIFAR: dict[str, tuple[type[datasets.CIFAR10], tuple[str, ...]]] = {
+    "cifar10": (datasets.CIFAR10, CIFAR10_CLASSES),
+    "cifar100": (datasets.CIFAR100, CIFAR100_CLASSES),
+}
+_BATCHES = {source.base_folder for source, _ in _CIFAR.values()}
+
+
+def _cifar(folder: Path, dataset: str, *, download: bool) -> Source:
+    source, classes = _CIFAR[dataset]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {part: source(str(folder), train=part == "train", download=download) for part in ("train", "test")}
+    except (OSError, RuntimeError) as error:
+        where = f"{folder / source.base_folder} cannot be read or downloaded"
+        raise DataError(f"{where}: {error}. Delete it and leave --data-dir out to download it again") from None
+    held = {
+        part: InMemory(loaded.data, np.array(loaded.targets, dtype=np.int64), f"{dataset} {part}")
+        for part, loaded in parts.items()
+    }
+    return Source(held["train"], held["test"], "test", classes, "cifar")
+
+
+# Class folders
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Image files below a folder; paths are kept as bytes, which processes share without a copy."""
+
+    root: Path
+    paths: npt.NDArray[np.bytes_]
+    labels: Numbers
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, i: int) -> str:
+        return str(self.root / os.fsdecode(bytes(self.paths[i])))
+
+    def read(self, i: int) -> Image.Image:
+        with Image.open(self.name(i)) as image:
+            image.load()
+            return image
+
+    @property
+    def runs(self) -> Numbers:
+        return np.array([len(self)])
+
+
+def _folders(folder: Path, on_scan: OnScan) -> Source:
+    part = _test_part([entry.name for entry in folder.iterdir() if entry.is_dir()], folder)
+    classes, train = _class_folders(folder / "train", on_scan)
+    test_classes, test = _class_folders(folder / part, on_scan)
+    _check_equal(classes, test_classes, f"{folder}/train", f"{folder}/{part}")
+    return Source(train, test, part, classes, "folder")
+
+
+def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
+    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    if not classes:
+        raise DataError(f"{root} has no class folders. Put images into {root}/<class>/")
+    found: list[bytes] = []
+    labels: list[int] = []
+    empty = []
+    for label, name in enumerate(classes):
+        paths = _image_files(root, name)
+        found += paths
+        labels += [label] * len(paths)
+        empty += [] if paths else [name]
+        on_scan(f"reading {root.name}/", label + 1, len(classes))
+    if empty:
+        some = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise DataError(f"{root}: no images ({', '.join(IMAGE_SUFFIXES)}) in {some}. Fill or remove these folders")
+    return classes, Folders(root, np.array(found), np.array(labels, dtype=np.int64))
+
+
+def _image_files(root: Path, name: str) -> list[bytes]:
+    """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
+    return sorted(
+        os.fsencode(os.path.relpath(os.path.join(parent, file), root))  # noqa: PTH118  # a Path each is slow
+        for parent, _, names in os.walk(root / name, followlinks=True)
+        for file in names
+        if file.lower().endswith(IMAGE_SUFFIXES)
+    )
+
+
+def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str, test_name: str) -> None:
+    if train != test:
+        missing, extra = sorted(set(train) - set(test)), sorted(set(test) - set(train))
+        raise DataError(
+            f"{test_name} has not the classes of {train_name}: {len(missing)} missing {missing[:5]}, "
+            f"{len(extra)} others {extra[:5]}. Make them equal: labels are the order of the names"
+        )
+
+
+# WebDataset shards
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Images inside tar files, by where they begin.
+
+    Attributes:
+        shards: the files.
+        shard: of each image, its file; `offset` and `size` in bytes within it.
+        keys: their names inside.
+    """
+
+    shards: tuple[Path, ...]
+    shard: Numbers
+    offset: Numbers
+    size: Numbers
+    labels: Numbers
+    keys: npt.NDArray[np.bytes_]
+    _open: dict[tuple[int, int], int] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, i: int) -> str:
+        return f"{self.shards[self.shard[i]]}, {os.fsdecode(bytes(self.keys[i]))}"
+
+    def read(self, i: int) -> Image.Image:
+        content = os.pread(self._file(int(self.shard[i])), int(self.size[i]), int(self.offset[i]))
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        return image
+
+    def _file(self, shard: int) -> int:
+        """An open file of this process, which keeps the last ones."""
+        key = (os.getpid(), shard)
+        if key not in self._open:
+            own = [known for known in self._open if known[0] == key[0]]
+            if len(own) >= _OPEN_SHARDS:
+                os.close(self._open.pop(own[0]))
+            self._open[key] = os.open(self.shards[shard], os.O_RDONLY)
+        return self._open[key]
+
+    @property
+    def runs(self) -> Numbers:
+        return np.bincount(self.shard, minlength=len(self.shards)).astype(np.int64)
+
+
+_OPEN_SHARDS = 64
+
+
+def _shards(folder: Path, on_scan: OnScan) -> Source:
+    tars = sorted(folder.glob("*.tar"))
+    part = _test_part([p for p in ("test", "val") if any(p in tar.name for tar in tars)], folder)
+    named = _class_names(folder)
+    indexed = {
+        name: _index([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
+        for name in ("train", part)
+    }
+    words = sorted({word for _, _, found in indexed.values() for word in found})
+    if all(word.isdecimal() for word in words):
+        classes = named or tuple(map(str, range(max(map(int, words)) + 1)))
+        numbers = {word: int(word) for word in words}
+    else:
+        classes = named or tuple(words)
+        numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
+    if max(numbers.values()) >= len(classes):
+        worst = max(numbers, key=lambda word: numbers[word])
+        raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
+    loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found) in indexed.items()}
+    return Source(loaded["train"], loaded[part], part, classes, "shards")
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    path = folder / "classes.txt"
+    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip()) if path.is_file() else ()
+
+
+_Index = dict[str, npt.NDArray[np.generic]]
+
+
+def _index(tars: list[Path], what: str, on_scan: OnScan) -> tuple[_Index, tuple[Path, ...], list[str]]:
+    """Where the images lie, kept in the cache: reading all headers of a large set takes minutes."""
+    digest = hashlib.sha256()
+    for tar in tars:
+        state = tar.stat()
+        digest.update(repr((str(tar.absolute()), state.st_size, state.st_mtime_ns)).encode())
+    cached = cache_folder() / f"shards-{digest.hexdigest()[:16]}.npz"
+    try:
+        with np.load(cached, allow_pickle=False) as stored:
+            index = dict(stored)
+    except (OSError, ValueError, EOFError):
+        index = _scanned(tars, what, on_scan)
+        _keep(cached, index)
+    return index, tuple(tars), [str(word) for word in index.pop("words")]
+
+
+def _keep(path: Path, index: _Index) -> None:
+    with contextlib.suppress(OutputError):  # a cache that cannot be written costs time, nothing else
+        files.write(path, lambda partial: np.savez(partial, **index))  # type: ignore[arg-type]  # its stub is narrow
+
+
+def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> _Index:
+    rows: list[tuple[int, int, int, bytes, str]] = []
+    for i, tar in enumerate(tars):
+        try:
+            rows += [(i, *row) for row in _samples(tar)]
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise DataError(f"{tar} is no readable tar file ({error}). Download it again") from None
+        on_scan(what, i + 1, len(tars))
+    words = sorted({row[4] for row in rows})
+    places = {word: n for n, word in enumerate(words)}
+    shard, offset, size = (np.array([row[k] for row in rows], dtype=np.int64) for k in range(3))
+    return {
+        "shard": shard,
+        "offset": offset,
+        "size": size,
+        "keys": np.array([row[3] for row in rows]),
+        "word": np.array([places[row[4]] for row in rows], dtype=np.int64),
+        "words": np.array(words),
+    }
+
+
+def _samples(tar: Path) -> list[tuple[int, int, bytes, str]]:
+    """Offset, size, key and label of each image; files of one sample share all before the first dot."""
+    images: dict[str, tuple[int, int]] = {}
+    labels: dict[str, str] = {}
+    with tarfile.open(tar) as archive:
+        for member in archive:
+            folder, _, file = member.name.rpartition("/")
+            stem, _, kind = file.partition(".")
+            key = f"{folder}/{stem}" if folder else stem
+            if member.isfile() and f".{kind.lower()}" in IMAGE_SUFFIXES:
+                images[key] = (member.offset_data, member.size)
+            elif member.isfile() and kind == "cls":
+                content = archive.extractfile(member)
+                assert content is not None
+                labels[key] = content.read().decode(errors="replace").strip()
+    missing = sorted(images.keys() - labels.keys())
+    if missing or not images:
+        what = f"{missing[0]} has no .cls beside it" if missing else "no images"
+        raise DataError(f"{tar}: {what}. A sample is KEY.jpg and KEY.cls, its label")
+    return [(*images[key], os.fsencode(key), labels[key]) for key in images]
+
+
+def _labelled(index: _Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
+    labels = np.array([numbers[word] for word in words], dtype=np.int64)[index["word"].astype(np.int64)]
+    shard, offset, size = (index[name].astype(np.int64) for name in ("shard", "offset", "size"))
+    return Shards(paths, shard, offset, size, labels, index["keys"].astype(np.bytes_))
+
+
+__all__ = ["Images", "InMemory", "OnScan", "Source", "find"]

@@ -1,0 +1,322 @@
+"""Which images make a step, and how they come from disk to the device.
+
+Everything random is drawn from a seed, the epoch and the image's number: how many processes read, and where a
+training was interrupted, changes nothing. An image is decoded and augmented by timm's transforms in a reading process,
+travels as uint8, and is normalised and erased on the device.
+"""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from nas.errors import DataError, TrainingError
+from nas.full_training.images import Images, Numbers
+from nas.full_training.recipe import TrainingRecipe
+from nas.full_training.team import Team
+from spikformer.config import StemConfig
+
+_SHARDS_MIXED = 16  # images of so many shards are mixed: more are read from more places at once
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+class Batch(NamedTuple):
+    """What a process works on at a time.
+
+    Attributes:
+        images: [B, C, H, W], uint8.
+        labels: [B]; -1 where an image could not be read.
+        broken: what could not be read, and why.
+    """
+
+    images: Tensor
+    labels: Tensor
+    broken: list[str]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How the images of an epoch are dealt out.
+
+    Attributes:
+        a_step: images a step, over all processes.
+        a_part: images a process runs at a time.
+        an_epoch: steps; images that do not fill one are left for another epoch.
+    """
+
+    a_step: int
+    a_part: int
+    an_epoch: int
+
+
+def steps_of(images: int, recipe: TrainingRecipe, team: Team) -> Steps:
+    """
+    Raises:
+        TrainingError: a batch that cannot be dealt out evenly, or more than there is.
+    """
+    shares = team.size * recipe.accumulation
+    if recipe.batch_size % shares:
+        raise TrainingError(
+            f"batch_size {recipe.batch_size} cannot be dealt out to {team.size} processes times accumulation "
+            f"{recipe.accumulation}. Use a multiple of {shares}"
+        )
+    if images < recipe.batch_size:
+        raise TrainingError(f"batch_size {recipe.batch_size} is more than the {images} training images. Use less")
+    if recipe.batch_size // shares == 1:
+        raise TrainingError(f"batch_size {recipe.batch_size} leaves one image a part: batch norm needs two. Use more")
+    return Steps(recipe.batch_size, recipe.batch_size // shares, images // recipe.batch_size)
+
+
+def order(runs: Numbers, seed: int, epoch: int) -> Numbers:
+    """The numbers of all images in the order of an epoch; of shards, mixed within a few at a time."""
+    generator = np.random.default_rng([seed, epoch])
+    if len(runs) == 1:
+        return generator.permutation(int(runs[0]))
+    starts = np.cumsum(runs) - runs
+    shards = generator.permutation(len(runs))
+    groups = [shards[i : i + _SHARDS_MIXED] for i in range(0, len(shards), _SHARDS_MIXED)]
+    pooled = [np.concatenate([np.arange(starts[s], starts[s] + runs[s]) for s in group]) for group in groups]
+    return np.concatenate([generator.permutation(pool) for pool in pooled])
+
+
+class _TrainSampler(Sampler[list[tuple[int, int]]]):
+    """(epoch, image) for each part of this process's share, from a step on."""
+
+    def __init__(self, images: Images, steps: Steps, recipe: TrainingRecipe, team: Team) -> None:
+        self.epoch = self.first_step = 0
+        self._runs, self._steps, self._recipe, self._team = images.runs, steps, recipe, team
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        steps, epoch = self._steps, self.epoch
+        numbers = order(self._runs, self._recipe.seed, epoch)
+        share = steps.a_step // self._team.size
+        for step in range(self.first_step, steps.an_epoch):
+            own = numbers[step * steps.a_step :][self._team.rank * share : (self._team.rank + 1) * share]
+            for i in range(0, share, steps.a_part):
+                yield [(epoch, int(n)) for n in own[i : i + steps.a_part]]
+
+    def __len__(self) -> int:
+        return (self._steps.an_epoch - self.first_step) * self._recipe.accumulation
+
+
+class _TestSampler(Sampler[list[tuple[int, int]]]):
+    """Every image once, each by one process."""
+
+    def __init__(self, images: int, part: int, team: Team) -> None:
+        own = range(team.rank, images, team.size)
+        self._parts = [[(-1, n) for n in own[i : i + part]] for i in range(0, len(own), part)]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+class _Item(NamedTuple):
+    image: Tensor
+    label: int
+    broken: str | None
+
+
+class _Transformed(Dataset[_Item]):
+    def __init__(self, images: Images, transform: Transform, stem: StemConfig, seed: int, *, replace: bool) -> None:
+        self._images, self._transform, self._seed, self._replace = images, transform, seed, replace
+        self._mode = "L" if stem.in_channels == 1 else "RGB"
+        self._shape = (stem.in_channels, stem.image_size, stem.image_size)
+
+    def __getitem__(self, item: tuple[int, int]) -> _Item:
+        epoch, number = item
+        found, broken = self._read(number, epoch)
+        if found is not None:
+            return _Item(found, int(self._images.labels[number]), None)
+        for other in range(number + 1, number + len(self._images)):
+            replaced, _ = self._read(other % len(self._images), epoch) if self._replace else (None, None)
+            if replaced is not None:
+                return _Item(replaced, int(self._images.labels[other % len(self._images)]), broken)
+            if not self._replace:
+                break
+        return _Item(torch.zeros(self._shape, dtype=torch.uint8), -1, broken)
+
+    def _read(self, number: int, epoch: int) -> tuple[Tensor | None, str | None]:
+        """The augmented image; where it cannot be read, why."""
+        try:
+            image = self._images.read(number)
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
+            image = image.convert(self._mode)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return None, f"{self._images.name(number)} ({error})"
+        with _seeded(self._seed, max(0, epoch), number):
+            return self._transform(image), None
+
+
+@contextlib.contextmanager
+def _seeded(*words: int) -> Iterator[None]:
+    """Within, all that timm's transforms draw from is seeded; afterwards it is as before."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def _collate(items: list[_Item]) -> Batch:
+    broken = [item.broken for item in items if item.broken is not None]
+    return Batch(torch.stack([item.image for item in items]), torch.tensor([item.label for item in items]), broken)
+
+
+def train_transform(recipe: TrainingRecipe, stem: StemConfig) -> Transform:
+    """Crop, flip, colours and RandAugment: an image to [C, size, size], uint8.
+
+    Raises:
+        TrainingError: words that timm's RandAugment does not know.
+    """
+    transform: Any = create_transform(
+        stem.image_size,
+        is_training=True,
+        use_prefetcher=True,  # stop at uint8
+        scale=recipe.crop_scale,
+        ratio=recipe.crop_ratio,
+        hflip=recipe.flip,
+        color_jitter=recipe.color_jitter or None,  # type: ignore[arg-type]  # None is its word for none
+        interpolation=recipe.interpolation,
+    )
+    if recipe.rand_augment:
+        fill = tuple(round(255 * level) for level in recipe.mean)
+        settings = {
+            "translate_const": int(0.45 * stem.image_size),
+            "img_mean": fill if len(fill) == stem.in_channels == 3 else fill[:1] * stem.in_channels,
+            "interpolation": Image.Resampling[recipe.interpolation.upper()],
+        }
+        try:
+            augment = rand_augment_transform(recipe.rand_augment, settings, list(recipe.rand_augment_ops) or None)
+        except (AssertionError, KeyError, ValueError) as error:
+            words = f"rand_augment {recipe.rand_augment} with {', '.join(recipe.rand_augment_ops) or 'its own'}"
+            raise TrainingError(f"{words} operations is not known to timm: {error}. Use timm's names") from None
+        transform.transforms.insert(len(transform.transforms) - 1, augment)
+    return transform  # type: ignore[no-any-return]
+
+
+def _test_transform(recipe: TrainingRecipe, stem: StemConfig) -> Transform:
+    return create_transform(  # type: ignore[no-any-return]
+        stem.image_size,
+        use_prefetcher=True,
+        crop_pct=recipe.crop_pct,
+        interpolation=recipe.interpolation,
+    )
+
+
+class TrainLoader:
+    """The parts of this process, epoch after epoch.
+
+    Attributes:
+        steps: how they are dealt out.
+    """
+
+    def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team) -> None:
+        self.steps = steps_of(len(images), recipe, team)
+        self._sampler = _TrainSampler(images, self.steps, recipe, team)
+        dataset = _Transformed(images, train_transform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
+        self._loader = _data_loader(dataset, self._sampler, recipe, team, persistent=True)
+
+    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+        """Parts of an epoch from a step on, `accumulation` of them a step."""
+        self._sampler.epoch, self._sampler.first_step = number, first_step
+        return iter(self._loader)
+
+
+def test_loader(images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team, part: int) -> DataLoader[Any]:
+    """This process's share of the test images, in order, `part` at a time."""
+    dataset = _Transformed(images, _test_transform(recipe, stem), stem, 0, replace=False)
+    return _data_loader(dataset, _TestSampler(len(images), part, team), recipe, team, persistent=False)
+
+
+def _data_loader(
+    dataset: _Transformed,
+    sampler: Sampler[list[tuple[int, int]]],
+    recipe: TrainingRecipe,
+    team: Team,
+    *,
+    persistent: bool,
+) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=recipe.workers,
+        collate_fn=_collate,
+        pin_memory=team.device.type == "cuda",
+        persistent_workers=persistent and recipe.workers > 0,
+        generator=torch.Generator(),  # of the readers' base seed, which else moves torch's own on
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+class ToDevice:
+    """uint8 to normalised floats on the device, with rectangles erased while training."""
+
+    def __init__(self, recipe: TrainingRecipe, stem: StemConfig, device: torch.device) -> None:
+        mean, std = (self._channels(values, stem.in_channels, name) for name, values in _levels(recipe))
+        self._mean = 255 * torch.tensor(mean, device=device)[:, None, None]
+        self._std = 255 * torch.tensor(std, device=device)[:, None, None]
+        self._format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self._device = device
+        self._erase = RandomErasing(  # type: ignore[no-untyped-call]
+            recipe.random_erasing, mode=recipe.random_erasing_mode, device=device.type
+        )
+        self._erases = recipe.random_erasing > 0
+
+    @staticmethod
+    def _channels(values: tuple[float, ...], channels: int, name: str) -> tuple[float, ...]:
+        if len(values) not in (1, channels):
+            raise TrainingError(
+                f"{name} has {len(values)} values, the network takes {channels} channels. Give one each"
+            )
+        return values if len(values) == channels else values * channels
+
+    def __call__(self, batch: Batch, *, training: bool) -> tuple[Tensor, Tensor]:
+        """Images [B, C, H, W] and labels [B] on the device."""
+        images = batch.images.to(self._device, non_blocking=True)
+        labels = batch.labels.to(self._device, non_blocking=True)
+        images = ((images.float() - self._mean) / self._std).contiguous(memory_format=self._format)
+        return (self._erase(images) if training and self._erases else images), labels
+
+
+def _levels(recipe: TrainingRecipe) -> list[tuple[str, tuple[float, ...]]]:
+    return [("mean", recipe.mean), ("std", recipe.std)]
+
+
+def check_readable(batch: Batch, recipe: TrainingRecipe) -> None:
+    """
+    Raises:
+        DataError: an image could not be read, and none may be skipped.
+    """
+    if batch.broken and not recipe.skip_corrupt:
+        raise DataError(
+            f"{batch.broken[0]} is no readable image. Remove or replace it, or go on without such images: "
+            f"--set skip_corrupt=true"
+        )
+
+
+__all__ = ["Batch", "Steps", "ToDevice", "TrainLoader", "check_readable", "order", "steps_of", "test_loader"]

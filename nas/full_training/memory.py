@@ -1,0 +1,79 @@
+"""Memory that a training takes on a GPU, estimated on a CPU, whose kernels keep somewhat other tensors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.full_training.recipe import TrainingRecipe
+from spikformer.config import SpikformerConfig
+from spikformer.model import Block, Spikformer
+
+_IMAGES = 2  # that the estimate looks at: batch norm needs two
+
+
+def states_gb(parameters: int, recipe: TrainingRecipe) -> float:
+    """Weights, gradients, two moments, and perhaps an average, each a float32 a parameter."""
+    return parameters * 4 * (4 + (recipe.ema_decay > 0)) / 1e9
+
+
+def kept_gb(config: SpikformerConfig) -> tuple[float, float]:
+    """What a training image keeps for its backward pass, in GB: all, or block inputs and one block at a time."""
+    model = Spikformer(config).train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    stem = config.stem
+    images = torch.randn(_IMAGES, stem.in_channels, stem.image_size, stem.image_size)
+    by_block: dict[str, int] = {}
+    inputs = 0
+    with _within_blocks(model) as place:
+        seen = set(weights)
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                held.append(tensor)  # so that its memory is not given to another
+                by_block[place[0]] = by_block.get(place[0], 0) + storage.nbytes()
+            return tensor
+
+        held: list[Tensor] = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        with hooks, torch.autocast("cpu", torch.bfloat16):
+            model(images)
+        inputs = place[1]
+    outside = by_block.pop("", 0)
+    whole = outside + sum(by_block.values())
+    checkpointed = outside + inputs + max(by_block.values(), default=0)
+    return whole / _IMAGES / 1e9, checkpointed / _IMAGES / 1e9
+
+
+@contextmanager
+def _within_blocks(model: nn.Module) -> Iterator[list[Any]]:
+    """The path of the block that runs, "" outside of all, and the bytes of the inputs that blocks have had."""
+    place: list[Any] = ["", 0]
+    hooks = []
+
+    def entering(path: str) -> Any:
+        def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            place[0] = path
+            place[1] += arguments[0].nbytes
+
+        return hook
+
+    def leaving(_module: nn.Module, _arguments: Any, _output: Tensor) -> None:
+        place[0] = ""
+
+    for path, module in model.named_modules():
+        if isinstance(module, Block):
+            hooks.append(module.register_forward_pre_hook(entering(path)))
+            hooks.append(module.register_forward_hook(leaving))
+    try:
+        yield place
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+__all__ = ["kept_gb", "states_gb"]

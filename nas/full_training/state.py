@@ -1,0 +1,112 @@
+"""How far a training came, in a file that appears whole: tensors and plain values, so that none of it can run code.
+
+Nothing random is kept: all draws follow from the recipe's seed and the number of the step.
+"""
+
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas import files
+from nas.errors import TrainingError
+from nas.full_training.recipe import EXECUTION, TrainingRecipe
+from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
+from spikformer.fields import plain
+
+FILE = "checkpoint.pt"
+_FORMAT = 1
+_FREE = (*EXECUTION, "source", "changes", "evaluate_every_epochs")
+
+
+@dataclass(frozen=True)
+class State:
+    """
+    Attributes:
+        config: the network as it is trained.
+        steps: done since the beginning.
+        sums: of the loss and of the images since the last line of the log, [2].
+        model, ema, optimizer, scaler: their state_dicts; None where there is no such thing.
+        classes: names, in the order of the labels.
+        images: fingerprint of the training images.
+    """
+
+    config: SpikformerConfig
+    recipe: TrainingRecipe
+    steps: int
+    sums: torch.Tensor
+    model: dict[str, Any]
+    ema: dict[str, Any] | None
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any] | None
+    classes: tuple[str, ...]
+    images: str
+
+
+def save(state: State, folder: Path) -> None:
+    """
+    Raises:
+        OutputError: it cannot be written; the file before it is left as it was.
+    """
+    document = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    document |= {"format": _FORMAT, "config": state.config.to_dict(), "recipe": plain(state.recipe)}
+
+    def write(partial: Path) -> None:
+        try:
+            torch.save(document, partial)
+        except RuntimeError as error:  # how torch says that a disk is full
+            raise OSError(str(error).splitlines()[0]) from None
+
+    files.write(folder / FILE, write)
+
+
+def load(path: Path) -> State:
+    """
+    Raises:
+        TrainingError: it cannot be read safely, or is none of ours.
+    """
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        version = document.pop("format")
+        if version != _FORMAT:
+            raise ValueError(f"format {version}, this program reads {_FORMAT}")
+        document["config"] = SpikformerConfig.from_dict(document["config"])
+        document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
+        return State(**document | {"classes": tuple(document["classes"])})
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
+    except (EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
+    except pickle.UnpicklingError:
+        raise TrainingError(
+            f"{path} holds more than tensors and plain values, which could run code. Remove it"
+        ) from None
+
+
+def check_same(state: State, config: SpikformerConfig, recipe: TrainingRecipe, images: str, path: Path) -> None:
+    """
+    Raises:
+        TrainingError: the training in `path` is another one.
+    """
+    before, now = plain(state.recipe), plain(recipe)
+    differ = [key for key in now if before[key] != now[key] and key not in _FREE]
+    other = [f"{key} {before[key]!r} then, {now[key]!r} now" for key in differ]
+    if state.config != config:
+        other.append(f"network {state.config.config_id} then, {config.config_id} now")
+    if state.images != images:
+        other.append("training images are others")
+    if other:
+        raise TrainingError(
+            f"{path} began with other settings: {'; '.join(other[:4])}. Give the same, or another --out"
+        )
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+__all__ = ["FILE", "State", "check_same", "load", "save"]

@@ -1,0 +1,164 @@
+"""The processes that train together, one a GPU: `torchrun` starts them, without it there is one."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from nas.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Team:
+    """
+    Attributes:
+        rank: which of them this is, from 0.
+        size: how many there are, on all machines.
+        device: of this process.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and tells."""
+        return self.rank == 0
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    @contextlib.contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """The first process does it, then the others, who find what it left in the cache."""
+        if self.size > 1 and not self.leads:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.leads:
+            dist.barrier()
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[Team]:
+    """The team that torchrun's environment names, or a process alone.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:1"; of several processes, each takes the GPU of its number.
+
+    Raises:
+        TrainingError: a device that torch does not see.
+    """
+    size, rank, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
+    place = _device(device, local if size > 1 else None)
+    if size == 1:
+        yield Team(0, 1, place)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group(
+        "nccl" if place.type == "cuda" else "gloo", device_id=place if place.type == "cuda" else None
+    )
+    try:
+        yield Team(rank, size, place)
+    finally:
+        dist.destroy_process_group()
+
+
+_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
+
+
+def _device(name: str, local: int | None) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise TrainingError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1') from None
+    if device.type == "cpu":
+        return device
+    index = local if local is not None else device.index or 0
+    seen = torch.cuda.device_count()
+    if device.type != "cuda" or index >= seen:
+        raise TrainingError(f"device {device.type}:{index} is not there: torch sees {seen} GPUs. Use fewer, or cpu")
+    return torch.device("cuda", index)
+
+
+class TeamBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, on any device: torch's SyncBatchNorm refuses the CPU.
+
+    [n, C, H, W] -> [n, C, H, W], the same n on each.
+    """
+
+    def forward(self, x_nCHW: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x_nCHW)
+        world, count = dist.get_world_size(), x_nCHW.numel() // x_nCHW.shape[1]
+        x = x_nCHW.float() if x_nCHW.dtype in (torch.bfloat16, torch.float16) else x_nCHW
+        mean_C = all_reduce(x.mean((0, 2, 3))) / world
+        centred = x - mean_C[:, None, None]
+        variance_C = all_reduce((centred * centred).mean((0, 2, 3))) / world
+        self._move(mean_C.detach(), variance_C.detach(), count * world)
+        scale_C = self.weight / (variance_C + self.eps).sqrt()
+        y_nCHW: Tensor = centred * scale_C[:, None, None] + self.bias[:, None, None]
+        return y_nCHW.to(x_nCHW.dtype)
+
+    @torch.no_grad()
+    def _move(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
+        """The running statistics, as torch does: of the variance, the unbiased one."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean_C.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((variance_C * count / (count - 1)).to(self.running_var), self.momentum)
+
+
+def with_team_norms(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` with batch norms over all processes, SyncBatchNorm on CUDA and ours elsewhere, and the same weights."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
+    for module in model.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, _in_team(child))
+    return model
+
+
+def _in_team(norm: nn.BatchNorm2d) -> TeamBatchNorm2d:
+    ours = TeamBatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    ours._parameters, ours._buffers = norm._parameters, norm._buffers
+    return ours
+
+
+def in_parallel(model: nn.Module, team: Team, *, same_buffers: bool) -> nn.Module:
+    """DistributedDataParallel, where there is more than one process.
+
+    Args:
+        same_buffers: whether all processes have the same running statistics anyway.
+    """
+    if team.size == 1:
+        return model
+    ids = [team.device.index] if team.device.type == "cuda" else None
+    # Gradients are views of what travels, which saves a copy of them.
+    return DistributedDataParallel(
+        model, device_ids=ids, broadcast_buffers=not same_buffers, gradient_as_bucket_view=True
+    )
+
+
+__all__ = ["Team", "TeamBatchNorm2d", "in_parallel", "joined", "with_team_norms"]
