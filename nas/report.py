@@ -8,6 +8,7 @@ from the study's storage.
 import itertools
 import math
 import re
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from nas.errors import StudyError
 from nas.memory import MODEL as MEMORY_MODEL
 from nas.memory import memory_mj
 from nas.progress import in_si, in_words
-from nas.study import Spent, Study
+from nas.study import FullTraining, Spent, Study
 
 matplotlib.use("agg")  # files only: no display is needed
 
@@ -91,7 +92,10 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trials = pd.DataFrame(
         [
-            _row(n, c, n in front_numbers, broken[n]) | {"convention": convention.label} | _chip_row(c, chip)
+            _row(n, c, n in front_numbers, broken[n])
+            | {"convention": convention.label}
+            | _chip_row(c, chip)
+            | _full_row([full for full in study.full_trainings if full.trial == n])
             for n, c in candidates.items()
         ]
     )
@@ -104,6 +108,7 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
     if convention != MEASURED:
         kept_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
         findings += _against_measured(kept_of[0], kept_of[1], study.energy_of, convention)
+    findings += _trained_in_full(study, stored)
     methods = _methods(study, candidates, convention)
     if chip is not None:
         findings.append(_on_chip(stored, trials, chip))
@@ -258,6 +263,13 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
     }
 
 
+def _full_row(trained: list[FullTraining]) -> dict[str, Any]:
+    """Of the longest training, the mean over its seeds."""
+    longest = [full for full in trained if full.epochs == max(other.epochs for other in trained)]
+    accuracy = sum(full.test_top1 for full in longest) / len(longest) if longest else None
+    return {"full_test_accuracy": accuracy, "full_epochs": longest[0].epochs if longest else None}
+
+
 def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, Any]:
     if chip is None:
         return {}
@@ -306,6 +318,26 @@ def _optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
         f"and {100 * best['report_val_accuracy']:.1f} % on report-val, a gap of {gap:+.1f} points; over all "
         f"{len(complete)} complete candidates, chosen or not, it is {mean_gap:+.1f} points."
     )
+
+
+def _trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]:
+    """The proxy's accuracy beside that of the network that was made of it."""
+    if not study.full_trainings:
+        return []
+    groups: dict[tuple[int, str, int], list[float]] = {}
+    for full in study.full_trainings:
+        groups.setdefault((full.trial, full.config_id, full.epochs), []).append(100 * full.test_top1)
+    found: list[str] = []
+    pairs: list[tuple[float | None, float | None]] = []
+    for (trial, _, epochs), accuracies in groups.items():
+        proxy = candidates[trial].search_val_accuracy if trial in candidates else None
+        mean = sum(accuracies) / len(accuracies)
+        spread = f" +- {statistics.stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
+        known = f"{100 * proxy:.1f} %" if proxy is not None else "unknown"
+        pairs.append((proxy, mean))
+        found.append(f"trial {trial}: {mean:.1f}{spread} % ({len(accuracies)} seed(s), {epochs} epochs), proxy {known}")
+    agreement = f" Kendall's tau between both: {_agreement(pairs)}." if len(pairs) > 2 else ""
+    return [f"Trained in full, accuracy on test images: {'; '.join(found)}.{agreement}"]
 
 
 def _against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> list[str]:

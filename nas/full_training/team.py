@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from nas.errors import TrainingError
@@ -109,9 +109,9 @@ class TeamBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x_nCHW)
         world, count = dist.get_world_size(), x_nCHW.numel() // x_nCHW.shape[1]
         x = x_nCHW.float() if x_nCHW.dtype in (torch.bfloat16, torch.float16) else x_nCHW
-        mean_C = all_reduce(x.mean((0, 2, 3))) / world
+        mean_C = _summed(x.mean((0, 2, 3))) / world
         centred = x - mean_C[:, None, None]
-        variance_C = all_reduce((centred * centred).mean((0, 2, 3))) / world
+        variance_C = _summed((centred * centred).mean((0, 2, 3))) / world
         self._move(mean_C.detach(), variance_C.detach(), count * world)
         scale_C = self.weight / (variance_C + self.eps).sqrt()
         y_nCHW: Tensor = centred * scale_C[:, None, None] + self.bias[:, None, None]
@@ -127,6 +127,27 @@ class TeamBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean_C.to(self.running_mean), self.momentum)
         self.running_var.lerp_((variance_C * count / (count - 1)).to(self.running_var), self.momentum)
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over all processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _summed(values: Tensor) -> Tensor:
+    total: Tensor = _Summed.apply(values)
+    return total
 
 
 def with_team_norms(model: nn.Module, device: torch.device) -> nn.Module:
