@@ -15,7 +15,7 @@ from nas.full_training import memory, recipe
 from nas.full_training.recipe import TrainingRecipe
 from nas.progress import in_si, in_words
 from nas.study import Study
-from spikformer import checkpoints, published
+from spikformer import checkpoints, formats, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 
@@ -139,8 +139,6 @@ def convert(folder: str | Path, form: Format) -> tuple[Path, float]:
         raise TrainingError(f"{folder} has no trained weights to convert. Train it first, and convert what comes of it")
     assert bundle.folder is not None
     model = bundle.model() if bundle.is_trained else checkpoints.load(bundle.folder, "proxy")
-    from spikformer import formats
-
     write = {"onnx": formats.write_onnx, "nir": formats.write_nir}[form]
     path = bundle.folder / f"model.{form}"
     return path, write(model, path)
@@ -204,11 +202,9 @@ def _rule(size: Size) -> str:
         return "The searched network itself."
     if size.params is None and size.macs is None:
         return "As wide and deep as it was searched, with a stem for larger images."
-    asked = [f"{size.params:,} parameters"] * (size.params is not None)
-    asked += [f"{size.macs:,} MACs"] * (size.macs is not None)
     return (
-        f"The largest on the searched network's line with at most {' and '.join(asked)}: depth grows as the square of "
-        f"the width, up to {scaling.MOST_BLOCKS} blocks; heads, MLP ratio and all else stay."
+        f"The largest on the searched network's line with at most {scaling.in_words(size.params, size.macs)}: depth "
+        f"grows as the square of the width, up to {scaling.MOST_BLOCKS} blocks; heads, MLP ratio and all else stay."
     )
 
 

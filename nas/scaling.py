@@ -39,13 +39,19 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
 
     best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))))
     if best is None:
-        asked = [f"{params:,} parameters"] * (params is not None) + [f"{macs:,} MACs"] * (macs is not None)
+        asked = in_words(params, macs)
         least = cost.static_model(scaled(config, 2**-_OCTAVES))
         raise TrainingError(
-            f"no network of this kind has at most {' and '.join(asked)}: the smallest has "
+            f"no network of this kind has at most {asked}: the smallest has "
             f"{sum(p.numel() for p in least.parameters()):,} parameters and {cost.parts(least)[0].dense_macs:,} MACs"
         )
     return scaled(config, 2 ** (best / _FINENESS))
+
+
+def in_words(params: int | None, macs: int | None) -> str:
+    """The budget, for people."""
+    limits = ((params, "parameters"), (macs, "MACs"))
+    return " and ".join(f"{limit:,} {what}" for limit, what in limits if limit is not None)
 
 
 def _largest(fits: Callable[[int], bool]) -> int | None:
@@ -87,4 +93,4 @@ def _unit(config: SpikformerConfig) -> int:
     return math.lcm(*units)
 
 
-__all__ = ["MOST_BLOCKS", "scaled", "to_budget"]
+__all__ = ["MOST_BLOCKS", "in_words", "scaled", "to_budget"]

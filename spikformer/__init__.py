@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from spikformer.config import SpikformerConfig
-from spikformer.errors import CheckpointError, ConfigError, SpikformerError
+from spikformer.errors import CheckpointError, ConfigError, FormatError, SpikformerError
 
 if TYPE_CHECKING:
     from spikformer.checkpoints import load
@@ -23,4 +23,13 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
-__all__ = ["CheckpointError", "ConfigError", "Spikformer", "SpikformerConfig", "SpikformerError", "fuse", "load"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "FormatError",
+    "Spikformer",
+    "SpikformerConfig",
+    "SpikformerError",
+    "fuse",
+    "load",
+]

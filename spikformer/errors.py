@@ -23,3 +23,7 @@ class ConfigError(SpikformerError):
 
 class CheckpointError(SpikformerError):
     """A folder or file of weights that is missing, damaged or of another network."""
+
+
+class FormatError(SpikformerError):
+    """A network that a file format cannot express, or a written file that does not compute what the network does."""

@@ -1,5 +1,6 @@
 """Small folders and shards of images, whose classes can be told apart by their colour."""
 
+import dataclasses
 import io
 import tarfile
 from pathlib import Path
@@ -62,9 +63,8 @@ def network(classes: int = 4, image_size: int = 16, **changes: object) -> Spikfo
     stage = StageConfig(16, 2, mixer=MixerConfig(num_heads=2, threshold=0.25))
     pools = (image_size > 64, image_size > 64, True, True)
     stem = StemConfig(image_size=image_size, pool=pools)
-    return SpikformerConfig(
-        **{"time_steps": 2, "stem": stem, "stages": (stage,), "head": HeadConfig(classes)} | changes
-    )  # type: ignore[arg-type]
+    parts = {"time_steps": 2, "stem": stem, "stages": (stage,), "head": HeadConfig(classes)}
+    return dataclasses.replace(SpikformerConfig(), **parts | changes)  # type: ignore[arg-type]  # fields of their types
 
 
 def recipe(**changes: object) -> TrainingRecipe:

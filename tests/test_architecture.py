@@ -25,6 +25,7 @@ SPIKFORMER = (
     "channel_mixers",
     "model",
     "fusion",
+    "formats",
     "published",
     "official",
     "checkpoints",
@@ -107,8 +108,14 @@ def test_imports_point_up(module: str) -> None:
 def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons and memopt."""
     keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "loop")
-    doors = {"optuna": keepers, "pandas": ("report",), "matplotlib": ("report",), "spikingjelly": ("neurons", "build")}
+    doors = {
+        "optuna": keepers,
+        "pandas": ("report",),
+        "matplotlib": ("report",),
+        "spikingjelly": ("neurons", "formats", "build"),
+    }
     doors |= {"ray": ("ray_engine",), "sqlalchemy": ("storage",)}
+    doors |= dict.fromkeys(("onnx", "onnxruntime", "nir", "nirtorch"), ("formats",))
     doors |= {"timm": ("loading", "objective", "build")}
     for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").rglob("*.py"), ROOT / "cli.py"]:
         for imported in _imports(path):

@@ -180,7 +180,7 @@ def test_batch_norm_of_a_team_is_torchs_over_the_whole_batch(tmp_path: Path) -> 
         ours.weight.data.copy_(whole.weight)
         own = images.detach()[3 * rank : 3 * rank + 3].requires_grad_()
         y = ours(own)
-        (y * loss_of[3 * rank : 3 * rank + 3]).sum().backward()  # type: ignore[no-untyped-call]
+        (y * loss_of[3 * rank : 3 * rank + 3]).sum().backward()
         found = {"y": y.detach(), "dx": own.grad, "dw": ours.weight.grad, "db": ours.bias.grad}
         torch.save(found | ours.state_dict(), tmp_path / f"{rank}.pt")
         dist.destroy_process_group()
@@ -257,9 +257,7 @@ def test_a_number_that_is_none_stops_it_and_names_the_last_good_checkpoint(image
 
     with pytest.MonkeyPatch.context() as patch, _saving_always():
         patch.setattr(Training, "step", poisoned)
-        with pytest.raises(
-            TrainingError, match=rf"last good checkpoint is {out / state.FILE}, of step 5\. Use a"
-        ):
+        with pytest.raises(TrainingError, match=rf"last good checkpoint is {out / state.FILE}, of step 5\. Use a"):
             loop.train(folder, images, out)
     assert state.load(out / state.FILE).steps == 5
 
@@ -333,7 +331,7 @@ def test_tampered_weights_and_unknown_keys_are_refused(images: Path, tmp_path: P
         spikformer.load(out)
     config = out / "config.json"
     config.write_text(config.read_text().replace('"training"', '"trainng"'))
-    with pytest.raises(CheckpointError, match='unknown key "trainng". Did you mean "training"'):
+    with pytest.raises(CheckpointError, match=r'unknown key "trainng"\. Did you mean "training"'):
         spikformer.load(out)
 
 
@@ -376,10 +374,12 @@ def test_a_timm_teacher_is_shown_its_own_normalisation(images: Path, tmp_path: P
     config = pictures.network(head=HeadConfig(4, neuron=True, time_mean="after", distillation=True))
     teacher = objective.teacher_of(own, config, torch.device("cpu"))
     assert teacher is not None
+    theirs_of = alone.pretrained_cfg
+    assert isinstance(theirs_of, dict)
     pixels = torch.rand(2, 3, 64, 64)
     ours, theirs = (
         (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-        for mean, std in ((own.mean, own.std), (alone.pretrained_cfg["mean"], alone.pretrained_cfg["std"]))
+        for mean, std in ((own.mean, own.std), (theirs_of["mean"], theirs_of["std"]))
     )
     with torch.no_grad():
         torch.testing.assert_close(teacher(ours), alone(theirs), rtol=1e-4, atol=1e-5)

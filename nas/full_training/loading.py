@@ -204,6 +204,7 @@ def train_transform(recipe: TrainingRecipe, stem: StemConfig) -> Transform:
         settings = {
             "translate_const": int(0.45 * stem.image_size),
             "img_mean": fill if len(fill) == stem.in_channels == 3 else fill[:1] * stem.in_channels,
+            "magnitude_max": 9.99,  # at 10, timm's Posterize keeps 0 bits, which Pillow refuses
             "interpolation": Image.Resampling[recipe.interpolation.upper()],
         }
         try:

@@ -142,7 +142,12 @@ class TrainingRecipe:
         self._check_relations()
 
     def _check_relations(self) -> None:
-        require(self.warmup_epochs <= self.epochs, f"warmup_epochs {self.warmup_epochs} exceed epochs {self.epochs}")
+        require(
+            self.warmup_epochs <= self.epochs,
+            f"warmup_epochs {self.warmup_epochs} exceed epochs {self.epochs}. Set both",
+            "warmup_epochs",
+            "epochs",
+        )
         require(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct} must lie between 0 and 1", "crop_pct")
         require(self.drop_path <= 1, f"drop_path {self.drop_path} must be at most 1", "drop_path")
         require(
