@@ -253,12 +253,15 @@ def export(
     else:
         loaded = studies.load_study(study or None, storage=storage, results_dir=results_dir)
         folders = exports.export(loaded, pick, out, size)
+    new = network is None or not Path(network).is_dir()
     for folder in folders:
-        click.echo(f"wrote {folder}")
+        if new:
+            click.echo(f"wrote {folder}")
         if form is not None:
             path, difference = exports.convert(folder, form)
-            click.echo(f"wrote {path}, as torch computes it up to a relative difference of {difference:.1g}")
-    click.echo(f"Next: {PROGRAM} train {shlex.quote(str(folders[-1]))} --dry-run")
+            click.echo(f"wrote {path}, whose logits are the network's up to a relative difference of {difference:.1g}")
+    if new:
+        click.echo(f"Next: {PROGRAM} train {shlex.quote(str(folders[-1]))} --dry-run")
 
 
 _RECIPE = click.option("--recipe", default="", metavar="NAME|FILE", help="Instead of the bundle's own.")

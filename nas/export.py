@@ -244,7 +244,7 @@ def _commands(folder: Path, network: SpikformerConfig) -> str:
     return f"""```
 python cli.py train {where} --dry-run
 python cli.py train {where} --data-dir {data}
-torchrun --nproc-per-node 8 cli.py train {where} --data-dir {data} --set sync_norm=true
+torchrun --nproc-per-node 8 cli.py train {where} --data-dir {data}
 python cli.py evaluate results/trained/{folder.name} --data-dir {data}
 ```"""
 

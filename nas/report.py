@@ -94,8 +94,8 @@ def build(study: Study, convention: Convention = MEASURED, chip: Chip | None = N
         [
             _row(n, c, n in front_numbers, broken[n])
             | {"convention": convention.label}
-            | _chip_row(c, chip)
             | _full_row([full for full in study.full_trainings if full.trial == n])
+            | _chip_row(c, chip)
             for n, c in candidates.items()
         ]
     )

@@ -84,20 +84,25 @@ def train(
     opened = bundles.read(bundle, recipe)
     chosen = recipes.with_settings(opened.recipe, settings)
     folder = Path(out) if out is not None else Path("results") / "trained" / opened.name
-    with joined(device) as team, _alone(folder, team):
-        training = prepared(opened, chosen, data_dir, team)
-        return _run(training, folder)
+    _check_ours(folder)
+    with joined(device) as team:
+        training = prepared(opened, chosen, data_dir, team)  # before anything is written
+        with _alone(folder, team):
+            return _run(training, folder)
+
+
+def _check_ours(folder: Path) -> None:
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and not found & {state.FILE, journal.FILE, "lock"}:
+        raise OutputError(f"{folder} holds files that no training wrote. Give another --out")
 
 
 @contextlib.contextmanager
 def _alone(folder: Path, team: Team) -> Iterator[None]:
-    """The first process holds the folder, which must be new or one of ours."""
+    """The first process holds the folder."""
     if not team.leads:
         yield
         return
-    known = {state.FILE, journal.FILE, "lock"}
-    if folder.is_dir() and any(folder.iterdir()) and not known & {path.name for path in folder.iterdir()}:
-        raise OutputError(f"{folder} holds files that no training wrote. Give another --out")
     with storage.alone(folder):
         yield
 

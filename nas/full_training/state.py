@@ -79,12 +79,14 @@ def load(path: Path) -> State:
         return State(**document | {"classes": tuple(document["classes"])})
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error):
+            raise TrainingError(
+                f"{path} holds more than tensors and numbers, which could run code. Remove it"
+            ) from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
-    except pickle.UnpicklingError:
-        raise TrainingError(
-            f"{path} holds more than tensors and plain values, which could run code. Remove it"
-        ) from None
 
 
 def check_same(state: State, config: SpikformerConfig, recipe: TrainingRecipe, images: str, path: Path) -> None:
