@@ -305,7 +305,8 @@ def train(
     if dry_run:
         from nas.full_training import rehearsal  # torch, only now
 
-        for line in rehearsal.rehearse(bundle, data_dir, recipe, settings, device).lines():
+        rehearsed = rehearsal.rehearse(bundle, data_dir, recipe, settings, device)
+        for line in rehearsed.lines() if rehearsed is not None else ():
             click.echo(line)
         return
     from nas.full_training import attached, loop

@@ -456,6 +456,7 @@ def _rehearse(network: str, pixels: int, place: Path) -> None:
     model = spikformer.load(folder)
     assert model.config == published.config(network)
     found = rehearsal.rehearse(folder, settings=(f"image_size={pixels}", "checkpointing=true"))
+    assert found is not None
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.images_a_s > 0
     assert found.gpu_gb is not None
@@ -464,8 +465,7 @@ def _rehearse(network: str, pixels: int, place: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["card.md", "config.json", "recipe.toml"]
 
 
-def test_an_interrupted_team_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchrun's environment names the team; without it there is one process."""
+def test_without_torchrun_there_is_one_process() -> None:
     with team.joined("cpu") as alone:
         assert (alone.rank, alone.size, alone.leads) == (0, 1, True)
     with pytest.raises(TrainingError, match='device "gpu" is unknown'), team.joined("gpu"):

@@ -122,6 +122,8 @@ def evaluate(
     """
     found = []
     with joined(device) as team:
+        if team.size > 1:
+            raise TrainingError(f"evaluate runs in one process, torchrun started {team.size}. Run it without torchrun")
         for network in networks:
             name, model, recipe, dataset, classes = _opened(network)
             recipe = recipes.with_settings(recipe, settings)

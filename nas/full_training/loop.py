@@ -180,7 +180,8 @@ class Training:
             logits = self._called(images)
         loss = self._objective.loss(logits, images, targets)
         self._scaler.scale(loss / parts).backward()
-        self.sums += torch.stack([loss.detach().double() * len(labels), torch.tensor(len(labels), device=loss.device)])
+        self.sums[0] += loss.detach().double() * len(labels)
+        self.sums[1] += len(labels)
 
     def trained_model(self) -> Spikformer:
         """The one that counts: the moving average, if there is one."""

@@ -100,8 +100,8 @@ def rehearse(
     recipe: str = "",
     settings: tuple[str, ...] = (),
     device: str = "auto",
-) -> Rehearsal:
-    """Build a training, run two steps of it, and write nothing.
+) -> Rehearsal | None:
+    """Build a training, run two steps of it, and write nothing; of several processes, the first tells.
 
     Args:
         data_dir: where given, its images are read, and how fast is told; else noise is trained on.
@@ -118,7 +118,8 @@ def rehearse(
         if data_dir is not None:
             source = sources.find(data_dir, opened.dataset)
             source.check_classes(opened.name, config.head.num_classes, tuple(opened.document.get("classes", ())))
-        return _rehearsed(opened, config, chosen, source, team)
+        found = _rehearsed(opened, config, chosen, source, team)
+        return found if team.leads else None
 
 
 def _rehearsed(
