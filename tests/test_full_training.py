@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,6 +121,23 @@ def test_asked_to_stop_it_saves_the_step_that_it_is_at(images: Path, tmp_path: P
         with pytest.raises(KeyboardInterrupt):
             loop.train(folder, images, tmp_path / "out")
     assert state.load(tmp_path / "out" / state.FILE).steps == 5
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_readers_too_and_loses_nothing(images: Path, tmp_path: Path) -> None:
+    """As a terminal sends it, to the whole group of processes, after the first line of the log."""
+    folder, out = pictures.bundle(tmp_path, own=pictures.recipe(epochs=2000, workers=2)), tmp_path / "out"
+    command = [sys.executable, str(ROOT / "cli.py"), "train", str(folder), "--data-dir", str(images), "--out", str(out)]
+    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not _losses(out):
+        assert running.poll() is None
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, said
+    assert "Interrupted. Nothing is lost" in said
+    assert "Traceback" not in said
+    assert state.load(out / state.FILE).steps >= 2
 
 
 def test_other_settings_do_not_go_on_with_a_training(images: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ travels as uint8, and is normalised and erased on the device.
 
 import contextlib
 import random
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -266,12 +267,15 @@ def _data_loader(
         pin_memory=team.device.type == "cuda",
         persistent_workers=persistent and recipe.workers > 0,
         generator=torch.Generator(),  # of the readers' base seed, which else moves torch's own on
-        worker_init_fn=_one_thread,
+        worker_init_fn=_as_reader,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _as_reader(_worker: int) -> None:
+    """One thread, and deaf to Ctrl-C, which reaches all processes: the training needs its readers until it stops."""
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class ToDevice:

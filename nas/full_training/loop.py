@@ -252,8 +252,8 @@ def _run(training: Training, folder: Path) -> Trained | None:
             told.notice(f"{saved}: goes on at step {training.done} of {training.total}")
         while training.done < training.total:
             _epoch(training, told, keeper, stop)
-        scores = _test(training)
         keeper.save(always=True)
+        scores = _test(training)
         if not training.team.leads:
             return None
         _write_bundle(training, folder, scores)
