@@ -244,24 +244,25 @@ def export(
     size = exports.Size(as_is, params, macs, classes or 0)
     if network is not None and size != exports.Size():
         raise click.UsageError("--network is written as it is: --params, --macs, --as-is and --classes are for studies")
-    if network is not None and Path(network).is_dir():
-        folders = [Path(network)]
-        if form is None:
-            raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
-    elif network is not None:
-        folders = [exports.export_published(network, out)]
-    else:
-        loaded = studies.load_study(study or None, storage=storage, results_dir=results_dir)
-        folders = exports.export(loaded, pick, out, size)
     new = network is None or not Path(network).is_dir()
-    for folder in folders:
+
+    def wrote(folder: Path) -> None:
         if new:
             click.echo(f"wrote {folder}")
         if form is not None:
             path, difference = exports.convert(folder, form)
             click.echo(f"wrote {path}, whose logits are the network's up to a relative difference of {difference:.1g}")
+
+    if network is None:
+        loaded = studies.load_study(study or None, storage=storage, results_dir=results_dir)
+        last = exports.export(loaded, pick, out, size, wrote)[-1]
+    else:
+        if not new and form is None:
+            raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
+        last = exports.export_published(network, out) if new else Path(network)
+        wrote(last)
     if new:
-        click.echo(f"Next: {PROGRAM} train {shlex.quote(str(folders[-1]))} --dry-run")
+        click.echo(f"Next: {PROGRAM} train {shlex.quote(str(last))} --dry-run")
 
 
 _RECIPE = click.option("--recipe", default="", metavar="NAME|FILE", help="Instead of the bundle's own.")

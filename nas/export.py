@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,13 +90,20 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     return {number: front[number]}
 
 
-def export(study: Study, which: str = "front", out: str | Path | None = None, size: Size | None = None) -> list[Path]:
+def export(
+    study: Study,
+    which: str = "front",
+    out: str | Path | None = None,
+    size: Size | None = None,
+    on_written: Callable[[Path], None] = lambda _folder: None,
+) -> list[Path]:
     """Write a bundle for each picked candidate; returns the folders.
 
     Args:
         which: see `pick`.
         out: the folders lie in it; `results/<study>/exports` by default.
         size: of the networks; see `Size`.
+        on_written: called with each folder, which may take a quarter of a minute.
 
     Raises:
         StudyError: nothing to export under that name.
@@ -105,7 +113,11 @@ def export(study: Study, which: str = "front", out: str | Path | None = None, si
     place = Path(out) if out is not None else study.folder / "exports"
     chosen = pick(study, which)
     networks = {number: _sized(study, candidate, size or Size()) for number, candidate in chosen.items()}
-    return [_export(study, number, chosen[number], network, place, size) for number, network in networks.items()]
+    folders = []
+    for number, network in networks.items():
+        folders.append(_export(study, number, chosen[number], network, place, size))
+        on_written(folders[-1])
+    return folders
 
 
 def export_published(name: str, out: str | Path | None = None) -> Path:
