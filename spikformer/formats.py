@@ -1,15 +1,16 @@
-"""The deployable form of a network in formats of others: ONNX, and NIR, which neuromorphic hardware reads.
+"""The deployable form of a network in the files of others: ONNX for runtimes, NIR for neuromorphic tools.
 
-A file is run by another program than the one that wrote it before it appears: ONNX by onnxruntime, NIR by SpikingJelly.
-Both take other orders of summation than torch, so that now and then a membrane ends on the other side of its threshold,
-and what follows from that spike differs. Most images must agree nevertheless: a wrong graph agrees on none.
+What is written is `spikformer.fuse(model)`, in float32. A file is run by software of others before it gets its name, on
+images that this network and it must agree on (`_agree`).
 
-NIR (Pedersen et al., "Neuromorphic intermediate representation", Nature Communications 2024) has convolutions, linear
-layers, average pools, leaky and plain integrate-and-fire neurons, and sums. So it can hold networks that add membranes
-("ms"), from a "conv" stem without a pool, whose token mixers are "identity" or "sepconv" (merged, a dense convolution)
-and whose channel mixers are "mlp" or "convffn". It has no product of two activations, and with it none of the
-attentions; it has no max pool. Grouped convolutions it has, but SpikingJelly does not read them, and what cannot be run
-is not written.
+ONNX expresses every network of the schema. NIR (Pedersen et al., "Neuromorphic intermediate representation", Nature
+Communications 2024) is a graph of weights and neurons whose edges only add. It expresses networks
+
+* of the neurons lif, plif and if, which reset to 0, under the residuals "ms" and "sew";
+* with any stem that reduces by stride and not by a max pool, its position by a convolution or none;
+* with the mixers sepconv, dwconv and identity, every channel mixer, any head with one classifier.
+
+There is no attention in NIR, as it has no product of two activations.
 """
 
 import contextlib
@@ -18,305 +19,401 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from spikformer.channel_mixers import SpikingMLP
+from spikformer.channel_mixers import GroupWiseFFN, SpikingMLP
 from spikformer.errors import FormatError
 from spikformer.fusion import fuse
 from spikformer.layers import Conv2d, ConvBN, Residual, Unit
 from spikformer.model import Block, Head, Spikformer, Stage
-from spikformer.neurons import IF, LIF, PLIF
-from spikformer.stems import ConvEmbedding, Stem
+from spikformer.neurons import IF, LIF, PLIF, MultiSpike, Neuron
+from spikformer.stems import (
+    ConvEmbedding,
+    ConvPosition,
+    DeformedShortcut,
+    DeformedShortcutEmbedding,
+    ImageEncoding,
+    LearnedPosition,
+    PatchStage,
+    PeriodicPosition,
+    SpikingPatchSplitting,
+    Stem,
+)
+from spikformer.token_mixers import DepthwiseConv, DualSpikeAttention, SeparableConv, SpikingAttention
 
-_IMAGES = 8  # that a written file is run on
-_EQUAL = 1e-3  # relative difference of an image's logits that is rounding; a spike more or less is above it
-_STEP_S = 1e-4  # of time, to which NIR's constants are tied; SpikingJelly's default
+_Run = Callable[[Tensor], Tensor]
+"""Logits [B, classes] of images [B, C, H, W]."""
 
 
 def write_onnx(model: Spikformer, path: Path) -> float:
-    """Write the deployable form as ONNX: "images" [B, C, H, W] -> "logits" [B, num_classes], any B.
+    """Writes a network as one ONNX file, which onnxruntime has run on the CPU.
+
+    Its input is "images", float32 [B, C, H, W] for any B, its output "logits", [B, classes]. Time steps are unrolled.
+    Each node keeps, as "namespace", the path of the module that it comes from.
+
+    Args:
+        model: stays untouched.
 
     Returns:
-        The median over images of the relative difference between onnxruntime's logits and torch's.
+        The median over images of the difference of logits from this network's, over their size.
 
     Raises:
-        FormatError: a package is missing, the network cannot be traced, or the file computes something else.
+        FormatError: a block of your own that torch cannot trace, or operations that onnxruntime does not have; more
+            than 2 GB, ONNX's limit of a file; logits further off than rounding explains; a file that cannot be written;
+            onnx, onnxscript or onnxruntime is missing. Then there is no file, or the one that was there.
     """
-    runtime = _package("onnxruntime", "onnx")
-    _package("onnxscript", "onnx")
-    fused = fuse(model).cpu()
-    images = _noise(model)
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        _library(name, extra="onnx")
+    fused = fuse(model).float().cpu()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in fused.state_dict().values())
+    if size >= _ONNX_BYTES:
+        raise FormatError(f"{path}: {size / 1e9:.1f} GB of weights; an ONNX file holds 2 GB. Write a smaller network")
+    program = _traced(fused, path)
+    with _whole(path) as partial:
+        program.save(partial, external_data=False)
+        return _agree(_by_onnxruntime(partial), fused, path)
 
-    def write(partial: Path) -> float:
-        try:
-            with torch.no_grad(), _quiet():
-                program = torch.onnx.export(
-                    fused,
-                    (images[:2],),
-                    input_names=["images"],
-                    output_names=["logits"],
-                    dynamo=True,
-                    verbose=False,
-                    dynamic_shapes=({0: torch.export.Dim("batch")},),
-                )
-                assert program is not None
-                program.save(str(partial))
-        except Exception as error:  # whatever torch's tracing and its translation raise
-            cause = str(error.__cause__ or error).strip().splitlines()
-            raise FormatError(
-                f"the network cannot be written as ONNX: {cause[0] if cause else type(error).__name__}. "
-                f"A block of your own must be of operations that torch.export traces"
-            ) from None
-        session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-        return _checked(found, _logits(fused, images), path)
 
-    return _appearing(path, write)
+_ONNX_BYTES = 2**31  # what a protocol buffer, which an ONNX file is, may have
+
+
+def _traced(fused: Spikformer, path: Path) -> Any:
+    """A torch.onnx.ONNXProgram."""
+    images = _images(fused, 2)  # of one image torch.export would make a case of its own
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of libraries among themselves
+            program = torch.onnx.export(
+                fused,
+                (images,),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                verbose=False,
+                optimize=False,  # takes minutes, and runtimes do as much themselves when they load a file
+            )
+    except Exception as error:  # whatever a forward of yours, or the tracer over it, raises
+        first = str(error).strip().partition("\n")[0]
+        raise FormatError(
+            f"{path}: torch.export cannot trace this network: {type(error).__name__}: {first}. "
+            "In a forward of your own, let no Python branch or size depend on the values of a tensor or on the batch"
+        ) from error
+    assert program is not None
+    for node in program.model.graph.all_nodes():  # else most of the file is where on this computer the code lies
+        kept = {key: value for key, value in node.metadata_props.items() if key == "namespace"}
+        node.metadata_props.clear()
+        node.metadata_props.update(kept)
+    return program
+
+
+def _by_onnxruntime(path: Path) -> _Run:
+    onnxruntime = _library("onnxruntime", extra="onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors; it warns of constants that it does not fold
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common
+        raise FormatError(f"{path}: onnxruntime cannot load this network: {error}. Replace that operation") from error
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
 def write_nir(model: Spikformer, path: Path) -> float:
-    """Write the deployable form as NIR: what an image's channels are at a time step -> its logits at that step.
+    """Writes a network as a NIR file, which SpikingJelly has read and run.
 
-    The logits of `model` are their mean over the time steps, at each of which the image is shown.
+    Nodes are named by the paths of the fused network's modules, "images" and "logits". An image is a current, the same
+    at each time step of `DT` seconds; logits are given at each step, and the network's are their mean over its
+    `time_steps`. Grouped convolutions are written dense, with zeros: readers do not know the others.
+
+    NIR fires above the threshold and not at it, which is one number among all; SpikingJelly fires at it, as we do.
+
+    Args:
+        model: stays untouched.
 
     Returns:
-        As `write_onnx`, with SpikingJelly's reader.
+        The median over images of the difference of logits from this network's, over their size.
 
     Raises:
-        FormatError: a package is missing, NIR has no such operation, or the file computes something else.
+        FormatError: an operation that NIR does not have, with the path of the module; logits further off than rounding
+            explains; a file that cannot be written; nir or nirtorch is missing. Then there is no file, or the one that
+            was there.
     """
-    nir = _package("nir", "nir")
-    _package("nirtorch", "nir")
-    fused = fuse(model).cpu()
-    graph = _NIRGraph(nir, fused).graph()
-    images = _noise(model)
-
-    def write(partial: Path) -> float:
-        nir.write(str(partial), graph)
-        return _checked(_run_by_spikingjelly(partial, images, model.config.time_steps), _logits(fused, images), path)
-
-    return _appearing(path, write)
+    nir = _library("nir", extra="nir")
+    _library("nirtorch", extra="nir")
+    fused = fuse(model).float().cpu()
+    graph = _Graph(nir, fused).whole()
+    with _whole(path) as partial:
+        nir.write(partial, graph)
+        return _agree(_by_spikingjelly(partial, fused.config.time_steps), fused, path)
 
 
-def _package(name: str, extra: str) -> Any:
+DT = 1e-4
+"""Seconds a time step, in which NIR gives time constants: what SpikingJelly and others assume."""
+
+
+def _by_spikingjelly(path: Path, time_steps: int) -> _Run:
+    from spikingjelly.activation_based import nir_exchange  # imports nir, which is an extra
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries among themselves
+        network = nir_exchange.import_from_nir(path, dt=DT)
+
+    def run(images: Tensor) -> Tensor:
+        logits_TBC, state = [], None
+        with torch.no_grad():
+            for _ in range(time_steps):
+                logits_BC, state = network(images, state)
+                logits_TBC.append(logits_BC)
+        return torch.stack(logits_TBC).mean(0)
+
+    return run
+
+
+class _Stream(NamedTuple):
+    """Nodes whose sum flows, and the shape of each: (C, H, W), or (C,) behind the mean over tokens."""
+
+    nodes: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+class _Graph:
+    """A NIR graph, built by walking through the modules in the order in which they run.
+
+    Additions are no nodes: a stream is handed on as all nodes that it is the sum of, each of which gets an edge.
+    """
+
+    def __init__(self, nir: Any, fused: Spikformer) -> None:
+        self.nir, self.fused = nir, fused
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[tuple[str, str]] = []
+
+    def whole(self) -> Any:
+        """The nir.NIRGraph of the network."""
+        stem = self.fused.config.stem
+        shape = (stem.in_channels, stem.image_size, stem.image_size)
+        images = self._add("images", self.nir.Input(_numbers(*shape)), _Stream((), shape), shape)
+        logits = self._through(self.fused, "", images)
+        self._add("logits", self.nir.Output(_numbers(*logits.shape)), logits, logits.shape)
+        return self.nir.NIRGraph(self.nodes, self.edges)
+
+    def _add(self, name: str, node: Any, x: _Stream, shape: tuple[int, ...]) -> _Stream:
+        self.nodes[name] = node
+        self.edges += [(source, name) for source in x.nodes]
+        return _Stream((name,), shape)
+
+    def _through(self, module: nn.Module, path: str, x: _Stream) -> _Stream:
+        """What leaves a module.
+
+        Raises:
+            FormatError: NIR does not have it.
+        """
+        if type(module) in _CHAINS:
+            for name in _CHAINS[type(module)](module):
+                x = self._through(module.get_submodule(name), f"{path}.{name}".strip("."), x)
+            return x
+        if type(module) in _RULES:
+            return _RULES[type(module)](self, module, path, x)
+        raise FormatError(f"{path}: {_lacking(module)}. {_REMEDY}")
+
+    def conv_bn(self, module: ConvBN, path: str, x: _Stream) -> _Stream:
+        if not isinstance(module.norm, nn.Identity):
+            raise FormatError(f"{path}.norm: NIR has no batch norm, and this one cannot be folded. {_REMEDY}")
+        if module.pool:
+            raise FormatError(f"{path}: NIR has no max pool. {_REMEDY}")
+        return self._through(module.conv, f"{path}.conv", x)
+
+    def patch_stage(self, module: PatchStage, path: str, x: _Stream) -> _Stream:
+        if module.pool_before or module.pool_after:
+            raise FormatError(f"{path}: NIR has no max pool. {_REMEDY}")
+        return self._through(module.neuron, f"{path}.neuron", self._through(module.conv, f"{path}.conv", x))
+
+    def conv(self, module: Conv2d, path: str, x: _Stream) -> _Stream:
+        pad, stride, size = (int(pair[0]) for pair in (module.padding, module.stride, module.kernel_size))
+        places = [(side + 2 * pad - size) // stride + 1 for side in x.shape[1:]]
+        bias = torch.zeros(module.out_channels) if module.bias is None else module.bias
+        node = self.nir.Conv2d(
+            input_shape=x.shape[1:],
+            weight=_dense(module).numpy(),
+            stride=stride,
+            padding=pad,
+            dilation=1,
+            groups=1,
+            bias=bias.detach().numpy(),
+        )
+        return self._add(path, node, x, (module.out_channels, *places))
+
+    def neuron(self, module: LIF | PLIF | IF, path: str, x: _Stream) -> _Stream:
+        """tau dv/dt = (v_leak - v) + r x, in steps of `DT`; of IF, dv/dt = r x."""
+
+        def each(value: float) -> Any:
+            return torch.full(x.shape, value, dtype=torch.float64).numpy()
+
+        firing = {"v_threshold": each(module.threshold), "v_reset": each(0)}
+        if isinstance(module, IF):
+            return self._add(path, self.nir.IF(r=each(1 / DT), **firing), x, x.shape)
+        tau = module.tau if isinstance(module, LIF) else 1 / module.w.detach().double().sigmoid().item()
+        return self._add(path, self.nir.LIF(tau=each(tau * DT), r=each(1), v_leak=each(0), **firing), x, x.shape)
+
+    def joined(self, stream: _Stream, branch: _Stream, path: str) -> _Stream:
+        if self.fused.config.residual == "sew_iand":
+            raise FormatError(f'{path}: NIR has no product of two activations (residual "sew_iand"). {_REMEDY}')
+        return _Stream((*stream.nodes, *branch.nodes), stream.shape)
+
+    def residual(self, module: Residual, path: str, x: _Stream) -> _Stream:
+        if module.layer_scale is not None:
+            raise FormatError(f"{path}: this layer scale cannot be folded into a convolution. {_REMEDY}")
+        return self.joined(x, self._through(module.branch, f"{path}.branch", x), path)
+
+    def group_wise(self, module: GroupWiseFFN, path: str, x: _Stream) -> _Stream:
+        hidden = self._through(module.expand, f"{path}.expand", x)
+        hidden = self.joined(hidden, self._through(module.group, f"{path}.group", hidden), path)
+        return self._through(module.contract, f"{path}.contract", hidden)
+
+    def deformed_shortcut(self, module: DeformedShortcut, path: str, x: _Stream) -> _Stream:
+        x = self._through(module.neuron, f"{path}.neuron", x)
+        main = self._through(module.path, f"{path}.path", x)
+        return self.joined(self._through(module.shortcut, f"{path}.shortcut", x), main, path)
+
+    def position(self, module: ConvPosition, path: str, x: _Stream) -> _Stream:
+        position = self._through(module.conv, f"{path}.conv", x)
+        return self.joined(x, position, path) if module.shortcut else position
+
+    def head(self, module: Head, path: str, x: _Stream) -> _Stream:
+        if hasattr(module, "distilled"):
+            raise FormatError(f"{path}: its two classifiers are not written as NIR. {_REMEDY}")
+        side, channels = _numbers(*x.shape[1:]), x.shape[:1]
+        pool = self.nir.AvgPool2d(kernel_size=side, stride=side, padding=_numbers(0, 0))
+        x = self._add(f"{path}.mean", pool, x, (*channels, 1, 1))
+        x = self._add(f"{path}.flat", self.nir.Flatten(_numbers(*x.shape), start_dim=0), x, channels)
+        if module.neuron is not None:
+            x = self._through(module.neuron, f"{path}.neuron", x)
+        weight = module.linear.weight.detach()
+        bias = torch.zeros(len(weight)) if module.linear.bias is None else module.linear.bias.detach()
+        return self._add(f"{path}.linear", self.nir.Affine(weight.numpy(), bias.numpy()), x, (len(weight),))
+
+
+_CHAINS: dict[type[nn.Module], Callable[[Any], list[str]]] = {
+    Spikformer: lambda _: ["stem", "stages", "head"],
+    Stem: lambda _: ["embedding", "position"],
+    DeformedShortcutEmbedding: lambda _: ["encoding", "neuron", "patches"],
+    Stage: lambda _: ["down", "blocks"],
+    Block: lambda _: ["local", "mixer", "mlp"],
+    SpikingMLP: lambda _: ["expand", "contract"],
+    nn.Identity: lambda _: [],
+} | {
+    **dict.fromkeys((nn.Sequential, SpikingPatchSplitting, SeparableConv), lambda chain: [*chain._modules]),
+    **dict.fromkeys(
+        (Unit, DepthwiseConv), lambda unit: ["neuron", "conv"] if unit.neuron_first else ["conv", "neuron"]
+    ),
+}
+
+_RULES: dict[type[nn.Module], Callable[[_Graph, Any, str, _Stream], _Stream]] = {
+    **dict.fromkeys((ConvBN, ImageEncoding, ConvEmbedding), _Graph.conv_bn),
+    Conv2d: _Graph.conv,
+    **dict.fromkeys((LIF, PLIF, IF), _Graph.neuron),
+    PatchStage: _Graph.patch_stage,
+    Residual: _Graph.residual,
+    GroupWiseFFN: _Graph.group_wise,
+    DeformedShortcut: _Graph.deformed_shortcut,
+    ConvPosition: _Graph.position,
+    Head: _Graph.head,
+}
+
+_REMEDY = "See `spikformer.formats` for what NIR expresses, or write ONNX"
+
+
+def _lacking(module: nn.Module) -> str:
+    """What NIR lacks to express a module."""
+    kind = type(module).__name__
+    if isinstance(module, SpikingAttention | DualSpikeAttention):
+        name = module.kind if isinstance(module, SpikingAttention) else "dssa"
+        return f'NIR has no product of two activations (attention "{name}")'
+    if isinstance(module, LearnedPosition | PeriodicPosition):
+        name = "learned" if isinstance(module, LearnedPosition) else "cpg"
+        return f'NIR has no constant to add at each place (position "{name}")'
+    if isinstance(module, MultiSpike):
+        return 'NIR has no neuron that fires several spikes at once (neuron "multispike")'
+    return f"NIR has no {'neuron' if isinstance(module, Neuron) else 'operation'} {kind}"
+
+
+def _dense(conv: nn.Conv2d) -> Tensor:
+    """The kernel [O, I, k, k] of an equal convolution of one group: zeros between groups."""
+    groups = conv.weight.detach().chunk(conv.groups)
+    width = groups[0].shape[1]
+    dense = conv.weight.new_zeros(conv.out_channels, conv.in_channels, *conv.kernel_size)
+    for i, (rows, kernel) in enumerate(zip(dense.chunk(conv.groups), groups, strict=True)):
+        rows[:, i * width : (i + 1) * width] = kernel
+    return dense.detach()
+
+
+def _numbers(*values: int) -> Any:
+    """As NumPy's array."""
+    return torch.tensor(values).numpy()
+
+
+def _library(name: str, *, extra: str) -> Any:
+    """An optional library.
+
+    Raises:
+        FormatError: it is not installed.
+    """
     try:
         return importlib.import_module(name)
-    except ImportError:
-        raise FormatError(f"{name} is not installed. pip install 'spikformer-nas[{extra}]'") from None
+    except ImportError as error:
+        raise FormatError(f"{name} cannot be imported: {error}. pip install 'spikformer-nas[{extra}]'") from None
 
 
-def _noise(model: Spikformer) -> Tensor:
-    stem = model.config.stem
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(_IMAGES, stem.in_channels, stem.image_size, stem.image_size, generator=generator)
+def _images(fused: Spikformer, count: int) -> Tensor:
+    stem, generator = fused.config.stem, torch.Generator().manual_seed(0)
+    return torch.randn(count, stem.in_channels, stem.image_size, stem.image_size, generator=generator)
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = model(images)
-    return logits
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write a file under, which it has at `path` once the block has ended without an error."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise FormatError(
+            f"{path} cannot be written: {error.strerror or error}. Make room or name another place"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _checked(found: Tensor, expected: Tensor, path: Path) -> float:
-    """The median relative difference.
+_CHECKED_IMAGES = 8
+_ROUNDING = 1e-3  # of an image's logits; a spike more or less is above it
+
+
+def _agree(run: _Run, fused: Spikformer, path: Path) -> float:
+    """The median over images of the relative difference between the logits of `run` and of this network.
+
+    Others sum up in other orders, so that now and then a membrane ends on the other side of its threshold, and what
+    follows from that spike differs: a few images may. Most must agree to rounding; a wrong graph agrees on none.
 
     Raises:
-        FormatError: it is more than rounding, or a silent network tells nothing.
+        FormatError: they do not, or a silent network has nothing to agree on.
     """
+    images = _images(fused, _CHECKED_IMAGES)
+    with torch.no_grad():
+        expected = fused(images)
     if bool((expected == expected[:1]).all()):
         raise FormatError(f"{path} cannot be checked: the network says the same of any image. Train it first")
+    found = run(images)
     differences = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
     median = float(differences.median())
-    if not median <= _EQUAL:
+    if not median <= _ROUNDING:
         raise FormatError(
             f"{path} was not written: its logits differ from the network's by {median:.2g} of their size on most "
-            f"images, {_EQUAL:g} is rounding"
+            f"images, and {_ROUNDING:g} is rounding"
         )
     return median
 
 
-def _appearing(path: Path, write: Callable[[Path], float]) -> float:
-    """What `write` returns of a file that it writes under another name; the file appears only if it is right."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        found = write(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be written: {error.strerror or error}. Make room") from None
-    finally:
-        for left in partial.parent.glob(f"{partial.name}*"):
-            left.unlink()
-    return found
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch's exporter warns of itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-class _NIRGraph:
-    """The nodes and edges of a network; a stream is the names of the nodes whose sum it is."""
-
-    def __init__(self, nir: Any, model: Spikformer) -> None:
-        self._nir, self._model = nir, model
-        self._paths = {module: path for path, module in model.named_modules()}
-        self._nodes: dict[str, Any] = {}
-        self._edges: list[tuple[str, str]] = []
-
-    def graph(self) -> Any:
-        """
-        Raises:
-            FormatError: an operation that NIR has not, with its place.
-        """
-        config = self._model.config
-        if config.residual != "ms":
-            raise FormatError(f'residual "{config.residual}" adds spikes behind neurons, which only "ms" does before')
-        self._nodes["input"] = self._nir.Input({"input": self._shape(config.stem.in_channels, config.stem.image_size)})
-        stream = self._of(self._model.stem, ["input"], config.grids[0])
-        for stage, grid in zip(self._model.stages, config.grids, strict=True):
-            stream = self._of(stage, stream, grid)
-        logits = self._of(self._model.head, stream, config.grids[-1])
-        self._nodes["output"] = self._nir.Output({"output": self._vector(config.head.num_classes)})
-        self._join("output", logits)
-        return self._nir.NIRGraph(self._nodes, self._edges)
-
-    def _of(self, module: nn.Module, stream: list[str], size: int) -> list[str]:
-        """What leaves a module that `stream` enters; `size`, tokens a side of what leaves."""
-        match module:
-            case nn.Identity():
-                return stream
-            case Stem():
-                return self._of(module.position, self._of(module.embedding, stream, size), size)
-            case ConvEmbedding():
-                return self._conv(module, stream, size)
-            case Stage():
-                for part in (module.down, *module.blocks):
-                    stream = self._of(part, stream, size)
-                return stream
-            case Block():
-                for part in (module.local, module.mixer, module.mlp):
-                    stream = self._of(part, stream, size)
-                return stream
-            case nn.Sequential():
-                for part in module:
-                    stream = self._of(part, stream, size)
-                return stream
-            case Residual() if module.layer_scale is None:
-                return stream + self._of(module.branch, stream, size)
-            case SpikingMLP():
-                return self._of(module.contract, self._of(module.expand, stream, size), size)
-            case Unit() if module.neuron_first:
-                return self._conv(module.conv, self._spikes(module.neuron, module.conv, stream, size), size)
-            case Head():
-                return self._head(module, stream, size)
-        raise FormatError(f"{self._paths[module]}: NIR has nothing for it ({self._why(module)})")
-
-    def _why(self, module: nn.Module) -> str:
-        name = type(module).__name__
-        if isinstance(module, Residual):
-            return self._why(module.branch)
-        if "Attention" in name:
-            return f"{name} is a product of two activations"
-        if name in ("DepthwiseConv", "GroupWiseFFN"):
-            return f"{name} has grouped convolutions, which SpikingJelly cannot read"
-        if name in ("SpikingPatchSplitting", "DeformedShortcutEmbedding", "PatchStage"):
-            return f"{name} has max pools"
-        return name
-
-    def _conv(self, module: nn.Module, stream: list[str], size: int) -> list[str]:
-        path = self._paths[module]
-        if not isinstance(module, ConvBN) or not isinstance(module.norm, nn.Identity):
-            raise FormatError(
-                f"{path}: NIR has nothing for {type(module).__name__} that batch norm was not folded into"
-            )
-        if module.pool:
-            raise FormatError(f"{path}: NIR has no max pool")
-        conv = module.conv
-        if type(conv) is not Conv2d or conv.groups != 1 or conv.bias is None:
-            raise FormatError(f"{path}: grouped or chained convolutions are in NIR, but SpikingJelly cannot read them")
-        entering = size * conv.stride[0]
-        node = self._nir.Conv2d(
-            input_shape=(entering, entering),
-            weight=conv.weight.detach().numpy(),
-            stride=conv.stride,
-            padding=conv.padding,
-            dilation=conv.dilation,
-            groups=1,
-            bias=conv.bias.detach().numpy(),
-        )
-        return self._add(path, node, stream)
-
-    def _spikes(self, neuron: nn.Module, conv: nn.Module, stream: list[str], size: int) -> list[str]:
-        """Of the neuron in front of a convolution that leaves `size` tokens a side."""
-        first = next(layer for layer in conv.modules() if isinstance(layer, Conv2d))
-        side = size * first.stride[0]
-        return self._neuron(neuron, self._shape(first.in_channels, side), stream)
-
-    def _neuron(self, neuron: nn.Module, shape: Any, stream: list[str]) -> list[str]:
-        path = self._paths[neuron]
-
-        def full(value: float) -> Any:
-            return torch.full(tuple(shape), value, dtype=torch.float64).numpy()
-
-        rest: dict[str, Any] = {"v_reset": full(0.0)}
-        match neuron:
-            case IF():
-                node = self._nir.IF(r=full(1 / _STEP_S), v_threshold=full(neuron.threshold), **rest)
-            case LIF() | PLIF():
-                tau = neuron.tau if isinstance(neuron, LIF) else 1 / neuron.w.sigmoid().item()
-                rest["v_leak"] = full(0.0)
-                node = self._nir.LIF(tau=full(tau * _STEP_S), r=full(1.0), v_threshold=full(neuron.threshold), **rest)
-            case _:
-                raise FormatError(f'{path}: NIR has no neuron "{self._model.config.neuron.kind}". Use lif, plif or if')
-        return self._add(path, node, stream)
-
-    def _head(self, head: Head, stream: list[str], size: int) -> list[str]:
-        if hasattr(head, "distilled") or (head.neuron is not None and not head.feeds_classifier):
-            raise FormatError("head: two classifiers whose mean is taken are not written. Use one")
-        width = head.linear.in_features
-        pool = self._nir.AvgPool2d(kernel_size=(size, size), stride=(size, size), padding=(0, 0))
-        stream = self._add("head.mean", pool, stream)
-        shape = {"input": self._shape(width, 1)}
-        stream = self._add("head.flat", self._nir.Flatten(input_type=shape, start_dim=0, end_dim=-1), stream)
-        if head.neuron is not None:
-            stream = self._neuron(head.neuron, self._vector(width), stream)
-        bias = head.linear.bias.detach() if head.linear.bias is not None else torch.zeros(head.linear.out_features)
-        node = self._nir.Affine(weight=head.linear.weight.detach().numpy(), bias=bias.numpy())
-        return self._add("head.linear", node, stream)
-
-    def _add(self, path: str, node: Any, stream: list[str]) -> list[str]:
-        name = path.replace(".", "_")
-        self._nodes[name] = node
-        self._join(name, stream)
-        return [name]
-
-    def _join(self, name: str, stream: list[str]) -> None:
-        self._edges += [(source, name) for source in stream]
-
-    def _shape(self, channels: int, size: int) -> Any:
-        return torch.tensor([channels, size, size]).numpy()
-
-    def _vector(self, width: int) -> Any:
-        return torch.tensor([width]).numpy()
-
-
-def _run_by_spikingjelly(path: Path, images: Tensor, time_steps: int) -> Tensor:
-    """Logits of a NIR file, averaged over the time steps."""
-    from spikingjelly.activation_based import nir_exchange  # needs an extra
-
-    with _quiet(), torch.no_grad():
-        network = nir_exchange.import_from_nir(str(path), dt=_STEP_S)
-        state, total = None, torch.zeros(())
-        for _ in range(time_steps):
-            logits, state = network(images, state)
-            total = total + logits
-    return total / time_steps
-
-
-__all__ = ["write_nir", "write_onnx"]
+__all__ = ["DT", "write_nir", "write_onnx"]

@@ -78,6 +78,10 @@ def if_(x_T: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
 def _fire(
     x_T: Tensor, tau: float, rate: Tensor | None, charge: Charge, threshold: float, surrogate: Surrogate
 ) -> Tensor:
+    if torch.compiler.is_exporting():  # plain operations on any shape: nothing in place, no order of memory
+        like = torch.empty((), dtype=_membrane_type(x_T))
+        leak = _number(tau if rate is None else rate, like)
+        return _steps_forward(x_T, leak, _number(threshold, like), charge)[0]
     spikes_T: Tensor = _Fire.apply(x_T, rate, tau, charge, threshold, surrogate)
     return spikes_T
 
