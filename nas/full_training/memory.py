@@ -34,9 +34,9 @@ def kept_gb(config: SpikformerConfig) -> tuple[float, float]:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in seen:
                 seen.add(storage.data_ptr())
-                held.append(tensor)  # so that its memory is not given to another
+                held.append(tensor.detach())  # so that its memory is not given to another
                 by_block[place[0]] = by_block.get(place[0], 0) + storage.nbytes()
-            return tensor
+            return tensor.detach()  # itself, it would hold the graph that holds it, for ever
 
         held: list[Tensor] = []
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
