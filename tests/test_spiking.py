@@ -325,3 +325,24 @@ def test_the_rate_at_the_start_depends_on_threshold_times_tau_alone(tau: float, 
         currents_T = torch.randn(steps, 200_000)
         rate = spiking.lif(currents_T, tau, gain / tau, "sigmoid").mean().item()
         assert rate == pytest.approx(first, rel=share)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tau", [2.0, 1.37])
+def test_an_exported_layer_fires_the_same_spikes(kind: str, tau: float) -> None:
+    """Bit for bit, at the threshold too, for another batch than the one it was traced with."""
+    layer = layer_of(kind, tau=tau, threshold=0.5)
+    batch = {1: torch.export.Dim("batch")}
+    with torch.no_grad():
+        exported = torch.export.export(layer, (random(4, 2, 3),), dynamic_shapes=(batch,)).module()
+        for x_T in (random(4, 50, 3, seed=1), (8 * random(4, 50, 3, seed=2)).round() / 4):
+            expected_T = _spikingjelly(layer, x_T)
+            assert 0.05 < expected_T.mean() < 0.95
+            assert torch.equal(exported(x_T), expected_T)
+
+
+def _spikingjelly(layer: Neuron, x_T: Tensor) -> Tensor:
+    spiking.use("spikingjelly")
+    spikes_T: Tensor = layer(x_T)
+    spiking.use("auto")
+    return spikes_T
