@@ -83,6 +83,7 @@ def main() -> None:
     show_default=True,
     help="Where they run: here, or as tasks of a Ray cluster.",
 )
+@click.option("--proxy", metavar="FILE", help="Its [proxy] replaces the space's, as `validate-proxy` recommends.")
 @click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: one started here]")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 def search(
@@ -263,6 +264,41 @@ def export(
         wrote(last)
     if new:
         click.echo(f"Next: {PROGRAM} train {shlex.quote(str(last))} --dry-run")
+
+
+@main.command()
+@click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
+@click.option("--seeds", default=3, show_default=True, metavar="N", help="Beside the search's own.")
+@click.option("--top", default="front", show_default=True, metavar="front|K", help="Which: references come with them.")
+@click.option("--spike-penalties", default="", metavar="P,P", help="Also by the recipe with each of these: as 0,0.1,1.")
+@click.option("--ann-twin", is_flag=True, help="Also the same-shaped quantised networks without spikes.")
+@click.option(
+    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
+@click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs.")
+@click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU.")
+@click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+def confirm(
+    study: str | None, top: str, spike_penalties: str, storage: str | None, results_dir: str, **settings: Any
+) -> None:
+    """Train the front and the references with more seeds, so that the report says which differences are real.
+
+    Interrupt it as you like: the same command goes on where it stopped.
+    """
+    from nas import confirmation  # torch, only now
+    from nas.study import load_study
+
+    if top != "front" and not (top.isascii() and top.isdecimal()):
+        raise click.UsageError(f'--top "{top}" must be front or a whole number')
+    try:
+        penalties = [float(part) for part in spike_penalties.split(",") if part.strip()]
+    except ValueError:
+        raise click.UsageError(f'--spike-penalties "{spike_penalties}" must be numbers, such as 0,0.1,1') from None
+    loaded = load_study(study, storage=storage, results_dir=results_dir)
+    confirmation.confirm(loaded, top="front" if top == "front" else int(top), spike_penalties=penalties, **settings)
+    _next_command("report", loaded.name, results_dir, storage)
 
 
 _RECIPE = click.option("--recipe", default="", metavar="NAME|FILE", help="Instead of the bundle's own.")

@@ -1,6 +1,7 @@
 """Where networks are trained: here, one after the other; `nas.processes` and `nas.ray_engine` train several at once."""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,13 +25,20 @@ OnEpoch = Callable[[str, int, Epoch], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A training to do, up to `share` of the recipe's images."""
+    """A training to do, up to `share` of the recipe's images.
+
+    Attributes:
+        trial: a number that tells it from others.
+        recipe, seed: instead of the trainer's.
+    """
 
     trial: int
     label: str
     config: SpikformerConfig
     reference: str | None
     share: float
+    recipe: Recipe | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,8 @@ class Trainer:
         candidate, model = evaluate(
             job.config,
             self.splits,
-            self.recipe,
-            self.seed,
+            job.recipe or self.recipe,
+            self.seed if job.seed is None else job.seed,
             job.reference,
             on_epoch=lambda number, epoch: on_epoch(job.label, number, epoch),
             target_image_size=self.target_image_size,
@@ -99,7 +107,8 @@ class Trainer:
             path.unlink(missing_ok=True)
 
     def _saved(self, job: Job) -> Path | None:
-        name = f"{job.config.config_id}-{math.floor(1e6 * job.share)}.pt"
+        other = hashlib.sha256(repr((job.recipe, job.seed)).encode()).hexdigest()[:8] if job.recipe else "own"
+        name = f"{job.config.config_id}-{math.floor(1e6 * job.share)}-{other}.pt"
         return self.folder / name if self.folder is not None else None
 
 

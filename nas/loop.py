@@ -63,6 +63,7 @@ def search(
     per_gpu: int = 1,
     engine: str = "local",
     address: str | None = None,
+    proxy: str | Path | None = None,
     observer: Observer | None = None,
 ) -> Study:
     """Evaluate configs of a space until the study holds `trials` different ones; continue where it stopped.
@@ -95,6 +96,7 @@ def search(
         per_gpu: of the workers, at most so many share a GPU.
         engine: "local", or "ray": trainings are tasks on a Ray cluster.
         address: of that cluster, as `ray.init` takes it; by default one is started on this machine.
+        proxy: a TOML file whose [proxy] replaces settings of the space's, as `validate-proxy` writes it.
         observer: hears of the progress; by default a dashboard in the terminal.
 
     Raises:
@@ -104,6 +106,7 @@ def search(
     setup.check(trials, budget, patience, sampler, seed, energy_of, target_image_size)
     setup.check_engine(engine, address)
     loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
+    loaded = loaded if proxy is None else spaces.with_proxy(loaded, proxy)
     loaded = dataclasses.replace(
         loaded,
         recipe=setup.recipe_of(loaded, epochs, train_images),

@@ -40,8 +40,8 @@ class Observer:
     def reading(self, what: str, done: int, total: int) -> None:
         """Images are being read."""
 
-    def counted(self, done: int, total: int | None, fully: int) -> None:
-        """So many of the wanted candidates are evaluated, `fully` of them on all images."""
+    def counted(self, done: int, total: int | None, fully: int | None) -> None:
+        """So many of the wanted candidates are evaluated, `fully` of them on all images; None of trainings alone."""
 
     def waiting(self, trainings: int) -> None:
         """Nothing is to be done here while others are at so many."""
@@ -91,10 +91,10 @@ class Dashboard(Observer):
     def reading(self, what: str, done: int, total: int) -> None:
         self._current.update(self._reading, description=what, completed=done, total=total, visible=done < total)
 
-    def counted(self, done: int, total: int | None, fully: int) -> None:
+    def counted(self, done: int, total: int | None, fully: int | None) -> None:
         if self._overall.tasks[0].total is None:  # where a continued study starts says nothing about its speed
             self._overall.reset(self._overall_task, completed=done, total=total)
-        words = f"{done} evaluated, {fully} fully"
+        words = f"{done} evaluated, {fully} fully" if fully is not None else f"{done} trained"
         self._overall.update(self._overall_task, description=words, completed=done, total=total)
 
     def waiting(self, trainings: int) -> None:

@@ -295,14 +295,32 @@ def load(name_or_path: str | Path) -> SearchSpace:
     if path.suffix != ".toml" and not path.is_file():
         path = _folder() / f"{name_or_path}.toml"
     try:
-        text = path.read_text()
+        return _Parser(path, _text(path)).parse()
+    except FileNotFoundError:
+        raise SpaceError(f'no search space "{name_or_path}". {nearest(str(name_or_path), names())}') from None
+
+
+def with_proxy(space: SearchSpace, path: str | Path) -> SearchSpace:
+    """A space with the settings of a file's [proxy] instead of its own, as `validate-proxy` recommends them.
+
+    Raises:
+        SpaceError: no such file, or what is wrong in it.
+    """
+    try:
+        return dataclasses.replace(space, recipe=_Parser(Path(path), _text(Path(path))).proxy(space))
+    except FileNotFoundError:
+        raise SpaceError(f"there is no file {path}. `validate-proxy` writes one") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise SpaceError(f'no search space "{name_or_path}". {nearest(str(name_or_path), names())}') from None
         raise SpaceError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SpaceError(f"{path} is no text file: a search space is TOML in UTF-8") from None
-    return _Parser(path, text).parse()
+        raise SpaceError(f"{path} is no text file: it must be TOML in UTF-8") from None
 
 
 def _folder() -> Path:
@@ -356,6 +374,20 @@ class _Parser:
             name: self._reference(space, name, value) for name, value in document.get("references", {}).items()
         }
         return dataclasses.replace(space, references=references)
+
+    def proxy(self, space: SearchSpace) -> Recipe:
+        try:
+            document = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise SpaceError(f"{self.path} is no valid TOML: {error}") from None
+        for section, content in document.items():
+            if section != "proxy" or not isinstance(content, dict):
+                raise self._error(section, None, "a file for --proxy holds the section [proxy] and nothing else")
+        given = document.get("proxy", {})
+        read = self._settings("proxy", Recipe, given)
+        recipe = dataclasses.replace(space.recipe, **{key: getattr(read, key) for key in given})
+        self._check_numbers(space.data, recipe)
+        return recipe
 
     def _base(self, section: dict[str, Any]) -> dict[str, Any]:
         fields = dict(section)
@@ -654,4 +686,5 @@ __all__ = [
     "SearchSpace",
     "load",
     "names",
+    "with_proxy",
 ]

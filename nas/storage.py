@@ -48,6 +48,11 @@ def study_folder(results: Path, name: str) -> Path:
     return results / name
 
 
+def companion(name: str, what: str) -> str:
+    """Name of what is kept beside a study, in the same storage: one that no study can have."""
+    return f"{name}~{what}"
+
+
 def check_writable(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -324,7 +329,7 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
     if database is not None:
         summaries = optuna.get_all_study_summaries(storage=database)
         started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
-        return [summary.study_name for summary in started]
+        return [summary.study_name for summary in started if "~" not in summary.study_name]
     journals = sorted(results.glob(f"*/{_JOURNAL}"), key=lambda path: path.stat().st_mtime)
     return [path.parent.name for path in journals]
 
@@ -333,6 +338,7 @@ __all__ = [
     "alone",
     "check_journal",
     "check_writable",
+    "companion",
     "create",
     "database",
     "hidden",

@@ -19,7 +19,7 @@ from nas import storage as storages
 from nas import trials
 from nas.candidate import Candidate, EnergyOf, front_of
 from nas.errors import StudyError
-from nas.space import Constraints
+from nas.space import Axis, Constraints, DataSettings, Recipe, SearchSpace
 from nas.target import IMAGE_SIZE
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
@@ -113,6 +113,34 @@ class Study:
     def identity(self) -> dict[str, Any]:
         """Space, data, recipe and seed that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
+
+    @property
+    def space(self) -> SearchSpace:
+        """That it searched, as far as results depend on it: without references and constraints.
+
+        Raises:
+            StudyError: it has not begun, or another version of this program began it.
+        """
+        parts: dict[str, dict[str, Any]] = {"space": {}, "data": {}, "recipe": {}}
+        for key, value in self.identity.items():
+            section, _, name = key.partition(".")
+            parts.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
+        try:
+            axes = [Axis(name, dict(pairs)) for name, pairs in parts["space"]["axes"].items()]
+            settings = {name: value for name, value in parts["data"].items() if name != "images"}
+            recipe = Recipe(**parts["recipe"])
+            base = parts["space"]["base"]
+            return SearchSpace(self.name, base, tuple(axes), {}, DataSettings(**settings), recipe)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StudyError(
+                f"study {self.name} does not say what it searched ({type(error).__name__}: {error}). Search again "
+                "under another study name"
+            ) from None
+
+    @property
+    def seed(self) -> int:
+        """Of the cut of the data and of its trainings."""
+        return int(self.identity.get("seed", 0))
 
     @property
     def energy_of(self) -> EnergyOf:

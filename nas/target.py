@@ -20,16 +20,28 @@ predictions were too low (`benchmarks/target_energy.py`)."""
 def for_imagenet(config: SpikformerConfig, image_size: int = IMAGE_SIZE) -> SpikformerConfig:
     """The same network for colour images of 1000 classes, with one token in its last stage for 16 x 16 pixels.
 
-    14 x 14 tokens of 224 x 224 pixels are the grid of nearly all published networks. The stem halves as often as the
-    stages leave to it: sps by pools behind its first convolutions; speds at most twice, by pools in its encoding and
-    its first convolution (QKFormer); conv at most twice, by its stride and a pool, with 7 x 7 pixels
-    (SpikingResformer). Windows keep their share of the grid and patches their side, as far as the new grid can be
-    divided so.
+    14 x 14 tokens of 224 x 224 pixels are the grid of nearly all published networks.
 
     Raises:
         ConfigError: stages that halve the grid more often than the image size allows.
     """
-    halvings = max(0, 4 - sum(int(math.log2(stage.down.downsampling)) for stage in config.stages))
+    return for_images(config, image_size, 3, 1000, 4)
+
+
+def for_images(
+    config: SpikformerConfig, image_size: int, in_channels: int, num_classes: int, halvings: int
+) -> SpikformerConfig:
+    """The same network for other images, their side halved so often on the way to its last stage.
+
+    The stem halves as often as the stages leave to it: sps by pools behind its first convolutions; speds at most
+    twice, by pools in its encoding and its first convolution (QKFormer); conv at most twice, by its stride and a pool,
+    with 7 x 7 pixels (SpikingResformer). Windows keep their share of the grid and patches their side, as far as the
+    new grid can be divided so.
+
+    Raises:
+        ConfigError: stages that halve the grid more often than the image size allows.
+    """
+    halvings = max(0, halvings - sum(int(math.log2(stage.down.downsampling)) for stage in config.stages))
     once, twice = halvings >= 1, halvings >= 2
     changes: dict[str, dict[str, Any]] = {
         "sps": {"pool": tuple(i < halvings for i in range(4))},
@@ -40,8 +52,8 @@ def for_imagenet(config: SpikformerConfig, image_size: int = IMAGE_SIZE) -> Spik
         },
         "conv": {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice},
     }
-    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=3, **changes[config.stem.kind])
-    head = dataclasses.replace(config.head, num_classes=1000)
+    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=in_channels, **changes[config.stem.kind])
+    head = dataclasses.replace(config.head, num_classes=num_classes)
     plain = tuple(_cut(stage, 1, 1) for stage in config.stages)
     grids = dataclasses.replace(config, stem=stem, head=head, stages=plain).grids
     stages = tuple(map(_cut, config.stages, config.grids, grids))
@@ -92,4 +104,4 @@ def _as_busy(op: Operation, source: Operation) -> Operation:
     )
 
 
-__all__ = ["IMAGE_SIZE", "PREDICTION_ERROR", "for_imagenet", "predicted_energy_mj"]
+__all__ = ["IMAGE_SIZE", "PREDICTION_ERROR", "for_imagenet", "for_images", "predicted_energy_mj"]

@@ -34,6 +34,8 @@ NAS = (
     "errors",
     "files",
     "pareto",
+    "statistics",
+    "twin",
     "budget",
     "space",
     "surrogate",
@@ -63,6 +65,8 @@ NAS = (
     "processes",
     "ray_engine",
     "setup",
+    "runs",
+    "confirmation",
     "loop",
     "full_training.recipe",
     "full_training.memory",
@@ -107,7 +111,7 @@ def test_imports_point_up(module: str) -> None:
 
 def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons and memopt."""
-    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "loop")
+    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "runs", "loop")
     doors = {
         "optuna": keepers,
         "pandas": ("report",),

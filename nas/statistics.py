@@ -1,0 +1,158 @@
+"""How sure a figure is: intervals of means, differences that are real, rank agreement. Pure functions on numbers."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from nas import pareto
+
+LEVEL = 0.95
+_BOOTSTRAPS = 2000
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, and the 95 % interval around it; NaN where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Standard deviation within groups, pooled over them, and its degrees of freedom; NaN and 0 without repeats."""
+    freedom = sum(len(group) - 1 for group in groups if group)
+    if freedom == 0:
+        return math.nan, 0
+    squares = sum(float(((np.asarray(group) - np.mean(group)) ** 2).sum()) for group in groups if group)
+    return math.sqrt(squares / freedom), freedom
+
+
+def means(groups: Sequence[Sequence[float]]) -> list[Interval]:
+    """Of each group, with Student's interval of the pooled deviation: seeds scatter alike, and each group has few."""
+    spread, freedom = deviation(groups)
+    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * spread if freedom else math.nan
+    found = []
+    for group in groups:
+        mean = float(np.mean(group)) if group else math.nan
+        half = reach / math.sqrt(len(group)) if group else math.nan
+        found.append(Interval(mean, mean - half, mean + half))
+    return found
+
+
+def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Interval]:
+    """Of the means of every two groups with repeats, first minus second, i < j; together right in 95 % of all cases.
+
+    Tukey's honest significant difference, as Kramer has it for groups of unequal size.
+    """
+    usable = [i for i, group in enumerate(groups) if len(group) > 1]
+    if len(usable) < 2:
+        return {}
+    spread, _ = deviation([groups[i] for i in usable])
+    if spread == 0:  # nothing scatters: every difference is what it is
+        pairs = itertools.combinations(usable, 2)
+        return {(i, j): Interval(*3 * (float(np.mean(groups[i]) - np.mean(groups[j])),)) for i, j in pairs}
+    between = stats.tukey_hsd(*(np.asarray(groups[i], dtype=float) for i in usable)).confidence_interval(LEVEL)
+    found = {}
+    for a, b in itertools.combinations(range(len(usable)), 2):
+        i, j = usable[a], usable[b]
+        value = float(np.mean(groups[i]) - np.mean(groups[j]))
+        found[i, j] = Interval(value, float(between.low[a, b]), float(between.high[a, b]))
+    return found
+
+
+def beats(accuracy: Interval | None, log_energy: Interval | None) -> int:
+    """Of two networks, by the intervals of first minus second: 1 if the first is better, -1 the second, 0 neither.
+
+    Better is who is really better in one of the two and not really worse in the other. Where both intervals hold zero
+    it is a tie, where they speak against each other a trade.
+    """
+    if accuracy is None or log_energy is None:
+        return 0
+    signs = {
+        sign
+        for interval, sign in (
+            (accuracy, 1 if accuracy.value > 0 else -1),
+            (log_energy, -1 if log_energy.value > 0 else 1),
+        )
+        if interval.excludes_zero
+    }
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def kendall(a: Sequence[float], b: Sequence[float], strata: Sequence[int] | None = None) -> float:
+    """Kendall's tau-b; with strata, of the pairs within one only. NaN where nothing can be ordered."""
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    i, j = np.triu_indices(len(x), 1)
+    if strata is not None:
+        same = np.asarray(strata)[i] == np.asarray(strata)[j]
+        i, j = i[same], j[same]
+    dx, dy = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
+    ordered = math.sqrt(float((dx != 0).sum()) * float((dy != 0).sum()))
+    return float((dx * dy).sum()) / ordered if ordered else math.nan
+
+
+def bootstrapped(statistic: Callable[[NDArray[np.intp]], float], count: int, seed: int = 0) -> Interval:
+    """A statistic of `count` things, with the percentile interval of drawing as many of them with replacement.
+
+    Args:
+        statistic: of the things with these indices.
+    """
+    value = statistic(np.arange(count))
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rng.integers(0, count, count)) for _ in range(_BOOTSTRAPS)]
+    known = np.asarray([v for v in drawn if not math.isnan(v)])
+    if len(known) < len(drawn) / 2:
+        return Interval(value)
+    low, high = np.quantile(known, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return Interval(value, float(low), float(high))
+
+
+def promoted(points: Sequence[pareto.Point], count: int) -> set[int]:
+    """The best `count` of (accuracy, energy) by rank of domination; within a rank those farthest from the others."""
+    left, kept = list(range(len(points))), list[int]()
+    while left and len(kept) < count:
+        layer = [left[i] for i in pareto.front([points[i] for i in left])]
+        room = _room(np.asarray([points[i] for i in layer], dtype=float))
+        kept += [layer[i] for i in np.argsort(-room, kind="stable")]
+        left = [i for i in left if i not in layer]
+    return set(kept[:count])
+
+
+def _room(layer: Floats) -> Floats:
+    """Distance to the nearest other point, each value in its range; without an other, endless."""
+    scale = np.ptp(layer, axis=0)
+    scaled = layer / np.where(scale > 0, scale, 1)
+    distances = np.abs(scaled[:, None] - scaled[None]).sum(-1)
+    np.fill_diagonal(distances, np.inf)
+    return np.asarray(distances.min(1), dtype=np.float64)
+
+
+def recall(early: Sequence[pareto.Point], final: Sequence[pareto.Point], count: int) -> float:
+    """Share of the final front that is among the `count` best early ones."""
+    front = set(pareto.front(final))
+    return len(front & promoted(early, count)) / len(front)
+
+
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "beats",
+    "bootstrapped",
+    "deviation",
+    "differences",
+    "kendall",
+    "means",
+    "promoted",
+    "recall",
+]
