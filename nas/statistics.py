@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from nas import pareto
@@ -67,7 +67,7 @@ def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Inte
     for a, b in itertools.combinations(range(len(usable)), 2):
         i, j = usable[a], usable[b]
         value = float(np.mean(groups[i]) - np.mean(groups[j]))
-        found[i, j] = Interval(value, float(between.low[a, b]), float(between.high[a, b]))
+        found[i, j] = Interval(value, float(np.asarray(between.low)[a, b]), float(np.asarray(between.high)[a, b]))
     return found
 
 
@@ -90,7 +90,7 @@ def beats(accuracy: Interval | None, log_energy: Interval | None) -> int:
     return signs.pop() if len(signs) == 1 else 0
 
 
-def kendall(a: Sequence[float], b: Sequence[float], strata: Sequence[int] | None = None) -> float:
+def kendall(a: ArrayLike, b: ArrayLike, strata: ArrayLike | None = None) -> float:
     """Kendall's tau-b; with strata, of the pairs within one only. NaN where nothing can be ordered."""
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     i, j = np.triu_indices(len(x), 1)

@@ -84,9 +84,10 @@ NAS = (
     "full_training.rehearsal",
     "full_training.attached",
     "report",
-    "scaling",
-    "export",
     "inspection",
+    "scaling",
+    "validation",
+    "export",
 )
 WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.space")
 
