@@ -135,11 +135,12 @@ def studies(status: bool, study: str | None, storage: str | None, results_dir: s
 
 
 def _studies_table(rows: list[Any]) -> Any:
-    headings = ("study", "evaluated", "fully", "on the front", "running", "last change", "")
-    return _table(
-        headings,
-        [(r.name, r.evaluated, r.fully, r.front, r.running, _moment(r.changed), r.trouble) for r in rows],
-    )
+    headings = ("study", "evaluated", "fully", "on the front", "hypervolume", "running", "last change", "")
+    cells = []
+    for r in rows:
+        counts = (r.evaluated, r.fully, r.front, _number(r.hypervolume), r.running)
+        cells.append((r.name, *counts, _moment(r.changed), r.trouble))
+    return _table(headings, cells)
 
 
 def _work_table(rows: list[Any]) -> Any:
@@ -165,6 +166,10 @@ def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Any:
     return table
 
 
+def _number(value: float | None) -> str:
+    return f"{value:.3g}" if value is not None else ""
+
+
 def _moment(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment is not None else ""
 
@@ -177,6 +182,9 @@ def _moment(moment: Any) -> str:
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
 @click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md.")
 @click.option("--memory", is_flag=True, help="Estimate memory accesses too, as a line of their own.")
+@click.option("--compare", multiple=True, metavar="STUDY", help="Another one's front in the same frame; repeatable.")
+@click.option("--latex", is_flag=True, help="Also the front as a LaTeX table.")
+@click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
 def report(
     study: str | None,
     storage: str | None,
@@ -185,10 +193,14 @@ def report(
     unit_costs: str,
     chip: str | None,
     memory: bool,
+    compare: tuple[str, ...],
+    latex: bool,
+    show: bool,
 ) -> None:
-    """Print the Pareto front and write tables and a figure into the study's folder.
+    """Print the Pareto front and write a page, tables and figures into the study's folder.
 
-    Another convention prices the study anew, from the operations in its records: nothing is trained or loaded.
+    Safe while a search runs. Another convention prices the study anew, from the operations in its records: nothing is
+    trained or loaded.
     """
     from nas import chip as chips  # torch, only now
     from nas import energy
@@ -198,14 +210,19 @@ def report(
     chosen = energy.convention(convention, unit_costs)
     model = chips.load(chip) if chip is not None else None
     loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
-    result = reports.build(loaded, chosen, model, memory=memory)
+    others = [studies.load_study(name, storage=storage, results_dir=results_dir) for name in compare]
+    result = reports.build(loaded, chosen, model, memory=memory, compare=others)
     console = _console()
     console.print(result.table())
     for sentence in result.findings:
         console.print(sentence, highlight=False, markup=False)
-    for path in reports.write(result, loaded.folder):
+    written = reports.write(result, loaded.folder, latex=latex, options=_place(results_dir, storage), program=PROGRAM)
+    for path in written:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-    _next_command("export", loaded.name, results_dir, storage)
+    if show:
+        click.launch(str(written[0].absolute()))
+    repeated = result.repeats is not None and not result.repeats.confirmed.empty
+    _next_command("export" if repeated else "confirm", loaded.name, results_dir, storage)
 
 
 @main.command()
@@ -555,13 +572,17 @@ def _console() -> Any:
 
 
 def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
-    options = ["--study", study]
-    options += [] if results_dir == "results" else ["--results-dir", results_dir]
+    click.echo(f"Next: {PROGRAM} {command} {shlex.join(['--study', study, *_place(results_dir, storage)])}")
+
+
+def _place(results_dir: str, storage: str | None) -> list[str]:
+    """Options that lead another command to the same study."""
+    options = [] if results_dir == "results" else ["--results-dir", results_dir]
     if storage and "SPIKFORMER_STORAGE" not in os.environ:
         from nas import storage as storages
 
         options += ["--storage", storages.hidden(storage)]
-    click.echo(f"Next: {PROGRAM} {command} {shlex.join(options)}")
+    return options
 
 
 def _let_threads_sleep() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import gc
 import importlib.metadata
+import math
 import platform
 import subprocess
 import time
@@ -96,6 +97,13 @@ class Candidate:
     def ranked_mj(self, energy_of: EnergyOf) -> float | None:
         """The energy by which a search ranks it."""
         return self.energy_mj if energy_of == "proxy" else self.energy_target_mj
+
+    def point(self, energy_of: EnergyOf = "proxy") -> pareto.Point | None:
+        """Accuracy in per cent and log10 of energy in mJ, if it was trained in full and can be ranked."""
+        energy_mj = self.ranked_mj(energy_of)
+        if self.status != "complete" or not energy_mj or self.search_val_accuracy is None:
+            return None
+        return 100 * self.search_val_accuracy, math.log10(energy_mj)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that survive JSON; `from_dict` reads them back."""

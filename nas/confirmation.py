@@ -14,7 +14,6 @@ from nas import data, runs
 from nas import storage as storages
 from nas.candidate import Candidate
 from nas.errors import DataError, StudyError
-from nas.pareto import Point
 from nas.progress import Dashboard, Observer, in_words
 from nas.runs import Place, Run
 from nas.space import Recipe
@@ -87,24 +86,17 @@ def members(study: Study, top: int | Literal["front"]) -> dict[int, Candidate]:
     Raises:
         StudyError: no network is trained in full yet.
     """
-    kept = {n: c for n, c in study.keeping(study.candidates).items() if _point(c, study) is not None}
+    kept = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
     if not kept:
         raise StudyError(f"study {study.name} has no network trained in full to repeat. Run the search on")
     if top == "front":
         best = list(study.front())
     else:
         numbers = list(kept)
-        points = [point for c in kept.values() if (point := _point(c, study)) is not None]
+        points = [point for c in kept.values() if (point := c.point(study.energy_of)) is not None]
         best = sorted(numbers[i] for i in promoted(points, top))
-    named = [n for n, c in study.candidates.items() if c.reference and _point(c, study) is not None]
+    named = [n for n, c in study.candidates.items() if c.reference and c.point(study.energy_of) is not None]
     return {n: study.candidates[n] for n in dict.fromkeys([*best, *named])}
-
-
-def _point(candidate: Candidate, study: Study) -> Point | None:
-    energy_mj = candidate.ranked_mj(study.energy_of)
-    if candidate.status != "complete" or not energy_mj or candidate.search_val_accuracy is None:
-        return None
-    return candidate.search_val_accuracy, math.log10(energy_mj)
 
 
 def plan(

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import cost, data, energy, measurement, rates
+from nas.candidate import Candidate
 from nas.chip import Chip, ChipCosts
 from nas.cost import Operation, Overheads, Part
 from nas.data import Splits
@@ -181,8 +182,14 @@ def costs(
         raise StudyError(f"trial {number} of study {study.name} is {candidate.status}: it has no counted operations")
     images = candidate.counted_images
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
-    found = _costs(name, _counted(images), candidate.operations, images, convention)
+    found = costs_of(name, candidate, convention)
     return _with_extras(found, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
+
+
+def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED) -> Costs:
+    """What each layer of a candidate costs, by the counts in its record."""
+    images = candidate.counted_images
+    return _costs(name, _counted(images), candidate.operations, images, convention)
 
 
 def costs_at_rates(

@@ -117,7 +117,7 @@ def search(
     if workers > 1 and storages.is_for_one(storage):
         raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
     name = study or loaded.name
-    folder = storages.study_folder(Path(results_dir), name)
+    folder = storages.study_folder(Path(results_dir), name, storage)
     storages.check_writable(folder)
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading)

@@ -35,6 +35,17 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
+def corner(points: Sequence[Point]) -> Point:
+    """The least accuracy and a hair more than the largest energy of all: where `hypervolume` may be measured from.
+
+    Raises:
+        ValueError: no points.
+    """
+    if not points:
+        raise ValueError("without points there is no corner")
+    return min(accuracy for accuracy, _ in points), max(energy for _, energy in points) + 1e-6
+
+
 def knee(points: Sequence[Point]) -> int:
     """Index of the point of the front that lies farthest above the line between its ends.
 

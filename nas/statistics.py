@@ -90,6 +90,18 @@ def beats(accuracy: Interval | None, log_energy: Interval | None) -> int:
     return signs.pop() if len(signs) == 1 else 0
 
 
+def wilson(share: NDArray[np.floating], count: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """95 % interval of a share of `count` independent images (Wilson, JASA 1927), value by value; NaN without any.
+
+    Of the images alone: another seed of the same network scatters further.
+    """
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+        half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.asarray(centre - half, dtype=np.float64), np.asarray(centre + half, dtype=np.float64)
+
+
 def kendall(a: ArrayLike, b: ArrayLike, strata: ArrayLike | None = None) -> float:
     """Kendall's tau-b; with strata, of the pairs within one only. NaN where nothing can be ordered."""
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
@@ -155,4 +167,5 @@ __all__ = [
     "means",
     "promoted",
     "recall",
+    "wilson",
 ]

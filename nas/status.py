@@ -21,6 +21,7 @@ class Overview:
     Attributes:
         evaluated, fully: networks, and those of them on all images.
         running: trainings.
+        hypervolume: of the front (`nas.study.Study.hypervolume`).
         changed: when a trial last began or ended; None before the first.
         trouble: why it cannot be read, if so.
     """
@@ -30,6 +31,7 @@ class Overview:
     fully: int = 0
     running: int = 0
     front: int = 0
+    hypervolume: float | None = None
     changed: datetime.datetime | None = None
     trouble: str = ""
 
@@ -82,6 +84,7 @@ def _overview(name: str, results: Path, storage: str | None) -> Overview:
         fully=sum(candidate.status == "complete" for candidate in candidates.values()),
         running=sum(trial.state == TrialState.RUNNING for trial in every),
         front=len(study.front()),
+        hypervolume=study.hypervolume(),
         changed=max(times, default=None),
     )
 

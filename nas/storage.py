@@ -37,15 +37,29 @@ _BLOCK = 1 << 16
 _LOGGER = logging.getLogger(__name__)
 
 
-def study_folder(results: Path, name: str) -> Path:
+def study_folder(results: Path, name: str, storage: str | None = None) -> Path:
     """Where a study's files go: in `results`, whatever its name.
 
+    Args:
+        storage: URL of a database, which may hold any name; those that are none for a folder get one made of them.
+
     Raises:
-        StudyError: the name is none for a folder; a database may hold any.
+        StudyError: the name is none for a folder, and the folder is where the study is kept.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
-        raise StudyError(f'study name "{name}" names no folder. Use up to 100 letters, digits, ., - and _ with --study')
-    return results / name
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
+        return results / name
+    if storage is None:
+        raise StudyError(
+            f"study name {_cut(name)!r} names no folder. Use up to 100 letters, digits, ., - and _ with --study"
+        )
+    if not 0 < len(name) <= 500 or "~" in name:
+        raise StudyError(f"study name {_cut(name)!r} must have 1 to 500 characters, and no ~")
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
+    return results / f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:12]}".lstrip("-")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def companion(name: str, what: str) -> str:

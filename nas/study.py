@@ -5,6 +5,7 @@ minimise); what its trials say is in `nas.trials`, how they come about in `nas.l
 """
 
 import dataclasses
+import datetime
 import re
 import typing
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas import constraints as limits
+from nas import pareto, trials
 from nas import storage as storages
-from nas import trials
 from nas.candidate import Candidate, EnergyOf, front_of
 from nas.errors import StudyError
-from nas.space import Axis, Constraints, DataSettings, Recipe, SearchSpace
+from nas.space import Axis, Choice, Constraints, DataSettings, Recipe, SearchSpace
 from nas.target import IMAGE_SIZE
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
@@ -32,6 +33,29 @@ class Spent:
     networks: tuple[int, ...]
     images: int
     hours: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """One that a search did, at any rung.
+
+    Attributes:
+        trial: its own; the same network has another at each rung.
+        full: whether on all images, with a result that can be ranked.
+        accuracy: share of the search-val images; None where the network gave no reading.
+        choices: axis -> choice.
+    """
+
+    trial: int
+    config_id: str
+    rung: int
+    status: str
+    images_seen: int
+    accuracy: float | None
+    energy_mj: float | None
+    full: bool
+    choices: dict[str, Choice]
+    ended: datetime.datetime | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,12 @@ class Study:
             reference = candidate.reference or names.get(identity)
             found[trial.number] = dataclasses.replace(candidate, reference=reference)
         return dict(sorted(found.items()))
+
+    @property
+    def trainings(self) -> list[Training]:
+        """All of them, in the order in which they ended."""
+        found = [_training(trial) for trial in trials.trained(self.optuna)]
+        return sorted(found, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:
         """That of a trial.
@@ -142,6 +172,15 @@ class Study:
         """Of the cut of the data and of its trainings."""
         return int(self.identity.get("seed", 0))
 
+    def trained_otherwise(self, other: "Study") -> tuple[str, ...]:
+        """Settings of data and training in which two studies differ: then accuracies do not compare.
+
+        Rungs and space may differ: how many networks are trained in full does not change how.
+        """
+        mine, theirs = self.identity, other.identity
+        keys = {key for key in (*mine, *theirs) if key.startswith(("data.", "recipe."))} - {"recipe.rungs"}
+        return tuple(sorted(key for key in keys if mine.get(key) != theirs.get(key)))
+
     @property
     def energy_of(self) -> EnergyOf:
         """Whose energy it ranks by."""
@@ -163,6 +202,11 @@ class Study:
         return {n: candidate for n, candidate in candidates.items() if not limits.broken(candidate, asked, energy_of)}
 
     @property
+    def running(self) -> int:
+        """Trainings that are under way, or whose process ended without a word."""
+        return len(self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+    @property
     def spent(self) -> Spent:
         """What its trainings cost, the repeated ones on more images included."""
         trained = trials.trained(self.optuna)
@@ -178,6 +222,15 @@ class Study:
         Only of those that were trained in full and keep the constraints.
         """
         return front_of(self.keeping(self.candidates), self.energy_of)
+
+    def hypervolume(self) -> float | None:
+        """Of the front, in points of accuracy times decades of energy, from the corner of its fully trained networks.
+
+        Comparable within a study; between studies only from one corner. None without a front.
+        """
+        kept = self.keeping(self.candidates)
+        points = [point for c in kept.values() if (point := c.point(self.energy_of)) is not None]
+        return pareto.hypervolume(points, pareto.corner(points)) if points else None
 
     @property
     def full_trainings(self) -> list[FullTraining]:
@@ -203,6 +256,23 @@ class Study:
         return self.folder / "weights" / f"{candidate.config_id}.safetensors"
 
 
+def _training(trial: FrozenTrial) -> Training:
+    said = trial.user_attrs["candidate"]
+    ranked = said["status"] in ("complete", "stopped")
+    return Training(
+        trial.number,
+        trial.user_attrs["config_id"],
+        trials.rung_of(trial),
+        said["status"],
+        said["images_seen"],
+        said["search_val_accuracy"] if ranked else None,
+        said["energy_mj"] if ranked else None,
+        said["status"] == "complete",
+        {name.split("{")[0]: choice for name, choice in trial.params.items()},
+        trial.datetime_complete,
+    )
+
+
 def load_study(name: str | None = None, *, storage: str | None = None, results_dir: str | Path = "results") -> Study:
     """A study by name; without one, the latest.
 
@@ -220,12 +290,13 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
             raise StudyError(f"no study in {where}. Run a search first, or give --storage")
         if name is not None and name not in known:
             raise StudyError(f'no study "{name}" in {where}. {nearest(name, known)}')
-        folder = storages.study_folder(results, name or known[-1])
+        chosen = name or known[-1]
+        folder = storages.study_folder(results, chosen, storage)
         try:
-            opened = optuna.load_study(study_name=folder.name, storage=database or storages.journal(folder))
+            opened = optuna.load_study(study_name=chosen, storage=database or storages.journal(folder))
         except KeyError:  # the journal is older than its study: interrupted at its very start
-            raise StudyError(f'study "{folder.name}" has not begun. Run the search again') from None
-        return Study(folder.name, folder, opened)
+            raise StudyError(f'study "{chosen}" has not begun. Run the search again') from None
+        return Study(chosen, folder, opened)
 
 
-__all__ = ["FullTraining", "Spent", "Study", "load_study"]
+__all__ = ["FullTraining", "Spent", "Study", "Training", "load_study"]

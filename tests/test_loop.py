@@ -22,6 +22,7 @@ from nas import report as reports
 from nas.candidate import Candidate
 from nas.errors import StudyError
 from nas.progress import Observer
+from nas.report import figure
 from nas.space import SearchSpace
 from nas.study import Study
 from nas.training import DivergedError
@@ -403,7 +404,7 @@ def test_a_search_can_rank_by_the_energy_predicted_for_imagenet(micro: Path) -> 
         paper_mj = target.predicted_energy_mj(found[row["trial"]].operations, large, energy.convention("paper"))
         assert row["energy_target_mj"] == paper_mj
     assert set(reports.build(study).front["trial"]) == front
-    assert "predicted energy on ImageNet" in reports.figure(report).axes[0].get_xlabel()
+    assert "predicted energy on ImageNet" in figure.figure(report).axes[0].get_xlabel()
     with pytest.raises(StudyError, match=r'energy_of "target" -> null'):
         _search(micro, 6)
 

@@ -21,6 +21,7 @@ from nas import report as reports
 from nas.candidate import Candidate
 from nas.errors import StudyError
 from nas.proposals import SAMPLERS
+from nas.report import texts
 from nas.searcher import ConfigSpace, Searcher
 from nas.space import Constraints
 from nas.study import Study
@@ -96,7 +97,7 @@ def test_few_go_on_and_only_those_trained_on_all_images_are_on_the_front(ladder:
     assert Counter(c.images_seen for c in study.candidates.values()) == {20: 24, 100: 3, 200: 3}
     assert all(c.images_seen == 200 for c in study.front().values())
     assert study.front()
-    text = reports.markdown(reports.build(study))
+    text = texts.markdown(reports.build(study))
     assert "30 candidates evaluated: 27 stopped, 3 complete" in text
 
 

@@ -22,6 +22,7 @@ from nas import report as reports
 from nas.candidate import repriced
 from nas.errors import CostError, DataError, OutputError, StudyError, TrainingError
 from nas.progress import Observer
+from nas.report import findings, texts
 from nas.study import FullTraining, Study
 from spikformer import CheckpointError, Spikformer, published
 from tests.conftest import MICRO
@@ -81,7 +82,7 @@ def test_ranking_by_size_by_hand() -> None:
     complete = pd.DataFrame(rows, columns=["parameters", "search_val_accuracy", "energy_mj"])
     expected = [[pytest.approx(0.6), pytest.approx(2.0)], [pytest.approx(0.8), 4.0], [pytest.approx(0.9), 5.0]]
     for count, kept in ((5, expected), (2, [expected[0], expected[2]]), (1, expected[:1])):
-        found = reports.by_size(complete, count)[["search_val_accuracy", "energy_mj"]].to_numpy().tolist()
+        found = findings.by_size(complete, count)[["search_val_accuracy", "energy_mj"]].to_numpy().tolist()
         assert found == kept
 
 
@@ -359,7 +360,7 @@ def test_another_convention_prices_the_study_anew_from_its_records(study: Study)
         assert f"{number}" in sentence.split(" enters")[0]
     for number in set(study.front()) - front:
         assert f"{number}" in sentence.split(" enters")[1]
-    assert "paper_strict" in reports.markdown(report)
+    assert "paper_strict" in texts.markdown(report)
 
 
 def test_records_without_counts_cannot_be_ranked_with_the_others(study: Study) -> None:
@@ -434,7 +435,7 @@ def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_p
     energies, latencies = ([getattr(c, name) for c in found.values()] for name in ("energy_mj", "latency_ms"))
     assert report.findings[-1].startswith(f'On the chip "loihi" {len(complete)} of the {len(complete)} complete')
     assert f"energy {_tau(measured, energies):.3f}, latency {_tau(measured, latencies):.3f}." in report.findings[-1]
-    assert 'Columns chip_*: the model "loihi"' in reports.markdown(report)
+    assert 'Columns chip_*: the model "loihi"' in texts.markdown(report)
 
 
 def _tau(a: list[float], b: list[float]) -> float:

@@ -1,0 +1,315 @@
+"""What more seeds say: means with intervals, which differences are real, curves under spike penalties, twins."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from nas import runs
+from nas.candidate import Candidate, repriced
+from nas.confirmation import WHAT
+from nas.energy import Convention
+from nas.progress import in_words
+from nas.runs import Trained
+from nas.statistics import Interval, beats, deviation, differences, means
+from nas.study import Study
+from nas.twin import bits
+
+_RUNS = ["trial", "what", "seed", "spike_penalty", "status", "search_val_accuracy", "report_val_accuracy", "energy_mj"]
+_MEANS = [
+    "seeds",
+    "failed",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "energy_mj",
+    "energy_low_mj",
+    "energy_high_mj",
+]
+_CONFIRMED = ["trial", "network", *_MEANS, "report_val_accuracy", "beats", "beaten_by", "ties"]
+_CURVES = ["trial", "spike_penalty", *_MEANS]
+_TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict"]
+_GRID = 33  # energies at which two curves are compared
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Of the networks of a study; empty tables where `confirm` was not run.
+
+    Attributes:
+        runs: a row a training.
+        confirmed: a row a network: means over its further seeds, whom it really beats, is beaten by, ties with.
+        curves: a row a network and spike penalty.
+        twins: a row a quantised network; its energy with a multiplication for each number, and as integer spikes.
+        findings: sentences.
+    """
+
+    runs: pd.DataFrame
+    confirmed: pd.DataFrame
+    curves: pd.DataFrame
+    twins: pd.DataFrame
+    findings: list[str]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Trainings that differ in their seed only: accuracy in per cent, log10 energy of those that gave them."""
+
+    accuracies: list[float]
+    log_energies: list[float]
+    report: list[float]
+    failed: int
+
+
+def read(study: Study, candidates: dict[int, Candidate], convention: Convention) -> Repeats:
+    """What `confirm` left beside a study, priced under a convention."""
+    kept = runs.beside(study.optuna, WHAT)
+    done = list(kept.done().values()) if kept is not None else []
+    number = {c.config_id: n for n, c in candidates.items()}
+    known = sorted((t for t in done if t.of in number), key=lambda t: (number[t.of], t.candidate.seed))
+    if not known:
+        tables = [pd.DataFrame(columns=names) for names in (_RUNS, _CONFIRMED, _CURVES, _TWINS)]
+        return Repeats(tables[0], tables[1], tables[2], tables[3], [])
+    as_macs = dataclasses.replace(convention, counts="mac")
+    table = pd.DataFrame([_run_row(number[t.of], t, _mj(t, study, convention)) for t in known], columns=_RUNS)
+    own = study.space.recipe.spike_penalty
+
+    def group(trial: int, what: str, penalty: float, how: Convention = convention) -> _Group:
+        mine = [
+            t for t in known if number[t.of] == trial and t.what == what and t.candidate.recipe.spike_penalty == penalty
+        ]
+        return _group(mine, study, how)
+
+    trials = list(dict.fromkeys(number[t.of] for t in known))
+    plain = {n: group(n, "repeat", own) for n in trials}
+    confirmed, findings = _confirmed(candidates, {n: g for n, g in plain.items() if g.accuracies or g.failed})
+    penalties = sorted(set(table["spike_penalty"]))
+    curves = {n: {p: group(n, "repeat", p) for p in penalties} for n in trials} if len(penalties) > 1 else {}
+    curve_table, separations = _curves(curves)
+    twins = {
+        n: group(n, "twin", own, as_macs) for n in trials if ((table["trial"] == n) & (table["what"] == "twin")).any()
+    }
+    spikes = {n: group(n, "twin", own) for n in twins}
+    twin_table, verdicts = _twins(candidates, twins, spikes, plain, as_macs, study)
+    return Repeats(table, confirmed, curve_table, twin_table, [*findings, *separations, *verdicts])
+
+
+def _run_row(trial: int, trained: Trained, energy_mj: float | None) -> tuple[object, ...]:
+    c = trained.candidate
+    figures = (c.search_val_accuracy, c.report_val_accuracy, energy_mj)
+    return (trial, trained.what, c.seed, c.recipe.spike_penalty, c.status, *figures)
+
+
+def _mj(trained: Trained, study: Study, convention: Convention) -> float | None:
+    """Energy that ranks, under a convention; of a twin always its own."""
+    if trained.candidate.status != "complete":
+        return None
+    at_target = study.energy_of == "target" and trained.what == "repeat"
+    size = study.target_image_size if at_target else None
+    priced = repriced({0: trained.candidate}, convention, size)[0]
+    return priced.energy_target_mj if at_target else priced.energy_mj
+
+
+def _group(trained: Sequence[Trained], study: Study, convention: Convention) -> _Group:
+    priced = [(t.candidate, _mj(t, study, convention)) for t in trained]
+    usable = [(c, mj) for c, mj in priced if mj and c.search_val_accuracy is not None]
+    return _Group(
+        [100 * (c.search_val_accuracy or 0.0) for c, _ in usable],
+        [math.log10(mj) for _, mj in usable],
+        [100 * (c.report_val_accuracy or 0.0) for c, _ in usable],
+        len(priced) - len(usable),
+    )
+
+
+def _means(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
+    """The columns `_MEANS` of each: accuracy as a share, energy the geometric mean."""
+    accuracies = means([g.accuracies for g in groups])
+    energies = means([g.log_energies for g in groups])
+    return [
+        (
+            len(g.accuracies),
+            g.failed,
+            *(value / 100 for value in (a.value, a.low, a.high)),
+            *(10**value for value in (e.value, e.low, e.high)),
+        )
+        for g, a, e in zip(groups, accuracies, energies, strict=True)
+    ]
+
+
+def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> tuple[pd.DataFrame, list[str]]:
+    if not groups:
+        return pd.DataFrame(columns=_CONFIRMED), []
+    numbers = list(groups)
+    verdicts = compared([groups[n].accuracies for n in numbers], [groups[n].log_energies for n in numbers])
+    better: dict[int, list[int]] = {n: [] for n in numbers}
+    worse: dict[int, list[int]] = {n: [] for n in numbers}
+    tied: dict[int, list[int]] = {n: [] for n in numbers}
+    for (i, j), (winner, is_tie) in verdicts.items():
+        a, b = numbers[i], numbers[j]
+        if winner:
+            first, second = (a, b) if winner > 0 else (b, a)
+            better[first].append(second)
+            worse[second].append(first)
+        if is_tie:
+            tied[a].append(b)
+            tied[b].append(a)
+    rows = []
+    for n, columns in zip(numbers, _means(list(groups.values())), strict=True):
+        report = groups[n].report
+        mean = float(np.mean(report)) / 100 if report else math.nan
+        rows.append(
+            (n, in_words(candidates[n]), *columns, mean, *(_listed(found[n]) for found in (better, worse, tied)))
+        )
+    table = pd.DataFrame(rows, columns=_CONFIRMED)
+    return table, _verdict_sentences(groups, verdicts, worse, tied)
+
+
+def compared(
+    accuracies: Sequence[Sequence[float]], log_energies: Sequence[Sequence[float]]
+) -> dict[tuple[int, int], tuple[int, bool]]:
+    """Of every two networks with repeats: who is really better (1, -1 or 0), and whether nothing tells them apart."""
+    by_accuracy, by_energy = differences(accuracies), differences(log_energies)
+    return {
+        pair: (
+            beats(by_accuracy[pair], by_energy[pair]),
+            not by_accuracy[pair].excludes_zero and not by_energy[pair].excludes_zero,
+        )
+        for pair in by_accuracy
+        if pair in by_energy
+    }
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, sorted(numbers)))
+
+
+def _verdict_sentences(
+    groups: dict[int, _Group],
+    verdicts: dict[tuple[int, int], tuple[int, bool]],
+    worse: dict[int, list[int]],
+    tied: dict[int, list[int]],
+) -> list[str]:
+    points, freedom = deviation([g.accuracies for g in groups.values()])
+    decades, _ = deviation([g.log_energies for g in groups.values()])
+    seeds = sorted({len(g.accuracies) for g in groups.values()})
+    many = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    failed = sum(g.failed for g in groups.values())
+    found = [
+        f"More seeds: {len(groups)} networks trained anew with {many} seed(s) that the search did not use"
+        + (f", {failed} of these trainings without a result" if failed else "")
+        + (
+            f"; between seeds accuracy scatters by {points:.2f} points and energy by {100 * (10**decades - 1):.1f} % "
+            f"(pooled, {freedom} degrees of freedom)."
+            if freedom
+            else ". Intervals need at least 2."
+        )
+    ]
+    if not verdicts:
+        return found
+    won, ties = (sum(1 for v in verdicts.values() if v[0]), sum(1 for v in verdicts.values() if v[1]))
+    trades = len(verdicts) - won - ties
+    found.append(
+        f"Of their {len(verdicts)} pairs {won} have a real winner, {trades} trade accuracy for energy, and {ties} are "
+        "ties: neither difference is real (Tukey-Kramer, right for all pairs together in 95 % of cases)."
+    )
+    beaten = [f"trial {n} by {', '.join(map(str, sorted(by)))}" for n, by in worse.items() if by]
+    if beaten:
+        found.append(f"Really beaten: {'; '.join(beaten)}.")
+    later = {n: sorted(m for m in with_ if m > n) for n, with_ in tied.items()}
+    even = [f"{n} and {', '.join(map(str, with_))}" for n, with_ in later.items() if with_]
+    if even:
+        found.append(f"Ties, of which no one is the winner: trial {'; trial '.join(even)}.")
+    return found
+
+
+def _curves(curves: dict[int, dict[float, _Group]]) -> tuple[pd.DataFrame, list[str]]:
+    keys = [(n, p) for n, of in curves.items() for p, g in of.items() if g.accuracies]
+    if not keys:
+        return pd.DataFrame(columns=_CURVES), []
+    columns = _means([curves[n][p] for n, p in keys])
+    table = pd.DataFrame([(*key, *row) for key, row in zip(keys, columns, strict=True)], columns=_CURVES)
+    points, freedom = deviation([curves[n][p].accuracies for n, p in keys])
+    if not freedom:
+        return table, ["Curves under spike penalties are traced; two seeds each are needed to tell them apart."]
+    traced = [n for n in curves if sum(1 for m, _ in keys if m == n) > 1]
+    better = [
+        sentence
+        for a, b in itertools.combinations(traced, 2)
+        if (sentence := separation(table, a, b, points, freedom)) is not None
+    ]
+    said = "; ".join(better) if better else "no two curves separate: no architecture is better at equal energy"
+    return table, [f"Curves under spike penalties, compared at equal energy: {said}."] if len(traced) > 1 else []
+
+
+def separation(curves: pd.DataFrame, a: int, b: int, points: float, freedom: int) -> str | None:
+    """Where the curve of one network lies above that of the other by more than both may err, if it does anywhere.
+
+    Between its penalties a curve is straight in accuracy over the logarithm of energy.
+    """
+    from scipy import stats
+
+    lines = []
+    for trial in (a, b):
+        rows = curves[curves["trial"] == trial].sort_values("energy_mj")
+        lines.append((np.log10(rows["energy_mj"].to_numpy()), 100 * rows["accuracy"].to_numpy(), rows["seeds"].min()))
+    low, high = max(line[0][0] for line in lines), min(line[0][-1] for line in lines)
+    if not low < high or not freedom:
+        return None
+    grid = np.linspace(low, high, _GRID)
+    difference = np.interp(grid, *lines[0][:2]) - np.interp(grid, *lines[1][:2])
+    sure = float(stats.t.ppf(0.975, freedom)) * points * math.sqrt(1 / lines[0][2] + 1 / lines[1][2])
+    for sign, first, second in ((1, a, b), (-1, b, a)):
+        above = sign * difference > sure
+        if above.any() and not (sign * difference < -sure).any():
+            where = grid[above]
+            return f"trial {first} above trial {second} from {10 ** where[0]:.3g} to {10 ** where[-1]:.3g} mJ"
+    return None
+
+
+def _twins(
+    candidates: dict[int, Candidate],
+    twins: dict[int, _Group],
+    as_spikes: dict[int, _Group],
+    plain: dict[int, _Group],
+    as_macs: Convention,
+    study: Study,
+) -> tuple[pd.DataFrame, list[str]]:
+    if not twins:
+        return pd.DataFrame(columns=_TWINS), []
+    rows, words = [], []
+    for (n, g), columns in zip(twins.items(), _means(list(twins.values())), strict=True):
+        spiking = plain[n]
+        verdict = (
+            _twin_verdict(g, spiking) if study.energy_of == "proxy" else "not compared: ranked by ImageNet's energy"
+        )
+        spikes_mj = 10 ** float(np.mean(as_spikes[n].log_energies)) if as_spikes[n].log_energies else math.nan
+        width = bits(candidates[n].config.time_steps)
+        rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, verdict))
+        words.append(f"trial {n} ({width} bits): {verdict}")
+    price = f"{as_macs.costs.pj_per_mac:g} pJ a multiplication of a number that is not zero"
+    sentence = (
+        f"Quantised twins without time, at {price} and {as_macs.costs.pj_per_ac:g} pJ a spike: {'; '.join(words)}. "
+        "Multipliers of so few bits cost less than these: --unit-costs prices both anew."
+    )
+    return pd.DataFrame(rows, columns=_TWINS), [sentence]
+
+
+def _twin_verdict(twin: _Group, spiking: _Group) -> str:
+    """Whether the twin is really better, from both groups' seeds."""
+    accuracy = differences([twin.accuracies, spiking.accuracies]).get((0, 1))
+    log_energy = differences([twin.log_energies, spiking.log_energies]).get((0, 1))
+    if accuracy is None or log_energy is None:
+        return "two seeds each are needed to compare"
+    figures = f"{accuracy.value:+.1f} points, {10**log_energy.value:.2f} times the energy"
+    winner = beats(accuracy, log_energy)
+    if winner:
+        return f"{'THE TWIN WINS' if winner > 0 else 'the spiking network wins'} ({figures})"
+    tie = not accuracy.excludes_zero and not log_energy.excludes_zero
+    return f"{'a tie' if tie else 'a trade'} ({figures})"
+
+
+__all__ = ["Interval", "Repeats", "compared", "read", "separation"]
