@@ -96,7 +96,12 @@ class Operation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**{**values, "operands": tuple(Operand(*operand) for operand in values["operands"])})
+        return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
+
+
+@functools.cache
+def _operand(kind: Any, quantum: float) -> Operand:
+    return Operand(kind, quantum)
 
 
 class _Dispatch(TorchDispatchMode):

@@ -7,7 +7,7 @@ computed on networks drawn with replacement, again and again: the spread of the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ import pandas as pd
 from nas.study import Training
 
 FEWEST = 12  # networks, below which nothing is said
-_MOST = 1500  # networks: more add seconds and no insight
-_ROUNDS, _TREES = 20, 60
+_MOST = 600  # networks: more add seconds and no insight
+_ROUNDS, _TREES = 20, 40
 _COLUMNS = ["objective", "axis", "importance", "low", "high"]
 _EFFECTS = ["objective", "axis", "choice", "mean", "low", "high", "networks"]
 
@@ -92,21 +92,39 @@ def _forests(
         forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=i).fit(encoded[drawn], values[drawn])
         if len(unseen) == 0:
             continue
-        error = _squares(forest.predict(encoded[unseen]), values[unseen])
+        sample = codes[rng.choice(len(codes), min(100, len(codes)), replace=False)]
+        asked = [codes[unseen], *_shuffled(codes[unseen], rng), *_everywhere(sample, counts)]
+        told = iter(np.split(forest.predict(_encoded(np.concatenate(asked), counts)), _ends(asked)))
+        error = _squares(next(told), values[unseen])
         residual += error
         total += _squares(np.full(len(unseen), values[drawn].mean()), values[unseen])
         spread = max(_squares(np.full(len(unseen), values[unseen].mean()), values[unseen]), 1e-12)
-        sample = codes[rng.choice(len(codes), min(200, len(codes)), replace=False)]
+        for axis in range(len(counts)):
+            importances[i, axis] = (_squares(next(told), values[unseen]) - error) / spread
         for axis, count in enumerate(counts):
-            shuffled = codes[unseen].copy()
-            shuffled[:, axis] = rng.permutation(shuffled[:, axis])
-            worse = _squares(forest.predict(_encoded(shuffled, counts)), values[unseen])
-            importances[i, axis] = (worse - error) / spread
-            every = np.repeat(sample[None], count, axis=0)
-            every[:, :, axis] = np.arange(count)[:, None]
-            forecast = forest.predict(_encoded(every.reshape(-1, codes.shape[1]), counts))
-            effects[axis][i] = forecast.reshape(count, -1).mean(1)
+            effects[axis][i] = [next(told).mean() for _ in range(count)]
     return importances, effects, 1 - residual / total if total else 0.0
+
+
+def _shuffled(codes: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """The same networks with one axis shuffled, axis by axis."""
+    for axis in range(codes.shape[1]):
+        changed = codes.copy()
+        changed[:, axis] = rng.permutation(changed[:, axis])
+        yield changed
+
+
+def _everywhere(codes: np.ndarray, counts: list[int]) -> Iterator[np.ndarray]:
+    """The same networks all with one choice, axis by axis and choice by choice."""
+    for axis, count in enumerate(counts):
+        for choice in range(count):
+            changed = codes.copy()
+            changed[:, axis] = choice
+            yield changed
+
+
+def _ends(parts: list[np.ndarray]) -> np.ndarray:
+    return np.cumsum([len(part) for part in parts])[:-1]
 
 
 def _squares(a: np.ndarray, b: np.ndarray) -> float:

@@ -388,11 +388,17 @@ def rungs(report: Report) -> Chart:
 
 def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float | None], list[int | None]]:
     x, y, numbers = list[float | None](), list[float | None](), list[int | None]()
-    for _, rows in table.groupby("last_trial", sort=True):
-        ordered = rows.sort_values("images_seen")
-        x += [*map(float, ordered["images_seen"]), None]
-        y += [*(100 * ordered["search_val_accuracy"]).tolist(), None]
-        numbers += [*map(int, ordered["trial"]), None]
+    ordered = table.sort_values(["last_trial", "images_seen"])
+    before = None
+    columns = (ordered[name].tolist() for name in ("last_trial", "trial", "images_seen", "search_val_accuracy"))
+    for last, trial, images, accuracy in zip(*columns, strict=True):
+        if before not in (None, last):
+            for values in (x, y, numbers):
+                values.append(None)  # a gap
+        x.append(float(images))
+        y.append(100 * accuracy)
+        numbers.append(int(trial))
+        before = last
     return x, y, numbers
 
 

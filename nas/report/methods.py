@@ -54,8 +54,8 @@ def _energy_methods(candidates: list[Candidate], convention: Convention) -> list
     sentences = [
         f"Energy, convention '{convention.label}' (docs/costs.md): {costs.pj_per_ac:g} pJ an accumulate, "
         f"{costs.pj_per_mac:g} pJ a multiplication with its addition ({costs.source}), priced from the operations "
-        f"counted on all search-val images{sure}. The spread between seeds is larger (`confirm` measures it). An estimate "
-        "of arithmetic, not a measurement of a chip.",
+        f"counted on all search-val images{sure}. The spread between seeds is larger (`confirm` measures it). An "
+        "estimate of arithmetic, not a measurement of a chip.",
     ]
     if complete:
         shares = [_overhead_share(c, costs) for c in complete if c.energy_mj]
