@@ -309,13 +309,65 @@ def confirm(
 
     if top != "front" and not (top.isascii() and top.isdecimal()):
         raise click.UsageError(f'--top "{top}" must be front or a whole number')
-    try:
-        penalties = [float(part) for part in spike_penalties.split(",") if part.strip()]
-    except ValueError:
-        raise click.UsageError(f'--spike-penalties "{spike_penalties}" must be numbers, such as 0,0.1,1') from None
+    penalties = _numbers("--spike-penalties", spike_penalties)
     loaded = load_study(study, storage=storage, results_dir=results_dir)
     confirmation.confirm(loaded, top="front" if top == "front" else int(top), spike_penalties=penalties, **settings)
     _next_command("report", loaded.name, results_dir, storage)
+
+
+@main.command("validate-proxy")
+@click.option("--space", required=True, metavar="NAME|FILE", help="Search space: see the command `spaces`.")
+@click.option("--configs", default=30, show_default=True, metavar="N", help="Networks, stratified by cost.")
+@click.option("--replicates", default=8, show_default=True, metavar="N", help="Of them with more seeds and rates.")
+@click.option(
+    "--against",
+    type=click.Choice(["full", "published"]),
+    default="full",
+    show_default=True,
+    help="The whole training, or what papers print of their networks.",
+)
+@click.option("--shares", default="0.05,0.1,0.25,0.5", show_default=True, metavar="S,S", help="Of the whole training.")
+@click.option("--full-epochs", type=int, metavar="N", help="Of the whole training, instead of the space's.")
+@click.option("--train-images", type=int, metavar="N", help="Instead of the space's.")
+@click.option(
+    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
+@click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs.")
+@click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU.")
+@click.option(
+    "--seed", default=0, show_default=True, type=int, help="Of the data's cut, of training and of the choice."
+)
+@click.option(
+    "--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="Optuna storage.  [default: a journal in the folder]"
+)
+@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="proxies/ lies in it.")
+def validate_proxy(space: str, shares: str, results_dir: str, **settings: Any) -> None:
+    """Measure whether a short training ranks the space's networks as the whole one, and recommend the cheapest.
+
+    Interrupt it as you like: the same command goes on where it stopped.
+    """
+    from nas import validation  # torch, only now
+    from nas.report import proxies
+
+    found = validation.validate(space, shares=_numbers("--shares", shares), results_dir=results_dir, **settings)
+    written, said = proxies.write(found)
+    for sentence in said:
+        click.echo(sentence)
+    for path in written:
+        click.echo(f"wrote {path}")
+    if found.against == "full":
+        recommended = next(path for path in written if path.suffix == ".toml")
+        click.echo(f"Next: {PROGRAM} search {shlex.join(['--space', space, '--proxy', str(recommended)])} --trials 200")
+    else:
+        click.echo(f"Next: {PROGRAM} validate-proxy {shlex.join(['--space', space])}")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise click.UsageError(f'{option} "{text}" must be numbers, such as 0.1,0.5') from None
 
 
 _RECIPE = click.option("--recipe", default="", metavar="NAME|FILE", help="Instead of the bundle's own.")

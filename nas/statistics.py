@@ -12,7 +12,7 @@ from scipy import stats
 from nas import pareto
 
 LEVEL = 0.95
-_BOOTSTRAPS = 2000
+_BOOTSTRAPS = 1000
 Floats = NDArray[np.float64]
 
 

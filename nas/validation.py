@@ -69,6 +69,7 @@ class Validation:
     networks: tuple[Network, ...]
     shares: tuple[float, ...]
     epochs: int
+    train_images: int
     trained: dict[float, tuple[Candidate, ...]]
     again: dict[int, Candidate]
     rates: dict[float, dict[int, Candidate]]
@@ -135,6 +136,7 @@ def validate(
         tuple(chosen),
         tuple(shares),
         loaded.recipe.epochs,
+        loaded.recipe.train_images,
         {share: tuple(records["share", share].values()) for share in (*shares, 1.0)},
         records["again", 1.0],
         {factor: records["rate", factor] for factor in RATES},
@@ -386,7 +388,7 @@ def proxy_toml(validation: Validation, chosen: Quality | None) -> str:
     return (
         f"# Written by validate-proxy, from {len(validation.networks)} networks of {validation.name}. {why}\n"
         f"# To pass, lower 95 % bounds: Kendall's tau within thirds of cost {GATE_TAU:g}, recall of the front "
-        f"{GATE_RECALL:g}.\n\n[proxy]\nepochs = {validation.epochs}\nrungs = {rungs}\n"
+        f"{GATE_RECALL:g}.\n\n[proxy]\nepochs = {validation.epochs}\ntrain_images = {validation.train_images}\nrungs = {rungs}\n"
     )
 
 

@@ -97,6 +97,7 @@ NAS = (
     "report.page",
     "scaling",
     "validation",
+    "report.proxies",
     "export",
 )
 WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.space")
@@ -127,8 +128,8 @@ def test_one_door_to_each_library() -> None:
     keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "runs", "loop")
     doors = {
         "optuna": keepers,
-        "pandas": ("rows", "axes", "repeats", "findings", "build", "charts", "figure", "texts", "page"),
-        "matplotlib": ("figure",),
+        "pandas": ("rows", "axes", "repeats", "findings", "build", "charts", "figure", "texts", "page", "proxies"),
+        "matplotlib": ("figure", "proxies"),
         "plotly": ("charts", "page"),
         "spikingjelly": ("neurons", "formats", "build"),
     }
