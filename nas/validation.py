@@ -388,7 +388,8 @@ def proxy_toml(validation: Validation, chosen: Quality | None) -> str:
     return (
         f"# Written by validate-proxy, from {len(validation.networks)} networks of {validation.name}. {why}\n"
         f"# To pass, lower 95 % bounds: Kendall's tau within thirds of cost {GATE_TAU:g}, recall of the front "
-        f"{GATE_RECALL:g}.\n\n[proxy]\nepochs = {validation.epochs}\ntrain_images = {validation.train_images}\nrungs = {rungs}\n"
+        f"{GATE_RECALL:g}.\n\n[proxy]\nepochs = {validation.epochs}\n"
+        f"train_images = {validation.train_images}\nrungs = {rungs}\n"
     )
 
 

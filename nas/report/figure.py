@@ -1,6 +1,7 @@
 """The front as a figure for a paper: matplotlib, in PNG, SVG and PDF."""
 
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ _OTHERS = ("#cc79a7", "#009e73", "#e69f00", "#56b4e9")
 def save(report: Report, path: Path) -> None:
     """Write the figure in the format that the path's end names."""
     dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that no font here has
         figure(report).savefig(path, dpi=300, metadata=dated.get(path.suffix))
 
 
@@ -45,7 +47,8 @@ def figure(report: Report) -> Figure:
     )
     axes.grid(alpha=0.25, lw=0.5)
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
-    axes.set_title(f"{report.study}: {len(complete)} candidates trained in full", loc="left", parse_math=False)
+    name = report.study if len(report.study) <= 40 else f"{report.study[:37]}..."
+    axes.set_title(f"{name}: {len(complete)} candidates trained in full", loc="left", parse_math=False)
     if complete.empty:
         axes.text(0.5, 0.5, "no candidate is trained in full yet", ha="center", transform=axes.transAxes)
         return fig

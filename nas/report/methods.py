@@ -180,8 +180,10 @@ def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, 
 
 
 def _is_random(study: Study) -> bool:
-    proposed = {t.user_attrs.get("proposed_by") for t in study.optuna.get_trials(deepcopy=False)}
-    return "RandomSampler" in proposed and "searcher" not in proposed
+    """Whether chance proposed its networks; which of them go on to the next rung the searcher always decides."""
+    every = study.optuna.get_trials(deepcopy=False)
+    new = {t.user_attrs.get("proposed_by") for t in every if t.user_attrs.get("rung", 0) == 0}
+    return "RandomSampler" in new and "searcher" not in new
 
 
 __all__ = ["Check", "checklist", "memory_methods", "methods"]

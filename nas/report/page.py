@@ -109,8 +109,9 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
     table = layers(report.members)
-    axes = [str(column).removeprefix("choice_") for column in report.trials.columns if column.startswith("choice_")]
-    axes = [axis for axis in axes if report.trials[f"choice_{axis}"].nunique() > 1]
+    shown = report.trials[report.trials["status"] == "complete"]
+    choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
+    axes = [column.removeprefix("choice_") for column in choices]
     drawn = _charts(report)
     return environment.get_template("page.html.jinja").render(
         report=report,

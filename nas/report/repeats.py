@@ -31,7 +31,7 @@ _MEANS = [
     "energy_high_mj",
 ]
 _CONFIRMED = ["trial", "network", *_MEANS, "report_val_accuracy", "beats", "beaten_by", "ties"]
-_CURVES = ["trial", "spike_penalty", *_MEANS]
+CURVES = ["trial", "spike_penalty", *_MEANS]
 _TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict"]
 _GRID = 33  # energies at which two curves are compared
 
@@ -72,7 +72,7 @@ def read(study: Study, candidates: dict[int, Candidate], convention: Convention)
     number = {c.config_id: n for n, c in candidates.items()}
     known = sorted((t for t in done if t.of in number), key=lambda t: (number[t.of], t.candidate.seed))
     if not known:
-        tables = [pd.DataFrame(columns=names) for names in (_RUNS, _CONFIRMED, _CURVES, _TWINS)]
+        tables = [pd.DataFrame(columns=names) for names in (_RUNS, _CONFIRMED, CURVES, _TWINS)]
         return Repeats(tables[0], tables[1], tables[2], tables[3], [])
     as_macs = dataclasses.replace(convention, counts="mac")
     table = pd.DataFrame([_run_row(number[t.of], t, _mj(t, study, convention)) for t in known], columns=_RUNS)
@@ -229,9 +229,9 @@ def _verdict_sentences(
 def _curves(curves: dict[int, dict[float, _Group]]) -> tuple[pd.DataFrame, list[str]]:
     keys = [(n, p) for n, of in curves.items() for p, g in of.items() if g.accuracies]
     if not keys:
-        return pd.DataFrame(columns=_CURVES), []
+        return pd.DataFrame(columns=CURVES), []
     columns = _means([curves[n][p] for n, p in keys])
-    table = pd.DataFrame([(*key, *row) for key, row in zip(keys, columns, strict=True)], columns=_CURVES)
+    table = pd.DataFrame([(*key, *row) for key, row in zip(keys, columns, strict=True)], columns=CURVES)
     points, freedom = deviation([curves[n][p].accuracies for n, p in keys])
     if not freedom:
         return table, ["Curves under spike penalties are traced; two seeds each are needed to tell them apart."]
@@ -312,4 +312,4 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     return f"{'a tie' if tie else 'a trade'} ({figures})"
 
 
-__all__ = ["Interval", "Repeats", "compared", "read", "separation"]
+__all__ = ["CURVES", "Interval", "Repeats", "compared", "read", "separation"]
