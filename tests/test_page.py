@@ -40,12 +40,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     torch.set_num_threads(1)
     found = loop.search(
         folder / "micro.toml",
-        10,
+        12,
         constraints=Constraints(max_energy_mj=1.0, min_accuracy=0.01),
         results_dir=folder / "results",
         observer=Observer(),
     )
-    confirmation.confirm(found, 2, spike_penalties=[1.0], ann_twin=True, observer=Observer())
+    confirmation.confirm(found, 2, 1, spike_penalties=[1.0], ann_twin=True, observer=Observer())
     return found
 
 
