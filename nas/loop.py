@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from nas import claims, data, files, pareto, setup, trials
+from nas import artifacts, claims, data, files, pareto, setup, trials
 from nas import constraints as limits
 from nas import space as spaces
 from nas import storage as storages
@@ -405,6 +405,7 @@ class _Loop:
         self._deaths = 0
         self.observer.ended(job.label)
         self._keep_weights(done)
+        self._keep_artifacts(done)
         if not self._close(job.trial, lambda: self._record(job.trial, candidate)):
             self.observer.notice(f"{job.label} was taken over by another process, which took this one for dead.")
             return
@@ -458,6 +459,8 @@ class _Loop:
         trial = optuna.Trial(self.study.optuna, trial_id)
         for name, value in excess.items():
             trial.set_constraint(name, value)
+        if excess:  # optuna-dashboard 0.21 does not show constraints that have names
+            self._say(number, "constraints", {name: round(value, 4) for name, value in excess.items()})
 
     def _failed(self, number: int, why: str | None) -> "_End":
         if why is not None:
@@ -486,6 +489,7 @@ class _Loop:
         before = trials.furthest(self.study.optuna).get(candidate.config_id)
         rung = trials.rung_of(self.study.optuna.get_trials(deepcopy=False)[number])
         self._say(number, "candidate", candidate.to_dict())
+        self._say(number, "network", in_words(candidate))  # for people, in a dashboard
         for i in range(rung):
             if before is not None and f"rung/{i}" in before.user_attrs:
                 self._say(number, f"rung/{i}", before.user_attrs[f"rung/{i}"])
@@ -513,6 +517,16 @@ class _Loop:
             files.write(path, lambda partial: partial.write_bytes(weights))
         except OutputError as error:  # the record matters more
             self.observer.notice(f"The weights of {done.candidate.config_id} are not kept: {error}")
+
+    def _keep_artifacts(self, done: Done) -> None:
+        """What optuna-dashboard shows of a trial: a running one only can be given it."""
+        trial = optuna.Trial(self.study.optuna, trials.id_of(self.study.optuna, done.job.trial))
+        try:
+            artifacts.keep(trial, done.candidate, self.study.folder)
+        except UpdateFinishedTrialError:  # taken over by another process
+            pass
+        except OSError as error:  # the record matters more
+            self.observer.notice(f"Card and curve of {done.candidate.config_id} are not kept: {error.strerror}")
 
     def _drop_weights(self) -> None:
         """Those of networks that left the front; once the record of what beat them is stored."""

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,23 +72,24 @@ def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Inte
     return found
 
 
-def beats(accuracy: Interval | None, log_energy: Interval | None) -> int:
-    """Of two networks, by the intervals of first minus second: 1 if the first is better, -1 the second, 0 neither.
+Verdict = Literal["first", "second", "tie", "trade", "undecided"]
 
-    Better is who is really better in one of the two and not really worse in the other. Where both intervals hold zero
-    it is a tie, where they speak against each other a trade.
+
+def verdict(accuracy: Interval, log_energy: Interval) -> Verdict:
+    """Of two networks, by the intervals of first minus second.
+
+    A winner is really better in one of the two, and not worse in the other even by its mean: that a difference is not
+    established does not make it none. Where neither is real it is a tie; where both are, against each other, a trade;
+    where one is real and the other's mean speaks against it, undecided.
     """
-    if accuracy is None or log_energy is None:
-        return 0
-    signs = {
-        sign
-        for interval, sign in (
-            (accuracy, 1 if accuracy.value > 0 else -1),
-            (log_energy, -1 if log_energy.value > 0 else 1),
-        )
-        if interval.excludes_zero
-    }
-    return signs.pop() if len(signs) == 1 else 0
+    better = (accuracy.value > 0) - (accuracy.value < 0), (log_energy.value < 0) - (log_energy.value > 0)
+    real = accuracy.excludes_zero, log_energy.excludes_zero
+    if not any(real):
+        return "tie"
+    signs = {sign for sign in better if sign}
+    if len(signs) == 1:
+        return "first" if signs == {1} else "second"
+    return "trade" if all(real) else "undecided"
 
 
 def wilson(share: NDArray[np.floating], count: NDArray[np.floating]) -> tuple[Floats, Floats]:
@@ -159,7 +161,7 @@ def recall(early: Sequence[pareto.Point], final: Sequence[pareto.Point], count: 
 __all__ = [
     "LEVEL",
     "Interval",
-    "beats",
+    "Verdict",
     "bootstrapped",
     "deviation",
     "differences",
@@ -167,5 +169,6 @@ __all__ = [
     "means",
     "promoted",
     "recall",
+    "verdict",
     "wilson",
 ]

@@ -65,6 +65,7 @@ NAS = (
     "processes",
     "ray_engine",
     "setup",
+    "artifacts",
     "runs",
     "confirmation",
     "loop",
@@ -125,7 +126,7 @@ def test_imports_point_up(module: str) -> None:
 
 def test_one_door_to_each_library() -> None:
     """optuna behind what keeps studies, pandas and matplotlib behind report, spikingjelly behind neurons and memopt."""
-    keepers = ("storage", "leases", "trials", "claims", "proposals", "study", "status", "runs", "loop")
+    keepers = ("artifacts", "storage", "leases", "trials", "claims", "proposals", "study", "status", "runs", "loop")
     doors = {
         "optuna": keepers,
         "pandas": ("rows", "axes", "repeats", "findings", "build", "charts", "figure", "texts", "page", "proxies"),

@@ -142,7 +142,7 @@ def test_a_winner_needs_a_real_difference_by_hand() -> None:
     accuracies = [[49.0, 50.0, 51.0], [59.0, 60.0, 61.0], [49.5, 50.5, 51.5]]
     energies = [[-3.0, -3.01, -2.99]] * 3
     found = repeats.compared(accuracies, energies)
-    assert found == {(0, 1): (-1, False), (0, 2): (0, True), (1, 2): (1, False)}
+    assert found == {(0, 1): "second", (0, 2): "tie", (1, 2): "first"}
 
 
 def test_curves_separate_by_hand() -> None:

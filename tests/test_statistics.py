@@ -68,20 +68,23 @@ def _less(interval: Interval) -> Interval:
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "energy", "winner"),
+    ("accuracy", "energy", "said"),
     [
-        (SURE, UNSURE, 1),  # more accurate, energy the same
-        (UNSURE, SURE, -1),  # accuracy the same, more energy
-        (UNSURE, _less(SURE), 1),
-        (SURE, _less(SURE), 1),
-        (SURE, SURE, 0),  # a trade
-        (UNSURE, UNSURE, 0),  # a tie
-        (_less(SURE), SURE, -1),
-        (None, SURE, 0),
+        (SURE, _less(UNSURE), "first"),  # more accurate, and its energy seems less
+        (SURE, UNSURE, "undecided"),  # more accurate, but its energy may be more
+        (UNSURE, SURE, "undecided"),
+        (_less(UNSURE), SURE, "second"),
+        (UNSURE, _less(SURE), "first"),
+        (SURE, _less(SURE), "first"),
+        (SURE, SURE, "trade"),
+        (UNSURE, UNSURE, "tie"),
+        (UNSURE, _less(UNSURE), "tie"),
+        (_less(SURE), SURE, "second"),
+        (SURE, Interval(0.0, 0.0, 0.0), "first"),
     ],
 )
-def test_who_is_better(accuracy: Interval | None, energy: Interval, winner: int) -> None:
-    assert statistics.beats(accuracy, energy) == winner
+def test_who_is_better(accuracy: Interval, energy: Interval, said: str) -> None:
+    assert statistics.verdict(accuracy, energy) == said
 
 
 def test_kendall_is_scipys_tau_b() -> None:

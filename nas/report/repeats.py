@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from nas.confirmation import WHAT
 from nas.energy import Convention
 from nas.progress import in_words
 from nas.runs import Trained
-from nas.statistics import Interval, beats, deviation, differences, means
+from nas.statistics import Interval, Verdict, deviation, differences, means, verdict
 from nas.study import Study
 from nas.twin import bits
 
@@ -32,7 +33,7 @@ _MEANS = [
 ]
 _CONFIRMED = ["trial", "network", *_MEANS, "report_val_accuracy", "beats", "beaten_by", "ties"]
 CURVES = ["trial", "spike_penalty", *_MEANS]
-_TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict"]
+_TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
 _GRID = 33  # energies at which two curves are compared
 
 
@@ -148,15 +149,15 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
     better: dict[int, list[int]] = {n: [] for n in numbers}
     worse: dict[int, list[int]] = {n: [] for n in numbers}
     tied: dict[int, list[int]] = {n: [] for n in numbers}
-    for (i, j), (winner, is_tie) in verdicts.items():
+    for (i, j), said in verdicts.items():
         a, b = numbers[i], numbers[j]
-        if winner:
-            first, second = (a, b) if winner > 0 else (b, a)
-            better[first].append(second)
-            worse[second].append(first)
-        if is_tie:
+        if said == "tie":
             tied[a].append(b)
             tied[b].append(a)
+        elif said in ("first", "second"):
+            first, second = (a, b) if said == "first" else (b, a)
+            better[first].append(second)
+            worse[second].append(first)
     rows = []
     for n, columns in zip(numbers, _means(list(groups.values())), strict=True):
         report = groups[n].report
@@ -170,17 +171,10 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
 
 def compared(
     accuracies: Sequence[Sequence[float]], log_energies: Sequence[Sequence[float]]
-) -> dict[tuple[int, int], tuple[int, bool]]:
-    """Of every two networks with repeats: who is really better (1, -1 or 0), and whether nothing tells them apart."""
+) -> dict[tuple[int, int], Verdict]:
+    """What can be said of every two networks with repeats."""
     by_accuracy, by_energy = differences(accuracies), differences(log_energies)
-    return {
-        pair: (
-            beats(by_accuracy[pair], by_energy[pair]),
-            not by_accuracy[pair].excludes_zero and not by_energy[pair].excludes_zero,
-        )
-        for pair in by_accuracy
-        if pair in by_energy
-    }
+    return {pair: verdict(by_accuracy[pair], by_energy[pair]) for pair in by_accuracy if pair in by_energy}
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -189,7 +183,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _verdict_sentences(
     groups: dict[int, _Group],
-    verdicts: dict[tuple[int, int], tuple[int, bool]],
+    verdicts: dict[tuple[int, int], Verdict],
     worse: dict[int, list[int]],
     tied: dict[int, list[int]],
 ) -> list[str]:
@@ -210,11 +204,11 @@ def _verdict_sentences(
     ]
     if not verdicts:
         return found
-    won, ties = (sum(1 for v in verdicts.values() if v[0]), sum(1 for v in verdicts.values() if v[1]))
-    trades = len(verdicts) - won - ties
+    count = Counter("winner" if said in ("first", "second") else said for said in verdicts.values())
     found.append(
-        f"Of their {len(verdicts)} pairs {won} have a real winner, {trades} trade accuracy for energy, and {ties} are "
-        "ties: neither difference is real (Tukey-Kramer, right for all pairs together in 95 % of cases)."
+        f"Of their {len(verdicts)} pairs {count['winner']} have a real winner, {count['trade']} trade accuracy for "
+        f"energy, {count['undecided']} are undecided (one difference is real, the other seems to speak against it), "
+        f"and {count['tie']} are ties: neither is real (Tukey-Kramer, right for all pairs together in 95 % of cases)."
     )
     beaten = [f"trial {n} by {', '.join(map(str, sorted(by)))}" for n, by in worse.items() if by]
     if beaten:
@@ -282,17 +276,16 @@ def _twins(
         return pd.DataFrame(columns=_TWINS), []
     rows, words = [], []
     for (n, g), columns in zip(twins.items(), _means(list(twins.values())), strict=True):
-        spiking = plain[n]
-        verdict = (
-            _twin_verdict(g, spiking) if study.energy_of == "proxy" else "not compared: ranked by ImageNet's energy"
-        )
+        verdicts = ["not compared: the study ranks by ImageNet's energy"] * 2
+        if study.energy_of == "proxy":
+            verdicts = [_twin_verdict(of, plain[n]) for of in (g, as_spikes[n])]
         spikes_mj = 10 ** float(np.mean(as_spikes[n].log_energies)) if as_spikes[n].log_energies else math.nan
         width = bits(candidates[n].config.time_steps)
-        rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, verdict))
-        words.append(f"trial {n} ({width} bits): {verdict}")
+        rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, *verdicts))
+        words.append(f"trial {n} ({width} bits): {verdicts[0]}; as integer spikes: {verdicts[1]}")
     price = f"{as_macs.costs.pj_per_mac:g} pJ a multiplication of a number that is not zero"
     sentence = (
-        f"Quantised twins without time, at {price} and {as_macs.costs.pj_per_ac:g} pJ a spike: {'; '.join(words)}. "
+        f"Quantised twins without time, at {price} and {as_macs.costs.pj_per_ac:g} pJ a spike. {'. '.join(words)}. "
         "Multipliers of so few bits cost less than these: --unit-costs prices both anew."
     )
     return pd.DataFrame(rows, columns=_TWINS), [sentence]
@@ -304,12 +297,11 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     log_energy = differences([twin.log_energies, spiking.log_energies]).get((0, 1))
     if accuracy is None or log_energy is None:
         return "two seeds each are needed to compare"
-    figures = f"{accuracy.value:+.1f} points, {10**log_energy.value:.2f} times the energy"
-    winner = beats(accuracy, log_energy)
-    if winner:
-        return f"{'THE TWIN WINS' if winner > 0 else 'the spiking network wins'} ({figures})"
-    tie = not accuracy.excludes_zero and not log_energy.excludes_zero
-    return f"{'a tie' if tie else 'a trade'} ({figures})"
+    words = {"first": "THE TWIN WINS", "second": "the spiking network wins"}
+    said = verdict(accuracy, log_energy)
+    sure = ["" if real else " (not established)" for real in (accuracy.excludes_zero, log_energy.excludes_zero)]
+    figures = f"{accuracy.value:+.1f} points{sure[0]} at {10**log_energy.value:.2f} times the energy{sure[1]}"
+    return f"{words.get(said, said)}, {figures}"
 
 
 __all__ = ["CURVES", "Interval", "Repeats", "compared", "read", "separation"]
