@@ -88,8 +88,9 @@ def candidates_table(
     rows = []
     for n, c in candidates.items():
         row = _row(n, c, n in on_front, broken[n]) | {"convention": convention.label}
-        row |= _full_row([full for full in full_trainings if full.trial == n]) | _chip_row(c, chip)
-        rows.append(row | {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()})
+        row |= _full_row([full for full in full_trainings if full.trial == n])
+        row |= {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()}
+        rows.append(row | _chip_row(c, chip))
     if not rows:
         return pd.DataFrame(columns=[*_EMPTY, "convention"])
     found = pd.DataFrame(rows)
