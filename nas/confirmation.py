@@ -58,7 +58,7 @@ def confirm(
     place = Place(study.folder, device, workers, per_gpu)
     place.check()
     chosen = members(study, top)
-    with observer or Dashboard() as watcher, storages.quiet_optuna(), place.alone():
+    with observer or Dashboard() as watcher, storages.quiet_optuna():
         splits = data.load(study.space, data_dir, study.seed, watcher.reading)
         if splits.fingerprint != study.identity["data.images"]:
             raise DataError(
@@ -66,8 +66,9 @@ def confirm(
                 f"{splits.fingerprint}. Give their folder with --data-dir"
             )
         wanted = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
-        kept = runs.opened(study.name, WHAT, study.optuna._storage, study.identity)
-        runs.train(wanted, kept, splits, place, study.target_image_size, watcher)
+        with place.alone():
+            kept = runs.opened(study.name, WHAT, study.optuna._storage, study.identity)
+            runs.train(wanted, kept, splits, place, study.target_image_size, watcher)
 
 
 def _check(seeds: int, top: int | str, penalties: Sequence[float]) -> None:

@@ -114,19 +114,20 @@ def validate(
     name = loaded.name if against == "full" else f"{loaded.name}-published"
     place = Place(Path(results_dir) / "proxies" / name, device, workers, per_gpu)
     place.check()
-    with observer or Dashboard() as watcher, storages.quiet_optuna(), place.alone():
+    with observer or Dashboard() as watcher, storages.quiet_optuna():
+        splits = data.load(loaded, data_dir, seed, watcher.reading)
         if against == "full":
             chosen = stratified(loaded, configs, seed, watcher)
             repeated = spread(len(chosen), replicates)
         else:
             chosen, repeated = from_papers(loaded, configs), []
-        splits = data.load(loaded, data_dir, seed, watcher.reading)
-        identity = setup.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
-        database = storages.database(storage) or storages.journal(place.folder)
-        kept = runs.opened(name, _WHAT, database, identity)
         plan = _plan(loaded, chosen, tuple(shares), repeated, seed)
         wanted = [run for group in plan.values() for run in group.values()]
-        runs.train(wanted, kept, splits, place, target.IMAGE_SIZE, watcher)
+        identity = setup.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
+        database = storages.database(storage)
+        with place.alone():
+            kept = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
+            runs.train(wanted, kept, splits, place, target.IMAGE_SIZE, watcher)
         done = kept.done()
     records = {key: {i: done[run.key].candidate for i, run in group.items()} for key, group in plan.items()}
     return Validation(

@@ -11,7 +11,18 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("search", "report", "export", "train", "evaluate", "spaces", "inspect", "check-block")
+COMMANDS = (
+    "search",
+    "report",
+    "confirm",
+    "validate-proxy",
+    "export",
+    "train",
+    "evaluate",
+    "spaces",
+    "inspect",
+    "check-block",
+)
 
 
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -60,6 +71,17 @@ def test_every_command_is_here() -> None:
         (["report"], "Run a search first"),
         (["report", "--study", "nothing"], "Run a search first"),
         (["export", "--study"], "Run a search first"),
+        (["confirm"], "Run a search first"),
+        (["confirm", "--top", "best"], '--top "best" must be front or a whole number'),
+        (["confirm", "--spike-penalties", "0,x"], '--spike-penalties "0,x" must be numbers'),
+        (["validate-proxy", "--space", "spikformer_tny"], 'Did you mean "spikformer_tiny"'),
+        (["validate-proxy", "--space", "spikformer_tiny", "--configs", "2"], "configs 2 must be at least 6"),
+        (["validate-proxy", "--space", "spikformer_tiny", "--shares", "0.5,2"], "must rise, from above 0 to below 1"),
+        (["validate-proxy", "--space", "cifar10_cpu", "--data-dir", "nowhere"], "does not exist"),
+        (
+            ["search", "--space", "spikformer_tiny", "--trials", "1", "--proxy", "none.toml"],
+            "there is no file none.toml",
+        ),
         (["inspect", "spikformer_cifar10_4_38"], "Did you mean"),
         (["inspect", "missing.json"], "cannot be read"),
         (["inspect", "spikformer_cifar10_4_384", "--rates", "0.1", "--trial", "3"], "Give one of them"),
@@ -132,6 +154,14 @@ def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Pareto front of micro" in done.stdout
     assert (tmp_path / "results" / "micro" / "front.png").exists()
+    assert "Next: python cli.py confirm --study micro" in done.stdout
+    done = _run("confirm", "--seeds", "2", "--top", "1", "--ann-twin", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Next: python cli.py report --study micro" in done.stdout
+    done = _run("report", "--latex", "--compare", "micro", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "More seeds:" in done.stdout
+    assert (tmp_path / "results" / "micro" / "front.tex").exists()
     done = _run("export", "--study", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: python cli.py train" in done.stdout
@@ -141,6 +171,18 @@ def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 224
     assert _run("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
     _costs_by_layer(tmp_path)
+
+
+def test_a_proxy_is_validated_and_its_recommendation_searched(micro: Path, tmp_path: Path) -> None:
+    settings = ["--configs", "6", "--replicates", "2", "--shares", "0.5"]
+    done = _run("validate-proxy", "--space", str(micro), *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    following = done.stdout.splitlines()[-1]
+    assert following.endswith("--proxy results/proxies/micro/proxy.toml --trials 200")
+    recommended = ["--space", str(micro), "--proxy", "results/proxies/micro/proxy.toml"]
+    done = _run("search", *recommended, "--trials", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["name"] for row in json.loads(_run("studies", "--json", cwd=tmp_path).stdout)] == ["micro"]
 
 
 def _costs_by_layer(folder: Path) -> None:

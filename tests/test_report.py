@@ -396,8 +396,10 @@ def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: S
     assert all("-paper+head_45nm_int8." in path.name for path in written)
     names = {path.name.replace("-paper+head_45nm_int8", "") for path in written}
     assert {"report.html", "report.md", "front.png", "trials.csv", "front.csv"} < names
-    assert set(pd.read_csv(written[1])["convention"]) == {"paper+head, 45nm_int8"}
-    assert "front-paper+head_45nm_int8.png" in written[3].read_text()
+    trials = pd.read_csv(tmp_path / "trials-paper+head_45nm_int8.csv")
+    assert set(trials["convention"]) == {"paper+head, 45nm_int8"}
+    text = (tmp_path / "report-paper+head_45nm_int8.md").read_text()
+    assert "front-paper+head_45nm_int8.png" in text
 
 
 def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
