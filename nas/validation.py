@@ -23,7 +23,7 @@ from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
 from nas.runs import Place, Run
 from nas.space import SearchSpace
-from nas.statistics import Interval, bootstrapped, deviation, kendall, recall
+from nas.statistics import Interval, bootstrapped, deviation, recall, tau_interval
 from spikformer import published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
@@ -331,16 +331,16 @@ def quality(validation: Validation, share: float) -> Quality:
     tau_energy, recalls = {}, {}
     for convention in energy.names():
         cheap, dear = (_log_energies(validation.trained[at], convention) for at in (share, 1.0))
-        tau_energy[convention] = _tau(cheap, dear)
+        tau_energy[convention] = tau_interval(cheap, dear)
         recalls[convention] = _recall((early, cheap), (final, dear))
-    within = bootstrapped(lambda i: kendall(early[i], final[i], strata[i]), len(early))
+    within = tau_interval(early, final, strata)
     passes = within.low >= GATE_TAU and recalls["measured"].low >= GATE_RECALL
     return Quality(
         share,
-        _tau(early, final),
+        tau_interval(early, final),
         within,
-        tuple(_tau(early[strata == third], final[strata == third]) for third in range(3)),
-        _tau(early[top], final[top]),
+        tuple(tau_interval(early[strata == third], final[strata == third]) for third in range(3)),
+        tau_interval(early[top], final[top]),
         tau_energy,
         recalls,
         passes,
@@ -350,7 +350,7 @@ def quality(validation: Validation, share: float) -> Quality:
 def against_printed(validation: Validation, share: float) -> Interval:
     """Kendall's tau between a proxy's accuracy and the top-1 that papers print."""
     printed = np.asarray([network.printed or math.nan for network in validation.networks])
-    return _tau(_accuracies(validation.trained[share]), printed)
+    return tau_interval(_accuracies(validation.trained[share]), printed)
 
 
 def noise(validation: Validation) -> Noise | None:
@@ -364,7 +364,7 @@ def noise(validation: Validation) -> Noise | None:
     for factor, records in validation.rates.items():
         other = _accuracies([records[i] for i in numbers])
         flips[factor] = _flips(first, other, 2 * spread * math.sqrt(2)), len(numbers) * (len(numbers) - 1) // 2
-    return Noise(len(numbers), _tau(first, again), spread, flips)
+    return Noise(len(numbers), tau_interval(first, again), spread, flips)
 
 
 def _flips(a: np.ndarray, b: np.ndarray, sure: float) -> int:
@@ -413,10 +413,6 @@ def _log_energies(candidates: Sequence[Candidate], convention: str) -> np.ndarra
     known = [mj for mj, c in zip(priced, candidates, strict=True) if mj > 0 and _accuracy(c) > 0]
     most = max(known, default=1.0)
     return np.log10([mj if mj > 0 and _accuracy(c) > 0 else most for mj, c in zip(priced, candidates, strict=True)])
-
-
-def _tau(a: np.ndarray, b: np.ndarray) -> Interval:
-    return bootstrapped(lambda i: kendall(a[i], b[i]), len(a))
 
 
 def _recall(early: tuple[np.ndarray, np.ndarray], final: tuple[np.ndarray, np.ndarray]) -> Interval:

@@ -123,6 +123,18 @@ def test_the_bootstrap_covers_a_mean() -> None:
     assert statistics.bootstrapped(lambda i: float(values[i].mean()), 40) == found
 
 
+def test_perfect_agreement_of_few_is_not_certain() -> None:
+    """Six in order: 15 pairs, taken as 1 - 2 / 15; atanh 1.3199 minus 1.95996 sqrt(0.437 / 2) is tanh 0.3817."""
+    found = statistics.tau_interval(range(6), range(6))
+    assert found.value == 1
+    assert found.low == pytest.approx(math.tanh(math.atanh(13 / 15) - 1.959964 * math.sqrt(0.437 / 2)), abs=1e-6)
+    assert found.low < 0.4
+    assert math.isnan(statistics.tau_interval(range(4), range(4)).low)
+    assert statistics.tau_interval(range(30), range(30)).low > 0.98
+    within = statistics.tau_interval(range(6), range(6), [0, 0, 1, 1, 2, 2])  # three pairs
+    assert within.low < -0.4
+
+
 def test_promoted_by_hand() -> None:
     """Two layers: (3, 3), (2, 2), (1, 1) first; of the second, (0, 1) and (0.5, 2.5)."""
     points = [(1.0, 1.0), (0.0, 1.0), (2.0, 2.0), (0.5, 2.5), (3.0, 3.0)]

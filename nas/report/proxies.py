@@ -134,8 +134,8 @@ def markdown(validation: Validation, qualities: list[Quality], found: Noise | No
     epochs, count = validation.epochs, len(validation.networks)
     lines += [
         f"* {count} networks: the space's references, and networks drawn at random of which as many were kept in each "
-        "third of dense multiplications, those unlike each other. In brackets 95 % intervals by drawing networks with "
-        "replacement.",
+        "third of dense multiplications, those unlike each other. In brackets 95 % intervals: of drawing networks with "
+        "replacement, for tau the wider of that and Fieller's; none for four networks or fewer.",
         f"* The whole training is {epochs} epochs ({images[-1]:,} images); a share has a schedule of its own.",
         "* Kendall's tau-b. Within thirds: pairs of one third of cost only, since size alone ranks the rest.",
         f"* Recall: of the networks that no other beats in full, in accuracy and energy, the share among the best "
