@@ -8,7 +8,6 @@ SQLite serves one, because it hands the same trial to two (Optuna 5.0).
 import contextlib
 import fcntl
 import functools
-import gc
 import hashlib
 import json
 import logging
@@ -231,24 +230,11 @@ def _is_away(error: BaseException | None) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def building_many() -> Iterator[None]:
-    """Python looks for garbage among the objects that are there each time many are made: half the time of thousands."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
 def journal(folder: Path) -> BaseStorage:
     path = folder.absolute() / _JOURNAL
     try:
-        with building_many():
-            opened = JournalStorage(_Journal(path))
-            opened.get_all_studies()  # reads every record
+        opened = JournalStorage(_Journal(path))
+        opened.get_all_studies()  # reads every record
     except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
         raise _damaged(path, _first_line(error)) from None
     return opened
@@ -364,7 +350,6 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
 
 __all__ = [
     "alone",
-    "building_many",
     "check_journal",
     "check_writable",
     "companion",

@@ -98,11 +98,10 @@ class Study:
         own = [trial.user_attrs for trial in finished if "reference" in trial.user_attrs]
         names = {attributes.get("config_id"): attributes["reference"] for attributes in reversed(own)}
         found = {}
-        with storages.building_many():
-            for identity, trial in trials.furthest(self.optuna).items():
-                candidate = self._read(trial)
-                reference = candidate.reference or names.get(identity)
-                found[trial.number] = dataclasses.replace(candidate, reference=reference)
+        for identity, trial in trials.furthest(self.optuna).items():
+            candidate = self._read(trial)
+            reference = candidate.reference or names.get(identity)
+            found[trial.number] = dataclasses.replace(candidate, reference=reference)
         return dict(sorted(found.items()))
 
     @property
