@@ -20,9 +20,6 @@ import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
-from torchvision.transforms.v2 import functional as tv
 
 from nas.errors import DataError
 from nas.space import DataSettings, SearchSpace
@@ -40,7 +37,7 @@ CIFAR100_CLASSES = tuple(
 )
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
 _CACHE_FORMAT = 1
-IMAGE_SUFFIXES: tuple[str, ...] = datasets.folder.IMG_EXTENSIONS
+IMAGE_SUFFIXES = tuple(".jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp".split())  # as torchvision has them
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -157,7 +154,7 @@ def _layouts(settings: DataSettings) -> str:
     wanted = "Give a folder with train/<class>/ and images in it"
     if settings.dataset == "image_folder":
         return wanted
-    base = _CIFAR[settings.dataset].base_folder
+    base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
     return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
 
 
@@ -170,20 +167,12 @@ def _digits(stem: StemConfig) -> Split:
     return Split(_fit(images, stem), torch.from_numpy(bunch.target.astype(np.int64)))
 
 
-# torchvision checks every file of a data set; without the test list it never opens the test images.
-class _Cifar10Train(datasets.CIFAR10):
-    test_list: list[list[str]] = []  # noqa: RUF012  # torchvision's own attribute
-
-
-class _Cifar100Train(datasets.CIFAR100):
-    test_list: list[list[str]] = []  # noqa: RUF012  # torchvision's own attribute
-
-
-_CIFAR: dict[str, type[datasets.CIFAR10]] = {"cifar10": _Cifar10Train, "cifar100": _Cifar100Train}
-
-
 def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> Split:
-    source = _CIFAR[settings.dataset]
+    from torchvision.datasets.utils import check_integrity
+
+    from nas.cifar import SOURCES
+
+    source = SOURCES[settings.dataset]
     root = folder or cache_folder()
     if root.name == source.base_folder:
         root = root.parent
@@ -267,6 +256,8 @@ def _open(path: Path, stem: StemConfig) -> Tensor:
 
 def _fit(images: Tensor, stem: StemConfig) -> Tensor:
     """Images of any size, [..., C, H, W], to the size and channels that the stem takes: resized, centre cut."""
+    from torchvision.transforms.v2 import functional as tv  # slow to import
+
     if images.shape[-3] != stem.in_channels:
         images = tv.rgb_to_grayscale(images) if stem.in_channels == 1 else tv.grayscale_to_rgb(images)
     if images.shape[-2:] == (stem.image_size, stem.image_size):

@@ -40,6 +40,7 @@ NAS = (
     "space",
     "surrogate",
     "searcher",
+    "cifar",
     "data",
     "speed",
     "training",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas import data, space
+from nas import cifar, data, space
 from nas.errors import DataError
 from nas.space import DataSettings, SearchSpace
 
@@ -186,7 +186,7 @@ def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         sums.append([f"data_batch_{i}", hashlib.md5(content).hexdigest()])
     meta = pickle.dumps({"label_names": list(data.CIFAR10_CLASSES)})
     (folder / "batches.meta").write_bytes(meta)
-    source = data._CIFAR["cifar10"]
+    source = cifar.SOURCES["cifar10"]
     monkeypatch.setattr(source, "train_list", sums)
     monkeypatch.setattr(source, "meta", source.meta | {"md5": hashlib.md5(meta).hexdigest()})
     return folder

@@ -15,8 +15,8 @@ import pandas as pd
 from nas.study import Training
 
 FEWEST = 12  # networks, below which nothing is said
-_MOST = 600  # networks: more add seconds and no insight
-_ROUNDS, _TREES = 20, 40
+_MOST = 400  # networks: more add seconds and no insight
+_ROUNDS, _TREES = 16, 30
 _COLUMNS = ["objective", "axis", "importance", "low", "high"]
 _EFFECTS = ["objective", "axis", "choice", "mean", "low", "high", "networks"]
 

@@ -26,18 +26,23 @@ _STYLE: Any = {
 _OTHERS = ("#cc79a7", "#009e73", "#e69f00", "#56b4e9")
 
 
-def save(report: Report, path: Path) -> None:
-    """Write the figure in the format that the path's end names."""
+def save(drawn: Figure, path: Path) -> None:
+    """Write a figure in the format that the path's end names."""
     dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that no font here has
-        figure(report).savefig(path, dpi=300, metadata=dated.get(path.suffix))
+        drawn.savefig(path, dpi=300, metadata=dated.get(path.suffix))
 
 
 def figure(report: Report) -> Figure:
     """Accuracy against energy: all candidates, the front, references by name, and what size alone would choose."""
     column = report.energy
     whose = "energy" if column == "energy_mj" else "predicted energy on ImageNet"
+    with matplotlib.rc_context(_STYLE):
+        return _drawn(report, column, whose)
+
+
+def _drawn(report: Report, column: str, whose: str) -> Figure:
     fig = Figure(figsize=(5.5, 3.7), layout="constrained")
     axes = fig.add_subplot()
     axes.set(

@@ -50,8 +50,9 @@ def write(
     if latex:
         pages["front.tex"] = texts.latex(report)
     written = [_written(place(name), text) for name, text in pages.items()]
+    drawn = figure.figure(report)
     for kind in ("png", "svg", "pdf"):
-        written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(report, partial)))
+        written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(drawn, partial)))
     written += [_written(place(name), table.to_csv(index=False)) for name, table in tables(report).items()]
     return written
 
