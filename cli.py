@@ -288,18 +288,28 @@ def export(
         click.echo(f"Next: {PROGRAM} train {shlex.quote(str(last))} --dry-run")
 
 
+def _where_to_train(command: Any) -> Any:
+    """Options of commands that train many proxies."""
+    images = "Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+    for option in (
+        click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on a GPU."),
+        click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs."),
+        click.option(
+            "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train."
+        ),
+        click.option("--data-dir", metavar="DIR", help=images),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
 @click.option("--seeds", default=3, show_default=True, metavar="N", help="Beside the search's own.")
 @click.option("--top", default="front", show_default=True, metavar="front|K", help="Which: references come with them.")
 @click.option("--spike-penalties", default="", metavar="P,P", help="Also by the recipe with each of these: as 0,0.1,1.")
 @click.option("--ann-twin", is_flag=True, help="Also the same-shaped quantised networks without spikes.")
-@click.option(
-    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
-)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
-@click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs.")
-@click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU.")
+@_where_to_train
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 def confirm(
@@ -334,12 +344,7 @@ def confirm(
 @click.option("--shares", default="0.05,0.1,0.25,0.5", show_default=True, metavar="S,S", help="Of the whole training.")
 @click.option("--full-epochs", type=int, metavar="N", help="Of the whole training, instead of the space's.")
 @click.option("--train-images", type=int, metavar="N", help="Instead of the space's.")
-@click.option(
-    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
-)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train.")
-@click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs.")
-@click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU.")
+@_where_to_train
 @click.option(
     "--seed", default=0, show_default=True, type=int, help="Of the data's cut, of training and of the choice."
 )

@@ -194,13 +194,19 @@ def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color
         mode="markers",
         marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2}},
         name=name,
-        hovertext=[
-            f"trial {row['trial']}: mean of {row['seeds']} further seeds<br>{100 * row['accuracy']:.1f} %"
-            for row in known.to_dict("records")
-        ],
+        hovertext=[_mean_hover(row) for row in known.to_dict("records")],
         hoverinfo="text",
         customdata=[int(n) for n in known["trial"]],
         meta="means",
+    )
+
+
+def _mean_hover(row: dict[Any, Any]) -> str:
+    low, high = 100 * row["accuracy_low"], 100 * row["accuracy_high"]
+    around = f" (95 %: {low:.1f} to {high:.1f})" if not math.isnan(low) else ""
+    return (
+        f"trial {row['trial']}: mean of {row['seeds']} further seeds<br>{100 * row['accuracy']:.1f} %{around}"
+        f"<br>{in_si(row['energy_mj'] * 1e-3, 'J')} an image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
     )
 
 
