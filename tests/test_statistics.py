@@ -143,6 +143,13 @@ def test_promoted_by_hand() -> None:
     assert statistics.promoted(points, 9) == {0, 1, 2, 3, 4}
 
 
+def test_of_one_rank_the_lonely_ones_come_first_by_hand() -> None:
+    """No one beats another; from the first two the third is 1.8 away, they are 0.2 from each other."""
+    points = [(0.0, 0.0), (0.1, 0.1), (1.0, 1.0)]
+    assert statistics.promoted(points, 1) == {2}
+    assert statistics.promoted(points, 2) == {0, 2}
+
+
 def test_promoted_never_leaves_out_what_beats_a_promoted_one() -> None:
     rng = random.Random(0)
     for _ in range(30):
