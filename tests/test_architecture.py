@@ -91,7 +91,7 @@ NAS = (
     "report.repeats",
     "report.findings",
     "report.methods",
-    "report.build",
+    "report.contents",
     "report.charts",
     "report.drawing",
     "report.figure",
@@ -130,7 +130,7 @@ def test_one_door_to_each_library() -> None:
     keepers = ("artifacts", "storage", "leases", "trials", "claims", "proposals", "study", "status", "runs", "loop")
     doors = {
         "optuna": keepers,
-        "pandas": ("rows", "axes", "repeats", "findings", "build", "charts", "figure", "texts", "page", "proxies"),
+        "pandas": ("rows", "axes", "repeats", "findings", "contents", "charts", "figure", "texts", "page", "proxies"),
         "matplotlib": ("figure", "proxies"),
         "plotly": ("charts", "page"),
         "spikingjelly": ("neurons", "formats", "build"),

@@ -342,7 +342,7 @@ def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Pa
 def test_attainment_by_hand() -> None:
     """Of fronts (1 mJ, 50 %), (2 mJ, 60 %) and (1.5 mJ, 55 %): at 2 mJ any attains 60, all attain 55."""
     from nas.report import charts
-    from nas.report.build import Compared
+    from nas.report.contents import Compared
 
     def front(*points: tuple[float, float]) -> pd.DataFrame:
         return pd.DataFrame(points, columns=["energy_mj", "search_val_accuracy"])

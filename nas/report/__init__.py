@@ -1,6 +1,6 @@
 """Reports of studies: the one door to pandas, matplotlib and plotly.
 
-    build.py     a study -> Report: tables and sentences
+    contents.py  a study -> Report: tables and sentences
     rows.py      its tables; axes.py which axis matters; repeats.py what more seeds say
     findings.py  its sentences; methods.py how the figures came about, and the checklist
     page.py      report.html, with charts.py (plotly), drawing.py (networks as SVG) and page.html.jinja
@@ -10,7 +10,7 @@
 All of it is derived: it can be deleted and written again from the study's storage.
 """
 
-from nas.report.build import Report, build
+from nas.report.contents import Report, build
 from nas.report.page import write
 
 __all__ = ["Report", "build", "write"]

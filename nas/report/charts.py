@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.progress import in_si
-from nas.report.build import Compared, Report
+from nas.report.contents import Compared, Report
 
 # Okabe & Ito's colours, which most kinds of colour vision tell apart; shapes say the same again.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas import pareto
-from nas.report.build import Report
+from nas.report.contents import Report
 from nas.report.findings import by_size
 
 matplotlib.use("agg")  # files only: no display is needed

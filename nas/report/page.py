@@ -17,7 +17,7 @@ from nas import constraints, files
 from nas.energy import MEASURED
 from nas.progress import in_si
 from nas.report import charts, drawing, figure, texts
-from nas.report.build import Member, Report
+from nas.report.contents import Member, Report
 from nas.report.repeats import Repeats
 
 _ONLY_WITH = {

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from nas.progress import in_si
-from nas.report.build import Report, front_cells, front_headings
+from nas.report.contents import Report, front_cells, front_headings
 
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},

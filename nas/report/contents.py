@@ -66,7 +66,14 @@ class Report:
         importance, effects, importance_basis: see `nas.report.axes`.
         findings: sentences.
         methods: sentences on how the figures were obtained.
+        rungs, trajectory, statuses: see `nas.report.rows`.
+        repeats: what `confirm` left.
+        members: of the front.
+        compared: other studies.
+        constraints: what the last search asked for.
+        checks: the checklist.
         running: trainings that are under way.
+        changed: when the last training ended.
     """
 
     study: str
@@ -162,29 +169,29 @@ def build(
     again = repeats.read(study, candidates, convention)
     front_table = trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
     report = Report(
-        study.name,
-        convention.label,
-        column,
-        trials,
-        front_table,
-        _findings(study, stored, candidates, broken, trials, front_table, column, convention),
-        methods(study, candidates, convention) if candidates else [],
-        _knee(front, points),
-        pareto.hypervolume(list(points.values()), corner) if corner is not None else None,
-        corner,
-        rows.rungs_table(trainings),
-        rows.trajectory_table(trainings, points, corner),
-        rows.statuses_table(trials),
-        importance,
-        effects,
-        basis,
-        again,
-        tuple(_member(study, n, candidates[n], convention) for n in front),
-        compared,
-        study.constraints,
-        tuple(checklist(study, candidates, again, list(compare))),
-        study.running,
-        max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
+        study=study.name,
+        convention=convention.label,
+        energy=column,
+        trials=trials,
+        front=front_table,
+        findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
+        methods=methods(study, candidates, convention) if candidates else [],
+        knee=_knee(front, points),
+        hypervolume=pareto.hypervolume(list(points.values()), corner) if corner is not None else None,
+        corner=corner,
+        rungs=rows.rungs_table(trainings),
+        trajectory=rows.trajectory_table(trainings, points, corner),
+        statuses=rows.statuses_table(trials),
+        importance=importance,
+        effects=effects,
+        importance_basis=basis,
+        repeats=again,
+        members=tuple(_member(study, n, candidates[n], convention) for n in front),
+        compared=compared,
+        constraints=study.constraints,
+        checks=tuple(checklist(study, candidates, again, list(compare))),
+        running=study.running,
+        changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
     report.findings.extend([*again.findings, *_against_others(report)])
     if chip is not None and stored:
