@@ -129,6 +129,22 @@ def test_a_twin_is_priced_by_multiplications(confirmed: Study) -> None:
     assert row["energy_as_spikes_mj"] == pytest.approx(priced["measured"])
 
 
+def test_twins_together_by_hand() -> None:
+    """1 and 3 points more: 2, deviation sqrt(2), so 2 +- 12.706 with one degree of freedom; twice and half the energy."""
+    from nas.report.repeats import _Group, _twin_sentences
+
+    plain = {n: _Group([50.0, 52.0], [-3.0, -3.0], [], 0) for n in (4, 7)}
+    twins = {4: _Group([51.0, 53.0], [-3 + math.log10(2)] * 2, [], 0), 7: _Group([54.0], [-3 - math.log10(2)], [], 0)}
+    table = pd.DataFrame(
+        {"trial": [4, 7], "verdict": ["tie, x", "THE TWIN WINS, y"], "verdict_as_spikes": ["tie", "tie"]}
+    )
+    first, second, third = _twin_sentences(table, twins, plain, plain, energy.MEASURED)
+    assert "2 of them, have +2.0 points of accuracy (95 % -10.7 to +14.7, network by network), at 0.50 to 2.00" in first
+    assert "at 1.00 to 1.00 times the energy as integer spikes (0.9 pJ each)" in first
+    assert second == "Twins one by one, with multiplications: 1 tie, 1 THE TWIN WINS. THE TWIN WINS: trial 7."
+    assert third == "Twins one by one, as integer spikes: 2 tie."
+
+
 def test_the_report_tells_of_it(confirmed: Study) -> None:
     report = reports.build(confirmed)
     text = " ".join(report.findings)

@@ -34,6 +34,7 @@ _MEANS = [
 _CONFIRMED = ["trial", "network", *_MEANS, "report_val_accuracy", "beats", "beaten_by", "ties"]
 CURVES = ["trial", "spike_penalty", *_MEANS]
 _TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
+_TWIN_WINS = "THE TWIN WINS"
 _GRID = 33  # energies at which two curves are compared
 
 
@@ -274,7 +275,7 @@ def _twins(
 ) -> tuple[pd.DataFrame, list[str]]:
     if not twins:
         return pd.DataFrame(columns=_TWINS), []
-    rows, words = [], []
+    rows = []
     for (n, g), columns in zip(twins.items(), _means(list(twins.values())), strict=True):
         verdicts = ["not compared: the study ranks by ImageNet's energy"] * 2
         if study.energy_of == "proxy":
@@ -282,13 +283,43 @@ def _twins(
         spikes_mj = 10 ** float(np.mean(as_spikes[n].log_energies)) if as_spikes[n].log_energies else math.nan
         width = bits(candidates[n].config.time_steps)
         rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, *verdicts))
-        words.append(f"trial {n} ({width} bits): {verdicts[0]}; as integer spikes: {verdicts[1]}")
-    price = f"{as_macs.costs.pj_per_mac:g} pJ a multiplication of a number that is not zero"
-    sentence = (
-        f"Quantised twins without time, at {price} and {as_macs.costs.pj_per_ac:g} pJ a spike. {'. '.join(words)}. "
-        "Multipliers of so few bits cost less than these: --unit-costs prices both anew."
-    )
-    return pd.DataFrame(rows, columns=_TWINS), [sentence]
+    table = pd.DataFrame(rows, columns=_TWINS)
+    return table, _twin_sentences(table, twins, as_spikes, plain, as_macs) if study.energy_of == "proxy" else []
+
+
+def _twin_sentences(
+    table: pd.DataFrame,
+    twins: dict[int, _Group],
+    as_spikes: dict[int, _Group],
+    plain: dict[int, _Group],
+    as_macs: Convention,
+) -> list[str]:
+    """Over all of them, then how many win, lose or tie."""
+    both = [n for n, g in twins.items() if g.accuracies and plain[n].accuracies]
+    if not both:
+        return ["Quantised twins without time: none of them and its spiking network both gave a result."]
+    (points,) = means([[float(np.mean(twins[n].accuracies) - np.mean(plain[n].accuracies)) for n in both]])
+    around = "" if math.isnan(points.low) else f" (95 % {points.low:+.1f} to {points.high:+.1f}, network by network)"
+    times = [
+        [10 ** float(np.mean(of[n].log_energies) - np.mean(plain[n].log_energies)) for n in both]
+        for of in (twins, as_spikes)
+    ]
+    ranges = [f"{min(of):.2f} to {max(of):.2f} times the energy" for of in times]
+    costs = as_macs.costs
+    found = [
+        f"Quantised twins without time, {len(both)} of them, have {points.value:+.1f} points of accuracy{around}, at "
+        f"{ranges[0]} where each number that is not zero costs a multiplication ({costs.pj_per_mac:g} pJ; of so few "
+        f"bits it costs less: --unit-costs), and at {ranges[1]} as integer spikes ({costs.pj_per_ac:g} pJ each)."
+    ]
+    for words, column in (("with multiplications", "verdict"), ("as integer spikes", "verdict_as_spikes")):
+        counted = Counter(said.partition(",")[0] for said in table[column])
+        listed = ", ".join(f"{count} {said}" for said, count in counted.items())
+        won = table[table[column].str.startswith(_TWIN_WINS)]["trial"]
+        found.append(
+            f"Twins one by one, {words}: {listed}"
+            + (f". {_TWIN_WINS}: trial {', '.join(map(str, won))}." if len(won) else ".")
+        )
+    return found
 
 
 def _twin_verdict(twin: _Group, spiking: _Group) -> str:
@@ -297,7 +328,7 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     log_energy = differences([twin.log_energies, spiking.log_energies]).get((0, 1))
     if accuracy is None or log_energy is None:
         return "two seeds each are needed to compare"
-    words = {"first": "THE TWIN WINS", "second": "the spiking network wins"}
+    words = {"first": _TWIN_WINS, "second": "the spiking network wins"}
     said = verdict(accuracy, log_energy)
     sure = ["" if real else " (not established)" for real in (accuracy.excludes_zero, log_energy.excludes_zero)]
     figures = f"{accuracy.value:+.1f} points{sure[0]} at {10**log_energy.value:.2f} times the energy{sure[1]}"
