@@ -130,7 +130,7 @@ def test_a_twin_is_priced_by_multiplications(confirmed: Study) -> None:
 
 
 def test_twins_together_by_hand() -> None:
-    """1 and 3 points more: 2, deviation sqrt(2), so 2 +- 12.706 with one degree of freedom; twice and half the energy."""
+    """1 and 3 points more: 2, deviation sqrt(2), so 2 +- 12.706 with one degree of freedom; energy twice and half."""
     from nas.report.repeats import _Group, _twin_sentences
 
     plain = {n: _Group([50.0, 52.0], [-3.0, -3.0], [], 0) for n in (4, 7)}
