@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import platform
 import random
+import re
 import shutil
 import signal
 import socket
@@ -435,11 +436,21 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert storages.hidden(url) == shown
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".", ""])
-def test_a_hostile_study_of_a_database_writes_nowhere(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".", "..", "-x"])
+def test_a_hostile_study_of_a_database_has_its_folder_among_the_others(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     optuna.create_study(study_name=name, storage=url, directions=["maximize", "minimize"])
-    with pytest.raises(StudyError, match="names no folder"):
+    found = nas.load_study(storage=url, results_dir=tmp_path / "results")
+    assert found.name == name
+    assert found.folder.parent == tmp_path / "results"
+    assert re.fullmatch("[A-Za-z0-9_]+(-[0-9a-f]{12})?", found.folder.name)
+    assert [(row.name, row.trouble) for row in status.overview(tmp_path / "results", url)] == [(name, "")]
+
+
+def test_a_study_without_a_name_is_refused_and_listed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(study_name="", storage=url, directions=["maximize", "minimize"])
+    with pytest.raises(StudyError, match="must have 1 to 500 characters"):
         nas.load_study(storage=url, results_dir=tmp_path / "results")
     assert [row.trouble[:10] for row in status.overview(tmp_path / "results", url)] == ["study name"]
 
