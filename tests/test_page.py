@@ -174,9 +174,38 @@ def test_the_charts_draw_the_tables(written: Path) -> None:
     means = pd.read_csv(written / "confirmed.csv")
     (points,) = [t for t in data["charts"]["front"]["data"] if t["name"].startswith("mean of more seeds")]
     assert points["x"] == means[means["seeds"] > 0]["energy_mj"].tolist()
+    _check_smaller_charts(written, data["charts"], trials)
     for axis, colours in data["colours"].items():
         for number, choice in colours["of"].items():
             assert colours["choices"][choice] == str(trials.loc[int(number), f"choice_{axis}"])
+
+
+def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataFrame) -> None:
+    """Rungs, optimism and the effect of each choice."""
+    rungs = pd.read_csv(folder / "rungs.csv").set_index("trial")
+    shown = [
+        (number, x, y)
+        for trace in charts["rungs"]["data"]
+        for number, x, y in zip(trace["customdata"], trace["x"], trace["y"], strict=True)
+        if number is not None
+    ]
+    assert {number for number, _, _ in shown} == set(rungs.index)
+    for number, x, y in shown:
+        assert (x, y) == (rungs["images_seen"][number], pytest.approx(100 * rungs["search_val_accuracy"][number]))
+    for trace in charts["optimism"]["data"]:
+        for number, x, y in zip(trace.get("customdata", ()), trace["x"], trace["y"], strict=False):
+            row = trials.loc[number]
+            assert x == pytest.approx(100 * row["search_val_accuracy"])
+            assert y == pytest.approx(100 * row["report_val_accuracy"])
+    effects = pd.read_csv(folder / "effects.csv", dtype={"choice": str})
+    for name, chart in charts.items():
+        if name.startswith("effect:"):
+            for trace in chart["data"]:
+                mine = effects[(effects["axis"] == name[7:]) & (effects["objective"] == trace["name"])]
+                factor = 1 if trace["name"] == "accuracy" else 1e3
+                assert trace["x"] == mine["choice"].tolist()
+                assert trace["y"] == pytest.approx((factor * mine["mean"]).tolist())
+                assert trace["customdata"] == mine["networks"].tolist()
 
 
 def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
@@ -329,6 +358,8 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
         check.question.startswith("Is there a random search") and check.answer == "yes" for check in report.checks
     )
     assert set(pd.read_csv(tmp_path / "out" / "compared.csv")["study"]) == {"random"}
+    reports.write(reports.build(study), tmp_path / "out")
+    assert not (tmp_path / "out" / "compared.csv").exists()  # the page that it belonged to is gone
 
 
 def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ def write(
     drawn = figure.figure(report)
     for kind in ("png", "svg", "pdf"):
         written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(drawn, partial)))
-    written += [_written(place(name), table.to_csv(index=False)) for name, table in tables(report).items()]
+    there = tables(report)
+    written += [_written(place(name), table.to_csv(index=False)) for name, table in there.items()]
+    for name in {*_ONLY_WITH.values(), "compared.csv"} - there.keys():  # of an earlier report, whose page is gone
+        place(name).unlink(missing_ok=True)
     return written
 
 
@@ -136,7 +139,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
             }
             for member in report.members
         ],
-        commands={name: _command(program, name, report.study, options) for name in ("confirm", "export", "report")},
+        commands={name: _command(program, name, report.study, options) for name in ("confirm", "export")},
         axes=axes,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),

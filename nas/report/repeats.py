@@ -16,7 +16,7 @@ from nas.confirmation import WHAT
 from nas.energy import Convention
 from nas.progress import in_words
 from nas.runs import Trained
-from nas.statistics import Interval, Verdict, deviation, differences, means, verdict
+from nas.statistics import Verdict, deviation, differences, means, verdict
 from nas.study import Study
 from nas.twin import bits
 
@@ -335,4 +335,4 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     return f"{words.get(said, said)}, {figures}"
 
 
-__all__ = ["CURVES", "Interval", "Repeats", "compared", "read", "separation"]
+__all__ = ["CURVES", "Repeats", "compared", "read", "separation"]
