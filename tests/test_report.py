@@ -413,6 +413,18 @@ def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
     return int(end.value.code or 0), printed.out, printed.err
 
 
+def test_the_page_is_opened_on_request(
+    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    results = study.folder.parent
+    code, out, _ = _cli(capsys, monkeypatch, "report", "--results-dir", str(results), "--open")
+    assert code == 0
+    assert opened == [str(study.folder.absolute() / "report.html")]
+    assert f"Next: python cli.py confirm --study micro --results-dir {results}" in out
+
+
 def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_path: Path) -> None:
     """Figures of each row from the model itself; Kendall's tau by counting pairs."""
     loihi = chip.load("loihi")
