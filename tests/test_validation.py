@@ -253,3 +253,17 @@ def test_against_printed_accuracies_by_hand(one: Candidate) -> None:
     made = dataclasses.replace(made, networks=tuple(printed), against="published")
     assert validation.against_printed(made, 1.0).value == 1
     assert validation.against_printed(made, 0.1).value == pytest.approx(1 / 3)
+
+
+def test_what_is_written_against_printed_accuracies(one: Candidate, tmp_path: Path) -> None:
+    """Kendall's tau of 1 in full, of 1 / 3 at a tenth; every confound is listed, and nothing is recommended."""
+    made = _made({0.1: [0.1, 0.3, 0.2], 1.0: [0.1, 0.2, 0.3]}, one, [1, 2, 3])
+    printed = [dataclasses.replace(n, printed=p) for n, p in zip(made.networks, (70.0, 72.0, 74.0), strict=True)]
+    made = dataclasses.replace(made, networks=tuple(printed), against="published", folder=tmp_path)
+    written, said = proxies.write(made)
+    assert [path.name for path in written] == ["report.md", "networks.csv"]
+    assert "Kendall's tau 1.00 after the whole training" in said[0]
+    text = (tmp_path / "report.md").read_text()
+    assert "| 10% | 0.33 |" in text
+    assert "| 1 | 72.00 | 20.0 | 2 |" in text
+    assert text.count("\n* ") == 5
