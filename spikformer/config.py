@@ -14,6 +14,7 @@ Standard library only, so that reading a space or printing help needs no torch.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import typing
@@ -476,29 +477,29 @@ class SpikformerConfig:
     def _check_grids(self) -> None:
         size = self.stem.image_size // self.stem.downsampling
         for i, stage in enumerate(self.stages):
-            decides_grid = (
-                *("stem.image_size", "stem.kind", *(f"stem.{name}" for name in _READS["stem"][self.stem.kind])),
-                *(f"stages.{j}.down.{name}" for j in range(i + 1) for name in ("kind", "stride", "deformed_shortcut")),
-            )
-            require(
-                size % stage.down.downsampling == 0,
-                f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is a "
-                f"multiple of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
-                *decides_grid,
-            )
+            if size % stage.down.downsampling:
+                raise ConfigError(
+                    f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is "
+                    f"a multiple of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
+                    self._grid_fields(i),
+                )
             size //= stage.down.downsampling
-            for part in ("local", "mixer"):
+            for part, name in itertools.product(("local", "mixer"), ("window", "patch")):
                 mixer = getattr(stage, part)
-                for name in ("window", "patch"):
-                    tokens = getattr(mixer, name)
-                    require(
-                        not mixer.reads(name) or tokens == 0 or size % tokens == 0,
+                tokens = getattr(mixer, name)
+                if mixer.reads(name) and tokens and size % tokens:
+                    raise ConfigError(
                         f"{name} {tokens} does not divide the {size} x {size} tokens of stage {i}. "
                         f"Use one of {listed(divisors(size))}",
-                        f"stages.{i}.{part}.{name}",
-                        f"stages.{i}.{part}.kind",
-                        *decides_grid,
+                        (f"stages.{i}.{part}.{name}", f"stages.{i}.{part}.kind", *self._grid_fields(i)),
                     )
+
+    def _grid_fields(self, stage: int) -> tuple[str, ...]:
+        """Those that decide how many tokens a stage has."""
+        return (
+            *("stem.image_size", "stem.kind", *(f"stem.{name}" for name in _READS["stem"][self.stem.kind])),
+            *(f"stages.{j}.down.{name}" for j in range(stage + 1) for name in ("kind", "stride", "deformed_shortcut")),
+        )
 
     def _check_residual(self) -> None:
         if self.residual == "ms":
@@ -547,14 +548,12 @@ class SpikformerConfig:
                     "neuron.kind",
                     f"stages.{i}.{part}.kind",
                 )
-                require(
-                    not mixer.reads("time_window") or mixer.time_window < 2 or self.time_steps % mixer.time_window == 0,
-                    f"time_window {mixer.time_window} of stage {i} does not divide time_steps {self.time_steps}. "
-                    f"Use one of {listed(divisors(self.time_steps))}, or 0 for all",
-                    "time_steps",
-                    f"stages.{i}.{part}.kind",
-                    f"stages.{i}.{part}.time_window",
-                )
+                if mixer.reads("time_window") and mixer.time_window > 1 and self.time_steps % mixer.time_window:
+                    raise ConfigError(
+                        f"time_window {mixer.time_window} of stage {i} does not divide time_steps {self.time_steps}. "
+                        f"Use one of {listed(divisors(self.time_steps))}, or 0 for all",
+                        ("time_steps", f"stages.{i}.{part}.kind", f"stages.{i}.{part}.time_window"),
+                    )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

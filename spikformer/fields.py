@@ -81,7 +81,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         require(value in arguments, f'{name} "{value}" is unknown. Use one of {listed(arguments)}', name)
         return value
     if origin is tuple:
-        require(isinstance(value, list | tuple), f"{name} must be a list, not {value!r}", name)
+        if not isinstance(value, list | tuple):  # no `require`: writing all stages out takes longer than a check
+            raise ConfigError(f"{name} must be a list, not {value!r}", (name,))
         if arguments[-1] is Ellipsis:
             arguments = arguments[:1] * len(value)
         require(len(value) == len(arguments), f"{name} needs {len(arguments)} values, not {len(value)}", name)
@@ -90,8 +91,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         raise ConfigError(f"{name} is larger than {_LARGEST}, more than any network has", (name,))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    fits = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-    require(fits, f"{name} must be {_kind(hint)}, not {value!r}", name)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{name} must be {_kind(hint)}, not {value!r}", (name,))
     require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite, not {value!r}", name)
     return value
 
@@ -102,7 +103,8 @@ def _kind(hint: type) -> str:
 
 
 def build(cls: type, values: Any) -> Any:
-    require(isinstance(values, dict), f"expected the fields of {cls.__name__}, not {values!r}")
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected the fields of {cls.__name__}, not {values!r}")
     hints = _hints(cls)
     for key in values:
         if key not in hints:
@@ -117,7 +119,8 @@ def _build_field(key: str, value: Any, hint: Any) -> Any:
         return _within(key, typing.cast(type, hint), value)
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0]):
-        require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}", key)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
         return tuple(_within(f"{key}.{i}", typing.cast(type, arguments[0]), item) for i, item in enumerate(value))
     return value
 
