@@ -27,6 +27,7 @@ from nas.space import SearchSpace
 from nas.study import Study
 from nas.training import DivergedError
 from spikformer import SpikformerError
+from tests.conftest import MICRO
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,8 +156,18 @@ def test_a_record_survives_its_storage(micro: Path) -> None:
         assert candidate.provenance["versions"]["optuna"] == optuna.__version__
 
 
+@pytest.fixture(scope="module")
+def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)  # as the processes that it is compared with
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "micro.toml").write_text(MICRO)
+    return _comparable(loop.search(folder / "micro.toml", 6, epochs=8, results_dir=folder, observer=Observer()))
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Path, how: signal.Signals) -> None:
+def test_interrupted_anywhere_the_same_command_goes_on(
+    micro: Path, tmp_path: Path, how: signal.Signals, never_interrupted: list[dict[str, Any]]
+) -> None:
     """A process is really killed in the middle of a training; the study ends as if it never had been."""
     settings = ["--space", str(micro), "--trials", "6", "--epochs", "8", "--results-dir", str(tmp_path / "killed")]
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
@@ -179,8 +190,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(micro: Path, tmp_path: Pa
     assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 6
     assert {trial.state for trial in study.optuna.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert sum(trial.state == TrialState.FAIL for trial in study.optuna.trials) == 1
-    whole = loop.search(micro, 6, epochs=8, results_dir=tmp_path / "whole", observer=Observer())
-    assert _comparable(study) == _comparable(whole)
+    assert _comparable(study) == never_interrupted
 
 
 def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> None:
