@@ -45,12 +45,14 @@ class Network:
         name: for people.
         macs: dense multiplications of an image, by which networks are cut into classes of cost.
         printed: top-1 of its paper in per cent, where that is what it is held against.
+        parameters_m: of the network of the paper, in millions, there too.
     """
 
     name: str
     config: SpikformerConfig
     macs: int
     printed: float | None = None
+    parameters_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,16 +218,18 @@ def from_papers(space: SearchSpace, count: int) -> list[Network]:
         raise StudyError(f"published networks see colours, the images of space {space.name} have none")
     small = {}
     for name in published.names():
-        printed = published.figures(name).accuracy
-        if printed is not None and "_in_" in name and not name.endswith("_kd"):
-            small[name] = _on_images_of(space, published.config(name)), printed
+        if published.figures(name).accuracy is not None and "_in_" in name and not name.endswith("_kd"):
+            small[name] = _on_images_of(space, published.config(name))
     evenly = [list(small)[i] for i in np.linspace(0, len(small) - 1, min(count, len(small))).round().astype(int)]
     base = _parameters(SpikformerConfig.from_dict(space.base))
     factor = 1.0
-    while factor > 1 / 64 and np.median([_parameters(scaling.scaled(small[n][0], factor)) for n in evenly]) > base:
+    while factor > 1 / 64 and np.median([_parameters(scaling.scaled(small[n], factor)) for n in evenly]) > base:
         factor /= 2**0.5
-    networks = [(name, scaling.scaled(small[name][0], factor), small[name][1]) for name in evenly]
-    return sorted((Network(n, c, _macs(c), printed) for n, c, printed in networks), key=lambda network: network.macs)
+    networks = []
+    for name in evenly:
+        config, printed = scaling.scaled(small[name], factor), published.figures(name)
+        networks.append(Network(name, config, _macs(config), printed.accuracy, printed.parameters_m))
+    return sorted(networks, key=lambda network: network.macs)
 
 
 def _on_images_of(space: SearchSpace, config: SpikformerConfig) -> SpikformerConfig:
@@ -347,10 +351,33 @@ def quality(validation: Validation, share: float) -> Quality:
     )
 
 
-def against_printed(validation: Validation, share: float) -> Interval:
-    """Kendall's tau between a proxy's accuracy and the top-1 that papers print."""
-    printed = np.asarray([network.printed or math.nan for network in validation.networks])
-    return tau_interval(_accuracies(validation.trained[share]), printed)
+@dataclass(frozen=True)
+class Foretold:
+    """How a figure of published networks ranks them, beside the top-1 that papers print.
+
+    Attributes:
+        by: the figure: accuracy of a proxy, or a size that needs no training.
+        tau: over all networks.
+        tau_within: of pairs of one family only.
+    """
+
+    by: str
+    tau: Interval
+    tau_within: Interval
+
+
+def against_printed(validation: Validation) -> list[Foretold]:
+    """The proxies, cheapest first, and what size alone foretells."""
+    networks = validation.networks
+    figures = {f"{share:.0%} of the training": _accuracies(of) for share, of in validation.trained.items()}
+    figures["no training: parameters in print"] = np.asarray([n.parameters_m or math.nan for n in networks])
+    figures["no training: dense MACs made small"] = np.asarray([n.macs for n in networks])
+    printed = [n.printed or math.nan for n in networks]
+    families = np.unique([n.name.partition("_in_")[0] for n in networks], return_inverse=True)[1]
+    return [
+        Foretold(by, tau_interval(values, printed), tau_interval(values, printed, families))
+        for by, values in figures.items()
+    ]
 
 
 def noise(validation: Validation) -> Noise | None:
@@ -429,6 +456,7 @@ __all__ = [
     "GATE_TAU",
     "PROMOTED",
     "SHARES",
+    "Foretold",
     "Network",
     "Noise",
     "Quality",

@@ -1,5 +1,6 @@
 """What `validate-proxy` found: tables, a page of Markdown, a figure, and the TOML that `search --proxy` reads."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -145,7 +146,7 @@ def markdown(validation: Validation, qualities: list[Quality], found: Noise | No
     return "\n".join([*lines, ""])
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         f"| {' | '.join(headings)} |",
         f"|{'---|' * len(headings)}",
@@ -180,14 +181,18 @@ def figure(validation: Validation) -> Figure:
 
 
 def _write_against_published(validation: Validation) -> tuple[list[Path], list[str]]:
-    taus = {share: against_printed(validation, share) for share in (*validation.shares, 1.0)}
-    best = taus[1.0]
+    found = against_printed(validation)
+    by = {foretold.by: foretold for foretold in found}
+    whole, size = by["100% of the training"], by["no training: parameters in print"]
     said = [
         f"Proxies of {len(validation.networks)} published networks, made small, rank as their printed ImageNet top-1 "
-        f"with Kendall's tau {_words(best)} after the whole training."
+        f"with Kendall's tau {_words(whole.tau)} after the whole training, {_words(whole.tau_within)} within families.",
+        f"Their printed number of parameters alone, without any training, has {_words(size.tau)}, "
+        f"{_words(size.tau_within)} within families.",
     ]
     lines = [f"# Proxies of {validation.name} against printed accuracies", "", *said, ""]
-    lines += _table(("share", "tau"), [(f"{share:.0%}", _words(tau)) for share, tau in taus.items()])
+    rows = [(foretold.by, _words(foretold.tau), _words(foretold.tau_within)) for foretold in found]
+    lines += _table(("ranked by", "tau", "within families"), rows)
     lines += ["", *_table(("network", "printed (%)", "proxy (%)", "dense MACs"), _published_rows(validation))]
     lines += ["", "What else differs, so that no tau of 1 can be expected:", "", *(f"* {c}" for c in _CONFOUNDS), ""]
     text, folder = "\n".join(lines), validation.folder
