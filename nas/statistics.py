@@ -145,10 +145,26 @@ def tau_interval(a: ArrayLike, b: ArrayLike, strata: ArrayLike | None = None) ->
     if len(x) <= 4 or math.isnan(found.low) or pairs < 2:
         return Interval(found.value)
     most = 1 - 2 / pairs
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(0.437 / (len(x) - 4))
+    half = _fieller(len(x))
     centre = math.atanh(min(max(found.value, -most), most))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
     return Interval(found.value, min(found.low, low), max(found.high, high))
+
+
+def _fieller(count: int) -> float:
+    """Half of the 95 % interval of atanh(tau)."""
+    return float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(0.437 / (count - 4))
+
+
+def enough(tau: float, least: float) -> int | None:
+    """Of how many things such a tau has a lower bound of `least` by Fieller's interval.
+
+    None where it is no larger than that, and where it is perfect: then the interval says nothing.
+    """
+    if not least < tau < 1:
+        return None
+    distance = math.atanh(tau) - math.atanh(least)
+    return math.ceil(4 + (_fieller(5) / distance) ** 2)
 
 
 def promoted(points: Sequence[pareto.Point], count: int) -> set[int]:
@@ -184,6 +200,7 @@ __all__ = [
     "bootstrapped",
     "deviation",
     "differences",
+    "enough",
     "kendall",
     "means",
     "promoted",

@@ -102,6 +102,13 @@ def test_kendall_within_strata_by_hand() -> None:
     assert statistics.kendall(a, b) == pytest.approx(13 / 15)
 
 
+def test_how_many_things_are_enough_by_hand() -> None:
+    """atanh(0.7) - atanh(0.6) = 0.17415; 4 + 0.437 (1.95996 / 0.17415)^2 = 59.3."""
+    assert statistics.enough(0.7, 0.6) == 60
+    assert statistics.enough(0.9, 0.6) == 7  # atanh(0.9) is 1.47222: 4 + 0.437 (1.95996 / 0.77907)^2 = 6.8
+    assert [statistics.enough(tau, 0.6) for tau in (0.6, 0.3, 1.0, math.nan)] == [None] * 4
+
+
 def test_nothing_to_order_has_no_tau() -> None:
     assert math.isnan(statistics.kendall([1, 1, 1], [1, 2, 3]))
     assert math.isnan(statistics.kendall([1], [1]))

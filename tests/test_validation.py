@@ -143,6 +143,28 @@ def test_the_cheapest_that_passes_is_recommended() -> None:
     assert validation.recommended(qualities[2:]) is None
 
 
+@pytest.mark.parametrize(
+    ("tau", "said"),
+    [
+        (
+            0.9,
+            "The cheapest training that may prune is 50% of the whole: tau within thirds of cost 0.90 (0.80 to 1.00)",
+        ),
+        (
+            0.7,
+            "Train every network in full, or validate on more: should its tau stay, about 60 are enough for its bound.",
+        ),
+        (0.5, "The nearest, 50%, has tau 0.50 (0.40 to 0.60) and recall 1.00. Train every network in full."),
+    ],
+)
+def test_what_is_recommended_in_words(one: Candidate, tau: float, said: str) -> None:
+    """60 networks: see `test_statistics`."""
+    made = _made({0.5: [0.1, 0.2], 1.0: [0.1, 0.2]}, one, [1, 2])
+    around, sure = Interval(tau, tau - 0.1, tau + 0.1), Interval(1.0)
+    found = Quality(0.5, around, around, (around,) * 3, around, {}, {"measured": sure}, tau > 0.8)
+    assert said in proxies.sentences(made, [found], None)[0]
+
+
 def test_noise_by_hand(one: Candidate) -> None:
     """Two seeds of three networks: differences 0.02 each, so the deviation is 0.02 / sqrt(2)."""
     made = _made({0.1: [0.1, 0.2, 0.3], 1.0: [0.1, 0.2, 0.3]}, one, [1, 2, 3])

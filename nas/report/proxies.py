@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nas import energy, files
-from nas.statistics import Interval
+from nas.statistics import Interval, enough
 from nas.validation import (
     GATE_RECALL,
     GATE_TAU,
@@ -86,10 +86,12 @@ def sentences(validation: Validation, qualities: list[Quality], found: Noise | N
     count = len(validation.networks)
     if chosen is None:
         best = max(qualities, key=lambda q: q.tau_within.value if q.tau_within.value == q.tau_within.value else -2)
+        wanted = enough(best.tau_within.value, GATE_TAU)
+        more = f", or validate on more: should its tau stay, about {wanted} are enough for its bound" if wanted else ""
         said = [
             f"No share passes: of {count} networks the lower bounds must reach tau {GATE_TAU:g} within thirds of cost "
             f"and recall {GATE_RECALL:g}. The nearest, {best.share:.0%}, has tau {_words(best.tau_within)} and recall "
-            f"{_words(best.recall['measured'])}. Train every network in full, or validate on more networks."
+            f"{_words(best.recall['measured'])}. Train every network in full{more}."
         ]
     else:
         said = [
