@@ -164,7 +164,7 @@ def enough(tau: float, least: float) -> int | None:
     if not least < tau < 1:
         return None
     distance = math.atanh(tau) - math.atanh(least)
-    return math.ceil(4 + (_fieller(5) / distance) ** 2)
+    return math.ceil(4 + (_fieller(5) / distance) ** 2)  # the half shrinks with the root of the count above four
 
 
 def promoted(points: Sequence[pareto.Point], count: int) -> set[int]:
