@@ -48,6 +48,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def require(condition: bool, message: str, *fields: str) -> None:
+    """For messages that are quickly written; else raise by hand, for thousands of configs are read."""
     if not condition:
         raise ConfigError(message, fields)
 
@@ -81,7 +82,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         require(value in arguments, f'{name} "{value}" is unknown. Use one of {listed(arguments)}', name)
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):  # no `require`: writing all stages out takes longer than a check
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} must be a list, not {value!r}", (name,))
         if arguments[-1] is Ellipsis:
             arguments = arguments[:1] * len(value)

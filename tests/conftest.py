@@ -1,10 +1,18 @@
 """Spaces and data small enough for a search in a second."""
 
+import gc
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+import cli
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 MICRO = """
 [base]
 neuron.threshold = 0.5
@@ -55,3 +63,24 @@ def micro(tmp_path: Path) -> Path:
     path = tmp_path / "micro.toml"
     path.write_text(MICRO)
     return path
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """A command in this process, which has imported torch already."""
+
+    def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.run()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), said.out, said.err)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(cli, "_let_threads_sleep", lambda: None)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+    gc.unfreeze()  # `report` leaves all that there is to the end of its process

@@ -2,19 +2,16 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-import cli
+from tests.conftest import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "search",
@@ -36,25 +33,6 @@ def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
     )
-
-
-@pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """As `_run`, in this process: it has imported torch already."""
-
-    def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.run()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), said.out, said.err)
-
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(cli, "_let_threads_sleep", lambda: None)
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
@@ -137,6 +115,7 @@ def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_pa
     done = run_here(*arguments, cwd=tmp_path)
     assert done.returncode != 0
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
     assert sum(line.startswith("Error") for line in done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
 

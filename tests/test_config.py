@@ -298,6 +298,19 @@ def test_an_error_names_the_fields_that_disagree() -> None:
     assert caught.value.fields == ("stages.0.embed_dim", "stages.0.mixer.num_heads", "stages.0.mixer.kind")
 
 
+@pytest.mark.parametrize("window", [0, 3])
+def test_an_error_of_the_grid_names_all_that_decides_it(window: int) -> None:
+    """5 x 5 tokens are not halved, and a window of 3 does not divide the 4 x 4 of the second stage."""
+    values = two_stages(kind="conv") | {"stem": {"image_size": 32 if window else 20}}
+    values["stages"][1]["mixer"]["window"] = window
+    with pytest.raises(ConfigError) as caught:
+        SpikformerConfig.from_dict(values)
+    grid = {"stem.image_size", "stem.kind", "stem.pool", "stem.pool_order"}
+    grid |= {f"stages.{i}.down.{name}" for i in (0, 1) for name in ("kind", "stride", "deformed_shortcut")}
+    own = {"stages.1.mixer.window", "stages.1.mixer.kind"} if window else set()
+    assert set(caught.value.fields) == grid | own
+
+
 def test_whole_numbers_are_numbers() -> None:
     """TOML and JSON write 2 where 2.0 is meant: the same network, the same id."""
     whole = SpikformerConfig.from_dict({"neuron": {"tau": 2}})

@@ -25,7 +25,7 @@ from nas.progress import Observer
 from nas.report import findings, texts
 from nas.study import FullTraining, Study
 from spikformer import CheckpointError, Spikformer, published
-from tests.conftest import MICRO
+from tests.conftest import MICRO, Run
 
 
 @pytest.fixture(scope="module")
@@ -402,27 +402,14 @@ def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: S
     assert "front-paper+head_45nm_int8.png" in text
 
 
-def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command, in this process."""
-    import cli
-
-    monkeypatch.setattr("sys.argv", ["cli.py", *arguments])
-    with pytest.raises(SystemExit) as end:
-        cli.run()
-    printed = capsys.readouterr()
-    return int(end.value.code or 0), printed.out, printed.err
-
-
-def test_the_page_is_opened_on_request(
-    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_opened_on_request(study: Study, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("click.launch", opened.append)
     results = study.folder.parent
-    code, out, _ = _cli(capsys, monkeypatch, "report", "--results-dir", str(results), "--open")
-    assert code == 0
+    done = run_here("report", "--results-dir", str(results), "--open")
+    assert done.returncode == 0
     assert opened == [str(study.folder.absolute() / "report.html")]
-    assert f"Next: python cli.py confirm --study micro --results-dir {results}" in out
+    assert f"Next: python cli.py confirm --study micro --results-dir {results}" in done.stdout
 
 
 def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_path: Path) -> None:
@@ -500,21 +487,20 @@ def test_inspection_of_a_chip_and_of_memory(study: Study) -> None:
 
 
 def test_chip_and_memory_on_the_command_line(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = ["--results-dir", str(study.folder.parent)]
-    code, out, err = _cli(capsys, monkeypatch, "report", "--study", "micro", *where, "--chip", "loihi", "--memory")
-    assert (code, err) == (0, "")
-    assert "Rank agreement with the energy under measured" in out.replace("\n", " ")
+    done = run_here("report", "--study", "micro", *where, "--chip", "loihi", "--memory")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Rank agreement with the energy under measured" in done.stdout.replace("\n", " ")
     assert "chip_latency_ms" in (study.folder / "trials.csv").read_text()
     assert "Memory accesses, by Horowitz's" in (study.folder / "report.md").read_text()
     one = ["inspect", "micro", "--trial", "0", *where]
-    code, out, _ = _cli(capsys, monkeypatch, *one, "--chip", "loihi", "--memory")
-    assert code == 0
-    assert 'On the chip "loihi": ' in out
-    assert "Memory accesses, by" in out
-    code, out, _ = _cli(capsys, monkeypatch, *one, "--chip", "loihi", "--json")
-    assert json.loads(out)["chip"]["fits"] is True
+    done = run_here(*one, "--chip", "loihi", "--memory")
+    assert done.returncode == 0
+    assert 'On the chip "loihi": ' in done.stdout
+    assert "Memory accesses, by" in done.stdout
+    assert json.loads(run_here(*one, "--chip", "loihi", "--json").stdout)["chip"]["fits"] is True
     (tmp_path / "falling.py").write_text("def model(*counts):\n    return counts[9]\n")
     monkeypatch.syspath_prepend(tmp_path)
     for arguments, message in (
@@ -522,7 +508,7 @@ def test_chip_and_memory_on_the_command_line(
         ([*one, "--chip", "falling:model"], 'Error: chip "falling:model" failed: IndexError: tuple index out of range'),
         (["inspect", "spikformer_cifar10_4_384", "--memory"], "--chip and --memory need counted spikes"),
     ):
-        code, _, err = _cli(capsys, monkeypatch, *arguments)
-        assert code != 0
-        assert message in err
-        assert "Traceback" not in err
+        done = run_here(*arguments)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -263,6 +263,7 @@ def test_published_networks_become_small_alike(small_published: list[Network]) -
         assert network.printed == published.figures(network.name).accuracy
         assert (network.config.stem.image_size, network.config.head.num_classes) == (32, 10)
         assert network.config.residual == published.config(network.name).residual
+    assert {n.name: n.parameters_m for n in small_published}["spikformer_in_8_768"] == 66.34  # Zhou et al., 2023
     for family in ("spikformer", "spikingformer", "sdt1"):
         assert widths[f"{family}_in_8_384"] < widths[f"{family}_in_8_512"] < widths[f"{family}_in_8_768"]
     base = validation._parameters(SpikformerConfig.from_dict(space.load("cifar10_cpu").base))

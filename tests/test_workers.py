@@ -317,7 +317,7 @@ def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: sig
     assert ("Nothing is lost" in said) == (how == signal.SIGINT)
     given_up, running = (_in_state(crew.study(), state) for state in (TrialState.FAIL, TrialState.RUNNING))
     if how == signal.SIGINT:
-        assert given_up, "two were being trained just before"
+        assert 1 <= len(given_up) <= 2  # two were being trained just before
         assert not running
     else:
         assert running
@@ -666,14 +666,14 @@ def test_on_a_ray_cluster_a_killed_worker_costs_a_repetition(tmp_path: Path, mon
     """Two workers of a cluster of this machine; in a process of its own, which Ray leaves threads in."""
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 would let all that runs beside it go first
-    crew = Crew(tmp_path, 5, "--engine", "ray", "--workers", "2", "--epochs", "20")
+    crew = Crew(tmp_path, 8, "--engine", "ray", "--workers", "2", "--epochs", "20")
     crew.join()
     deadline = time.monotonic() + 120
     while not (busy := _ray_tasks()) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(busy[0], signal.SIGKILL)
     crew.finish(300)
-    _check(crew.study(), 5, 1)
+    _check(crew.study(), 8, 1)
     assert [t.user_attrs["attempt"] for t in crew.study().optuna.trials if "attempt" in t.user_attrs] == [2]
     assert "ended without a result" in (tmp_path / "0.err").read_text()
     assert not _ray_tasks()
