@@ -249,12 +249,9 @@ class _NormedFire(torch.autograd.Function):
         dz_nCHW, sum_C, product_C = spiking_kernels.norm_backward(
             gradient_nCHW, y_nCHW, mean_C, scale_C, bias_C.float(), *ctx.neuron
         )
-        shared_C, slope_C = torch.zeros_like(sum_C), torch.zeros_like(sum_C)
-        if ctx.of_batch:
-            count = y_nCHW.numel() // y_nCHW.shape[1]
-            shared_C, slope_C = sum_C / count, product_C / (count * deviation_C.square())
-        time_steps = ctx.neuron[0]
-        dy_nCHW = spiking_kernels.norm_finish(dz_nCHW, y_nCHW, mean_C, scale_C, shared_C, slope_C, time_steps)
+        share = y_nCHW.shape[1] / y_nCHW.numel() if ctx.of_batch else 0.0
+        numbers = (mean_C, scale_C, sum_C, product_C, deviation_C, share)
+        dy_nCHW = spiking_kernels.norm_finish(dz_nCHW, y_nCHW, *numbers, time_steps=ctx.neuron[0])
         dweight_C = (product_C / deviation_C).to(bias_C.dtype)
         return dy_nCHW, dweight_C, sum_C.to(bias_C.dtype), *[None] * 8
 

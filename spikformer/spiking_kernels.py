@@ -191,8 +191,8 @@ def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.con
 
 
 @triton.jit
-def _of_channel(pointer, channel, channels):  # type: ignore[no-untyped-def]
-    return tl.load(pointer + channel, channel < channels, 0.0)[None, :]
+def _of_channel(pointer, channel, channels, beyond=0.0):  # type: ignore[no-untyped-def]
+    return tl.load(pointer + channel, channel < channels, beyond)[None, :]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -318,8 +318,10 @@ def norm_finish_kernel(  # type: ignore[no-untyped-def]
     dy_ptr,
     mean_ptr,
     scale_ptr,
-    shared_ptr,
-    slope_ptr,
+    sum_ptr,
+    product_ptr,
+    deviation_ptr,
+    share,
     places,
     channels,
     pixels,
@@ -329,13 +331,14 @@ def norm_finish_kernel(  # type: ignore[no-untyped-def]
     PLACES: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """dy = scale (dz - shared - slope (y - mean)): the rest of batch norm's backward."""
+    """dy = scale (dz - share sum - share product / deviation^2 (y - mean)): the rest of batch norm's backward."""
     offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
     step = places.to(tl.int64) * channels
     mean = _of_channel(mean_ptr, channel, channels)
     scale = _of_channel(scale_ptr, channel, channels)
-    shared = _of_channel(shared_ptr, channel, channels)
-    slope = _of_channel(slope_ptr, channel, channels)
+    deviation = _of_channel(deviation_ptr, channel, channels, 1.0)
+    shared = share * _of_channel(sum_ptr, channel, channels)
+    slope = tl.math.div_rn(share * _of_channel(product_ptr, channel, channels), deviation * deviation)
     for t in tl.static_range(T):
         y = tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
         dz = tl.load(dz_ptr + t * step + offset, inside, 0.0).to(tl.float32)
@@ -364,11 +367,14 @@ class Tiling:
         self._missing = time_steps * (self.grid[0] * (BLOCK // wide) - places)  # in the last tile
 
     def partials(self, like: Tensor) -> Tensor:
-        """Room for a number a channel from each program along places."""
-        return torch.empty(self.grid[0], like.shape[1], dtype=torch.float32, device=like.device)
+        """Room for two numbers a channel from each program along places, [2, P, C]."""
+        return torch.empty(2, self.grid[0], like.shape[1], dtype=torch.float32, device=like.device)
 
     def combined(self, means_PC: Tensor, squares_PC: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance a channel from each tile's (Chan, Golub and LeVeque, 1983)."""
+        if not self._missing:  # equal tiles: the variance of their means and the mean of their variances
+            between_C, mean_C = torch.var_mean(means_PC, 0, correction=0)
+            return mean_C, torch.add(between_C, squares_PC.sum(0), alpha=1 / self._count)
         whole = (self._count + self._missing) / self.grid[0]
         mean_C = (whole * means_PC.sum(0) - self._missing * means_PC[-1]) / self._count
         apart_PC = (means_PC - mean_C).square()
@@ -379,7 +385,7 @@ class Tiling:
 def statistics(y_nCHW: Tensor, time_steps: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance a channel, [C], float32, of numbers that are dense in memory."""
     tiling = Tiling(y_nCHW, time_steps)
-    means_PC, squares_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
+    means_PC, squares_PC = tiling.partials(y_nCHW)
     with _on(y_nCHW):
         statistics_kernel[tiling.grid](y_nCHW, means_PC, squares_PC, *tiling.sizes, **tiling.constants)
     return tiling.combined(means_PC, squares_PC)
@@ -420,7 +426,7 @@ def norm_backward(
     """Gradients dz of the normalised numbers, and sums a channel of dz and of dz (y - mean)."""
     tiling = Tiling(y_nCHW, time_steps)
     dz_nCHW = torch.empty_like(y_nCHW)
-    sums_PC, products_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
+    partials_2PC = tiling.partials(y_nCHW)
     code, leak = charged_by(charge, tau)
     numbers = (mean_C, scale_C, bias_C, leak, threshold)
     with _on(y_nCHW):
@@ -428,15 +434,15 @@ def norm_backward(
             gradient_nCHW,
             y_nCHW,
             dz_nCHW,
-            sums_PC,
-            products_PC,
+            *partials_2PC,
             *numbers,
             *tiling.sizes,
             CHARGE=code,
             SURROGATE=SURROGATES[surrogate],
             **tiling.constants,
         )
-    return dz_nCHW, sums_PC.sum(0), products_PC.sum(0)
+    sum_C, product_C = partials_2PC.sum(1)
+    return dz_nCHW, sum_C, product_C
 
 
 def norm_finish(
@@ -444,14 +450,20 @@ def norm_finish(
     y_nCHW: Tensor,
     mean_C: Tensor,
     scale_C: Tensor,
-    shared_C: Tensor,
-    slope_C: Tensor,
+    sum_C: Tensor,
+    product_C: Tensor,
+    deviation_C: Tensor,
+    share: float,
     time_steps: int,
 ) -> Tensor:
-    """Gradient of y: scale (dz - shared - slope (y - mean))."""
+    """Gradient of y: scale (dz - share sum - share product / deviation^2 (y - mean)).
+
+    Args:
+        share: one number's of a channel's, where the statistics are the batch's; 0 where they are constants.
+    """
     tiling = Tiling(y_nCHW, time_steps)
     dy_nCHW = torch.empty_like(y_nCHW)
-    numbers = (mean_C, scale_C, shared_C, slope_C)
+    numbers = (mean_C, scale_C, sum_C, product_C, deviation_C, share)
     with _on(y_nCHW):
         norm_finish_kernel[tiling.grid](dz_nCHW, y_nCHW, dy_nCHW, *numbers, *tiling.sizes, **tiling.constants)
     return dy_nCHW

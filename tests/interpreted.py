@@ -88,12 +88,17 @@ def norms() -> None:
         (1, 2, 4), (torch.float32, torch.bfloat16), (False, True)
     ):
         compare_norm(time_steps, dtype, channels_last, True, "lif")
+        compare_norm(time_steps, dtype, channels_last, True, "lif", ragged=False)
         compare_norm(time_steps, dtype, channels_last, False, "lif" if channels_last else "if")
 
 
-def compare_norm(time_steps: int, dtype: torch.dtype, channels_last: bool, training: bool, charge: Any) -> None:
-    case = f"T={time_steps}, {dtype}, channels_last={channels_last}, training={training}, {charge}"
-    batch, channels, *image = (2, 70, 3, 3) if channels_last else (60, 3, 3, 5)  # more than one tile, and ragged
+def compare_norm(
+    time_steps: int, dtype: torch.dtype, channels_last: bool, training: bool, charge: Any, ragged: bool = True
+) -> None:
+    case = f"T={time_steps}, {dtype}, channels_last={channels_last}, training={training}, {charge}, ragged={ragged}"
+    batch, channels, *image = (2, 70, 3, 3) if channels_last else (60, 3, 3, 5)  # more than one tile
+    if not ragged:
+        batch, image = (4, [2, 8]) if channels_last else (64, [4, 8])
     norm = nn.BatchNorm2d(channels).train(training)
     with torch.no_grad():
         for numbers, least, most in ((norm.weight, 0.5, 2), (norm.bias, -1, 1)):

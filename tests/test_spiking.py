@@ -299,7 +299,7 @@ def test_fused_kernels_compile_for_a_gpu_of_today(name: str) -> None:
     kernel = getattr(kernels, f"{name}_kernel")
     known = {"T": 4, "CHARGE": 0, "SURROGATE": 0, "PLACES": 8, "CHANNELS": 64}
     known = {constant: value for constant, value in known.items() if constant in kernel.arg_names}
-    types = dict.fromkeys(("leak", "threshold"), "fp32")
+    types = dict.fromkeys(("leak", "threshold", "share"), "fp32")
     types |= dict.fromkeys(("places", "channels", "pixels", "pixel_stride", "channel_stride"), "i32")
     types |= dict.fromkeys(("gradient_ptr", "y_ptr", "dz_ptr", "dy_ptr", "spikes_ptr"), "*bf16")
     signature = {argument: types.get(argument, "*fp32") for argument in kernel.arg_names}
