@@ -78,6 +78,7 @@ NAS = (
     "full_training.images",
     "full_training.team",
     "full_training.augmentation",
+    "full_training.resident",
     "full_training.loading",
     "full_training.objective",
     "full_training.state",

@@ -50,7 +50,7 @@ class TrainTransform:
         self._crop, *self._others, _to_tensor = steps.transforms
         if recipe.rand_augment:
             self._others.append(_rand_augment(recipe, stem))
-        self._size, self._mode, self._recipe = stem.image_size, _mode(stem), recipe
+        self._size, self._mode, self._recipe = stem.image_size, decoding.mode_of(stem.in_channels), recipe
 
     def __call__(self, content: Content) -> Pixels:
         """The augmented image, [size, size, C]."""
@@ -84,7 +84,7 @@ class TestTransform:
             stem.image_size, use_prefetcher=True, crop_pct=recipe.crop_pct, interpolation=recipe.interpolation
         )
         *self._pictorial, _to_tensor = steps.transforms
-        self._mode = _mode(stem)
+        self._mode = decoding.mode_of(stem.in_channels)
 
     def __call__(self, content: Content) -> Pixels:
         """Its centre, [size, size, C]."""
@@ -104,11 +104,6 @@ def _rand_augment(recipe: TrainingRecipe, stem: StemConfig) -> Any:
     except (AssertionError, KeyError, ValueError) as error:
         words = f"rand_augment {recipe.rand_augment} with {', '.join(recipe.rand_augment_ops) or 'its own'}"
         raise TrainingError(f"{words} operations is not known to timm: {error}. Use timm's names") from None
-
-
-def _mode(stem: StemConfig) -> str:
-    """Pillow's word for the channels that the network takes."""
-    return "L" if stem.in_channels == 1 else "RGB"
 
 
 def _through(steps: list[Any], shown: Image.Image) -> Pixels:

@@ -18,6 +18,11 @@ class UnreadableError(Exception):
     """An image is damaged, or has more than 8 bits a channel; the text says which."""
 
 
+def mode_of(channels: int) -> str:
+    """Pillow's word for what a network of so many channels is shown."""
+    return "L" if channels == 1 else "RGB"
+
+
 def opened(content: Content) -> Image.Image:
     """The image with its size and mode, not decoded yet where it is a file.
 
@@ -69,4 +74,4 @@ def reduced(image: Image.Image, crop: tuple[int, int], smallest: int) -> int:
     return divisor
 
 
-__all__ = ["Content", "UnreadableError", "decoded", "opened", "reduced"]
+__all__ = ["Content", "UnreadableError", "decoded", "mode_of", "opened", "reduced"]

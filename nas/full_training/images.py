@@ -238,12 +238,15 @@ def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folder
 
 def _image_files(root: Path, name: str) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
-    return sorted(
-        os.fsencode(os.path.relpath(os.path.join(parent, file), root))  # noqa: PTH118  # a Path each is slow
-        for parent, _, names in os.walk(root / name, followlinks=True)
-        for file in names
-        if file.lower().endswith(IMAGE_SUFFIXES)
-    )
+    start = len(os.fsencode(root)) + 1
+    found: list[bytes] = []
+    for parent, _, names in os.walk(os.fsencode(root / name), followlinks=True):
+        prefix = parent[start:] + b"/"
+        found += [prefix + file for file in names if file.lower().endswith(_SUFFIXES)]
+    return sorted(found)
+
+
+_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 
 
 def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str, test_name: str) -> None:

@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nas.errors import DataError, TrainingError
 from nas.full_training import augmentation, decoding
 from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
-from nas.full_training.images import Images, Numbers
+from nas.full_training.images import Images, InMemory, Numbers
 from nas.full_training.recipe import TrainingRecipe
+from nas.full_training.resident import Resident, resident_of
 from nas.full_training.team import Team
 from spikformer.config import StemConfig
 
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
     """What a process works on at a time.
 
     Attributes:
-        images: [B, C, H, W], uint8.
+        images: [B, C, H, W], uint8; on the device where they stay there, else in the host's memory.
         labels: [B]; -1 where an image could not be read.
         broken: what could not be read, and why.
     """
@@ -169,10 +170,17 @@ class TrainLoader:
 
     Attributes:
         steps: how they are dealt out.
+        resident: the images, where they all stay on the device and nothing is read.
+
+    Raises:
+        TrainingError: a batch that cannot be dealt out, or a setting that would change nothing.
     """
 
     def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team) -> None:
         self.steps = steps_of(len(images), recipe, team)
+        if recipe.draft and isinstance(images, InMemory):
+            raise TrainingError("draft decodes JPEG files at a reduced size, these images are no files. Leave it out")
+        self.resident = resident_of(images, recipe, stem, team.device)
         self._sampler = _TrainSampler(images, self.steps, recipe, team)
         dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
         self._loader = _data_loader(dataset, self._sampler, recipe, team, persistent=True)
@@ -180,7 +188,13 @@ class TrainLoader:
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Parts of an epoch from a step on, `accumulation` of them a step."""
         self._sampler.epoch, self._sampler.first_step = number, first_step
-        return iter(self._loader)
+        return iter(self._loader) if self.resident is None else self._gathered(self.resident)
+
+    def _gathered(self, resident: Resident) -> Iterator[Batch]:
+        mirrored = resident.mirrored(self._sampler.epoch)
+        for part in self._sampler:
+            chosen = torch.tensor([number for _, number in part]).to(mirrored.device, non_blocking=True)
+            yield Batch(*resident.batch(chosen, mirrored), [])
 
 
 def test_loader(images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team, part: int) -> DataLoader[Any]:
