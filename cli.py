@@ -439,6 +439,26 @@ def train(
 
 
 @main.command()
+@click.argument("data_dir", metavar="DIR")
+@click.option("--out", required=True, metavar="DIR", help="Directory for the shards.")
+@click.option("--side", default=256, show_default=True, help="Longest short side of an image, in pixels.")
+@click.option("--workers", default=1, show_default=True, help="Processes.")
+def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
+    """Write the images of DIR smaller, as WebDataset shards, which readers of a training decode in less time.
+
+    Interrupt it as you like: the same command continues where it stopped.
+    """
+    from nas.full_training import shrinking  # torch, only now
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        click.echo(f"{what}: {done} of {total}", err=True)
+
+    folder = shrinking.shrink(data_dir, out, side, workers, on_progress)
+    click.echo(f"wrote {folder}")
+    click.echo(f"Next: {PROGRAM} train BUNDLE --data-dir {shlex.quote(str(folder))}")
+
+
+@main.command()
 @click.argument("networks", nargs=-1, required=True, metavar="BUNDLE|CHECKPOINT...")
 @_DATA_DIR
 @_SETTINGS

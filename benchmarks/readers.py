@@ -263,9 +263,8 @@ def main() -> None:
                 seconds = 1.0 if arguments.quick else 6.0
                 print(in_processes(contestants(whole, small, several), seconds, until), flush=True)
             if arguments.listing and (width, height) == SIZES[0]:
-                print(
-                    f"\n{listing(root, whole, arguments.listing, dataclasses.replace(recipe, workers=arguments.workers))}"
-                )
+                reading = dataclasses.replace(recipe, workers=arguments.workers)
+                print(f"\n{listing(root, whole, arguments.listing, reading)}", flush=True)
 
 
 if __name__ == "__main__":

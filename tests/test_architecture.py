@@ -76,6 +76,7 @@ NAS = (
     "full_training.decoding",
     "full_training.shards",
     "full_training.images",
+    "full_training.shrinking",
     "full_training.team",
     "full_training.augmentation",
     "full_training.resident",

@@ -5,6 +5,7 @@ images        CIFAR, class folders, WebDataset shards: the images of a training 
 shards        images inside tar files
 decoding      an image file to its pixels
 augmentation  pixels to what the network is shown
+shrinking     images stored smaller, as shards
 resident      images that stay on the device
 loading       which images make a step, read and augmented by several processes
 team          the processes that train together: ranks, batch norm over all of them

@@ -125,7 +125,7 @@ class Rehearsal:
 
     def _remedy(self, read_a_s: float) -> str:
         needed = math.ceil(max(1, self.workers) * self.images_a_s / read_a_s)
-        cores = max(1, (os.cpu_count() or 1) // self.processes)
+        cores = max(1, _cores() // self.processes)
         draft = "" if self.draft else ", or read large JPEGs at a reduced size: --set draft=true"
         if needed <= cores:
             return f"Use more workers: --set workers={needed}"
@@ -270,6 +270,11 @@ def _peak_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _cores() -> int:
+    """Those that this process may use: a cluster gives a job some of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _named(device: torch.device) -> str:
