@@ -233,12 +233,38 @@ def listing(root: Path, source: Path, count: int, recipe: TrainingRecipe) -> str
     )
 
 
+def cifar(folder: str, recipe: TrainingRecipe, quick: bool) -> str:
+    """The images of CIFAR-10 with its authors' recipe, and without RandAugment: read, and kept on the device."""
+    images, stem = sources.find(folder, "cifar10").train, StemConfig(image_size=32)
+    plain = dataclasses.replace(recipe, rand_augment="")
+    started = time.monotonic()
+    loader = TrainLoader(images, plain, stem, ALONE)
+    rows = [("", "images per core-second"), ("on the device", _pace(loader, len(images)))]
+    note(f"{len(images):,} images were taken in {time.monotonic() - started:.1f} s, the epoch included")
+    for name, own in (("read", plain), ("read, with RandAugment", recipe)):
+        loader = TrainLoader(images, own, stem, ALONE)
+        loader.resident = None
+        rows.append((name, _pace(loader, 2_000 if quick else 20_000)))
+    return f"{len(images):,} images of CIFAR-10, {recipe.batch_size} at a time\n\n{table(rows)}"
+
+
+def _pace(loader: TrainLoader, count: int) -> str:
+    batches, seen = loader.epoch(0), 0
+    started = time.process_time()
+    for batch in batches:
+        seen += len(batch.labels)
+        if seen >= count:
+            break
+    return f"{seen / (time.process_time() - started):,.0f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 measures core-seconds of one reader alone")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds, after which no further round begins")
     parser.add_argument("--quick", action="store_true", help="few images of the first size, one round")
     parser.add_argument("--listing", type=int, default=0, help="links to list as well, such as 1280000")
+    parser.add_argument("--cifar", metavar="DIR", help="CIFAR-10, to measure as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + arguments.limit
@@ -246,8 +272,12 @@ def main() -> None:
     given = "".join(
         f" --{name} {value}" for name, value in vars(arguments).items() if value != parser.get_default(name)
     ).replace(" --quick True", " --quick")
+    given = given.replace(str(arguments.cifar), "DIR")
     print(header(f"python benchmarks/readers.py{given}"), flush=True)
     sizes = SIZES[:1] if arguments.quick else SIZES
+    if arguments.cifar:
+        own = dataclasses.replace(recipes.read("spikformer_cifar"), workers=0)
+        print(f"\n{cifar(arguments.cifar, own, arguments.quick)}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for width, height in sizes:
