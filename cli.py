@@ -397,7 +397,7 @@ _DEVICE = click.option("--device", default="auto", show_default=True, metavar="a
 @_RECIPE
 @_SETTINGS
 @_DEVICE
-@click.option("--dry-run", is_flag=True, help="Two steps, on noise without --data-dir: memory, images/s, time.")
+@click.option("--dry-run", is_flag=True, help="A few steps, on noise without --data-dir: memory, images/s, time.")
 @click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
