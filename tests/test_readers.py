@@ -239,7 +239,7 @@ def _rehearsed(**changes: object) -> rehearsal.Rehearsal:
             16,
             "the network sets the pace: .* 1,000 images/s, the readers bring 1,200",
         ),
-        ({"loaded_a_s": 100.0, "resident": True}, 16, "the network sets the pace"),
+        ({"loaded_a_s": 100.0, "resident": True}, 16, "the network sets the pace: .*waits for no reader"),
         (
             {"loaded_a_s": 800.0},
             16,

@@ -108,7 +108,7 @@ class Rehearsal:
 
     def _readers_line(self, loaded_a_s: float) -> str:
         if self.resident:
-            return f"the images stay on the device, which crops and mirrors {loaded_a_s:,.0f} images/s; nothing is read"
+            return f"the images stay on the device, which mirrors {loaded_a_s:,.0f} images/s; nothing is read"
         return f"reading and augmenting alone: {loaded_a_s:,.0f} images/s per process with workers={self.workers}"
 
     def verdict(self, loaded_a_s: float) -> str:
@@ -117,9 +117,11 @@ class Rehearsal:
         Args:
             loaded_a_s: images that the readers of one process bring per second.
         """
+        if self.resident:
+            return f"the network sets the pace: it trains {self.images_a_s:,.0f} images/s and waits for no reader"
         read_a_s = loaded_a_s * self.processes
         paces = f"the network trains {self.images_a_s:,.0f} images/s, the readers bring {read_a_s:,.0f}"
-        if self.resident or read_a_s >= self.images_a_s:
+        if read_a_s >= self.images_a_s:
             return f"the network sets the pace: {paces}"
         return f"the readers set the pace: {paces}. {self._remedy(read_a_s)}"
 
