@@ -397,7 +397,7 @@ _DEVICE = click.option("--device", default="auto", show_default=True, metavar="a
 @_RECIPE
 @_SETTINGS
 @_DEVICE
-@click.option("--dry-run", is_flag=True, help="Two steps, on noise without --data-dir: memory, images/s, time.")
+@click.option("--dry-run", is_flag=True, help="A few steps, on noise without --data-dir: memory, images/s, time.")
 @click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
@@ -436,6 +436,26 @@ def train(
     options = ["--data-dir", data_dir] if data_dir else []
     click.echo(f"wrote {trained.folder}")
     click.echo(f"Next: {PROGRAM} evaluate {shlex.join([str(trained.folder), *options])}")
+
+
+@main.command()
+@click.argument("data_dir", metavar="DIR")
+@click.option("--out", required=True, metavar="DIR", help="Directory for the shards.")
+@click.option("--side", default=256, show_default=True, help="Longest short side of an image, in pixels.")
+@click.option("--workers", default=1, show_default=True, help="Processes.")
+def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
+    """Write the images of DIR smaller, as WebDataset shards, which readers of a training decode in less time.
+
+    Interrupt it as you like: the same command continues where it stopped.
+    """
+    from nas.full_training import shrinking  # torch, only now
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        click.echo(f"{what}: {done} of {total}", err=True)
+
+    folder = shrinking.shrink(data_dir, out, side, workers, on_progress)
+    click.echo(f"wrote {folder}")
+    click.echo(f"Next: {PROGRAM} train BUNDLE --data-dir {shlex.quote(str(folder))}")
 
 
 @main.command()

@@ -77,8 +77,13 @@ NAS = (
     "full_training.recipe",
     "full_training.memory",
     "bundle",
+    "full_training.decoding",
+    "full_training.shards",
     "full_training.images",
+    "full_training.shrinking",
     "full_training.team",
+    "full_training.augmentation",
+    "full_training.resident",
     "full_training.loading",
     "full_training.objective",
     "full_training.state",
@@ -141,7 +146,7 @@ def test_one_door_to_each_library() -> None:
     }
     doors |= {"ray": ("ray_engine",), "sqlalchemy": ("storage",)}
     doors |= dict.fromkeys(("onnx", "onnxruntime", "nir", "nirtorch"), ("formats",))
-    doors |= {"timm": ("loading", "objective", "build")}
+    doors |= {"timm": ("augmentation", "loading", "objective", "build")}
     for path in [*(ROOT / "spikformer").glob("*.py"), *(ROOT / "nas").rglob("*.py"), ROOT / "cli.py"]:
         for imported in _imports(path):
             door = doors.get(imported.split(".")[0])

@@ -20,6 +20,7 @@ COMMANDS = (
     "validate-proxy",
     "export",
     "train",
+    "shrink",
     "evaluate",
     "spaces",
     "inspect",

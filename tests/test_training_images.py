@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from nas.errors import DataError
+from nas.full_training import decoding, loading, loop
 from nas.full_training import images as sources
-from nas.full_training import loading, loop
+from nas.full_training import shards as tar_files
 from nas.full_training.images import Images
 from nas.full_training.team import Team
 from tests import pictures
@@ -21,11 +22,15 @@ _ALONE = Team(0, 1, torch.device("cpu"))
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(tar_files, "cache_folder", lambda: tmp_path / "cache")
+
+
+def _pixels(images: Images, i: int) -> bytes:
+    return decoding.decoded(decoding.opened(images.content(i)), "RGB").tobytes()
 
 
 def _content(images: Images) -> dict[bytes, int]:
-    return {images.read(i).tobytes(): int(images.labels[i]) for i in range(len(images))}
+    return {_pixels(images, i): int(images.labels[i]) for i in range(len(images))}
 
 
 @pytest.mark.parametrize("names", [False, True])
@@ -46,8 +51,8 @@ def test_shards_hold_what_the_folders_hold(tmp_path: Path, names: bool) -> None:
 
 def test_shards_travel_to_other_processes(tmp_path: Path) -> None:
     found = sources.find(pictures.shards(pictures.folders(tmp_path / "folders"), tmp_path / "shards")).train
-    first = found.read(0).tobytes()
-    assert pickle.loads(pickle.dumps(found)).read(0).tobytes() == first
+    first = found.content(0)
+    assert pickle.loads(pickle.dumps(found)).content(0) == first
 
 
 @pytest.mark.parametrize("runs", [[40], [7, 7, 1, 12, 13]])

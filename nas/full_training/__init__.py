@@ -2,6 +2,11 @@
 
 recipe        settings of a training, from TOML; the families' own lie in `spikformer/recipes`
 images        CIFAR, class folders, WebDataset shards: the images of a training and those of its test
+shards        images inside tar files
+decoding      an image file to its pixels
+augmentation  pixels to what the network is shown
+shrinking     images stored smaller, as shards
+resident      images that stay on the device
 loading       which images make a step, read and augmented by several processes
 team          the processes that train together: ranks, batch norm over all of them
 objective     loss: mixed labels, a teacher

@@ -8,29 +8,21 @@ With both, test/ is the test and val/ stays closed. A label is the place of its 
 folders; a `.cls` holds that number, or the name. Names of numbered classes are the lines of DIR/classes.txt.
 """
 
-import contextlib
 import hashlib
-import io
 import os
-import tarfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torchvision import datasets
 
-from nas import files
 from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, IMAGE_SUFFIXES, cache_folder
-from nas.errors import DataError, OutputError
-
-OnScan = Callable[[str, int, int], None]
-"""Called with what is read, how much of it is done, and how much there is."""
-
-Numbers = npt.NDArray[np.int64]
+from nas.errors import DataError
+from nas.full_training.decoding import Content
+from nas.full_training.shards import Index, Numbers, OnScan, Shards, index_of
 
 
 class Images(Protocol):
@@ -45,8 +37,8 @@ class Images(Protocol):
     def name(self, i: int) -> str:
         """Where image `i` lies, for people."""
 
-    def read(self, i: int) -> Image.Image:
-        """Image `i`, decoded. Raises whatever PIL does for a damaged one."""
+    def content(self, i: int) -> Content:
+        """Image `i` as it is kept: its file, or pixels. Raises OSError where the file cannot be read."""
 
     @property
     def runs(self) -> Numbers:
@@ -161,8 +153,9 @@ class InMemory:
     def name(self, i: int) -> str:
         return f"{self.origin}, image {i}"
 
-    def read(self, i: int) -> Image.Image:
-        return Image.fromarray(self.images[i])
+    def content(self, i: int) -> npt.NDArray[np.uint8]:
+        pixels: npt.NDArray[np.uint8] = self.images[i]
+        return pixels
 
     @property
     def runs(self) -> Numbers:
@@ -208,10 +201,8 @@ class Folders:
     def name(self, i: int) -> str:
         return str(self.root / os.fsdecode(bytes(self.paths[i])))
 
-    def read(self, i: int) -> Image.Image:
-        with Image.open(self.name(i)) as image:
-            image.load()
-            return image
+    def content(self, i: int) -> bytes:
+        return Path(self.name(i)).read_bytes()
 
     @property
     def runs(self) -> Numbers:
@@ -247,12 +238,15 @@ def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folder
 
 def _image_files(root: Path, name: str) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
-    return sorted(
-        os.fsencode(os.path.relpath(os.path.join(parent, file), root))  # noqa: PTH118  # a Path each is slow
-        for parent, _, names in os.walk(root / name, followlinks=True)
-        for file in names
-        if file.lower().endswith(IMAGE_SUFFIXES)
-    )
+    start = len(os.fsencode(root)) + 1
+    found: list[bytes] = []
+    for parent, _, names in os.walk(os.fsencode(root / name), followlinks=True):
+        prefix = parent[start:] + b"/"
+        found += [prefix + file for file in names if file.lower().endswith(_SUFFIXES)]
+    return sorted(found)
+
+
+_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 
 
 def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str, test_name: str) -> None:
@@ -267,60 +261,12 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
 # WebDataset shards
 
 
-@dataclass(frozen=True)
-class Shards:
-    """Images inside tar files, by where they begin.
-
-    Attributes:
-        shards: the files.
-        shard: of each image, its file; `offset` and `size` in bytes within it.
-        keys: their names inside.
-    """
-
-    shards: tuple[Path, ...]
-    shard: Numbers
-    offset: Numbers
-    size: Numbers
-    labels: Numbers
-    keys: npt.NDArray[np.bytes_]
-    _open: dict[tuple[int, int], int] = field(default_factory=dict, repr=False, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def name(self, i: int) -> str:
-        return f"{self.shards[self.shard[i]]}, {os.fsdecode(bytes(self.keys[i]))}"
-
-    def read(self, i: int) -> Image.Image:
-        content = os.pread(self._file(int(self.shard[i])), int(self.size[i]), int(self.offset[i]))
-        image = Image.open(io.BytesIO(content))
-        image.load()
-        return image
-
-    def _file(self, shard: int) -> int:
-        """An open file of this process, which keeps the last ones."""
-        key = (os.getpid(), shard)
-        if key not in self._open:
-            own = [known for known in self._open if known[0] == key[0]]
-            if len(own) >= _OPEN_SHARDS:
-                os.close(self._open.pop(own[0]))
-            self._open[key] = os.open(self.shards[shard], os.O_RDONLY)
-        return self._open[key]
-
-    @property
-    def runs(self) -> Numbers:
-        return np.bincount(self.shard, minlength=len(self.shards)).astype(np.int64)
-
-
-_OPEN_SHARDS = 64
-
-
 def _shards(folder: Path, on_scan: OnScan) -> Source:
     tars = sorted(folder.glob("*.tar"))
     part = _test_part([p for p in ("test", "val") if any(p in tar.name for tar in tars)], folder)
     named = _class_names(folder)
     indexed = {
-        name: _index([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
+        name: index_of([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
         for name in ("train", part)
     }
     words = sorted({word for _, _, found in indexed.values() for word in found})
@@ -342,77 +288,10 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in path.read_text().splitlines() if line.strip()) if path.is_file() else ()
 
 
-_Index = dict[str, npt.NDArray[np.generic]]
-
-
-def _index(tars: list[Path], what: str, on_scan: OnScan) -> tuple[_Index, tuple[Path, ...], list[str]]:
-    """Where the images lie, kept in the cache: reading all headers of a large set takes minutes."""
-    digest = hashlib.sha256()
-    for tar in tars:
-        state = tar.stat()
-        digest.update(repr((str(tar.absolute()), state.st_size, state.st_mtime_ns)).encode())
-    cached = cache_folder() / f"shards-{digest.hexdigest()[:16]}.npz"
-    try:
-        with np.load(cached, allow_pickle=False) as stored:
-            index = dict(stored)
-    except (OSError, ValueError, EOFError):
-        index = _scanned(tars, what, on_scan)
-        _keep(cached, index)
-    return index, tuple(tars), [str(word) for word in index.pop("words")]
-
-
-def _keep(path: Path, index: _Index) -> None:
-    with contextlib.suppress(OutputError):  # a cache that cannot be written costs time, nothing else
-        files.write(path, lambda partial: np.savez(partial, **index))  # type: ignore[arg-type]  # its stub is narrow
-
-
-def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> _Index:
-    rows: list[tuple[int, int, int, bytes, str]] = []
-    for i, tar in enumerate(tars):
-        try:
-            rows += [(i, *row) for row in _samples(tar)]
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{tar} is no readable tar file ({error}). Download it again") from None
-        on_scan(what, i + 1, len(tars))
-    words = sorted({row[4] for row in rows})
-    places = {word: n for n, word in enumerate(words)}
-    shard, offset, size = (np.array([row[k] for row in rows], dtype=np.int64) for k in range(3))
-    return {
-        "shard": shard,
-        "offset": offset,
-        "size": size,
-        "keys": np.array([row[3] for row in rows]),
-        "word": np.array([places[row[4]] for row in rows], dtype=np.int64),
-        "words": np.array(words),
-    }
-
-
-def _samples(tar: Path) -> list[tuple[int, int, bytes, str]]:
-    """Offset, size, key and label of each image; files of one sample share all before the first dot."""
-    images: dict[str, tuple[int, int]] = {}
-    labels: dict[str, str] = {}
-    with tarfile.open(tar) as archive:
-        for member in archive:
-            folder, _, file = member.name.rpartition("/")
-            stem, _, kind = file.partition(".")
-            key = f"{folder}/{stem}" if folder else stem
-            if member.isfile() and f".{kind.lower()}" in IMAGE_SUFFIXES:
-                images[key] = (member.offset_data, member.size)
-            elif member.isfile() and kind == "cls":
-                content = archive.extractfile(member)
-                assert content is not None
-                labels[key] = content.read().decode(errors="replace").strip()
-    missing = sorted(images.keys() - labels.keys())
-    if missing or not images:
-        what = f"{missing[0]} has no .cls beside it" if missing else "no images"
-        raise DataError(f"{tar}: {what}. A sample is KEY.jpg and KEY.cls, its label")
-    return [(*images[key], os.fsencode(key), labels[key]) for key in images]
-
-
-def _labelled(index: _Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
+def _labelled(index: Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
     labels = np.array([numbers[word] for word in words], dtype=np.int64)[index["word"].astype(np.int64)]
     shard, offset, size = (index[name].astype(np.int64) for name in ("shard", "offset", "size"))
     return Shards(paths, shard, offset, size, labels, index["keys"].astype(np.bytes_))
 
 
-__all__ = ["Images", "InMemory", "OnScan", "Source", "find"]
+__all__ = ["Images", "InMemory", "Numbers", "OnScan", "Source", "find"]

@@ -1,42 +1,38 @@
 """Which images make a step, and how they come from disk to the device.
 
 Everything random is drawn from a seed, the epoch and the image's number: how many processes read, and where a
-training was interrupted, changes nothing. An image is decoded and augmented by timm's transforms in a reading process,
-travels as uint8, and is normalised and erased on the device.
+training was interrupted, changes nothing. An image is decoded and augmented in a reading process, travels as
+uint8, and is normalised and erased on the device.
 """
 
-import contextlib
-import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
-from timm.data import create_transform
-from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nas.errors import DataError, TrainingError
-from nas.full_training.images import Images, Numbers
+from nas.full_training import augmentation, decoding
+from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
+from nas.full_training.images import Images, InMemory, Numbers
 from nas.full_training.recipe import TrainingRecipe
+from nas.full_training.resident import Resident, resident_of
 from nas.full_training.team import Team
 from spikformer.config import StemConfig
 
 _SHARDS_MIXED = 16  # images of so many shards are mixed: more are read from more places at once
-
-Transform = Callable[[Image.Image], Tensor]
 
 
 class Batch(NamedTuple):
     """What a process works on at a time.
 
     Attributes:
-        images: [B, C, H, W], uint8.
+        images: [B, C, H, W], uint8; on the device where they stay there, else in the host's memory.
         labels: [B]; -1 where an image could not be read.
         broken: what could not be read, and why.
     """
@@ -126,7 +122,7 @@ class _TestSampler(Sampler[list[tuple[int, int]]]):
 
 
 class _Item(NamedTuple):
-    image: Tensor
+    image: Pixels
     label: int
     broken: str | None
 
@@ -134,11 +130,14 @@ class _Item(NamedTuple):
 class _Transformed(Dataset[_Item]):
     def __init__(self, images: Images, transform: Transform, stem: StemConfig, seed: int, *, replace: bool) -> None:
         self._images, self._transform, self._seed, self._replace = images, transform, seed, replace
-        self._mode = "L" if stem.in_channels == 1 else "RGB"
-        self._shape = (stem.in_channels, stem.image_size, stem.image_size)
+        self._shape = (stem.image_size, stem.image_size, stem.in_channels)
 
-    def __getitem__(self, item: tuple[int, int]) -> _Item:
-        epoch, number = item
+    def __getitems__(self, items: list[tuple[int, int]]) -> list[_Item]:
+        """What torch's loader asks for: a part at a time, so that generators are kept and restored once for all."""
+        with augmentation.generators_restored():
+            return [self._item(epoch, number) for epoch, number in items]
+
+    def _item(self, epoch: int, number: int) -> _Item:
         found, broken = self._read(number, epoch)
         if found is not None:
             return _Item(found, int(self._images.labels[number]), None)
@@ -148,82 +147,22 @@ class _Transformed(Dataset[_Item]):
                 return _Item(replaced, int(self._images.labels[other % len(self._images)]), broken)
             if not self._replace:
                 break
-        return _Item(torch.zeros(self._shape, dtype=torch.uint8), -1, broken)
+        return _Item(np.zeros(self._shape, dtype=np.uint8), -1, broken)
 
-    def _read(self, number: int, epoch: int) -> tuple[Tensor | None, str | None]:
+    def _read(self, number: int, epoch: int) -> tuple[Pixels | None, str | None]:
         """The augmented image; where it cannot be read, why."""
+        augmentation.seed(self._seed, max(0, epoch), number)
         try:
-            image = self._images.read(number)
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
-            image = image.convert(self._mode)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return self._transform(self._images.content(number)), None
+        except (decoding.UnreadableError, OSError) as error:
             return None, f"{self._images.name(number)} ({error})"
-        with _seeded(self._seed, max(0, epoch), number):
-            return self._transform(image), None
-
-
-@contextlib.contextmanager
-def _seeded(*words: int) -> Iterator[None]:
-    """Within, all that timm's transforms draw from is seeded; afterwards it is as before."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = int(np.random.SeedSequence(words).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
 
 
 def _collate(items: list[_Item]) -> Batch:
+    """Channels stay next to each other, as images are decoded: turning them costs a reader more than the device."""
     broken = [item.broken for item in items if item.broken is not None]
-    return Batch(torch.stack([item.image for item in items]), torch.tensor([item.label for item in items]), broken)
-
-
-def train_transform(recipe: TrainingRecipe, stem: StemConfig) -> Transform:
-    """Crop, flip, colours and RandAugment: an image to [C, size, size], uint8.
-
-    Raises:
-        TrainingError: words that timm's RandAugment does not know.
-    """
-    transform: Any = create_transform(
-        stem.image_size,
-        is_training=True,
-        use_prefetcher=True,  # stop at uint8
-        scale=recipe.crop_scale,
-        ratio=recipe.crop_ratio,
-        hflip=recipe.flip,
-        color_jitter=recipe.color_jitter or None,  # type: ignore[arg-type]  # None is its word for none
-        interpolation=recipe.interpolation,
-    )
-    if recipe.rand_augment:
-        fill = tuple(round(255 * level) for level in recipe.mean)
-        settings = {
-            "translate_const": int(0.45 * stem.image_size),
-            "img_mean": fill if len(fill) == stem.in_channels == 3 else fill[:1] * stem.in_channels,
-            "magnitude_max": 9.99,  # at 10, timm's Posterize keeps 0 bits, which Pillow refuses
-            "interpolation": Image.Resampling[recipe.interpolation.upper()],
-        }
-        try:
-            augment = rand_augment_transform(recipe.rand_augment, settings, list(recipe.rand_augment_ops) or None)
-        except (AssertionError, KeyError, ValueError) as error:
-            words = f"rand_augment {recipe.rand_augment} with {', '.join(recipe.rand_augment_ops) or 'its own'}"
-            raise TrainingError(f"{words} operations is not known to timm: {error}. Use timm's names") from None
-        transform.transforms.insert(len(transform.transforms) - 1, augment)
-    return transform  # type: ignore[no-any-return]
-
-
-def _test_transform(recipe: TrainingRecipe, stem: StemConfig) -> Transform:
-    return create_transform(  # type: ignore[no-any-return]
-        stem.image_size,
-        use_prefetcher=True,
-        crop_pct=recipe.crop_pct,
-        interpolation=recipe.interpolation,
-    )
+    images = torch.from_numpy(np.stack([item.image for item in items])).permute(0, 3, 1, 2)
+    return Batch(images, torch.tensor([item.label for item in items]), broken)
 
 
 class TrainLoader:
@@ -231,23 +170,36 @@ class TrainLoader:
 
     Attributes:
         steps: how they are dealt out.
+        resident: the images, where they all stay on the device and nothing is read.
+
+    Raises:
+        TrainingError: a batch that cannot be dealt out, or a setting that would change nothing.
     """
 
     def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team) -> None:
         self.steps = steps_of(len(images), recipe, team)
+        if recipe.draft and isinstance(images, InMemory):
+            raise TrainingError("draft decodes JPEG files at a reduced size, these images are no files. Leave it out")
+        self.resident = resident_of(images, recipe, stem, team.device)
         self._sampler = _TrainSampler(images, self.steps, recipe, team)
-        dataset = _Transformed(images, train_transform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
+        dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
         self._loader = _data_loader(dataset, self._sampler, recipe, team, persistent=True)
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Parts of an epoch from a step on, `accumulation` of them a step."""
         self._sampler.epoch, self._sampler.first_step = number, first_step
-        return iter(self._loader)
+        return iter(self._loader) if self.resident is None else self._gathered(self.resident)
+
+    def _gathered(self, resident: Resident) -> Iterator[Batch]:
+        mirrored = resident.mirrored(self._sampler.epoch)
+        for part in self._sampler:
+            chosen = torch.tensor([number for _, number in part]).to(mirrored.device, non_blocking=True)
+            yield Batch(*resident.batch(chosen, mirrored), [])
 
 
 def test_loader(images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team, part: int) -> DataLoader[Any]:
     """This process's share of the test images, in order, `part` at a time."""
-    dataset = _Transformed(images, _test_transform(recipe, stem), stem, 0, replace=False)
+    dataset = _Transformed(images, TestTransform(recipe, stem), stem, 0, replace=False)
     return _data_loader(dataset, _TestSampler(len(images), part, team), recipe, team, persistent=False)
 
 
@@ -288,7 +240,7 @@ class ToDevice:
         self._format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._device = device
         self._erase = RandomErasing(  # type: ignore[no-untyped-call]
-            recipe.random_erasing, mode=recipe.random_erasing_mode, device=device.type
+            recipe.random_erasing, mode=recipe.random_erasing_mode, device=device
         )
         self._erases = recipe.random_erasing > 0
 

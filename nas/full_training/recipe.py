@@ -62,6 +62,9 @@ class TrainingRecipe:
         ema_decay: of the moving average of weights that becomes the trained network; 0, none.
         mean, std: of pixels between 0 and 1, a channel.
         interpolation: when images are resized.
+        draft: whether a JPEG is decoded at a half, a quarter or an eighth of its size where the random crop is still no
+            smaller than the network's image: faster for large photographs, other pixels by two levels of 255 on
+            average. Other files, small crops and test images are decoded whole.
         crop_pct: side of the test image's centre crop, as a share of what it was resized to.
         precision: of convolutions and products; weights, membranes and batch norm stay float32. "auto" takes bfloat16
             where the hardware multiplies it.
@@ -116,6 +119,7 @@ class TrainingRecipe:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    draft: bool = False
     crop_pct: float = 0.875
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     sync_norm: bool = True

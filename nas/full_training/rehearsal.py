@@ -1,11 +1,14 @@
-"""A training rehearsed: all is built, two steps are run, and what the whole would take is told.
+"""A training rehearsed: all is built, a few steps are run, and what the whole would take is told.
 
-On a GPU the steps have the recipe's size, and memory is what the device says. On a CPU they are of a few images, and
+On a GPU the steps have the recipe's size, ten are timed after two that warm up, and memory is what the device says. On
+a CPU the second of two steps is timed, they are of a few images, and
 the memory of a GPU is estimated from the tensors that a forward pass in bfloat16 keeps for its backward pass; CUDA's
 kernels keep somewhat other ones.
 """
 
 import dataclasses
+import math
+import os
 import resource
 import sys
 import time
@@ -30,23 +33,32 @@ from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, joined
 from spikformer.config import SpikformerConfig
 
-_STEPS = 2
+_WARM_UP = {"cuda": 2, "cpu": 1}  # steps, which compile, choose algorithms and allocate
+_TIMED = {"cuda": 10, "cpu": 1}  # steps: the host runs ahead of a GPU, so that a single one tells little
+_NOISE_STEPS = 2  # so many steps have images of their own; more are shown them again
 _CPU_PART = 4  # images that a CPU is shown
 _LOADED_S = 3.0
+_READ_AHEAD = 2  # batches that torch lets each reader have ready
 _IMAGES = {10: 50_000, 100: 50_000, 1000: 1_281_167}
 """Training images of CIFAR-10, CIFAR-100 and ImageNet, by their classes, where no folder tells."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What two steps told.
+    """What a few steps told.
 
     Attributes:
         parameters: of the network.
         part: images a process ran at a time.
-        step_s: of the second step.
+        steps: how many were run.
+        step_s: mean of those that were timed.
         images_a_s: trained, by all processes.
-        loaded_a_s: read and augmented by this process's readers alone; None without a folder.
+        loaded_a_s: images that this process's readers alone read and augment per second; None without a folder, and of
+            too few images.
+        resident: whether the images of the folder stay on the device, so that there are no readers.
+        processes: that train together.
+        workers: readers of each, by the recipe.
+        draft: whether they decode large JPEGs at a reduced size.
         peak_gb: of memory: the GPU's, or this process's on a CPU.
         gpu_gb, gpu_checkpointed_gb: estimated for a GPU at the recipe's part, without and with checkpointing; None
             where it was measured.
@@ -60,9 +72,14 @@ class Rehearsal:
     config: SpikformerConfig
     parameters: int
     part: int
+    steps: int
     step_s: float
     images_a_s: float
     loaded_a_s: float | None
+    resident: bool
+    processes: int
+    workers: int
+    draft: bool
     peak_gb: float
     gpu_gb: float | None
     gpu_checkpointed_gb: float | None
@@ -76,7 +93,7 @@ class Rehearsal:
         size = self.config.stem.image_size
         found = [
             f"{self.name}: {self.parameters:,} parameters, {size} x {size} pixels, T = {self.config.time_steps}",
-            f"two steps ran on {self.on}, {self.part} images a process: {self.images_a_s:,.1f} images/s, "
+            f"{self.steps} steps ran on {self.on}, {self.part} images a process: {self.images_a_s:,.1f} images/s, "
             f"peak memory {self.peak_gb:.2f} GB",
         ]
         if self.gpu_gb is not None:
@@ -85,9 +102,39 @@ class Rehearsal:
                 f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"
             )
         if self.loaded_a_s is not None:
-            found.append(f"reading and augmenting alone: {self.loaded_a_s:,.0f} images/s a process")
+            found += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
         found.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
         return found
+
+    def _readers_line(self, loaded_a_s: float) -> str:
+        if self.resident:
+            return f"the images stay on the device, which mirrors {loaded_a_s:,.0f} images/s; nothing is read"
+        return f"reading and augmenting alone: {loaded_a_s:,.0f} images/s per process with workers={self.workers}"
+
+    def verdict(self, loaded_a_s: float) -> str:
+        """Whether the network or the readers set the pace of the training, and what helps the readers.
+
+        Args:
+            loaded_a_s: images that the readers of one process bring per second.
+        """
+        if self.resident:
+            return f"the network sets the pace: it trains {self.images_a_s:,.0f} images/s and waits for no reader"
+        read_a_s = loaded_a_s * self.processes
+        paces = f"the network trains {self.images_a_s:,.0f} images/s, the readers bring {read_a_s:,.0f}"
+        if read_a_s >= self.images_a_s:
+            return f"the network sets the pace: {paces}"
+        return f"the readers set the pace: {paces}. {self._remedy(read_a_s)}"
+
+    def _remedy(self, read_a_s: float) -> str:
+        needed = math.ceil(max(1, self.workers) * self.images_a_s / read_a_s)
+        cores = max(1, _cores() // self.processes)
+        draft = "" if self.draft else ", or read large JPEGs at a reduced size: --set draft=true"
+        if needed <= cores:
+            return f"Use more workers: --set workers={needed}"
+        return (
+            f"They would need workers={needed}, and this machine has {cores} cores per process: use them all, "
+            f"--set workers={cores}, store smaller images (a short side of 256 pixels){draft}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -101,7 +148,7 @@ def rehearse(
     settings: tuple[str, ...] = (),
     device: str = "auto",
 ) -> Rehearsal | None:
-    """Build a training, run two steps of it, and write nothing; of several processes, the first tells.
+    """Build a training, run a few steps of it, and write nothing; of several processes, the first tells.
 
     Args:
         data_dir: where given, its images are read, and how fast is told; else noise is trained on.
@@ -128,9 +175,11 @@ def _rehearsed(
     on_cpu = team.device.type == "cpu"
     recipe_part = recipe.batch_size // (team.size * recipe.accumulation)
     part = min(_CPU_PART, recipe_part) if on_cpu else recipe_part
-    tried = dataclasses.replace(recipe, batch_size=part * team.size * recipe.accumulation, workers=0)
-    noise = _noise(config, tried.batch_size * _STEPS)
-    loaded = _loading_pace(source, recipe, config, team) if source is not None else None
+    # Its images are noise, read before a step is timed and without readers; these are timed alone, on the folder.
+    size = part * team.size * recipe.accumulation
+    tried = dataclasses.replace(recipe, batch_size=size, workers=0, draft=False)
+    noise = _noise(config, tried.batch_size * _NOISE_STEPS)
+    loaded, resident = _loading_pace(source, recipe, config, team) if source is not None else (None, False)
     kept, kept_checkpointed = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
     training = Training(bundle, config, tried, noise, team)
     if not on_cpu:
@@ -145,9 +194,14 @@ def _rehearsed(
         config=config,
         parameters=parameters,
         part=part,
+        steps=_WARM_UP[team.device.type] + _TIMED[team.device.type],
         step_s=step_s,
         images_a_s=pace,
         loaded_a_s=loaded,
+        resident=resident,
+        processes=team.size,
+        workers=recipe.workers,
+        draft=recipe.draft,
         peak_gb=_peak_gb(team.device),
         gpu_gb=states_gb + kept * recipe_part if on_cpu else None,
         gpu_checkpointed_gb=states_gb + kept_checkpointed * recipe_part if on_cpu else None,
@@ -159,16 +213,24 @@ def _rehearsed(
 
 
 def _timed_step(training: Training) -> float:
-    """Seconds of the second of two steps: the first compiles and allocates."""
+    """Seconds of a step, the mean of some after those that warm up."""
+    device, accumulation = training.team.device, training.recipe.accumulation
     parts = list(training.loader.epoch(0))
-    step_s = 0.0
-    for i in range(_STEPS):
-        started = time.perf_counter()
-        training.step(parts[i * training.recipe.accumulation : (i + 1) * training.recipe.accumulation])
-        if training.team.device.type == "cuda":
-            torch.cuda.synchronize(training.team.device)
-        step_s = time.perf_counter() - started
-    return step_s
+    batches = [parts[i : i + accumulation] for i in range(0, len(parts), accumulation)]
+    for i in range(_WARM_UP[device.type]):
+        training.step(batches[i % len(batches)])
+    _finish(device)
+    started = time.perf_counter()
+    for i in range(_WARM_UP[device.type], _WARM_UP[device.type] + _TIMED[device.type]):
+        training.step(batches[i % len(batches)])
+    _finish(device)
+    return (time.perf_counter() - started) / _TIMED[device.type]
+
+
+def _finish(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _noise(config: SpikformerConfig, count: int) -> Source:
@@ -181,19 +243,28 @@ def _noise(config: SpikformerConfig, count: int) -> Source:
     return Source(images, images, "test", known.get(classes, tuple(map(str, range(classes)))), "cifar")
 
 
-def _loading_pace(source: Source, recipe: TrainingRecipe, config: SpikformerConfig, team: Team) -> float:
-    """Images a second that the readers bring, once they are started."""
+def _loading_pace(
+    source: Source, recipe: TrainingRecipe, config: SpikformerConfig, team: Team
+) -> tuple[float | None, bool]:
+    """Images per second that the readers bring, None of too few images; and whether all stay on the device."""
     own: Images = source.train
-    part = max(2, min(recipe.batch_size // (team.size * recipe.accumulation), 64, len(own) // team.size))
+    share = recipe.batch_size // (team.size * recipe.accumulation)
+    part = max(2, min(share, 64, len(own) // (2 * team.size)))
     small = dataclasses.replace(recipe, batch_size=part * team.size, accumulation=1)
-    batches: Iterator[Batch] = TrainLoader(own, small, config.stem, team).epoch(0)
-    next(batches)
+    loader = TrainLoader(own, small, config.stem, team)
+    batches: Iterator[Batch] = loader.epoch(0)
+    # The first ones were read while the readers started.
+    for _ in range(1 + min(_READ_AHEAD * recipe.workers, loader.steps.an_epoch // 2)):
+        next(batches)
+    _finish(team.device)
     started, seen = time.perf_counter(), 0
     for batch in batches:
         seen += len(batch.labels)
         if time.perf_counter() - started > _LOADED_S:
             break
-    return seen / max(1e-9, time.perf_counter() - started)
+    _finish(team.device)
+    pace = seen / max(1e-9, time.perf_counter() - started)
+    return pace if seen else None, loader.resident is not None
 
 
 def _peak_gb(device: torch.device) -> float:
@@ -201,6 +272,11 @@ def _peak_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _cores() -> int:
+    """Those that this process may use: a cluster gives a job some of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _named(device: torch.device) -> str:

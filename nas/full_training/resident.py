@@ -1,0 +1,87 @@
+"""Images that stay in the device's memory, where a training needs no reader.
+
+Without RandAugment and colour jitter, and with crops of the whole image, all that a CIFAR recipe does to a pixel is to
+mirror the image and to erase a part of it: the device does both for a whole batch at once.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nas.full_training import decoding
+from nas.full_training.decoding import UnreadableError
+from nas.full_training.images import Images, InMemory
+from nas.full_training.recipe import TrainingRecipe
+from spikformer.config import StemConfig
+
+_LARGEST_GB = 1.0
+_MIRRORED = 1  # beside the seed and the epoch: the order of an epoch is drawn from these two alone
+
+
+class Resident:
+    """Images [n, C, H, W], uint8, and their labels [n] on the device.
+
+    Which images of an epoch are mirrored follows from seed, epoch and the image's number, as for images that are read.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Tensor, recipe: TrainingRecipe) -> None:
+        self._pixels, self._labels, self._recipe = pixels, labels, recipe
+
+    def mirrored(self, epoch: int) -> Tensor:
+        """Which images are mirrored in an epoch, [n]."""
+        draws = np.random.default_rng([self._recipe.seed, epoch, _MIRRORED]).random(len(self._labels))
+        return self.on_device(draws < self._recipe.flip)
+
+    def on_device(self, values: npt.NDArray[np.generic]) -> Tensor:
+        """`values` beside the images."""
+        return torch.from_numpy(values).to(self._pixels.device)
+
+    def batch(self, chosen: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [B, C, H, W] and labels [B].
+
+        Args:
+            chosen: their numbers, [B], on the device.
+            mirrored: of all images, [n].
+        """
+        images = self._pixels[chosen]
+        return torch.where(mirrored[chosen, None, None, None], images.flip(3), images), self._labels[chosen]
+
+
+def resident_of(images: Images, recipe: TrainingRecipe, stem: StemConfig, device: torch.device) -> Resident | None:
+    """The images on the device; None where they have to be read: for the recipe, or for their size."""
+    whole = recipe.crop_scale == recipe.crop_ratio == (1.0, 1.0)
+    if recipe.rand_augment or recipe.color_jitter or not whole:
+        return None
+    size_gb = len(images) * stem.in_channels * stem.image_size**2 / 1e9
+    if size_gb > _LARGEST_GB:
+        return None
+    pixels = _pixels(images, stem)
+    if pixels is None:
+        return None
+    channels_first = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return Resident(channels_first.to(device), torch.from_numpy(images.labels).to(device), recipe)
+
+
+def _pixels(images: Images, stem: StemConfig) -> npt.NDArray[np.uint8] | None:
+    """[n, H, W, C]; None where an image has another size, or is damaged: readers say which."""
+    size = (stem.image_size, stem.image_size)
+    mode = decoding.mode_of(stem.in_channels)
+    if isinstance(images, InMemory) and images.images.shape[1:] == (*size, stem.in_channels):
+        return images.images
+    pixels = np.empty((len(images), *size, stem.in_channels), dtype=np.uint8)
+
+    def decode(i: int) -> bool:
+        try:
+            image = decoding.opened(images.content(i))
+            if image.size != size:
+                return False
+            pixels[i] = np.array(decoding.decoded(image, mode)).reshape(pixels.shape[1:])
+        except (UnreadableError, OSError):
+            return False
+        return True
+
+    return pixels if all(map(decode, range(len(images)))) else None  # the first photograph ends it
+
+
+__all__ = ["Resident", "resident_of"]
