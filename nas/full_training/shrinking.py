@@ -22,6 +22,7 @@ from nas.full_training.shards import OnScan
 _A_SHARD = 1000
 _QUALITY = 90
 _CIFAR_PIXELS = 32
+_ORIGIN = "origin.txt"  # says which images the shards are of
 
 
 def shrink(
@@ -53,6 +54,7 @@ def shrink(
         raise DataError(f"the images of {data_dir} are in memory at {_CIFAR_PIXELS} pixels. Give a folder of files")
     tasks = [task for part in ("train", source.test_part) for task in _tasks(source, part, folder, side)]
     _check_ours(folder, {path for path, _, _ in tasks})
+    _check_same(folder / _ORIGIN, source)
     files.write(folder / "classes.txt", lambda partial: partial.write_text("\n".join(source.classes)))
     waiting = [task for task in tasks if not task[0].exists()]
     # Not forked: torch's threads may hold locks.
@@ -79,7 +81,19 @@ def _images(source: Source, part: str) -> Images:
 def _check_ours(folder: Path, ours: set[Path]) -> None:
     others = sorted(path.name for path in folder.glob("*.tar") if path not in ours)
     if others:
-        raise OutputError(f"{folder} holds other shards, such as {others[0]}, which would be read too. Give another")
+        raise OutputError(
+            f"{folder} holds other shards, such as {others[0]}, which would be read too. Give another --out"
+        )
+
+
+def _check_same(path: Path, source: Source) -> None:
+    """That shards which are there hold the images of this folder, and not those that it held before."""
+    origin = f"train {source.fingerprint}, {source.test_part} {len(source.test)} images"
+    if path.exists() and path.read_text().strip() != origin:
+        raise OutputError(
+            f"{path.parent} holds shards of other images ({path.read_text().strip()}). Give another --out"
+        )
+    files.write(path, lambda partial: partial.write_text(origin + "\n"))
 
 
 @dataclass
