@@ -101,8 +101,9 @@ class Day:
             outcome = self._ended(self._command(name, limit_s - _MARGIN_S, data), limit_s)
         except RuntimeError as error:
             outcome = str(error)
-        if (self.work / name).is_dir() and stage.kept:
-            self._pack(name, stage.kept)
+        finally:  # also where the whole is interrupted
+            if (self.work / name).is_dir() and stage.kept:
+                self._pack(name, stage.kept)
         self.log(f"END {name} after {time.monotonic() - began:.1f} s: {outcome or 'done'}")
         return not outcome
 
@@ -223,7 +224,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="Only see that each stage runs, with tiny sizes.")
     parser.add_argument("--out", type=Path, default=Path("gpu_day"), help="Folder of the results. Default: gpu_day.")
     parser.add_argument("--carried", type=Path, help="Folder with wheels and CIFAR-10, as --pack fills it.")
-    parser.add_argument("--earlier", type=Path, help="Results of an earlier call, whose studies and trainings go on.")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Results of earlier calls, the latest last: studies and trainings go on from them.",
+    )
     parser.add_argument("--seconds", type=float, help="Limit of each stage, instead of its own.")
     parser.add_argument("--pack", type=Path, metavar="FOLDER", help="Fill a folder for --carried, and run nothing.")
     parser.add_argument("--cifar", type=Path, metavar="ARCHIVE", help="CIFAR-10 for --pack, as JPEG in class folders.")
@@ -241,8 +248,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory(prefix="gpu_day_", ignore_cleanup_errors=True) as work:
         day = Day(options, Path(work))
-        if options.earlier is not None:
-            day.bring_earlier(options.earlier)
+        for folder in options.earlier:
+            day.bring_earlier(folder)
         passed = [day.run(name) for name in options.stages]
         day.summary()
     sys.exit(0 if all(passed) else 1)

@@ -65,33 +65,39 @@ def read_images(task: Task) -> None:
     """Tells what the readers bring."""
     if (REPOSITORY / _READERS).exists():
         options = ["--quick"] if task.quick else [f"--seconds={task.left() / 3:.0f}", f"--workers={processors()}"]
-        ended = task.run("-u", str(_READERS), *options, seconds=task.left())
+        ended = task.run("-u", str(_READERS), *options, seconds=task.left() / 2)
         task.tell("readers", code=ended.code, lines=ended.text.splitlines()[-12:])
     assert task.data is not None
     name = "spikformer_cifar10_2_256"
     settings = ["--set", f"workers={min(16, processors())}", *(["--set", "batch_size=8"] if task.quick else [])]
     rehearsal = ("train", name, "--dry-run", "--device", task.device, "--data-dir", str(task.data), *settings)
-    ended = task.run(*rehearsal, seconds=task.left())
+    ended = task.run(*rehearsal, seconds=task.left() / 2)
     task.tell("dry run", code=ended.code, lines=ended.text.splitlines())
+
+
+def try_steady(task: Task, name: str, batch: int, steps: int) -> None:
+    """As `steady`, if there is time; what fails is told."""
+    if task.left() < 10:
+        task.tell("not run", network=name, batch=batch)
+        return
+    try:
+        steady(task, name, batch, steps)
+    except Exception as error:  # out of memory, say: the next network is another question
+        task.tell(name, batch=batch, error=f"{type(error).__name__}: {error}"[:400])
 
 
 def main() -> None:
     task = Task.read()
     check_device(task.device)
     if task.quick:
-        jobs = [("spikformer_cifar10_2_256", 2, 1)]
-    else:
-        jobs = [("spikformer_cifar10_4_384", 128, 30), ("spikformer_cifar10_2_256", 128, 30)]
-        jobs += [("spikformer_cifar10_4_384", 512, 15), ("spikformer_in_8_512", 64, 8), ("sdt2_in_8_512", 128, 8)]
-    for name, batch, steps in jobs:
-        if task.left() < 15:
-            task.tell("not run", network=name, batch=batch)
-            continue
-        try:
-            steady(task, name, batch, steps)
-        except Exception as error:  # out of memory, say: the next network is another question
-            task.tell(name, batch=batch, error=f"{type(error).__name__}: {error}"[:400])
+        try_steady(task, "spikformer_cifar10_2_256", 2, 1)
+        read_images(task)
+        return
+    for network in (("spikformer_cifar10_4_384", 128, 30), ("spikformer_cifar10_2_256", 128, 30)):
+        try_steady(task, *network)
     read_images(task)
+    for network in (("spikformer_in_8_512", 64, 8), ("spikformer_cifar10_4_384", 512, 15), ("sdt2_in_8_512", 128, 8)):
+        try_steady(task, *network)
 
 
 if __name__ == "__main__":
