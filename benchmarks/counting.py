@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas import candidate, data, measurement, space, training
+from nas import augmentation, candidate, data, measurement, space, training
 from nas.cost import OperationCounter
 from spikformer import Spikformer, published
 from spikformer.neurons import Neuron
@@ -180,7 +180,7 @@ def share_of_a_trial(name: str, data_dir: str | None, rounds: int) -> str:
     candidate.evaluate(config, splits, dataclasses.replace(found.recipe, epochs=1))  # warms up
     trained: list[Spikformer] = []
     trial_s = seconds(lambda: trained.append(candidate.evaluate(config, splits, found.recipe)[1]))
-    normalise = training.Normalise(splits.train)
+    normalise = augmentation.Normalise(splits.train)
     measured_s, plain_s = [], []
     for _ in range(rounds):
         plain_s.append(seconds(lambda: training.accuracy(trained[0], splits.search_val, normalise)))

@@ -20,7 +20,7 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas import data, files, pareto, space, training
+from nas import data, files, pareto, space, step, training
 from nas.candidate import evaluate
 from nas.space import SearchSpace
 from spikformer import SpikformerConfig
@@ -59,10 +59,10 @@ def read(config: SpikformerConfig, source: SearchSpace, splits: data.Splits, cac
     path = cache / f"{source.name}-{config.config_id}.json"
     row: Row = json.loads(path.read_text()) if path.exists() else {}
     steps = training.steps_of(len(splits.train), source.recipe)
-    for name, schedule in (("own", training._schedule), ("trunk", trunk(steps))):
+    for name, schedule in (("own", step.schedule), ("trunk", trunk(steps))):
         for share in SHARES:
             if f"{name} {share:g}" not in row:
-                with mock.patch.object(training, "_schedule", schedule):
+                with mock.patch.object(training, "schedule", schedule):
                     row[f"{name} {share:g}"] = trained(config, source, splits, 0, share)
         if name == "own" and "again" not in row:
             row["again"] = trained(config, source, splits, 1, 1.0)

@@ -9,8 +9,8 @@ import torch
 from header import header, note, table
 
 from nas import data, space, training
+from nas.augmentation import Normalise
 from nas.speed import REFERENCE, Speed, fastest
-from nas.training import Normalise
 from spikformer import Spikformer
 
 SEEDS = 5

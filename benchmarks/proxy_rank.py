@@ -16,9 +16,9 @@ from header import header, note, table
 from scipy.stats import kendalltau
 
 from nas import data, space, training
+from nas.augmentation import Normalise
 from nas.data import Splits
 from nas.space import Recipe, SearchSpace
-from nas.training import Normalise
 from spikformer import Spikformer, SpikformerConfig
 
 NETWORKS = 12

@@ -31,10 +31,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas import candidate, training
+from nas.augmentation import Normalise, augment
 from nas.data import Split, Splits
 from nas.space import Recipe
 from nas.speed import REFERENCE, Speed, fastest
-from nas.training import Normalise, augment
 from spikformer import Spikformer, SpikformerConfig, published
 from spikformer.neurons import Neuron
 

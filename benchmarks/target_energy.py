@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from header import header, note, table
 
-from nas import data, energy, measurement, space, target, training
+from nas import augmentation, data, energy, measurement, space, target, training
 from nas.cost import Operation
 from nas.data import Splits
 from spikformer import Spikformer, SpikformerConfig, published
@@ -44,7 +44,7 @@ def trained(config: SpikformerConfig, splits: Splits, recipe: space.Recipe) -> m
         note(f"epoch {i} of {recipe.epochs}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}")
 
     training.fit(model, splits.train, recipe, 0, tell)
-    return measurement.measure(model, splits.search_val, training.Normalise(splits.train))
+    return measurement.measure(model, splits.search_val, augmentation.Normalise(splits.train))
 
 
 def logged() -> dict[str, float]:

@@ -44,7 +44,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast this machine trains: seconds an image, and what measuring adds to each training."""
+    """How fast this machine trains: seconds an image, and what beginning and measuring add to each training."""
 
     image_s: float
     measuring_s: float

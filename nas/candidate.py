@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import gc
 import importlib.metadata
 import math
 import platform
@@ -15,7 +14,8 @@ from typing import Any, Literal, Self
 
 import torch
 
-from nas import cost, energy, measurement, pareto, target, training
+from nas import cost, device_memory, energy, measurement, pareto, target, training
+from nas.augmentation import Normalise
 from nas.budget import Pace
 from nas.cost import Operation, Overheads
 from nas.data import Splits
@@ -31,7 +31,7 @@ from spikformer.model import Spikformer
 
 Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
-_PROBED_STEPS = 12  # of a training, timed to tell how long a search will take
+_PROBED_STEPS = {"cpu": 12, "cuda": 30}  # of a training, timed to tell how long a search will take
 EnergyOf = Literal["proxy", "target"]
 """Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
@@ -203,6 +203,9 @@ def evaluate(
 
     Returns:
         The record and the trained model, in eval mode.
+
+    Raises:
+        DeviceError: other processes hold the memory that this one may use.
     """
     device = splits.train.labels.device
     started = time.monotonic()
@@ -218,12 +221,12 @@ def evaluate(
     except training.DivergedError as error:
         status, reason = "diverged", str(error)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not device_memory.is_full(error):
             raise
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
-        _free_memory()
+        device_memory.free()
     record = _record(trained, reference, status, reason, target_image_size)
-    provenance = _provenance(device, started) | {"speed": str(speed)}
+    provenance = _provenance(device, started) | {"speed": str(speed), "evaluation": "fp32"}
     return dataclasses.replace(record, provenance=provenance), trained.model.eval()
 
 
@@ -282,21 +285,20 @@ def _record(
 
 def pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
     """How fast `evaluate` is with such a network, from a few steps and one measuring; None if it does not fit."""
-    share = _PROBED_STEPS / training.steps_of(len(splits.train), recipe)
-    probe = _Trained(config, splits, recipe, 0, training.speed_of(splits.train, recipe), lambda _i, _epoch: None, share)
-    marks = []
+    train, speed = splits.train, training.speed_of(splits.train, recipe)
+    batch = min(recipe.batch_size, len(train))
     try:
-        for run in (probe.train, probe.train, probe.measure):  # the first training may compile
-            run()
-            if splits.train.labels.is_cuda:
-                torch.cuda.synchronize()
-            marks.append(time.monotonic())
-    except (RuntimeError, MemoryError, training.DivergedError) as error:
-        if not isinstance(error, training.DivergedError) and not _is_out_of_memory(error):
+        for _ in range(2):  # the first of a process compiles and loads what the others find
+            probe = _Trained(config, splits, recipe, 0, speed, lambda _i, _epoch: None, share=1.0)
+            start_s, step_s = probe.step_seconds(_PROBED_STEPS[train.labels.device.type])
+            started = time.monotonic()
+            probe.measure()
+            measuring_s = time.monotonic() - started
+    except (RuntimeError, MemoryError) as error:
+        if not device_memory.is_full(error):
             raise
         return None
-    seen = training.images_seen(len(splits.train), recipe, share)
-    return Pace((marks[1] - marks[0]) / seen, marks[2] - marks[1])
+    return Pace(step_s / batch, start_s + measuring_s)
 
 
 class _Trained:
@@ -335,8 +337,13 @@ class _Trained:
             self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share, self.saved
         )
 
+    def step_seconds(self, count: int) -> tuple[float, float]:
+        """See `nas.training.step_seconds`."""
+        self.model.to(self.splits.train.labels.device)
+        return training.step_seconds(self.model, self.splits.train, self.recipe, self.seed, self.speed, count)
+
     def measure(self) -> None:
-        splits, normalise = self.splits, training.Normalise(self.splits.train)
+        splits, normalise = self.splits, Normalise(self.splits.train)
         self.measured = measurement.measure(self.model, splits.search_val, normalise)
         self.report_accuracy = training.accuracy(self.model, splits.report_val, normalise)
 
@@ -346,29 +353,19 @@ class _Trained:
 
 
 def _run_twice_if_out_of_memory(trained: _Trained) -> None:
-    """Once more with all memory freed that earlier candidates left behind, before it is given up."""
+    """Once more before it is given up: without what earlier candidates left behind, nor what neighbours hold."""
     try:
         trained.run()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not device_memory.is_full(error):
             raise
         error.__traceback__ = None  # it holds the tensors of the step that failed
     else:
         return
     trained.begin()
-    _free_memory()
+    device_memory.free()
+    device_memory.wait_for_share(trained.splits.train.labels.device)
     trained.run()
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """torch has a class for it on CUDA; on the CPU only a message."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _at_target(

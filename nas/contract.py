@@ -25,6 +25,7 @@ from spikformer.layers import Residual
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 
+_CPU = torch.device("cpu")
 _BATCH = 3
 _TRAINING_BATCH = 16
 
@@ -39,9 +40,9 @@ class Check:
     network: str
 
 
-def checks(config: SpikformerConfig, network: str = "") -> list[Check]:
+def checks(config: SpikformerConfig, network: str = "", device: torch.device = _CPU) -> list[Check]:
     """Every promise, on one network, under a name for it."""
-    model, images = calibrated(config)
+    model, images = calibrated(config, device=device)
     return [Check(name, *check(model, images), network) for name, check in _CHECKS.items()]
 
 
@@ -103,10 +104,10 @@ def small(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, Tensor]:
+def calibrated(config: SpikformerConfig, seed: int = 0, device: torch.device = _CPU) -> tuple[Spikformer, Tensor]:
     """A network in eval mode and float64 that fires in every layer, and images [B, C, H, W] for it."""
     torch.manual_seed(seed)
-    model = Spikformer(config).double()
+    model = Spikformer(config).double().to(device)
     with torch.no_grad():
         for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.bias.fill_(0.3)  # so that spikes reach every layer
@@ -116,13 +117,15 @@ def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, Ten
                 last = [m for m in branch.modules() if isinstance(m, nn.BatchNorm2d)][-1]
                 last.bias.fill_(-0.5)
         for _ in range(5):
-            model(_images(config, 8))
-    return model.eval(), _images(config, _BATCH)
+            model(_images(model, 8))
+    return model.eval(), _images(model, _BATCH)
 
 
-def _images(config: SpikformerConfig, count: int) -> Tensor:
-    stem = config.stem
-    return torch.randn(count, stem.in_channels, stem.image_size, stem.image_size, dtype=torch.float64)
+def _images(model: Spikformer, count: int) -> Tensor:
+    """The same on every device."""
+    stem = model.config.stem
+    images = torch.randn(count, stem.in_channels, stem.image_size, stem.image_size, dtype=torch.float64)
+    return images.to(next(model.parameters()).device)
 
 
 def _shapes(model: Spikformer, images: Tensor) -> tuple[bool, str]:
@@ -133,7 +136,7 @@ def _shapes(model: Spikformer, images: Tensor) -> tuple[bool, str]:
 
 def _stateless(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     first = model(images)
-    model(_images(model.config, 5))
+    model(_images(model, 5))
     return torch.equal(model(images), first), "the same images give the same logits after others"
 
 
@@ -143,10 +146,10 @@ def _independent(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     return worst < 1e-9, f"a sample's logits move by {worst:.1e} with its neighbours"
 
 
-def _gradients(model: Spikformer, _images_seen: Tensor) -> tuple[bool, str]:
+def _gradients(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     learner = copy.deepcopy(model).train()
     labels = torch.arange(_TRAINING_BATCH) % model.config.head.num_classes
-    F.cross_entropy(learner(_images(model.config, _TRAINING_BATCH)), labels).backward()
+    F.cross_entropy(learner(_images(model, _TRAINING_BATCH)), labels.to(images.device)).backward()
     parameters = dict(learner.named_parameters())
     broken = [name for name, p in parameters.items() if p.grad is None or not p.grad.isfinite().all()]
     still = [name for name, p in parameters.items() if p.ndim > 1 and p.grad is not None and not p.grad.any()]
@@ -157,7 +160,7 @@ def _gradients(model: Spikformer, _images_seen: Tensor) -> tuple[bool, str]:
 def _written_down(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     config = model.config
     again = SpikformerConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-    rebuilt = Spikformer(again).double().eval()
+    rebuilt = Spikformer(again).double().to(images.device).eval()
     rebuilt.load_state_dict(model.state_dict())
     equal = again == config and again.config_id == config.config_id and torch.equal(rebuilt(images), model(images))
     return equal, "config through JSON, weights through state_dict"

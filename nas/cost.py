@@ -245,7 +245,8 @@ class OperationCounter:
         elif _could_multiply(packet, out if self._stack else None):  # images may be prepared as one likes
             raise CostError(f"{self._place()} runs {packet}, which multiplies and has no counting rule")
         elif packet is _aten.max_pool2d_with_indices:
-            self.overheads.pool_comparisons += out[0].numel() * (args[1][0] * args[1][-1] - 1)
+            repeats = getattr(self._stack[-1][1], "repeats", 1) if self._stack else 1
+            self.overheads.pool_comparisons += repeats * out[0].numel() * (args[1][0] * args[1][-1] - 1)
         elif self._stack and packet in _ELEMENTWISE and _both_vary(args):
             if packet in (_aten.mul, _aten.mul_):
                 self._note_mask(*args[:2])
@@ -392,19 +393,17 @@ def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     x, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if transposed or weight.dim() != 4:
         raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
-    taps = [
-        _taps(
-            x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis]
-        )
+    axes = tuple(
+        (x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis])
         for axis in range(2)
-    ]
-    taps_HW = torch.outer(*taps).to(x.device)  # outputs that each pixel reaches
+    )
+    taps_HW, reached = _taps_of_pixels(axes, x.device)
     fan_out = out.shape[1] // groups
     count.add(
         "weight",
         {"input": list(x.shape[1:]), "output": list(out.shape[1:]), "kernel": list(weight.shape[2:])},
         dense=out.numel() * weight[0].numel(),
-        valid=x.shape[0] * x.shape[1] * int(taps[0].sum()) * int(taps[1].sum()) * fan_out,
+        valid=x.shape[0] * x.shape[1] * reached * fan_out,
         values=x.numel(),
         biases=0 if bias is None else out.numel(),
     )
@@ -413,6 +412,16 @@ def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
 
 
 @functools.lru_cache(maxsize=256)
+def _taps_of_pixels(axes: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[Tensor, int]:
+    """How many outputs each pixel reaches, [H, W], kept on the device: a copy to it would make the host wait.
+
+    And their sum.
+    """
+    taps_H, taps_W = (_taps(*axis) for axis in axes)
+    taps_HW = torch.outer(taps_H, taps_W)
+    return taps_HW.to(device), int(taps_HW.sum())
+
+
 def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
     """How many outputs each place of an input axis reaches."""
     taps = torch.zeros(size, dtype=torch.float64)

@@ -91,7 +91,11 @@ class Trainer:
         return pace(config, self.splits, self.recipe)
 
     def on(self, device: str) -> "Trainer":
-        return self.having(self.splits.to(torch.device(device)))
+        """With its images there. A GPU becomes the process's own: nothing of it shall come to lie on another one."""
+        place = torch.device(device)
+        if place.index is not None:
+            torch.cuda.set_device(place)
+        return self.having(self.splits.to(place))
 
     def having(self, splits: Splits) -> "Trainer":
         return dataclasses.replace(self, splits=splits)

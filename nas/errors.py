@@ -25,3 +25,7 @@ class OutputError(SpikformerError):
 
 class TrainingError(SpikformerError):
     """A full training that cannot be begun, continued or finished."""
+
+
+class DeviceError(SpikformerError):
+    """A device whose memory other processes hold."""

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import cost, data, energy, measurement, rates
+from nas.augmentation import Normalise
 from nas.candidate import Candidate
 from nas.chip import Chip, ChipCosts
 from nas.cost import Operation, Overheads, Part
@@ -26,7 +27,6 @@ from nas.progress import in_si
 from nas.rates import Rates
 from nas.space import DataSettings, Recipe, SearchSpace
 from nas.study import Study
-from nas.training import Normalise
 from spikformer import published
 from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig

@@ -131,6 +131,8 @@ def search(
                 opened = Study(name, folder, storages.create(name, database or storages.journal(folder)))
                 setup.check_identity(opened, identity)
                 opened.optuna.set_user_attr("constraints", dataclasses.asdict(loaded.constraints))
+            if (remark := setup.torch_versions(opened)) is not None:
+                watcher.notice(remark)
             trainer = Trainer(splits, loaded.recipe, seed, target_image_size, folder / "unfinished")
             goal = _Goal(trials, Budget.parse(budget) if budget is not None else Budget(), patience)
             if engine == "ray":

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import torch
 
+from nas import device_memory
 from nas.budget import Pace
 from nas.engines import Died, Done, Job, OnEpoch, Packed, Trainer
 from nas.errors import StudyError
@@ -147,21 +148,25 @@ class Processes:
 
     def _born(self, place: str) -> _Worker:
         ours, theirs = self._context.Pipe()
+        neighbours = self._places.count(place)
         process = self._context.Process(
-            target=_work, args=(theirs, Packed.of(self._trainer), place), name=f"worker on {place}", daemon=True
+            target=_work,
+            args=(theirs, Packed.of(self._trainer), place, neighbours),
+            name=f"worker on {place}",
+            daemon=True,
         )
         process.start()
         theirs.close()
         return _Worker(place, process, ours)
 
 
-def _work(connection: Connection, packed: Packed, place: str) -> None:
-    """The life of a worker."""
+def _work(connection: Connection, packed: Packed, place: str, sharing: int) -> None:
+    """The life of a worker; `sharing` of them are at its place."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the search ends this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if place == "cpu":
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)  # on a GPU too, where only the images and the first weights want the CPU
+    device_memory.share_between(sharing, torch.device(place))
     trainer = packed.unpacked().on(place)
 
     def on_epoch(_label: str, number: int, epoch: Epoch) -> None:

@@ -1,6 +1,7 @@
 """What a search begins with: arguments that make sense, and a study that was made with the same ones."""
 
 import dataclasses
+import importlib.metadata
 import json
 import typing
 from typing import Any
@@ -126,6 +127,23 @@ def check_identity(study: Study, identity: dict[str, Any]) -> None:
         )
 
 
+def torch_versions(study: Study) -> str | None:
+    """That its networks were trained with other versions of torch than this one, in words.
+
+    These draw the first weights otherwise (torch 2.11 and 2.14 do), so that equal seeds give other networks.
+    """
+    ours = importlib.metadata.version("torch")
+    versions = {str(c.provenance.get("versions", {}).get("torch", ours)) for c in study.candidates.values()}
+    others = sorted(versions - {ours})
+    if not others:
+        return None
+    return (
+        f"Study {study.name} holds networks that were trained with torch {', '.join(others)}; this is {ours}. Equally "
+        f"seeded networks may start from other weights: between the two, a difference is worth no more than between "
+        f"two seeds."
+    )
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -140,4 +158,5 @@ __all__ = [
     "identity_of",
     "places_of",
     "recipe_of",
+    "torch_versions",
 ]

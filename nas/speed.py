@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -20,7 +20,8 @@ class Speed:
 
     Attributes:
         precision: of convolutions and products while training; weights, batch norm's statistics and membranes stay
-            float32, evaluation is float32 throughout.
+            float32. On CUDA, "fp32" lets convolutions round to TF32, as torch does by default. Evaluation is float32
+            throughout (`exact`).
         channels_last: whether channels lie next to each other in memory.
         neurons: how they are computed (`spikformer.spiking.use`).
         cuda_graph: whether a CUDA device replays the whole step.
@@ -77,4 +78,21 @@ def neurons(implementation: spiking.Implementation) -> Iterator[None]:
         spiking.use(before)
 
 
-__all__ = ["REFERENCE", "Speed", "fastest", "neurons", "precision_of"]
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Within, float32 is float32: CUDA neither convolves nor multiplies in TF32, with its 10 bits of mantissa.
+
+    Spikes near their threshold would flip, and counts and accuracies differ from those of a CPU.
+    """
+    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
+
+
+__all__ = ["REFERENCE", "Speed", "exact", "fastest", "neurons", "precision_of"]

@@ -65,7 +65,7 @@ class ConvBN(nn.Module):
         self.pool = pool
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        x_nCHW = self.norm(self.conv(x_TBCHW.flatten(0, 1)))
+        x_nCHW = self.norm(self.conv(folded(x_TBCHW)))
         x_nCHW = _halved(x_nCHW) if self.pool else x_nCHW
         x_TBCHW = x_nCHW.unflatten(0, x_TBCHW.shape[:2])
         return x_TBCHW
@@ -85,6 +85,14 @@ def conv_bn(
     stride = 2 if reduction == "stride" else 1
     conv = Conv2d(in_channels, out_channels, kernel_size, fed=fed, bias=bias, stride=stride, groups=groups)
     return ConvBN(conv, out_channels, pool=reduction == "pool")
+
+
+def folded(x_TBCHW: Tensor) -> Tensor:
+    """Time folded into the batch, [T*B, C, H, W], in the layout of memory that images have.
+
+    A view, unless one place in memory stands for all time steps: of that, `flatten` would make copies in NCHW.
+    """
+    return x_TBCHW.flatten(0, 1) if x_TBCHW.stride(0) else torch.cat(x_TBCHW.unbind(0))
 
 
 class Unit(nn.Module):
@@ -112,12 +120,13 @@ class Unit(nn.Module):
     def _in_one_kernel(self, x_TBCHW: Tensor) -> Tensor | None:
         """Spikes from batch norm and neuron at once; None where there is no kernel, or a hook expects their calls."""
         conv, neuron = self.conv, self.neuron
-        if type(conv) is not ConvBN or conv.pool or not spiking.fuses_norm(x_TBCHW, conv.norm):
+        if type(conv) is not ConvBN or conv.pool or type(neuron) not in (LIF, IF):
             return None
-        if type(neuron) not in (LIF, IF) or any(map(_has_hooks, (conv, conv.norm, neuron))):
+        # Hooks first: a counter's would see the kernels' check of themselves.
+        if any(map(_has_hooks, (conv, conv.norm, neuron))) or not spiking.fuses_norm(x_TBCHW, conv.norm):
             return None
         assert isinstance(neuron, LIF | IF)
-        spikes_nCHW = neuron.after_norm(conv.conv(x_TBCHW.flatten(0, 1)), conv.norm, len(x_TBCHW))
+        spikes_nCHW = neuron.after_norm(conv.conv(folded(x_TBCHW)), conv.norm, len(x_TBCHW))
         spikes_TBCHW: Tensor = spikes_nCHW.unflatten(0, x_TBCHW.shape[:2])
         return spikes_TBCHW
 
@@ -233,5 +242,5 @@ def _halved(x_nCHW: Tensor) -> Tensor:
 
 def max_pool(x_TBCHW: Tensor) -> Tensor:
     """3x3, stride 2: halves height and width, and leaves spikes spikes."""
-    pooled_TBCHW: Tensor = _halved(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
+    pooled_TBCHW: Tensor = _halved(folded(x_TBCHW)).unflatten(0, x_TBCHW.shape[:2])
     return pooled_TBCHW

@@ -118,11 +118,11 @@ class TernaryLIF(Neuron):
         self.tau = config.tau
 
     def forward(self, x_T: Tensor) -> Tensor:
-        v = torch.zeros_like(x_T[0])
+        v = _rest(x_T)
         spikes = []
-        for x in x_T:
+        for x_now in x_T.to(v.dtype):
             spike, v = functional.ternary_lif_step(
-                x,
+                x_now,
                 v,
                 self.tau,
                 decay_input=True,
@@ -132,7 +132,7 @@ class TernaryLIF(Neuron):
                 detach_reset=True,
             )
             spikes.append(spike)
-        return torch.stack(spikes)
+        return torch.stack(spikes).to(x_T.dtype)
 
 
 class PSN(Neuron):

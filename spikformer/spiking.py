@@ -87,7 +87,10 @@ def _fire(
 
 
 class _Fire(torch.autograd.Function):
-    """The kernels work on [T, n], n in the order of storage: no format of memory needs a kernel of its own."""
+    """The kernels work on [T, n], n in the order of storage: no format of memory needs a kernel of its own.
+
+    Currents may have a stride of 0 in time; all else is contiguous.
+    """
 
     @staticmethod
     def forward(
@@ -100,7 +103,8 @@ class _Fire(torch.autograd.Function):
         surrogate: Surrogate,
     ) -> Tensor:
         order = _storage_order(x_T)
-        x_Tn = _in_order(x_T, order)
+        # One step that stands for all, as of a static image, is read T times and copied never.
+        x_Tn = _in_order(x_T[:1], order).expand(len(x_T), -1) if x_T.stride(0) == 0 else _in_order(x_T, order)
         kernels = _kernels(x_Tn)
         leak = rate if rate is not None else tau
         kept_for_backward = any(ctx.needs_input_grad)
@@ -245,12 +249,9 @@ class _NormedFire(torch.autograd.Function):
         dz_nCHW, sum_C, product_C = spiking_kernels.norm_backward(
             gradient_nCHW, y_nCHW, mean_C, scale_C, bias_C.float(), *ctx.neuron
         )
-        shared_C, slope_C = torch.zeros_like(sum_C), torch.zeros_like(sum_C)
-        if ctx.of_batch:
-            count = y_nCHW.numel() // y_nCHW.shape[1]
-            shared_C, slope_C = sum_C / count, product_C / (count * deviation_C.square())
-        time_steps = ctx.neuron[0]
-        dy_nCHW = spiking_kernels.norm_finish(dz_nCHW, y_nCHW, mean_C, scale_C, shared_C, slope_C, time_steps)
+        share = y_nCHW.shape[1] / y_nCHW.numel() if ctx.of_batch else 0.0
+        numbers = (mean_C, scale_C, sum_C, product_C, deviation_C, share)
+        dy_nCHW = spiking_kernels.norm_finish(dz_nCHW, y_nCHW, *numbers, time_steps=ctx.neuron[0])
         dweight_C = (product_C / deviation_C).to(bias_C.dtype)
         return dy_nCHW, dweight_C, sum_C.to(bias_C.dtype), *[None] * 8
 
@@ -329,7 +330,10 @@ def _triton_kernels(dtype: torch.dtype) -> _Kernels:
 def _runs_triton(device: torch.device) -> bool:
     """Whether the kernels do on a few numbers what PyTorch does: a card, a driver or a version of Triton may fail."""
     try:
-        agree = _kernels_agree(device)
+        # The answer is kept for the process, so it must not depend on where it is asked first: inference mode has no
+        # gradients.
+        with torch.inference_mode(False):
+            agree = _kernels_agree(device)
     except Exception as error:  # whatever a compiler or a driver raises
         _log.warning("neurons run step by step on %s, slower: Triton's kernels fail on it (%s)", device, error)
         return False
@@ -379,11 +383,11 @@ def _membrane_type(x: Tensor) -> torch.dtype:
 def _eager_forward(
     x_Tn: Tensor, leak: Tensor | float, charge: Charge, threshold: float, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    h_Tn = x_Tn.to(_membrane_type(x_Tn), copy=True)
+    h_Tn = torch.empty(x_Tn.shape, dtype=_membrane_type(x_Tn), device=x_Tn.device).copy_(x_Tn)
     if x_Tn.is_cuda and not isinstance(leak, Tensor):
         # By a number CUDA divides as by its reciprocal, which rounds differently; by a tensor it divides.
         leak = torch.full((), leak, dtype=h_Tn.dtype, device=x_Tn.device)
-    spikes_Tn = torch.empty_like(x_Tn)
+    spikes_Tn = torch.empty_like(x_Tn, memory_format=torch.contiguous_format)
     v = None
     for h, spikes in zip(h_Tn, spikes_Tn, strict=True):
         _charge_(h, v, charge, leak)
@@ -506,7 +510,7 @@ def _compiled_forward(
 ) -> tuple[Tensor, Tensor]:
     steps = _compiled(_steps_forward, len(x_Tn), x_Tn.dtype, charge)
     like = torch.empty((), dtype=_membrane_type(x_Tn))
-    return steps(_unrelated(x_Tn), _number(leak, like), _number(threshold, like), charge)  # type: ignore[no-any-return]
+    return steps(_unrelated(x_Tn.contiguous()), _number(leak, like), _number(threshold, like), charge)  # type: ignore[no-any-return]
 
 
 def _compiled_backward(
@@ -521,7 +525,7 @@ def _compiled_backward(
     steps = _compiled(_steps_backward, len(h_Tn), gradient_Tn.dtype, charge, surrogate)
     share = leak if charge == "plif" else 1 / leak
     numbers = (_number(share, h_Tn), _number(threshold, h_Tn))
-    inputs = (_unrelated(gradient_Tn), None if x_Tn is None else _unrelated(x_Tn), h_Tn)
+    inputs = (_unrelated(gradient_Tn), None if x_Tn is None else _unrelated(x_Tn.contiguous()), h_Tn)
     dx_Tn, drate_n = steps(*inputs, *numbers, charge, surrogate)
     return dx_Tn, None if drate_n is None else drate_n.sum()
 

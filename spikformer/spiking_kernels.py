@@ -1,10 +1,12 @@
 """Triton kernels of `spikformer.spiking` for CUDA: all time steps of a neuron in registers, one pass over memory.
 
-Currents are [T, n], contiguous; the membrane is float32. `backward` computes the membranes anew from the currents, so
-that two bytes a number are kept for bfloat16 and not four: these kernels wait for memory, not for arithmetic. Sizes,
-time constants and thresholds are arguments at run time: a kernel is compiled once for each T, type and kind of neuron.
+Currents are [T, n], contiguous but for a stride of 0 in time that they may have; the membrane is float32. `backward`
+computes the membranes anew from the currents, so that two bytes a number are kept for bfloat16 and not four: these
+kernels wait for memory, not for arithmetic. Sizes, time constants and thresholds are arguments at run time: a kernel is
+compiled once for each T, type and kind of neuron.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BLOCK = 512
-CHARGES = {"lif": 0, "plif": 1, "if": 2}
+CHARGES = {"lif": 0, "plif": 1, "if": 2, "lif by product": 3}
 SURROGATES = {"sigmoid": 0, "atan": 1}
 # Fused multiplications and additions would round once where SpikingJelly rounds twice.
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
@@ -24,11 +26,26 @@ OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 def _charged(v, x, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
     if CHARGE == 0:
         h = v + tl.math.div_rn(x - v, leak)  # rounded as IEEE 754 has it, unlike `/`
-    elif CHARGE == 1:
-        h = v + (x - v) * leak
-    else:
+    elif CHARGE == 2:
         h = v + x
+    else:
+        h = v + (x - v) * leak
     return h
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _passed_on(dh, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Of a charged membrane's gradient, the parts of its current and of the membrane before."""
+    if CHARGE == 0:
+        dx = tl.math.div_rn(dh, leak)
+        dv = dh - dx
+    elif CHARGE == 2:
+        dx = dh
+        dv = dh
+    else:
+        dx = dh * leak
+        dv = dh - dx
+    return dx, dv
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -41,9 +58,9 @@ def _slope(u, SURROGATE: tl.constexpr):  # type: ignore[no-untyped-def]
     return slope
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["x_step"])  # type: ignore[untyped-decorator]
 def forward_kernel(  # type: ignore[no-untyped-def]
-    x_ptr, spikes_ptr, leak, threshold, n, T: tl.constexpr, CHARGE: tl.constexpr, BLOCK: tl.constexpr
+    x_ptr, spikes_ptr, leak, threshold, n, x_step, T: tl.constexpr, CHARGE: tl.constexpr, BLOCK: tl.constexpr
 ):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = place < n
@@ -51,14 +68,14 @@ def forward_kernel(  # type: ignore[no-untyped-def]
         leak = tl.load(leak)
     v = tl.zeros([BLOCK], tl.float32)
     for t in tl.static_range(T):
-        x = tl.load(x_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+        x = tl.load(x_ptr + t * x_step.to(tl.int64) + place, inside, 0.0).to(tl.float32)
         h = _charged(v, x, leak, CHARGE)
         fires = h >= threshold
         tl.store(spikes_ptr + t * n.to(tl.int64) + place, tl.where(fires, 1.0, 0.0), inside)
         v = tl.where(fires, 0.0, h)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["x_step"])  # type: ignore[untyped-decorator]
 def backward_kernel(  # type: ignore[no-untyped-def]
     gradient_ptr,
     x_ptr,
@@ -67,6 +84,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     leak,
     threshold,
     n,
+    x_step,
     T: tl.constexpr,
     CHARGE: tl.constexpr,
     SURROGATE: tl.constexpr,
@@ -82,35 +100,40 @@ def backward_kernel(  # type: ignore[no-untyped-def]
         t = T - 1 - back
         v = tl.zeros([BLOCK], tl.float32)
         for before in tl.static_range(T - 1 - back):  # anew from rest: these currents are in the cache by now
-            x = tl.load(x_ptr + before * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+            x = tl.load(x_ptr + before * x_step.to(tl.int64) + place, inside, 0.0).to(tl.float32)
             h = _charged(v, x, leak, CHARGE)
             v = tl.where(h >= threshold, 0.0, h)
-        x = tl.load(x_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
+        x = tl.load(x_ptr + t * x_step.to(tl.int64) + place, inside, 0.0).to(tl.float32)
         h = _charged(v, x, leak, CHARGE)
         gradient = tl.load(gradient_ptr + t * n.to(tl.int64) + place, inside, 0.0).to(tl.float32)
         dh = gradient * _slope(h - threshold, SURROGATE) + tl.where(h >= threshold, 0.0, dv)
-        if CHARGE == 0:
-            dx = tl.math.div_rn(dh, leak)
-            dv = dh - dx
-        elif CHARGE == 1:
-            dx = dh * leak
-            dv = dh - dx
+        dx, dv = _passed_on(dh, leak, CHARGE)
+        if CHARGE == 1:
             drate += dh * (x - v)
-        else:
-            dx = dh
-            dv = dh
         tl.store(dx_ptr + t * n.to(tl.int64) + place, dx, inside)
     if CHARGE == 1:
         tl.store(drate_ptr + tl.program_id(0), tl.sum(drate, 0))
 
 
+def charged_by(charge: str, leak: Tensor | float) -> tuple[int, Tensor | float]:
+    """How the kernels charge a membrane, and the number that they do it with.
+
+    To divide by a power of two is to multiply by its reciprocal, bit for bit, in a tenth of the instructions; every
+    published network has tau = 2.
+    """
+    if charge == "lif" and isinstance(leak, float) and math.frexp(leak)[0] == 0.5:
+        return CHARGES["lif by product"], 1 / leak
+    return CHARGES[charge], leak
+
+
 def forward(x_Tn: Tensor, leak: Tensor | float, charge: str, threshold: float, keep: bool) -> tuple[Tensor, None]:
     """Spikes of currents; see `spikformer.spiking`."""
     steps, n = x_Tn.shape
-    spikes_Tn = torch.empty_like(x_Tn)
+    spikes_Tn = torch.empty_like(x_Tn, memory_format=torch.contiguous_format)
+    code, number = charged_by(charge, leak)
     with _on(x_Tn):
         forward_kernel[(triton.cdiv(n, BLOCK),)](
-            x_Tn, spikes_Tn, leak, threshold, n, T=steps, CHARGE=CHARGES[charge], BLOCK=BLOCK, **OPTIONS
+            x_Tn, spikes_Tn, number, threshold, n, x_Tn.stride(0), T=steps, CHARGE=code, BLOCK=BLOCK, **OPTIONS
         )
     return spikes_Tn, None
 
@@ -126,7 +149,8 @@ def backward(
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of the currents and of a learned rate."""
     steps, n = x_Tn.shape
-    dx_Tn = torch.empty_like(x_Tn)
+    dx_Tn = torch.empty_like(x_Tn, memory_format=torch.contiguous_format)
+    code, number = charged_by(charge, leak)
     programs = triton.cdiv(n, BLOCK)
     drates = torch.empty(programs if charge == "plif" else 1, dtype=torch.float32, device=x_Tn.device)
     with _on(x_Tn):
@@ -135,11 +159,12 @@ def backward(
             x_Tn,
             dx_Tn,
             drates,
-            leak,
+            number,
             threshold,
             n,
+            x_Tn.stride(0),
             T=steps,
-            CHARGE=CHARGES[charge],
+            CHARGE=code,
             SURROGATE=SURROGATES[surrogate],
             BLOCK=BLOCK,
             **OPTIONS,
@@ -166,8 +191,8 @@ def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.con
 
 
 @triton.jit
-def _of_channel(pointer, channel, channels):  # type: ignore[no-untyped-def]
-    return tl.load(pointer + channel, channel < channels, 0.0)[None, :]
+def _of_channel(pointer, channel, channels, beyond=0.0):  # type: ignore[no-untyped-def]
+    return tl.load(pointer + channel, channel < channels, beyond)[None, :]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -277,12 +302,7 @@ def norm_backward_kernel(  # type: ignore[no-untyped-def]
         h = _charged(v, deviation * scale + bias, leak, CHARGE)
         gradient = tl.load(gradient_ptr + here, inside, 0.0).to(tl.float32)
         dh = gradient * _slope(h - threshold, SURROGATE) + tl.where(h >= threshold, 0.0, dv)
-        if CHARGE == 0:
-            dz = tl.math.div_rn(dh, leak)
-            dv = dh - dz
-        else:
-            dz = dh
-            dv = dh
+        dz, dv = _passed_on(dh, leak, CHARGE)
         tl.store(dz_ptr + here, dz, inside)
         sums += dz
         products += dz * deviation
@@ -298,8 +318,10 @@ def norm_finish_kernel(  # type: ignore[no-untyped-def]
     dy_ptr,
     mean_ptr,
     scale_ptr,
-    shared_ptr,
-    slope_ptr,
+    sum_ptr,
+    product_ptr,
+    deviation_ptr,
+    share,
     places,
     channels,
     pixels,
@@ -309,13 +331,14 @@ def norm_finish_kernel(  # type: ignore[no-untyped-def]
     PLACES: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """dy = scale (dz - shared - slope (y - mean)): the rest of batch norm's backward."""
+    """dy = scale (dz - share sum - share product / deviation^2 (y - mean)): the rest of batch norm's backward."""
     offset, inside, channel = _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES, CHANNELS)
     step = places.to(tl.int64) * channels
     mean = _of_channel(mean_ptr, channel, channels)
     scale = _of_channel(scale_ptr, channel, channels)
-    shared = _of_channel(shared_ptr, channel, channels)
-    slope = _of_channel(slope_ptr, channel, channels)
+    deviation = _of_channel(deviation_ptr, channel, channels, 1.0)
+    shared = share * _of_channel(sum_ptr, channel, channels)
+    slope = tl.math.div_rn(share * _of_channel(product_ptr, channel, channels), deviation * deviation)
     for t in tl.static_range(T):
         y = tl.load(y_ptr + t * step + offset, inside, 0.0).to(tl.float32)
         dz = tl.load(dz_ptr + t * step + offset, inside, 0.0).to(tl.float32)
@@ -344,11 +367,14 @@ class Tiling:
         self._missing = time_steps * (self.grid[0] * (BLOCK // wide) - places)  # in the last tile
 
     def partials(self, like: Tensor) -> Tensor:
-        """Room for a number a channel from each program along places."""
-        return torch.empty(self.grid[0], like.shape[1], dtype=torch.float32, device=like.device)
+        """Room for two numbers a channel from each program along places, [2, P, C]."""
+        return torch.empty(2, self.grid[0], like.shape[1], dtype=torch.float32, device=like.device)
 
     def combined(self, means_PC: Tensor, squares_PC: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance a channel from each tile's (Chan, Golub and LeVeque, 1983)."""
+        if not self._missing:  # equal tiles: the variance of their means and the mean of their variances
+            between_C, mean_C = torch.var_mean(means_PC, 0, correction=0)
+            return mean_C, torch.add(between_C, squares_PC.sum(0), alpha=1 / self._count)
         whole = (self._count + self._missing) / self.grid[0]
         mean_C = (whole * means_PC.sum(0) - self._missing * means_PC[-1]) / self._count
         apart_PC = (means_PC - mean_C).square()
@@ -359,7 +385,7 @@ class Tiling:
 def statistics(y_nCHW: Tensor, time_steps: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance a channel, [C], float32, of numbers that are dense in memory."""
     tiling = Tiling(y_nCHW, time_steps)
-    means_PC, squares_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
+    means_PC, squares_PC = tiling.partials(y_nCHW)
     with _on(y_nCHW):
         statistics_kernel[tiling.grid](y_nCHW, means_PC, squares_PC, *tiling.sizes, **tiling.constants)
     return tiling.combined(means_PC, squares_PC)
@@ -378,11 +404,10 @@ def norm_forward(
     """Spikes of (y - mean) scale + bias, time in front of the batch: [T*B, C, H, W], in the layout of y."""
     tiling = Tiling(y_nCHW, time_steps)
     spikes_nCHW = torch.empty_like(y_nCHW)
-    numbers = (mean_C, scale_C, bias_C, tau, threshold)
+    code, leak = charged_by(charge, tau)
+    numbers = (mean_C, scale_C, bias_C, leak, threshold)
     with _on(y_nCHW):
-        norm_forward_kernel[tiling.grid](
-            y_nCHW, spikes_nCHW, *numbers, *tiling.sizes, CHARGE=CHARGES[charge], **tiling.constants
-        )
+        norm_forward_kernel[tiling.grid](y_nCHW, spikes_nCHW, *numbers, *tiling.sizes, CHARGE=code, **tiling.constants)
     return spikes_nCHW
 
 
@@ -401,22 +426,23 @@ def norm_backward(
     """Gradients dz of the normalised numbers, and sums a channel of dz and of dz (y - mean)."""
     tiling = Tiling(y_nCHW, time_steps)
     dz_nCHW = torch.empty_like(y_nCHW)
-    sums_PC, products_PC = tiling.partials(y_nCHW), tiling.partials(y_nCHW)
-    numbers = (mean_C, scale_C, bias_C, tau, threshold)
+    partials_2PC = tiling.partials(y_nCHW)
+    code, leak = charged_by(charge, tau)
+    numbers = (mean_C, scale_C, bias_C, leak, threshold)
     with _on(y_nCHW):
         norm_backward_kernel[tiling.grid](
             gradient_nCHW,
             y_nCHW,
             dz_nCHW,
-            sums_PC,
-            products_PC,
+            *partials_2PC,
             *numbers,
             *tiling.sizes,
-            CHARGE=CHARGES[charge],
+            CHARGE=code,
             SURROGATE=SURROGATES[surrogate],
             **tiling.constants,
         )
-    return dz_nCHW, sums_PC.sum(0), products_PC.sum(0)
+    sum_C, product_C = partials_2PC.sum(1)
+    return dz_nCHW, sum_C, product_C
 
 
 def norm_finish(
@@ -424,14 +450,20 @@ def norm_finish(
     y_nCHW: Tensor,
     mean_C: Tensor,
     scale_C: Tensor,
-    shared_C: Tensor,
-    slope_C: Tensor,
+    sum_C: Tensor,
+    product_C: Tensor,
+    deviation_C: Tensor,
+    share: float,
     time_steps: int,
 ) -> Tensor:
-    """Gradient of y: scale (dz - shared - slope (y - mean))."""
+    """Gradient of y: scale (dz - share sum - share product / deviation^2 (y - mean)).
+
+    Args:
+        share: one number's of a channel's, where the statistics are the batch's; 0 where they are constants.
+    """
     tiling = Tiling(y_nCHW, time_steps)
     dy_nCHW = torch.empty_like(y_nCHW)
-    numbers = (mean_C, scale_C, shared_C, slope_C)
+    numbers = (mean_C, scale_C, sum_C, product_C, deviation_C, share)
     with _on(y_nCHW):
         norm_finish_kernel[tiling.grid](dz_nCHW, y_nCHW, dy_nCHW, *numbers, *tiling.sizes, **tiling.constants)
     return dy_nCHW

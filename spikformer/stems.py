@@ -15,21 +15,50 @@ from spikformer.operands import REAL, Operand
 class ImageEncoding(ConvBN):
     """The first convolution: real pixels become the currents of T time steps ("direct encoding").
 
-    A static image, [1, B, C, H, W], gives the same current at every step, so it is convolved once and
-    shown T times. Batch norm still runs over all T copies, which keeps its running variance exact.
+    A static image, [1, B, C, H, W], gives the same current at every step, so it is convolved, normalised and pooled
+    once and shown T times, as one place in memory: T equal copies have the mean and the variance of one.
+
+    Attributes:
+        repeats: how many time steps one computed result stands for.
     """
 
     def __init__(self, conv: Conv2d, time_steps: int, *, pool: bool = False) -> None:
         super().__init__(conv, conv.out_channels, pool=pool)
         self.time_steps = time_steps
+        self.repeats = 1
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         assert isinstance(self.conv, Conv2d)
-        self.conv.repeats = self.time_steps // x_TBCHW.shape[0]
-        current_TBCHW = self.conv(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2])
-        current_TBCHW = current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
-        normed_TBCHW = self.norm(current_TBCHW.flatten(0, 1)).unflatten(0, current_TBCHW.shape[:2])
-        return max_pool(normed_TBCHW) if self.pool else normed_TBCHW
+        self.conv.repeats = self.repeats = self.time_steps // x_TBCHW.shape[0]
+        current_TBCHW = self._normed(self.conv(x_TBCHW.flatten(0, 1))).unflatten(0, (-1, x_TBCHW.shape[1]))
+        current_TBCHW = max_pool(current_TBCHW) if self.pool else current_TBCHW
+        return current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
+
+    def _normed(self, x_nCHW: Tensor) -> Tensor:
+        """Batch norm over all time steps; the running variance is that of as many copies as one result stands for."""
+        if self.repeats == 1 or not self.norm.training:
+            return self.norm(x_nCHW)  # type: ignore[no-any-return]  # modules return Any
+        if type(self.norm) is not nn.BatchNorm2d:  # statistics of several processes, whose copies it counts
+            return self.norm(torch.cat([x_nCHW] * self.repeats))  # type: ignore[no-any-return]
+        assert self.norm.running_var is not None
+        before_C = self.norm.running_var.clone()
+        normed_nCHW: Tensor = self.norm(x_nCHW)
+        _count_copies(self.norm, before_C, x_nCHW.numel() // x_nCHW.shape[1], self.repeats)
+        return normed_nCHW
+
+
+def _count_copies(norm: nn.BatchNorm2d, before_C: Tensor, count: int, copies: int) -> None:
+    """Correct the step that the running variance made from `before_C`, as if each of `count` values had been several.
+
+    The unbiased variance of n values is n / (n - 1) times the biased one, which copies leave as it is.
+    """
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    momentum = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    factor = (1 - 1 / count) / (1 - 1 / (copies * count))
+    # Through `data`: autograd holds the statistics for its backward pass, where training does not read them.
+    running_C = norm.running_var.data
+    running_C.add_(running_C - before_C * (1 - momentum), alpha=factor - 1)
 
 
 class Stem(nn.Module):

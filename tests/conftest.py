@@ -47,9 +47,41 @@ rungs = [1]
 """12 networks by hand: 2 widths x 2 residuals x (ssa with 2 head counts + sdsa, to which heads mean nothing)."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first: several processes that share the tests then end at about the same time."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="Where the tests that train, count or compute run. With cuda, only these are selected. Default: cpu.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that belong to the chosen device, the slow ones first.
+
+    Several processes that share the tests then end at about the same time.
+    """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if config.getoption("device") == "cpu":
+        _skip(items, "it means something on a GPU only: pytest --device cuda", marker="cuda")
+        return
+    others = [item for item in items if "device" not in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+    if not torch.cuda.is_available():
+        _skip(items, "torch sees no CUDA device here")
+
+
+def _skip(items: list[pytest.Item], reason: str, marker: str | None = None) -> None:
+    for item in items:
+        if marker is None or item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where to train, count and compute: the option `--device`."""
+    return torch.device("cuda", 0) if request.config.getoption("device") == "cuda" else torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)

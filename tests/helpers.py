@@ -84,7 +84,11 @@ def random_config(rng: random.Random) -> SpikformerConfig:
     )
 
 
-def calibrated(config: SpikformerConfig, seed: int = 0) -> tuple[Spikformer, torch.Tensor]:
+def calibrated(
+    config: SpikformerConfig,
+    seed: int = 0,
+    device: torch.device = torch.device("cpu"),  # noqa: B008  # a constant
+) -> tuple[Spikformer, torch.Tensor]:
     """A network in eval mode that fires in every layer, and images [3, C, H, W] for it; float32."""
-    model, images = contract.calibrated(config, seed)
+    model, images = contract.calibrated(config, seed, device)
     return model.float(), images.float()

@@ -3,6 +3,7 @@
 A program of its own, because Triton reads that variable when it is imported.
 """
 
+import contextlib
 import copy
 import itertools
 from typing import Any, get_args
@@ -40,19 +41,45 @@ def neurons() -> None:
         x = (2 * torch.randn(time_steps, n)).to(dtype)
         gradient = torch.randn(time_steps, n).to(dtype)
         leak = torch.tensor(0.37) if charge == "plif" else 1.37 if charge == "lif" else 1.0
+        neuron(x, gradient, leak, charge, surrogate, case)
+        neuron(x[:1].expand(time_steps, -1), gradient, leak, charge, surrogate, f"one step for all, {case}")
+        if charge == "lif":
+            by_product(x, gradient, surrogate, case)
 
-        spikes, _ = spiking_kernels.forward(x, leak, charge, 0.31, True)
-        expected, h = spiking._eager_forward(x, leak, charge, 0.31, True)
-        assert torch.equal(spikes, expected), case
-        assert 0 < spikes.float().mean() < 1, case
 
-        dx, drate = spiking_kernels.backward(gradient, x, None, leak, charge, 0.31, surrogate)
-        expected_dx, expected_drate = spiking._eager_backward(gradient, x, h, leak, charge, 0.31, surrogate)
-        error = (dx.double() - expected_dx.double()).norm() / expected_dx.double().norm()
-        assert error < TOLERANCE[dtype], f"{case}: {error}"
-        assert (drate is None) == (charge != "plif")
-        if drate is not None:
-            torch.testing.assert_close(drate, expected_drate, rtol=1e-4, atol=1e-5)
+def neuron(
+    x: Tensor, gradient: Tensor, leak: Tensor | float, charge: spiking.Charge, surrogate: spiking.Surrogate, case: str
+) -> None:
+    """Against PyTorch's operations."""
+    spikes, _ = spiking_kernels.forward(x, leak, charge, 0.31, True)
+    expected, h = spiking._eager_forward(x, leak, charge, 0.31, True)
+    assert torch.equal(spikes, expected), case
+    assert 0 < spikes.float().mean() < 1, case
+
+    dx, drate = spiking_kernels.backward(gradient, x, None, leak, charge, 0.31, surrogate)
+    expected_dx, expected_drate = spiking._eager_backward(gradient, x, h, leak, charge, 0.31, surrogate)
+    error = (dx.double() - expected_dx.double()).norm() / expected_dx.double().norm()
+    assert error < TOLERANCE[x.dtype], f"{case}: {error}"
+    assert (drate is None) == (charge != "plif")
+    if drate is not None:
+        torch.testing.assert_close(drate, expected_drate, rtol=1e-4, atol=1e-5)
+
+
+def by_product(x: Tensor, gradient: Tensor, surrogate: spiking.Surrogate, case: str) -> None:
+    """Of a power of two, dividing and multiplying by its reciprocal give the same, bit for bit."""
+    for tau in (1.0, 2.0, 4.0):
+        assert spiking_kernels.charged_by("lif", tau)[0] == spiking_kernels.CHARGES["lif by product"]
+        results = []
+        for divides in (False, True):
+            with mock.patch.object(spiking_kernels, "charged_by", _divided) if divides else contextlib.nullcontext():
+                spikes, _ = spiking_kernels.forward(x, tau, "lif", 0.31, True)
+                results.append((spikes, spiking_kernels.backward(gradient, x, None, tau, "lif", 0.31, surrogate)[0]))
+        assert torch.equal(results[0][0], results[1][0]), case
+        assert torch.equal(results[0][1], results[1][1]), case
+
+
+def _divided(charge: str, leak: Tensor | float) -> tuple[int, Tensor | float]:
+    return spiking_kernels.CHARGES[charge], leak
 
 
 def norms() -> None:
@@ -61,12 +88,17 @@ def norms() -> None:
         (1, 2, 4), (torch.float32, torch.bfloat16), (False, True)
     ):
         compare_norm(time_steps, dtype, channels_last, True, "lif")
+        compare_norm(time_steps, dtype, channels_last, True, "lif", ragged=False)
         compare_norm(time_steps, dtype, channels_last, False, "lif" if channels_last else "if")
 
 
-def compare_norm(time_steps: int, dtype: torch.dtype, channels_last: bool, training: bool, charge: Any) -> None:
-    case = f"T={time_steps}, {dtype}, channels_last={channels_last}, training={training}, {charge}"
-    batch, channels, *image = (2, 70, 3, 3) if channels_last else (60, 3, 3, 5)  # more than one tile, and ragged
+def compare_norm(
+    time_steps: int, dtype: torch.dtype, channels_last: bool, training: bool, charge: Any, ragged: bool = True
+) -> None:
+    case = f"T={time_steps}, {dtype}, channels_last={channels_last}, training={training}, {charge}, ragged={ragged}"
+    batch, channels, *image = (2, 70, 3, 3) if channels_last else (60, 3, 3, 5)  # more than one tile
+    if not ragged:
+        batch, image = (4, [2, 8]) if channels_last else (64, [4, 8])
     norm = nn.BatchNorm2d(channels).train(training)
     with torch.no_grad():
         for numbers, least, most in ((norm.weight, 0.5, 2), (norm.bias, -1, 1)):

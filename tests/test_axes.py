@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas import contract, data, space
-from nas.training import Normalise, fit
+from nas.augmentation import Normalise
+from nas.training import fit
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import NeuronConfig, Residual
 from spikformer.layers import Residual as ResidualBranch
@@ -605,6 +606,17 @@ def test_multispike_neurons_round_and_clip(rounding: str, counts: bool) -> None:
     assert spikes.flatten().tolist() == [quantum * value for value in values]
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [quantum * value for value in gradients]
+
+
+def test_membranes_of_ternary_neurons_are_float32_whatever_their_currents() -> None:
+    """Currents that are exact in bfloat16, whose sums are not: spikes as of the same numbers in float64."""
+    torch.manual_seed(0)
+    x_T = torch.randn(8, 500, 7).bfloat16()
+    layer = layer_of("ternary", 8)
+    spikes = layer(x_T)
+    assert spikes.dtype == torch.bfloat16
+    assert torch.equal(spikes.double(), layer(x_T.double()))
+    assert 0.01 < spikes.double().abs().mean() < 0.9
 
 
 def sigmoid_slope(u: Tensor) -> Tensor:

@@ -102,8 +102,8 @@ def pairwise_cover() -> list[Combination]:
     return cover
 
 
-def assert_keeps_promises(config: SpikformerConfig) -> None:
-    broken = [f"{check.name}: {check.detail}" for check in contract.checks(config) if not check.passed]
+def assert_keeps_promises(config: SpikformerConfig, device: torch.device) -> None:
+    broken = [f"{check.name}: {check.detail}" for check in contract.checks(config, device=device) if not check.passed]
     assert not broken, broken
 
 
@@ -119,10 +119,10 @@ def test_the_cover_misses_no_part_and_few_combinations_are_ruled_out() -> None:
 
 @pytest.mark.parametrize("time_steps", TIME_STEPS)
 @pytest.mark.parametrize("combination", pairwise_cover(), ids="-".join)
-def test_pairs(combination: Combination, time_steps: int) -> None:
+def test_pairs(combination: Combination, time_steps: int, device: torch.device) -> None:
     config = config_of(combination, time_steps)
-    assert_keeps_promises(config)
-    model, images = contract.calibrated(config)
+    assert_keeps_promises(config, device)
+    model, images = contract.calibrated(config, device=device)
     with torch.no_grad(), OperationCounter(model) as counter:
         model(images)
     dense = sum(op.dense * op.repeats for op in counter.operations() if op.kind != "sum")
@@ -132,8 +132,8 @@ def test_pairs(combination: Combination, time_steps: int) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("time_steps", TIME_STEPS)
 @pytest.mark.parametrize("combination", valid_combinations(), ids="-".join)
-def test_full_product(combination: Combination, time_steps: int) -> None:
-    assert_keeps_promises(config_of(combination, time_steps))
+def test_full_product(combination: Combination, time_steps: int, device: torch.device) -> None:
+    assert_keeps_promises(config_of(combination, time_steps), device)
 
 
 HIERARCHIES: dict[str, dict[str, Any]] = {
@@ -146,12 +146,12 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("down", HIERARCHIES)
 @pytest.mark.parametrize("residual", RESIDUALS)
-def test_stages_of_several_widths(residual: str, down: str) -> None:
+def test_stages_of_several_widths(residual: str, down: str, device: torch.device) -> None:
     values = contract.small(residual=residual, time_steps=2)
     stage = values["stages"][0]
     local = {"kind": "dwconv", "kernel_size": 3}
     values["stages"].append(stage | {"embed_dim": 24, "local": local, "down": HIERARCHIES[down]})
-    assert_keeps_promises(SpikformerConfig.from_dict(values))
+    assert_keeps_promises(SpikformerConfig.from_dict(values), device)
 
 
 STEMS: dict[str, dict[str, Any]] = {
@@ -169,19 +169,19 @@ STEMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("residual", RESIDUALS)
-def test_stems_and_positions(residual: str, stem: str) -> None:
+def test_stems_and_positions(residual: str, stem: str, device: torch.device) -> None:
     if residual != "ms" and STEMS[stem]["kind"] == "conv":
         pytest.skip("the conv stem ends in membrane currents")
     values = contract.small(residual=residual, time_steps=2)
     values["stem"] |= STEMS[stem]
-    assert_keeps_promises(SpikformerConfig.from_dict(values))
+    assert_keeps_promises(SpikformerConfig.from_dict(values), device)
 
 
-def test_layer_scale() -> None:
+def test_layer_scale(device: torch.device) -> None:
     values = contract.small()
     for part in ("mixer", "mlp"):
         values["stages"][0][part]["layer_scale"] = 0.5
-    assert_keeps_promises(SpikformerConfig.from_dict(values))
+    assert_keeps_promises(SpikformerConfig.from_dict(values), device)
 
 
 def test_a_broken_promise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas import cost
@@ -28,9 +29,9 @@ COUNT = Operand("count")
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_counts_equal_brute_force(seed: int) -> None:
+def test_counts_equal_brute_force(seed: int, device: torch.device) -> None:
     """Residual x attention x placement x T at random, in grad, no_grad and inference_mode."""
-    model, images = calibrated(random_config(random.Random(seed)), seed)
+    model, images = calibrated(random_config(random.Random(seed)), seed, device)
     expected = _brute_force(model, images)
     assert all(count[2] > 0 for count in expected.values()), "a silent layer would prove nothing"
     for mode in (contextlib.nullcontext, torch.no_grad, torch.inference_mode):
@@ -169,9 +170,11 @@ def _brute_force(model: Spikformer, images: Tensor) -> dict[tuple[str, int], Cou
     handles = []
     for path, module in model.named_modules():
         if isinstance(module, Conv2d | Linear):
-            handles.append(module.register_forward_hook(lambda _m, x, out, p=path: fed.update({p: [x[0], out]})))
+            handles.append(
+                module.register_forward_hook(lambda _m, x, out, p=path: fed.update({p: [x[0].cpu(), out.cpu()]}))
+            )
         if path.endswith((".query", ".key", ".value")):
-            handles.append(module.register_forward_hook(lambda _m, _x, out, p=path: spikes.update({p: out})))
+            handles.append(module.register_forward_hook(lambda _m, _x, out, p=path: spikes.update({p: out.cpu()})))
     with torch.no_grad():
         model(images)
     for handle in handles:
@@ -237,7 +240,7 @@ def _all(pairs: Tensor) -> Counts:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_random_convolutions_equal_the_definition(seed: int) -> None:
+def test_random_convolutions_equal_the_definition(seed: int, device: torch.device) -> None:
     """Output by output and tap by tap: stride, padding, dilation, groups, kernels that are not square, four dtypes."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
@@ -259,9 +262,9 @@ def test_random_convolutions_equal_the_definition(seed: int) -> None:
         dilation=dilation,
         groups=groups,
         bias=rng.random() < 0.5,
-    ).to(dtype)
-    (op,) = _count_any(layer, x.to(dtype))
-    out = layer(x.to(dtype))
+    ).to(device, dtype)
+    (op,) = _count_any(layer, x.to(device, dtype))
+    out = layer(x.to(device, dtype))
     dense = valid = nonzero = multiplicity = 0
     per_group = inside // groups * (outside // groups) * groups * x.shape[0]
     for row, column, dy, dx in itertools.product(*map(range, (*out.shape[2:], *kernel))):
@@ -300,7 +303,7 @@ def _count_any(model: nn.Module, *inputs: Tensor) -> tuple[Operation, ...]:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_the_type_of_numbers_changes_no_count(dtype: torch.dtype, mode: Any) -> None:
+def test_the_type_of_numbers_changes_no_count(dtype: torch.dtype, mode: Any, device: torch.device) -> None:
     """The same spikes through a convolution, a linear layer and two products, in every grad mode."""
 
     class Layers(nn.Module):
@@ -321,9 +324,9 @@ def test_the_type_of_numbers_changes_no_count(dtype: torch.dtype, mode: Any) -> 
     model = Layers()
     expected = _count_any(model, spikes, counts)
     assert [op.kind for op in expected] == ["weight", "weight", "product", "product"]
-    model = model.to(dtype)
+    model = model.to(device, dtype)
     with mode(), OperationCounter(model) as counter:
-        model(spikes.to(dtype), counts.to(dtype))
+        model(spikes.to(device, dtype), counts.to(device, dtype))
     assert counter.operations() == expected
 
 
@@ -469,3 +472,22 @@ def test_dense_macs_layer_by_layer() -> None:
         assert (
             macs[f"{path}.mlp.branch.expand.conv.conv"] == macs[f"{path}.mlp.branch.contract.conv.conv"] == 822_083_584
         )
+
+
+def test_counting_copies_nothing_to_the_device_but_once() -> None:
+    """A copy makes the host wait for a GPU. "meta" stands in for one: the second batch brings nothing there."""
+    copied: list[Any] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            if any(not tensor.is_meta for tensor in tensors) and (kwargs or {}).get("device") == torch.device("meta"):
+                copied.append(func)
+            return func(*args, **(kwargs or {}))
+
+    model, image = cost.static_model(small_config()), torch.empty(2, 3, 8, 8, device="meta")
+    with Watch(), torch.no_grad(), OperationCounter(model):  # type: ignore[no-untyped-call]
+        for _ in range(2):
+            copied.clear()
+            model(image)
+    assert copied == []

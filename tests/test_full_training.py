@@ -32,6 +32,7 @@ from spikformer.errors import CheckpointError
 from tests import pictures
 
 ROOT = Path(__file__).parent.parent
+_BOTH = ("whole", "out")
 _ALONE = Team(0, 1, torch.device("cpu"))
 
 
@@ -107,8 +108,12 @@ def test_a_finished_training_is_not_trained_again(images: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
 
 
-def test_asked_to_stop_it_saves_the_step_that_it_is_at(images: Path, tmp_path: Path) -> None:
-    folder = pictures.bundle(tmp_path)
+def test_asked_to_stop_it_saves_the_step_that_it_is_at_and_goes_on_there(
+    images: Path, tmp_path: Path, device: torch.device
+) -> None:
+    """With the learning rates and, but for kernels that sum in changing order, the losses of a whole training."""
+    folder = pictures.bundle(tmp_path, own=pictures.recipe(log_every_steps=1))
+    loop.train(folder, images, tmp_path / "whole", device=str(device))
     step = Training.step
 
     def interrupted(training: Training, *arguments: object) -> None:
@@ -119,8 +124,14 @@ def test_asked_to_stop_it_saves_the_step_that_it_is_at(images: Path, tmp_path: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            loop.train(folder, images, tmp_path / "out")
+            loop.train(folder, images, tmp_path / "out", device=str(device))
     assert state.load(tmp_path / "out" / state.FILE).steps == 5
+    loop.train(folder, images, tmp_path / "out", device=str(device))
+    lines = [[line for line in journal.read(tmp_path / name / journal.FILE) if "loss" in line] for name in _BOTH]
+    assert len(lines[0]) == 12
+    rates, losses = ([[line[key] for line in found] for found in lines] for key in ("learning_rate", "loss"))
+    assert rates[0] == rates[1]
+    assert losses[0] == (losses[1] if device.type == "cpu" else pytest.approx(losses[1], rel=2e-2))
 
 
 @pytest.mark.slow
@@ -220,11 +231,11 @@ def test_batch_norm_of_a_team_is_torchs_over_the_whole_batch(tmp_path: Path) -> 
         torch.testing.assert_close(parts[1][name], getattr(whole, name))
 
 
-def test_the_network_learns_and_its_folder_tells_how(images: Path, tmp_path: Path) -> None:
+def test_the_network_learns_and_its_folder_tells_how(images: Path, tmp_path: Path, device: torch.device) -> None:
     """Four colours, told apart after 20 epochs by most test images, where chance finds a quarter."""
     own = pictures.recipe(**pictures.PLAIN, epochs=20, learning_rate=1e-2, evaluate_every_epochs=5)
     folder, out = pictures.bundle(tmp_path, own=own), tmp_path / "out"
-    trained = loop.train(folder, images, out)
+    trained = loop.train(folder, images, out, device=str(device))
     assert trained is not None
     assert trained.scores.top1 > 0.6
     document = json.loads((out / "config.json").read_text())
@@ -233,11 +244,11 @@ def test_the_network_learns_and_its_folder_tells_how(images: Path, tmp_path: Pat
     assert document["training"]["test_images"] == 12
     assert recipes.read(str(out / "recipe.toml")) == own
     assert "Nothing was chosen by test images" in (out / "card.md").read_text()
-    (found,) = evaluation.evaluate([out], images)
+    (found,) = evaluation.evaluate([out], images, device=str(device))
     assert found.scores == trained.scores
     assert found.energy_mj is not None
     assert found.energy_mj > 0
-    (saved,) = evaluation.evaluate([out / state.FILE], images)
+    (saved,) = evaluation.evaluate([out / state.FILE], images, device=str(device))
     assert saved.scores == trained.scores
     model = spikformer.load(out)
     assert model.config == own.of(pictures.network())
@@ -253,6 +264,35 @@ def test_checkpointing_and_accumulation_change_nothing_but_rounding(images: Path
         loop.train(folder, images, tmp_path / name, settings=settings)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "checkpointed")]
     assert weights[0] == weights[1]
+
+
+def test_a_network_is_compiled_once_whatever_batch_norms_first_steps(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pieces by a compiler that only counts them: none in the first eleven steps, in which the momentum moves,
+    all in the twelfth, none later, and none left to run as it is written."""
+    pieces: list[int] = []
+    steps: list[int] = []
+
+    def counts(_graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., object]:
+        pieces.append(len(steps))
+        return _graph.forward
+
+    compiled, step = torch.compile, Training.step
+    monkeypatch.setattr(torch, "compile", lambda model: compiled(model, backend=counts))
+
+    def counted(training: Training, *arguments: object) -> None:
+        steps.append(training.done)
+        step(training, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Training, "step", counted)
+    torch._dynamo.reset()
+    own = pictures.recipe(**pictures.PLAIN, epochs=4, compile=True)
+    loop.train(pictures.bundle(tmp_path, own=own), images, tmp_path / "out")
+    assert len(steps) > 14
+    assert pieces
+    assert set(pieces) == {12}
+    torch._dynamo.reset()
 
 
 @pytest.mark.exhaustive
@@ -481,6 +521,17 @@ def _rehearse(network: str, pixels: int, place: Path) -> None:
     assert found.gpu_checkpointed_gb is not None
     assert found.gpu_gb > found.gpu_checkpointed_gb > found.parameters * 16 / 1e9
     assert sorted(path.name for path in folder.iterdir()) == ["card.md", "config.json", "recipe.toml"]
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("cuda:1", [torch.device("cuda", 1)]), ("cpu", [])])
+def test_a_process_alone_makes_its_gpu_its_own(
+    name: str, chosen: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    with team.joined(name):
+        assert found == chosen
 
 
 def test_without_torchrun_there_is_one_process() -> None:

@@ -1,6 +1,7 @@
 """The loop over candidates: counting, duplicates, exhaustion, and that nothing is lost."""
 
 import dataclasses
+import importlib.metadata
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from nas.study import Study
 from nas.training import DivergedError
 from spikformer import SpikformerError
 from tests.conftest import MICRO
+from tests.helpers import Heard
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,14 +52,14 @@ def _comparable(study: Study) -> list[dict[str, Any]]:
     return records
 
 
-def test_trials_counts_different_finished_networks_references_included(micro: Path) -> None:
-    study = _search(micro, 5)
+def test_trials_counts_different_finished_networks_references_included(micro: Path, device: torch.device) -> None:
+    study = _search(micro, 5, device=str(device))
     found = study.candidates
     assert len(found) == 5
     assert len({c.config_id for c in found.values()}) == 5
     assert next(iter(found.values())).reference == "Spikformer miniature"
-    assert _search(micro, 5).candidates == found  # nothing left to do
-    assert list(_search(micro, 7).candidates.values())[:5] == list(found.values())
+    assert _search(micro, 5, device=str(device)).candidates == found  # nothing left to do
+    assert list(_search(micro, 7, device=str(device)).candidates.values())[:5] == list(found.values())
 
 
 def test_no_references(micro: Path) -> None:
@@ -147,13 +149,26 @@ def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -
     assert _comparable(different)[0] != _comparable(one)[0]
 
 
-def test_a_record_survives_its_storage(micro: Path) -> None:
-    for candidate in _search(micro, 2).candidates.values():
+def test_a_record_survives_its_storage(micro: Path, device: torch.device) -> None:
+    for candidate in _search(micro, 2, device=str(device)).candidates.values():
         assert Candidate.from_dict(json.loads(json.dumps(candidate.to_dict()))) == candidate
         assert candidate.status == "complete"
         assert candidate.images_seen == 200
         assert candidate.counted_images == round(0.1 * 1797)
         assert candidate.provenance["versions"]["optuna"] == optuna.__version__
+        assert candidate.provenance["device"].startswith(device.type)
+
+
+def test_a_study_that_another_torch_began_says_so(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal seeds give other weights there: torch 2.11 and 2.14 truncate normal numbers differently."""
+    heard = Heard()
+    loop.search(micro, 1, results_dir=micro.parent / "results", observer=heard)
+    loop.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
+    assert "torch" not in heard.text
+    ours, version = importlib.metadata.version("torch"), importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.11.0" if name == "torch" else version(name))
+    loop.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
+    assert f"trained with torch {ours}; this is 2.11.0" in heard.text
 
 
 @pytest.fixture(scope="module")

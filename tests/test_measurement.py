@@ -1,15 +1,17 @@
 """A pass over images: what it refuses to call an energy, and how sure it is of one."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from nas import energy
+from nas.augmentation import Normalise
 from nas.data import Split
 from nas.measurement import Measurement, measure
-from nas.training import Normalise
+from nas.training import accuracy
 from spikformer import Spikformer
 from tests.helpers import calibrated, small_config
 
@@ -69,3 +71,34 @@ def test_overheads_of_a_small_network_by_hand() -> None:
     assert overheads.neuron_updates == 2 * (stem + attention + mlp)
     assert overheads.residual_additions == 2 * 3 * 16 * 16  # position, attention, mlp
     assert overheads.pool_comparisons == 2 * 16 * 16 * 8
+
+
+def test_float32_is_float32_while_measuring() -> None:
+    """On CUDA, convolutions and products would round to ten bits of mantissa: the settings, seen from within."""
+    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    seen: set[tuple[str, ...]] = set()
+    model, _ = calibrated(small_config())
+    model.register_forward_pre_hook(lambda *_: seen.add(tuple(setting.fp32_precision for setting in settings)))
+    images = Split(torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8), torch.arange(20) % 5)
+    for measures in (measure, accuracy):
+        measures(model, images, Normalise(images))
+        assert seen == {("ieee", "ieee")}
+        seen.clear()
+    assert [setting.fp32_precision for setting in settings] == before
+    assert before[0] == "tf32"  # as torch has it, and as networks are trained
+
+
+def test_counts_and_accuracies_are_those_of_a_cpu(device: torch.device) -> None:
+    """Of a network in which spikes stay away from the threshold: weights and images are quarters and halves."""
+    model, _ = calibrated(small_config())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_((4 * parameter).round() / 4)
+    images = Split(torch.randint(256, (64, 3, 8, 8), dtype=torch.uint8), torch.arange(64) % 5)
+    expected = measure(model, images, Normalise(images))
+    moved = images.to(device)
+    found = measure(model.to(device), moved, Normalise(moved))
+    assert found.operations == expected.operations
+    assert found.overheads == expected.overheads
+    assert found.accuracy == expected.accuracy

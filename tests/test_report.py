@@ -129,14 +129,14 @@ def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
 
 def test_exported_weights_are_those_that_were_measured(study: Study, tmp_path: Path) -> None:
     """Evaluated again from the exported folder, the proxy reaches the recorded accuracy."""
-    from nas import data, space, training
+    from nas import augmentation, data, space, training
 
     (folder,) = exports.export(study, "accuracy", tmp_path)
     candidate = list(study.front().values())[-1]
     loaded = space.load(study.folder.parent.parent / "micro.toml")
     splits = data.load(loaded)
     model = spikformer.load(folder, "proxy")
-    normalise = training.Normalise(splits.train)
+    normalise = augmentation.Normalise(splits.train)
     assert training.accuracy(model, splits.search_val, normalise) == candidate.search_val_accuracy
     assert training.accuracy(model, splits.report_val, normalise) == candidate.report_val_accuracy
 

@@ -28,6 +28,7 @@ KINDS = ("lif", "plif", "if")
 SURROGATES = ("sigmoid", "atan")
 # Of gradients, relative to their norm: the order of multiplications differs. A bfloat16 may round to its neighbour.
 TOLERANCE = {torch.float32: 5e-7, torch.float64: 1e-15, torch.bfloat16: 1e-4}
+HERE: dict[str, spiking.Implementation] = {"cpu": "eager", "cuda": "auto"}  # ours, by the device that is tested
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +52,9 @@ def run(implementation: spiking.Implementation, layer: Neuron, x_T: Tensor) -> t
     spiking.use(implementation)
     x_T = x_T.detach().requires_grad_()
     spikes_T = layer(x_T)
-    gradient_T = random(*x_T.shape, dtype=x_T.dtype, seed=1)
+    gradient_T = random(*x_T.shape, dtype=x_T.dtype, seed=1).to(x_T.device)
     gradients = torch.autograd.grad(spikes_T, [x_T, *layer.parameters()], gradient_T)
-    return spikes_T.detach(), list(gradients)
+    return spikes_T.detach().cpu(), [gradient.cpu() for gradient in gradients]
 
 
 def assert_equal(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, list[Tensor]]) -> None:
@@ -74,12 +75,16 @@ def assert_equal(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, lis
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_spikes_and_gradients_are_spikingjellys(kind: str, surrogate: str, dtype: torch.dtype, time_steps: int) -> None:
+def test_spikes_and_gradients_are_spikingjellys(
+    kind: str, surrogate: str, dtype: torch.dtype, time_steps: int, device: torch.device
+) -> None:
+    """Of that library's layers on a CPU."""
     x_T = 2 * random(time_steps, 400, 313, dtype=dtype)
     for tau, threshold in ((2.0, 1.0), (1.37, 0.31)):
         layer = layer_of(kind, surrogate, tau, threshold)
         layer = layer.double() if dtype == torch.float64 else layer
-        assert_equal(run("eager", layer, x_T), run("spikingjelly", layer, x_T))
+        expected = run("spikingjelly", layer, x_T)
+        assert_equal(run(HERE[device.type], layer.to(device), x_T.to(device)), expected)
 
 
 def at_the_threshold(kind: str, tau: float, threshold: float) -> Tensor:
@@ -98,38 +103,37 @@ def at_the_threshold(kind: str, tau: float, threshold: float) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_spikes_are_spikingjellys_to_the_last_rounding(kind: str) -> None:
+def test_spikes_are_spikingjellys_to_the_last_rounding(kind: str, device: torch.device) -> None:
     """1 / tau times is not divided by tau, and a fused multiplication and addition is not both."""
-    assert_equal_at_the_threshold("eager", kind)
+    assert_equal_at_the_threshold(HERE[device.type], kind, device)
 
 
-def assert_equal_at_the_threshold(implementation: spiking.Implementation, kind: str) -> None:
-    for tau in torch.linspace(1.1, 5, 40).tolist():
+def assert_equal_at_the_threshold(implementation: spiking.Implementation, kind: str, device: torch.device) -> None:
+    for tau in [2.0, 4.0, *torch.linspace(1.1, 5, 40).tolist()]:
         layer, x_T = layer_of(kind, tau=tau), at_the_threshold(kind, tau, 0.31)
-        spikes = []
-        for name in (implementation, "spikingjelly"):
-            spiking.use(name)
-            spikes.append(layer(x_T).detach())
-        assert torch.equal(*spikes)
+        spiking.use("spikingjelly")
+        expected = layer(x_T).detach()
+        spiking.use(implementation)
+        assert torch.equal(layer.to(device)(x_T.to(device)).detach().cpu(), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_layout_of_memory_changes_nothing_and_is_kept(kind: str) -> None:
-    layer = layer_of(kind)
-    plain = 2 * random(2, 3, 4, 6, 5)
-    expected = run("eager", layer, plain)
+def test_the_layout_of_memory_changes_nothing_and_is_kept(kind: str, device: torch.device) -> None:
+    layer, here = layer_of(kind).to(device), HERE[device.type]
+    plain = 2 * random(2, 3, 4, 6, 5).to(device)
+    expected = run(here, layer, plain)
     channels_last = plain.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (2, 3))
     gaps = torch.stack([plain, plain], -1)[..., 0]
     last_first = plain.permute(4, 3, 2, 1, 0).contiguous().permute(4, 3, 2, 1, 0)  # time is the fastest axis
     for x_T in (channels_last, gaps, last_first):
         assert not x_T.is_contiguous()
-        spikes, gradients = run("eager", layer, x_T)
+        spikes, gradients = run(here, layer, x_T)
         assert torch.equal(spikes, expected[0])
         for gradient, other in zip(gradients, expected[1], strict=True):
             torch.testing.assert_close(gradient, other, rtol=1e-6, atol=0)
-    spiking.use("eager")
+    spiking.use(here)
     assert layer(channels_last).stride() == channels_last.stride()
-    current = random(1, 3)  # one for all steps, as a learned position is
+    current = random(1, 3).to(device)  # one for all steps, as a learned position is
     assert torch.equal(layer(current.expand(4, 3)), layer(current.expand(4, 3).clone()))
 
 
@@ -152,8 +156,8 @@ def test_one_membrane_a_number_is_kept_for_backward_and_none_without_gradients()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_counter_counts_the_same(kind: str) -> None:
-    model, images = calibrated(small_config(neuron=kind))
+def test_a_counter_counts_the_same(kind: str, device: torch.device) -> None:
+    model, images = calibrated(small_config(neuron=kind), device=device)
     found = []
     for implementation in ("spikingjelly", "eager", "auto", "compiled"):  # which does not compile under a counter
         spiking.use(implementation)
@@ -184,7 +188,7 @@ def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
         x_T = 2 * random(4, *sizes)
         assert_equal(run("compiled", layer, x_T), run("eager", layer, x_T))
     assert dynamo.counters["stats"]["unique_graphs"] - before == 2
-    assert_equal_at_the_threshold("compiled", kind)
+    assert_equal_at_the_threshold("compiled", kind, torch.device("cpu"))
     assert torch.tensor(1e-40) * 1 > 0  # no library was loaded that flushes small numbers to 0
 
 
@@ -208,6 +212,40 @@ def test_a_missing_compiler_is_told_of_once(caplog: pytest.LogCaptureFixture, mo
 # Triton
 
 
+@pytest.mark.cuda
+def test_this_gpu_runs_the_kernels(device: torch.device) -> None:
+    assert spiking._runs_triton(device)
+    assert spiking.fuses_norm(torch.zeros(2, 3, 4, 4, device=device), torch.nn.BatchNorm2d(3, device=device))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_norm_and_neuron_in_one_on_a_gpu(
+    dtype: torch.dtype, channels_last: bool, training: bool, device: torch.device
+) -> None:
+    """Against batch norm and then a neuron, in float32: sums in another order may move a spike at the threshold."""
+    for tau, shape in ((2.0, (4 * 8, 96, 16, 16)), (1.37, (4 * 2, 70, 3, 3)), (2.0, (4 * 60, 3, 3, 5))):
+        norms = [torch.nn.BatchNorm2d(shape[1], device=device).train(training) for _ in range(2)]
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        y = (3 * random(*shape) + 1).to(device, dtype, memory_format=layout)
+        gradient = random(*shape, seed=1).to(device, dtype)
+        one, two = y.clone().requires_grad_(), y.clone().requires_grad_()
+        spikes = spiking.normed(one, norms[0], 4, tau, "lif", 0.5, "sigmoid")
+        z_T = norms[1](two.float()).unflatten(0, (4, -1))
+        expected = spiking.lif(z_T, tau, 0.5, "sigmoid").flatten(0, 1).to(dtype)
+        assert spikes.stride() == y.stride()
+        assert (spikes != expected).float().mean() < 1e-4
+        spikes.backward(gradient)
+        expected.backward(gradient)
+        assert one.grad is not None
+        assert two.grad is not None
+        error = (one.grad.double() - two.grad.double()).norm() / two.grad.double().norm()
+        assert error < 2e-2
+        torch.testing.assert_close(dict(norms[0].named_buffers()), dict(norms[1].named_buffers()), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_triton_kernels_in_its_interpreter() -> None:
     pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
@@ -222,17 +260,21 @@ def test_triton_kernels_in_its_interpreter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("tau", [1.37, 2.0])
 @pytest.mark.parametrize("kind", KINDS)
-def test_triton_kernels_compile_for_a_gpu_of_today(kind: str) -> None:
-    """To machine code for compute capability 9.0, which needs no GPU; IEEE division, and nothing is fused."""
+def test_triton_kernels_compile_for_a_gpu_of_today(kind: str, tau: float) -> None:
+    """To machine code for compute capability 9.0, which needs no GPU; IEEE division, and nothing is fused.
+
+    Where tau is a power of two, it multiplies instead.
+    """
     triton = pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     from spikformer import spiking_kernels as kernels
 
-    numbers = {"leak": "*fp32" if kind == "plif" else "fp32", "threshold": "fp32", "n": "i32"}
-    constants = {"T": 4, "CHARGE": kernels.CHARGES[kind], "BLOCK": kernels.BLOCK}
+    numbers = {"leak": "*fp32" if kind == "plif" else "fp32", "threshold": "fp32", "n": "i32", "x_step": "i32"}
+    constants = {"T": 4, "CHARGE": kernels.charged_by(kind, tau)[0], "BLOCK": kernels.BLOCK}
     forward = dict.fromkeys(("x_ptr", "spikes_ptr"), "*bf16") | numbers
     backward = dict.fromkeys(("gradient_ptr", "x_ptr", "dx_ptr"), "*bf16") | {"drate_ptr": "*fp32"} | numbers
     for kernel, signature, known in (
@@ -243,7 +285,7 @@ def test_triton_kernels_compile_for_a_gpu_of_today(kind: str) -> None:
         compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=kernels.OPTIONS)
         assert compiled.asm["cubin"]
         assert "fma" not in compiled.asm["ptx"]
-        assert ("div.rn" in compiled.asm["ptx"]) == (kind == "lif")
+        assert ("div.rn" in compiled.asm["ptx"]) == (kind == "lif" and tau == 1.37)
 
 
 @pytest.mark.parametrize("name", ["statistics", "norm_forward", "norm_backward", "norm_finish"])
@@ -257,7 +299,7 @@ def test_fused_kernels_compile_for_a_gpu_of_today(name: str) -> None:
     kernel = getattr(kernels, f"{name}_kernel")
     known = {"T": 4, "CHARGE": 0, "SURROGATE": 0, "PLACES": 8, "CHANNELS": 64}
     known = {constant: value for constant, value in known.items() if constant in kernel.arg_names}
-    types = dict.fromkeys(("leak", "threshold"), "fp32")
+    types = dict.fromkeys(("leak", "threshold", "share"), "fp32")
     types |= dict.fromkeys(("places", "channels", "pixels", "pixel_stride", "channel_stride"), "i32")
     types |= dict.fromkeys(("gradient_ptr", "y_ptr", "dz_ptr", "dy_ptr", "spikes_ptr"), "*bf16")
     signature = {argument: types.get(argument, "*fp32") for argument in kernel.arg_names}
@@ -298,6 +340,25 @@ def test_a_gpu_that_fails_at_the_kernels_is_told_of_once(
     spiking._runs_triton.cache_clear()
     (record,) = caplog.records
     assert re.search(message, record.getMessage())
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_the_check_of_a_gpu_does_not_depend_on_who_asks_first(mode: Any, monkeypatch: Any) -> None:
+    """The answer stays for the process; where gradients are forbidden, the check would fail. A CPU stands in."""
+    spiking._runs_triton.cache_clear()
+    monkeypatch.setattr(spiking, "_triton_kernels", lambda _dtype: spiking._Kernels(*_eager_pair()))
+    monkeypatch.setattr(spiking, "normed", lambda y, norm, *_: _by_layers(y, norm))
+    with mode():
+        assert spiking._runs_triton(torch.device("cpu"))
+    spiking._runs_triton.cache_clear()
+
+
+def _eager_pair() -> tuple[Any, Any]:
+    return spiking._EAGER.forward, spiking._EAGER.backward
+
+
+def _by_layers(y_nCHW: Tensor, norm: torch.nn.BatchNorm2d) -> Tensor:
+    return spiking.lif(norm(y_nCHW).unflatten(0, (2, 2)), 2.0, 0.5, "sigmoid").flatten(0, 1)
 
 
 def test_a_type_without_kernels_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 import nas
@@ -275,8 +276,19 @@ def test_processes_give_what_one_process_gives(tmp_path: Path, unhurried: None) 
     assert {c.config_id for c in one.front().values()} == {p.stem for p in (two.folder / "weights").iterdir()}
 
 
+@pytest.mark.cuda
+def test_two_workers_on_one_gpu_train_what_one_does(tmp_path: Path, unhurried: None, device: torch.device) -> None:
+    """The same networks, each on its share of the memory; accuracies may differ by rounding."""
+    one, two = (
+        _search(tmp_path, 6, study=name, device=str(device), workers=workers, per_gpu=2)
+        for name, workers in (("one", 1), ("two", 2))
+    )
+    assert _records(one).keys() == _records(two).keys()
+    assert {c.status for c in two.candidates.values()} <= {"complete", "silent", "stopped"}
+
+
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: None) -> None:
+def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: None, device: torch.device) -> None:
     class Killer(Heard):
         """Kills the first process that is at its second epoch."""
 
@@ -288,7 +300,7 @@ def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: N
                 os.kill(max(process.pid or 0 for process in multiprocessing.active_children()), signal.SIGKILL)
 
     killer = Killer()
-    study = _search(tmp_path, 6, workers=2, epochs=6, observer=killer)
+    study = _search(tmp_path, 6, workers=2, per_gpu=2, epochs=6, observer=killer, device=str(device))
     _check(study, 6, 1)
     assert killer.text.count("ended without a result: its process ended with SIGKILL") == 2
     failed = [t for t in study.optuna.trials if t.state == TrialState.FAIL]

@@ -1,5 +1,6 @@
 """A network with all that moves its weights: wrapped for several processes, with optimizer, schedule and average."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -57,6 +58,11 @@ def wrapped(model: Spikformer, recipe: TrainingRecipe, team: Team) -> nn.Module:
     return in_parallel(called, team, same_buffers=recipe.sync_norm)
 
 
+def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[Any]:
+    """Within, what `wrapped` has compiled runs as it is written."""
+    return torch.compiler.set_stance("force_eager") if recipe.compile else nullcontext()
+
+
 def optimizer_of(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """timm's, without weight decay on biases, norms and other vectors."""
     settings: dict[str, Any] = {"betas": recipe.betas, "eps": recipe.eps}
@@ -84,4 +90,4 @@ def average_of(model: Spikformer, recipe: TrainingRecipe) -> ModelEmaV3 | None:
     return ModelEmaV3(model, recipe.ema_decay, use_warmup=True) if recipe.ema_decay > 0 else None
 
 
-__all__ = ["Autocast", "average_of", "laid_out", "optimizer_of", "precision", "schedule_of", "wrapped"]
+__all__ = ["Autocast", "average_of", "laid_out", "optimizer_of", "precision", "schedule_of", "uncompiled", "wrapped"]

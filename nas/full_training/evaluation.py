@@ -21,6 +21,7 @@ from nas.full_training.images import Images, Source
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
 from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, joined
+from nas.speed import exact
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
 
@@ -78,7 +79,7 @@ def measured_scores(model: Spikformer, images: Images, recipe: TrainingRecipe, t
     """On all images, each seen by one process; in eval mode, float32."""
     model.eval()
     counts = torch.zeros(3, dtype=torch.float64, device=team.device)
-    with torch.no_grad():
+    with torch.no_grad(), exact():
         for shown, labels in _batches(images, recipe, model.config, team, part):
             counts += _right(model(shown), labels)
     top1, top5, seen = team.summed(counts).tolist()

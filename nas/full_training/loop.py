@@ -23,7 +23,7 @@ from nas.errors import OutputError, TrainingError
 from nas.full_training import images as sources
 from nas.full_training import journal, outcome, state
 from nas.full_training import recipe as recipes
-from nas.full_training.build import Autocast, average_of, laid_out, optimizer_of, schedule_of, wrapped
+from nas.full_training.build import Autocast, average_of, laid_out, optimizer_of, schedule_of, uncompiled, wrapped
 from nas.full_training.evaluation import Scores, measured_scores
 from nas.full_training.images import Source
 from nas.full_training.journal import Journal
@@ -32,7 +32,7 @@ from nas.full_training.objective import Objective, teacher_of
 from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.state import State
 from nas.full_training.team import Team, joined
-from nas.training import set_momentum
+from nas.step import set_momentum
 from spikformer import checkpoints
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
@@ -155,15 +155,17 @@ class Training:
         self._called.train()
         epoch = self.done // self.steps.an_epoch
         self._schedule.step_update(self.done)
-        set_momentum(self._norms, self.done)
+        settled = set_momentum(self._norms, self.done)
         self._optimizer.zero_grad(set_to_none=True)
-        for i, batch in enumerate(parts):
-            check_readable(batch, self.recipe)
-            _seed(self.recipe.seed, self.done, self.team.rank, i)
-            last = i + 1 == len(parts)
-            alone = contextlib.nullcontext() if last or self.team.size == 1 else self._called.no_sync()  # type: ignore[operator]
-            with alone:
-                self._part(batch, epoch, len(parts))
+        # Compiled code holds the momentum as a constant, and would be compiled anew for each of its first values.
+        with contextlib.nullcontext() if settled else uncompiled(self.recipe):
+            for i, batch in enumerate(parts):
+                check_readable(batch, self.recipe)
+                _seed(self.recipe.seed, self.done, self.team.rank, i)
+                last = i + 1 == len(parts)
+                alone = contextlib.nullcontext() if last or self.team.size == 1 else self._called.no_sync()  # type: ignore[operator]
+                with alone:
+                    self._part(batch, epoch, len(parts))
         if self.recipe.clip_norm > 0:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)

@@ -1,6 +1,7 @@
 """The processes that train together, one a GPU: `torchrun` starts them, without it there is one."""
 
 import contextlib
+import datetime
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,13 +66,15 @@ def joined(device: str = "auto") -> Iterator[Team]:
     """
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
     place = _device(device, local if size > 1 else None)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)  # nothing of this process shall come to lie on another GPU
     if size == 1:
         yield Team(0, 1, place)
         return
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
     dist.init_process_group(
-        "nccl" if place.type == "cuda" else "gloo", device_id=place if place.type == "cuda" else None
+        "nccl" if place.type == "cuda" else "gloo",
+        timeout=_PATIENCE,
+        device_id=place if place.type == "cuda" else None,
     )
     try:
         yield Team(rank, size, place)
@@ -79,6 +82,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
         dist.destroy_process_group()
 
 
+_PATIENCE = datetime.timedelta(hours=1)  # while the first process lists the images: a million files on a slow disk
 _TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
 
 
