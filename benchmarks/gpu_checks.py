@@ -4,6 +4,7 @@ A check is a function that returns what it found, or fails by an AssertionError.
 """
 
 import collections
+import contextlib
 import dataclasses
 import importlib.metadata
 import logging
@@ -13,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -22,6 +23,7 @@ from gpu_task import Task, check_device, processors
 from torch import nn
 
 from nas import candidate, measurement, training
+from nas.augmentation import Normalise
 from nas.data import Split, Splits
 from nas.space import Recipe
 from nas.speed import REFERENCE, Speed, fastest
@@ -89,15 +91,15 @@ class Checks:
         return found
 
     def counts_equal_the_cpus(self) -> Any:
-        """With TF32 as the user may have it set: measuring is not to use it."""
+        """Whether or not TF32 is allowed, as it is at first: measuring is not to use it."""
         model = self._trained()
-        images, normalise = self._images(32 if self.quick else 256, 1), training.Normalise(self._train())
+        images, normalise = self._images(32 if self.quick else 256, 1), Normalise(self._train())
         found = {}
-        for allowed in (True, False):
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
-                found[f"tf32 {allowed}"] = _counts(measurement.measure(model, images, normalise))
+        for precision in ("tf32", "ieee"):
+            with _convolutions_in(precision):
+                found[precision] = _counts(measurement.measure(model, images, normalise))
         cpu = torch.device("cpu")
-        on_cpu = measurement.measure(model.to(cpu), images.to(cpu), training.Normalise(self._train().to(cpu)))
+        on_cpu = measurement.measure(model.to(cpu), images.to(cpu), Normalise(self._train().to(cpu)))
         found["cpu"] = _counts(on_cpu)
         expected = found["cpu"]["events"]
         worst = max(abs(one["events"] - expected) / max(1, expected) for one in found.values())
@@ -121,7 +123,7 @@ class Checks:
         """Where the host waits for the device: in measuring two batches, and in an epoch launched step by step."""
         if not self.on_cuda:
             return "no GPU"
-        model, images, normalise = self._trained(), self._images(512, 1), training.Normalise(self._train())
+        model, images, normalise = self._trained(), self._images(512, 1), Normalise(self._train())
         recipe, few = Recipe(epochs=1, batch_size=self.batch), self._images(5 * self.batch)
         return {
             "measure": _waits(lambda: measurement.measure(model, images, normalise)),
@@ -183,6 +185,17 @@ class Checks:
 
     def _trained(self) -> Spikformer:
         return self._fitted(REFERENCE, self._config())[0]
+
+
+@contextlib.contextmanager
+def _convolutions_in(precision: str) -> Iterator[None]:
+    settings = torch.backends.cudnn.conv
+    before = settings.fp32_precision
+    settings.fp32_precision = precision
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
 
 
 def _counts(measured: measurement.Measurement) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gpu_task import REPOSITORY, Ended, Task, processors
+from gpu_task import Ended, Task, processors
 
 _WORKERS = 4  # trainings at a time on the card
 _STUDY = "day"
@@ -37,11 +37,12 @@ augment = "shift_flip"
 rungs = [1]
 """
 """So small that a few images of noise suffice."""
-_TESTS = (
-    *("tests/test_spiking.py", "tests/test_fusion.py", "tests/test_training.py", "tests/test_step.py"),
-    *("tests/test_cost.py", "tests/test_measurement.py", "tests/test_contract.py", "tests/test_device_memory.py"),
-    *("tests/test_workers.py", "tests/test_full_training.py"),
+_TESTS = tuple(
+    f"tests/test_{name}.py"
+    for name in "spiking step training image_encoding device_memory measurement cost contract full_training loop workers "
+    "published".split()
 )
+"""Those with tests that run on the device."""
 
 
 def run_tests(task: Task) -> bool:
@@ -49,18 +50,13 @@ def run_tests(task: Task) -> bool:
     if task.quick:
         chosen = ["tests/test_spiking.py", "-m", "not slow and not exhaustive"]
     else:
-        there = [path for path in _TESTS if (REPOSITORY / path).exists()]
-        chosen = [*there, "-n", str(min(6, processors())), "-m", "not exhaustive", "--maxfail=15"]
-    device = [f"--device={task.device.split(':')[0]}"] if _knows_device() else []
-    ended = task.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *device, *chosen, seconds=task.left())
+        chosen = [*_TESTS, "-n", str(min(6, processors())), "-m", "not exhaustive", "--maxfail=15"]
+    device = f"--device={task.device.split(':')[0]}"
+    ended = task.run("-m", "pytest", "-q", "-p", "no:cacheprovider", device, *chosen, seconds=task.left())
     last = ([line for line in ended.text.splitlines() if line.strip()] or [""])[-1]
     failed = [line for line in ended.text.splitlines() if line.startswith(("FAILED", "ERROR"))]
     task.tell("pytest", code=ended.code, summary=last, failed=failed[:15])
     return ended.code == 0
-
-
-def _knows_device() -> bool:
-    return "--device" in (REPOSITORY / "tests/conftest.py").read_text()
 
 
 def run_searches(task: Task) -> bool:
