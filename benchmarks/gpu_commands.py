@@ -5,6 +5,7 @@ A search and a training are interrupted in time, and go on in a later call from 
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,22 +38,22 @@ augment = "shift_flip"
 rungs = [1]
 """
 """So small that a few images of noise suffice."""
-_TESTS = tuple(
-    f"tests/test_{name}.py"
-    for name in "spiking step training image_encoding device_memory measurement cost contract full_training loop workers "
-    "published".split()
+_TESTED = (
+    *("spiking", "step", "training", "image_encoding", "device_memory", "measurement", "cost", "contract"),
+    *("full_training", "loop", "workers", "published"),
 )
 """Those with tests that run on the device."""
 
 
 def run_tests(task: Task) -> bool:
     """The tests of what runs on the device; on a CPU a few of them."""
+    options = ["-q", "-p", "no:cacheprovider", f"--device={task.device.split(':')[0]}"]
     if task.quick:
-        chosen = ["tests/test_spiking.py", "-m", "not slow and not exhaustive"]
+        options += ["tests/test_spiking.py", "-m", "not slow and not exhaustive"]
     else:
-        chosen = [*_TESTS, "-n", str(min(6, processors())), "-m", "not exhaustive", "--maxfail=15"]
-    device = f"--device={task.device.split(':')[0]}"
-    ended = task.run("-m", "pytest", "-q", "-p", "no:cacheprovider", device, *chosen, seconds=task.left())
+        options += [f"tests/test_{name}.py" for name in _TESTED]
+        options += ["-m", "not exhaustive", "--maxfail=15", "-n", str(min(8, processors()))]
+    ended = task.run("-m", "pytest", *options, seconds=task.left(), stop=signal.SIGINT)
     last = ([line for line in ended.text.splitlines() if line.strip()] or [""])[-1]
     failed = [line for line in ended.text.splitlines() if line.startswith(("FAILED", "ERROR"))]
     task.tell("pytest", code=ended.code, summary=last, failed=failed[:15])

@@ -62,10 +62,10 @@ _PICTURES = (".png", ".html")
 _ALL = (*_TEXTS, *_PICTURES, ".safetensors", ".pt")
 STAGES = {
     "env": Stage("gpu_checks.py", 15, "versions, device"),
-    "checks": Stage("gpu_checks.py", 75, "whether kernels, graph, counts, memory and pace are what they should be"),
-    "tests": Stage("gpu_commands.py", 50, "the tests that run on CUDA"),
+    "checks": Stage("gpu_checks.py", 70, "whether kernels, graph, counts, memory and pace are what they should be"),
+    "tests": Stage("gpu_commands.py", 60, "the tests that run on CUDA"),
     "race": Stage("gpu_race.py", 80, "our step beside its ReLU counterpart and SpikingJelly, with profiles"),
-    "search": Stage("gpu_commands.py", 90, "networks per hour with 1 and 4 workers", True, _TEXTS),
+    "search": Stage("gpu_commands.py", 85, "networks per hour with 1 and 4 workers", True, _TEXTS),
     "full": Stage("gpu_full.py", 50, "pace and memory of full training, pace of its readers", True),
     "study": Stage("gpu_commands.py", 240, "a whole search, its knee trained", True, _ALL, True),
     "published": Stage("gpu_commands.py", 240, "published networks as proxies", True, _TEXTS + _PICTURES, True),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 REPOSITORY = Path(__file__).parent.parent
-_GRACE_S = 15.0  # in which an interrupted command writes down how far it came
+_GRACE_S = 10.0  # in which an interrupted command writes down how far it came
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,14 @@ class Task:
             file.write(line + "\n")
         print(line, flush=True)
 
-    def run(self, *command: str, seconds: float, until: str = "") -> Ended:
+    def run(self, *command: str, seconds: float, until: str = "", stop: signal.Signals = signal.SIGTERM) -> Ended:
         """A command of the project, its output shown and kept.
 
         Args:
             command: arguments of cli.py, or of Python where they begin with "-".
             seconds: after which it is interrupted as by Ctrl-C; never more than are left.
             until: words of a line after which it is interrupted too.
+            stop: how; the project's commands then write down how far they came.
         """
         whole = [sys.executable, *(() if command[0].startswith("-") else ("cli.py",)), *command]
         print(f"$ {shlex.join(['python', *whole[1:]])}", flush=True)
@@ -111,7 +112,7 @@ class Task:
             pass
         interrupted = process.poll() is None
         if interrupted:
-            _interrupt(process)
+            _interrupt(process, stop)
         reader.join(_GRACE_S)
         code = None if interrupted else process.wait()
         return Ended(code, "".join(lines), time.monotonic() - started)
@@ -126,8 +127,8 @@ def _shown(process: "subprocess.Popen[str]", lines: list[str], until: str, seen:
             seen.set()
 
 
-def _interrupt(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGTERM)
+def _interrupt(process: "subprocess.Popen[str]", stop: signal.Signals) -> None:
+    process.send_signal(stop)
     try:
         process.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
