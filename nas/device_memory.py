@@ -50,12 +50,12 @@ def free() -> None:
 
 
 def share_between(processes: int, device: torch.device) -> None:
-    """Hold this process to its part of a GPU that several share.
+    """Hold this process to its part of a GPU, "cuda:1", that several share.
 
     Whether a network fits then does not depend on what its neighbours happen to train.
     """
-    if device.type == "cuda" and processes > 1:
-        torch.cuda.set_per_process_memory_fraction(_USABLE / processes, device)
+    if processes > 1:
+        torch.cuda.set_per_process_memory_fraction(_USABLE / processes, device.index or 0)
 
 
 def wait_for_share(device: torch.device) -> None:

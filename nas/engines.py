@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from nas import device_memory
 from nas.budget import Pace
 from nas.candidate import Candidate, evaluate, pace
 from nas.data import Split, Splits
@@ -90,11 +91,16 @@ class Trainer:
     def pace(self, config: SpikformerConfig) -> Pace | None:
         return pace(config, self.splits, self.recipe)
 
-    def on(self, device: str) -> "Trainer":
-        """With its images there. A GPU becomes the process's own: nothing of it shall come to lie on another one."""
+    def on(self, device: str, sharing: int = 1) -> "Trainer":
+        """With its images there. A GPU becomes the process's own: nothing of it shall come to lie on another one.
+
+        Args:
+            sharing: processes that train on that GPU; this one takes its part of the memory and no more.
+        """
         place = torch.device(device)
-        if place.index is not None:
-            torch.cuda.set_device(place)
+        if place.type == "cuda":
+            torch.cuda.set_device(place.index or 0)
+            device_memory.share_between(sharing, place)
         return self.having(self.splits.to(place))
 
     def having(self, splits: Splits) -> "Trainer":

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import torch
 
-from nas import device_memory
 from nas.budget import Pace
 from nas.engines import Died, Done, Job, OnEpoch, Packed, Trainer
 from nas.errors import StudyError
@@ -166,8 +165,7 @@ def _work(connection: Connection, packed: Packed, place: str, sharing: int) -> N
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # on a GPU too, where only the images and the first weights want the CPU
-    device_memory.share_between(sharing, torch.device(place))
-    trainer = packed.unpacked().on(place)
+    trainer = packed.unpacked().on(place, sharing)
 
     def on_epoch(_label: str, number: int, epoch: Epoch) -> None:
         connection.send(("epoch", number, epoch))

@@ -64,7 +64,7 @@ class OnRay:
         self._ray.shutdown()
 
     def submit(self, job: Job) -> None:
-        self._jobs[self._train.remote(self._sent, job)] = job
+        self._jobs[self._train.remote(self._sent, self._per_gpu, job)] = job
 
     def next(self, timeout_s: float) -> Done | Died | None:
         if not self._jobs:
@@ -84,7 +84,7 @@ class OnRay:
 
     def pace(self, config: SpikformerConfig) -> Pace | None:
         try:
-            found: Pace | None = self._ray.get(self._measure_pace.remote(self._sent, config))
+            found: Pace | None = self._ray.get(self._measure_pace.remote(self._sent, self._per_gpu, config))
         except self._ray.exceptions.RayError:
             return None
         return found
@@ -98,23 +98,22 @@ def _ray() -> Any:
     return ray
 
 
-def _train(packed: Packed, job: Job) -> Done:
+def _train(packed: Packed, sharing: int, job: Job) -> Done:
     """In a process of the cluster."""
-    return _unpacked(packed).train(job, _nothing)
+    return _unpacked(packed, sharing).train(job, _nothing)
 
 
-def _pace(packed: Packed, config: SpikformerConfig) -> Pace | None:
-    return _unpacked(packed).pace(config)
+def _pace(packed: Packed, sharing: int, config: SpikformerConfig) -> Pace | None:
+    return _unpacked(packed, sharing).pace(config)
 
 
-def _unpacked(packed: Packed) -> Trainer:
+def _unpacked(packed: Packed, sharing: int) -> Trainer:
     """On the device that Ray gave; a process of the cluster serves many tasks, and keeps the images."""
     key = packed.trainer.splits.fingerprint
     if key not in _KEPT:
         _KEPT.clear()
-        if not torch.cuda.is_available():
-            torch.set_num_threads(1)
-        _KEPT[key] = packed.unpacked().on("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(1)
+        _KEPT[key] = packed.unpacked().on("cuda" if torch.cuda.is_available() else "cpu", sharing)
     return dataclasses.replace(packed.trainer, splits=_KEPT[key].splits)
 
 

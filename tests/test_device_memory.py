@@ -112,7 +112,6 @@ def test_a_neighbour_that_stays_is_named_and_the_network_is_not_blamed(card: dic
 
 def test_on_a_cpu_nobody_waits() -> None:
     device_memory.wait_for_share(torch.device("cpu"))
-    device_memory.share_between(4, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("processes", "fractions"), [(1, []), (2, [0.475]), (4, [0.2375])])
@@ -128,14 +127,18 @@ def test_processes_on_one_gpu_have_equal_parts(
 
 def test_a_trainer_makes_its_gpu_the_processs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a worker of cuda:1 waits for, and has a context of half a gigabyte on, cuda:0."""
-    chosen: list[torch.device] = []
+    chosen: list[int] = []
+    parts: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *part: parts.append(part))
     monkeypatch.setattr(Splits, "to", lambda self, _device: self)
     images = Split(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.arange(2))
     trainer = engines.Trainer(Splits(images, images, images, tuple("ab"), ""), Recipe(), 0, 224)
-    trainer.on("cuda:1")
-    trainer.on("cpu")
-    assert chosen == [torch.device("cuda", 1)]
+    trainer.on("cuda:1", 2)
+    trainer.on("cuda")
+    trainer.on("cpu", 2)
+    assert chosen == [1, 0]
+    assert parts == [(0.475, 1)]
 
 
 @pytest.mark.cuda

@@ -534,6 +534,18 @@ def test_a_process_alone_makes_its_gpu_its_own(
         assert found == chosen
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+def test_memory_that_is_too_small_is_one_clear_error(
+    error: Exception, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Training, "step", full)
+    with pytest.raises(TrainingError, match=r"memory of cpu is too small.*--set accumulation=4"):
+        loop.train(pictures.bundle(tmp_path), images, tmp_path / "out")
+
+
 def test_without_torchrun_there_is_one_process() -> None:
     with team.joined("cpu") as alone:
         assert (alone.rank, alone.size, alone.leads) == (0, 1, True)

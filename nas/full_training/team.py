@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from nas import device_memory
 from nas.errors import TrainingError
 
 
@@ -62,14 +63,15 @@ def joined(device: str = "auto") -> Iterator[Team]:
         device: "auto", "cpu", "cuda" or "cuda:1"; of several processes, each takes the GPU of its number.
 
     Raises:
-        TrainingError: a device that torch does not see.
+        TrainingError: a device that torch does not see, or whose memory is too small for what is done within.
     """
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
     place = _device(device, local if size > 1 else None)
     if place.type == "cuda":
         torch.cuda.set_device(place)  # nothing of this process shall come to lie on another GPU
     if size == 1:
-        yield Team(0, 1, place)
+        with _enough_memory(place):
+            yield Team(0, 1, place)
         return
     dist.init_process_group(
         "nccl" if place.type == "cuda" else "gloo",
@@ -77,9 +79,25 @@ def joined(device: str = "auto") -> Iterator[Team]:
         device_id=place if place.type == "cuda" else None,
     )
     try:
-        yield Team(rank, size, place)
+        with _enough_memory(place):
+            yield Team(rank, size, place)
     finally:
         dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _enough_memory(place: torch.device) -> Iterator[None]:
+    """An error that says so in words, where it is too little."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not device_memory.is_full(error):
+            raise
+        said = (str(error).splitlines() or ["no more is left"])[0]
+        raise TrainingError(
+            f"the memory of {place} is too small: {said}. A step in more parts needs less: --set accumulation=4; so does "
+            f"--set checkpointing=true"
+        ) from None
 
 
 _PATIENCE = datetime.timedelta(hours=1)  # while the first process lists the images: a million files on a slow disk
