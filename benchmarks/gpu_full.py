@@ -64,7 +64,8 @@ def _wait(task: Task) -> None:
 def read_images(task: Task) -> None:
     """Tells what the readers bring."""
     if (REPOSITORY / _READERS).exists():
-        options = ["--quick"] if task.quick else [f"--seconds={task.left() / 3:.0f}", f"--workers={processors()}"]
+        # Few images, one round, one process: the GPU waits meanwhile.
+        options = ("--quick", f"--limit={task.left() / 3:.0f}")
         ended = task.run("-u", str(_READERS), *options, seconds=task.left() / 2)
         task.tell("readers", code=ended.code, lines=ended.text.splitlines()[-12:])
     assert task.data is not None
