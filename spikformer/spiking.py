@@ -326,9 +326,23 @@ def _triton_kernels(dtype: torch.dtype) -> _Kernels:
     return _Kernels(spiking_kernels.forward, spiking_kernels.backward)
 
 
-@functools.cache
+_RUNS_TRITON: dict[torch.device, bool] = {}  # no functools.cache, through which torch.compile would trace the check
+
+
 def _runs_triton(device: torch.device) -> bool:
     """Whether the kernels do on a few numbers what PyTorch does: a card, a driver or a version of Triton may fail."""
+    if device not in _RUNS_TRITON:
+        _RUNS_TRITON[device] = _check_triton(device)
+    return _RUNS_TRITON[device]
+
+
+def prepare(device: torch.device) -> None:
+    """Check the kernels of a GPU now and not when they are first used, which torch.compile cannot trace."""
+    if device.type == "cuda":
+        _runs_triton(device)
+
+
+def _check_triton(device: torch.device) -> bool:
     try:
         # The answer is kept for the process, so it must not depend on where it is asked first: inference mode has no
         # gradients.

@@ -334,10 +334,10 @@ def test_a_gpu_that_fails_at_the_kernels_is_told_of_once(
         return bool(outcome)
 
     monkeypatch.setattr(spiking, "_kernels_agree", tried)
-    spiking._runs_triton.cache_clear()
+    spiking._RUNS_TRITON.clear()
     with caplog.at_level(logging.WARNING):
         assert not any(spiking._runs_triton(torch.device("cuda", 0)) for _ in range(3))
-    spiking._runs_triton.cache_clear()
+    spiking._RUNS_TRITON.clear()
     (record,) = caplog.records
     assert re.search(message, record.getMessage())
 
@@ -345,12 +345,33 @@ def test_a_gpu_that_fails_at_the_kernels_is_told_of_once(
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 def test_the_check_of_a_gpu_does_not_depend_on_who_asks_first(mode: Any, monkeypatch: Any) -> None:
     """The answer stays for the process; where gradients are forbidden, the check would fail. A CPU stands in."""
-    spiking._runs_triton.cache_clear()
+    spiking._RUNS_TRITON.clear()
     monkeypatch.setattr(spiking, "_triton_kernels", lambda _dtype: spiking._Kernels(*_eager_pair()))
     monkeypatch.setattr(spiking, "normed", lambda y, norm, *_: _by_layers(y, norm))
     with mode():
         assert spiking._runs_triton(torch.device("cpu"))
-    spiking._runs_triton.cache_clear()
+    spiking._RUNS_TRITON.clear()
+
+
+def test_a_compiler_sees_the_answer_of_the_check_and_not_the_check(monkeypatch: Any) -> None:
+    """In one graph. A CPU stands in; the check runs a backward pass, which no compiler traces."""
+    asked: list[torch.device] = []
+
+    def agree(device: torch.device) -> bool:
+        asked.append(device)
+        currents = torch.ones(3, requires_grad=True)
+        currents.sum().backward()
+        return currents.grad is not None
+
+    monkeypatch.setattr(spiking, "_kernels_agree", agree)
+    spiking._RUNS_TRITON.clear()
+    assert spiking._runs_triton(torch.device("cpu"))
+    doubled = torch.compile(lambda x: 2 * x if spiking._runs_triton(x.device) else x, backend="eager", fullgraph=True)(
+        torch.ones(2)
+    )
+    spiking._RUNS_TRITON.clear()
+    assert doubled.tolist() == [2, 2]
+    assert len(asked) == 1
 
 
 def _eager_pair() -> tuple[Any, Any]:

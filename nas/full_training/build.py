@@ -13,6 +13,7 @@ from torch import nn
 from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, in_parallel, with_team_norms
 from nas.speed import precision_of
+from spikformer import spiking
 from spikformer.model import Block, Spikformer
 
 
@@ -54,6 +55,8 @@ def wrapped(model: Spikformer, recipe: TrainingRecipe, team: Team) -> nn.Module:
         # Not compressed: spikes between blocks are sums in most networks, and one look does not tell.
         memopt.optimize_memory(model, (Block,), lambda m: m(example), level=1, compress=False)
         model.load_state_dict(before)  # looking has moved batch norm's statistics
+    if recipe.compile:
+        spiking.prepare(team.device)
     called: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
     return in_parallel(called, team, same_buffers=recipe.sync_norm)
 
