@@ -98,7 +98,8 @@ class Day:
         began = time.monotonic()
         try:
             data = self._data() if stage.reads_images else None
-            outcome = self._ended(self._command(name, limit_s - _MARGIN_S, data), limit_s)
+            left_s = began + limit_s - time.monotonic()  # images may have been waited for
+            outcome = self._ended(self._command(name, left_s - _MARGIN_S, data), left_s)
         except RuntimeError as error:
             outcome = str(error)
         finally:  # also where the whole is interrupted
