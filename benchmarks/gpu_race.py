@@ -31,7 +31,6 @@ class Heat:
     name: str
     run: Contestant
     batch: int
-    tuned: bool = False  # cudnn.benchmark, which tries convolutions
 
 
 class Profile:
@@ -62,7 +61,6 @@ def heats(task: Task, device: torch.device, shape: proxy_speed.Shape) -> list[He
         return [Heat(name, found[name], 4) for name in (ours, relu)]
     order = [Heat(name, found[name], 128) for _ in range(3) for name in (ours, relu)]
     order += [Heat(name, found[name], 512) for name in (ours, relu)]
-    order += [Heat(name, found[name], 128, tuned=True) for name in (ours, relu)]
     rest = [name for name in found if name not in (ours, relu)]
     return order + [Heat(name, found[name], 128) for name in sorted(rest, key=lambda name: name[:3] in ("(b)", "(a)"))]
 
@@ -70,18 +68,15 @@ def heats(task: Task, device: torch.device, shape: proxy_speed.Shape) -> list[He
 def run(task: Task, heat: Heat, device: torch.device, steps: int) -> None:
     """Tells what the heat took, or why it did not end."""
     train, recipe = proxy_speed.random_images(heat.batch * steps, device), Recipe(epochs=2, batch_size=heat.batch)
-    started, about = time.monotonic(), {"batch": heat.batch, "cudnn_benchmark": heat.tuned}
-    torch.backends.cudnn.benchmark = heat.tuned
+    started = time.monotonic()
     try:
         took_s, peak_mib = proxy_speed.once(heat.run, train, recipe)
     except Exception as error:  # a rival that fails is a result, and the others run all the same
-        task.tell(heat.name, **about, error=f"{type(error).__name__}: {error}"[:300])
+        task.tell(heat.name, batch=heat.batch, error=f"{type(error).__name__}: {error}"[:300])
         return
-    finally:
-        torch.backends.cudnn.benchmark = False
     task.tell(
         heat.name,
-        **about,
+        batch=heat.batch,
         images_s=round(heat.batch * steps / took_s),
         step_ms=round(1e3 * took_s / steps, 3),
         peak_mib=round(peak_mib),
