@@ -12,8 +12,8 @@ import torch
 _FOLDER = Path(__file__).parent.parent
 
 
-def header(command: str) -> str:
-    """Command, date, processor, threads, versions and commit, a line each."""
+def header(command: str, checkout: Path = _FOLDER) -> str:
+    """Command, date, processor, threads, versions and the commit of `checkout`, a line each."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "spikingjelly"))
     return "\n".join(
         [
@@ -21,7 +21,7 @@ def header(command: str) -> str:
             f"date      {datetime.datetime.now(datetime.UTC).date().isoformat()}",
             f"machine   {_processor()}, {torch.get_num_threads()} thread",
             f"versions  python {platform.python_version()}, {versions}",
-            f"commit    {_commit()}",
+            f"commit    {_commit(checkout)}",
         ]
     )
 
@@ -49,11 +49,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
+def _commit(checkout: Path) -> str:
     """With "+" if tracked files differ from it."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(_FOLDER), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:

@@ -13,7 +13,7 @@ training of its own; the time is that of its second epoch: processor seconds on 
 
 import argparse
 import dataclasses
-import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +22,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from header import header, note, table
+from official_layout import OfficialLayout
 from PIL import Image
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional
 from spikingjelly.activation_based.model.spikformer import Spikformer as SpikingJellySpikformer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -77,7 +78,7 @@ def ours(shape: Shape, speed: Speed, *, relu: bool = False) -> Contestant:
         torch.manual_seed(0)
         model = Spikformer(shape.config()).to(train.labels.device)
         if relu:
-            _without_spikes(model)
+            without_spikes(model)
         ends: list[float] = []
         training.fit(model, train, recipe, 0, lambda _i, _epoch: ends.append(_now(train)), speed)
         return ends[1] - ends[0]
@@ -85,7 +86,7 @@ def ours(shape: Shape, speed: Speed, *, relu: bool = False) -> Contestant:
     return run
 
 
-def _without_spikes(model: Spikformer) -> None:
+def without_spikes(model: Spikformer) -> None:
     for path, module in list(model.named_modules()):
         if isinstance(module, Neuron):
             model.set_submodule(path, nn.ReLU())
@@ -96,76 +97,6 @@ def _now(train: Split) -> float:
         torch.cuda.synchronize()
         return time.perf_counter()
     return time.process_time()
-
-
-class OfficialLayout(nn.Module):
-    """A Spikformer for CIFAR-10 as its authors lay it out: [B, 3, 32, 32] -> [T, B, 10]."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        dim, self.shape = shape.embed_dim, shape
-        widths = (3, dim // 8, dim // 4, dim // 2, dim)
-        self.convs = nn.ModuleList(_conv_norm(*pair) for pair in itertools.pairwise(widths))
-        self.position = _conv_norm(dim, dim)
-        self.neurons = nn.ModuleList(_lif() for _ in range(5))
-        self.blocks = nn.Sequential(*(_OfficialBlock(dim, shape.num_heads) for _ in range(shape.depth)))
-        self.head = nn.Linear(dim, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x_TBCHW = images.unsqueeze(0).repeat(self.shape.time_steps, 1, 1, 1, 1)
-        for i, conv in enumerate(self.convs):
-            x_TBCHW = self.neurons[i](_each_step(conv, x_TBCHW))
-            if i >= 2:
-                x_TBCHW = _each_step(_pool, x_TBCHW)
-        x_TBCHW = x_TBCHW + self.neurons[4](_each_step(self.position, x_TBCHW))
-        return self.head(self.blocks(x_TBCHW.flatten(-2).transpose(-1, -2)).mean(2))  # type: ignore[no-any-return]
-
-
-class _OfficialBlock(nn.Module):
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.query, self.key, self.value, self.proj = (_Tokens(dim, dim) for _ in range(4))
-        self.expand, self.contract = _Tokens(dim, 4 * dim), _Tokens(4 * dim, dim)
-        self.attention = _lif(0.5)
-
-    def forward(self, x_TBNC: Tensor) -> Tensor:
-        q, k, v = (
-            layer(x_TBNC).unflatten(-1, (self.num_heads, -1)).transpose(2, 3).contiguous()
-            for layer in (self.query, self.key, self.value)
-        )
-        context = (q @ k.transpose(-2, -1)) @ v * 0.125
-        x_TBNC = x_TBNC + self.proj(self.attention(context.transpose(2, 3).reshape(x_TBNC.shape)))
-        return x_TBNC + self.contract(self.expand(x_TBNC))  # type: ignore[no-any-return]
-
-
-class _Tokens(nn.Module):
-    """Linear layer, batch norm and neuron: [T, B, N, C] -> [T, B, N, C']."""
-
-    def __init__(self, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.linear, self.norm, self.neuron = nn.Linear(in_dim, out_dim), nn.BatchNorm1d(out_dim), _lif()
-
-    def forward(self, x_TBNC: Tensor) -> Tensor:
-        x_nNC = self.linear(x_TBNC.flatten(0, 1))
-        x_nNC = self.norm(x_nNC.transpose(-1, -2)).transpose(-1, -2)
-        return self.neuron(x_nNC.unflatten(0, x_TBNC.shape[:2]).contiguous())  # type: ignore[no-any-return]
-
-
-def _lif(threshold: float = 1.0) -> nn.Module:
-    return neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")  # type: ignore[no-any-return]
-
-
-def _conv_norm(in_dim: int, out_dim: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(in_dim, out_dim, 3, padding=1, bias=False), nn.BatchNorm2d(out_dim))
-
-
-def _pool(x_nCHW: Tensor) -> Tensor:
-    return F.max_pool2d(x_nCHW, 3, stride=2, padding=1)
-
-
-def _each_step(layer: Callable[[Tensor], Tensor], x_TBCHW: Tensor) -> Tensor:
-    return layer(x_TBCHW.flatten(0, 1)).unflatten(0, x_TBCHW.shape[:2]).contiguous()
 
 
 def _library_model(shape: Shape) -> nn.Module:
@@ -202,7 +133,8 @@ def library_at_its_best(shape: Shape, train: Split, recipe: Recipe) -> Seconds:
 
 
 def official_layout(shape: Shape, train: Split, recipe: Recipe) -> Seconds:
-    model = OfficialLayout(shape).to(train.labels.device)
+    layout = OfficialLayout(shape.embed_dim, shape.depth, shape.time_steps, shape.num_heads)
+    model = layout.to(train.labels.device)
     return _epochs(model, train, recipe, _on_device(train, recipe), torch.float32, reads_loss=False)
 
 
@@ -300,36 +232,59 @@ def contestants(shape: Shape, device: torch.device) -> dict[str, Contestant]:
     return found
 
 
-def race(shape: Shape, batch: int, device: torch.device, steps: int, rounds: int) -> str:
-    train = random_images(batch * steps, device)
-    recipe = Recipe(epochs=2, batch_size=batch)
+def chosen(shape: Shape, device: torch.device, names: list[str]) -> dict[str, Contestant]:
+    """The contestants whose name contains one of the texts; all without any.
+
+    Raises:
+        SystemExit: a text is in none.
+    """
+    found = contestants(shape, device)
+    unknown = [text for text in names if not any(text in name for name in found)]
+    if unknown:
+        raise SystemExit(f"Error: no contestant is called {', '.join(unknown)}. There are: {'; '.join(found)}")
+    return {name: run for name, run in found.items() if not names or any(text in name for text in names)}
+
+
+def once(run: Contestant, train: Split, recipe: Recipe) -> tuple[Seconds, float]:
+    """How long its second epoch took, and its peak of memory in MiB, 0 on the CPU."""
+    device = train.labels.device
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    took = run(train, recipe)
+    return took, torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
+
+
+def race(shape: Shape, batch: int, device: torch.device, steps: int, rounds: int, names: list[str], ends: float) -> str:
+    """A table of medians; what was not begun before `ends`, on the clock `time.monotonic`, is named below it."""
+    train, recipe = random_images(batch * steps, device), Recipe(epochs=2, batch_size=batch)
     seconds: dict[str, list[float]] = {}
-    memory: dict[str, str] = {}
+    memory: dict[str, float] = {}
+    left = []
     for i in range(rounds + 1):  # the first warms up
-        for name, run in contestants(shape, device).items():
-            note(f"{shape.name}, batch {batch}, round {i} of {rounds}: {name}")
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-            took = run(train, recipe)
+        for name, run in chosen(shape, device, names).items():
+            if time.monotonic() > ends:
+                left.append(f"round {i}: {name}")
+                continue
+            took, memory[name] = once(run, train, recipe)
+            note(f"{shape.name}, batch {batch}, round {i} of {rounds}, {name}: {len(train) / took:,.0f} images / s")
             if i:
                 seconds.setdefault(name, []).append(took)
-            memory[name] = f"{torch.cuda.max_memory_allocated(device) / 2**20:,.0f}" if device.type == "cuda" else "-"
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    layout, usual, best, limit = (next(s for name, s in medians.items() if name.startswith(f"({k})")) for k in "oabc")
+    lines = [f"{shape.name}, batch {batch}", "", _medians(medians, memory, len(train))]
+    return "\n".join([*lines, *(["", "not run within --limit:", *left] if left else [])])
+
+
+def _medians(medians: dict[str, float], memory: dict[str, float], images: int) -> str:
+    def of(letter: str) -> float:
+        return next((s for name, s in medians.items() if name.startswith(f"({letter})")), math.nan)
+
     rows = [("contestant", "images / s", "x (o)", "x (a)", "x (b)", "time / (c)", "peak MiB")]
-    rows += [
-        (
-            name,
-            f"{len(train) / s:,.0f}",
-            f"{layout / s:.2f}",
-            f"{usual / s:.2f}",
-            f"{best / s:.2f}",
-            f"{s / limit:.2f}",
-            memory[name],
-        )
-        for name, s in medians.items()
-    ]
-    return f"{shape.name}, batch {batch}\n\n{table(rows)}"
+    for name, s in medians.items():
+        ratios = (of("o") / s, of("a") / s, of("b") / s, s / of("c"))
+        cells = ["-" if math.isnan(ratio) else f"{ratio:.2f}" for ratio in ratios]
+        rows.append((name, f"{images / s:,.0f}", *cells, f"{memory[name]:,.0f}" if memory[name] else "-"))
+    return table(rows)
 
 
 def whole_candidate(shape: Shape, device: torch.device, images: int, epochs: int) -> str:
@@ -351,20 +306,30 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--batches", nargs="+", type=int, help="64 128 512 1024 on CUDA, 32 on a CPU")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds after the first, which warms up; 5 by default.")
+    parser.add_argument(
+        "--contestants", nargs="+", default=[], metavar="TEXT", help="Only those whose name contains one of the texts."
+    )
+    parser.add_argument("--limit", type=float, default=math.inf, metavar="SECONDS", help="Begin nothing after that.")
     parser.add_argument(
         "--candidate", nargs=2, type=int, metavar=("IMAGES", "EPOCHS"), help="45000 10; on a CPU 2000 1"
     )
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    on_cuda = device.type == "cuda"
+    on_cuda, ends = device.type == "cuda", time.monotonic() + arguments.limit
     torch.set_num_threads(1)
+    chosen(SHAPES[arguments.shapes[0]], device, arguments.contestants)
     print(header(f"python benchmarks/proxy_speed.py --device {device.type}"))
     if on_cuda:
         print(f"device    {torch.cuda.get_device_name(device)}")
     for name in arguments.shapes:
         for batch in arguments.batches or ((64, 128, 512, 1024) if on_cuda else (32,)):
-            print(f"\n{race(SHAPES[name], batch, device, 100 if on_cuda else 3, arguments.rounds)}", flush=True)
+            steps = 100 if on_cuda else 3
+            told = race(SHAPES[name], batch, device, steps, arguments.rounds, arguments.contestants, ends)
+            print(f"\n{told}", flush=True)
+    if time.monotonic() > ends:
+        print("\nnot run within --limit: a whole candidate")
+        return
     images, epochs = arguments.candidate or ((45_000, 10) if on_cuda else (2000, 1))
     print(f"\n{whole_candidate(SHAPES['d128 L2 T4'], device, images, epochs)}")
 
