@@ -226,7 +226,7 @@ def evaluate(
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         device_memory.free()
     record = _record(trained, reference, status, reason, target_image_size)
-    provenance = _provenance(device, started) | {"speed": str(speed), "evaluation": "fp32"}
+    provenance = _provenance(device, started) | {"speed": str(speed), **_precisions(device)}
     return dataclasses.replace(record, provenance=provenance), trained.model.eval()
 
 
@@ -393,6 +393,12 @@ def _provenance(device: torch.device, started: float) -> dict[str, Any]:
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "commit": _commit(),
     }
+
+
+def _precisions(device: torch.device) -> dict[str, str]:
+    """What float32 was computed in: on CUDA, convolutions of a training may round to TF32, those of measuring do not."""
+    training_in = torch.backends.cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"  # type: ignore[attr-defined]
+    return {"fp32_while_training": training_in, "fp32_while_measuring": "fp32"}
 
 
 def _commit() -> str | None:

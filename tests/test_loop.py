@@ -157,6 +157,8 @@ def test_a_record_survives_its_storage(micro: Path, device: torch.device) -> Non
         assert candidate.counted_images == round(0.1 * 1797)
         assert candidate.provenance["versions"]["optuna"] == optuna.__version__
         assert candidate.provenance["device"].startswith(device.type)
+        assert candidate.provenance["fp32_while_training"] == ("tf32" if device.type == "cuda" else "fp32")
+        assert candidate.provenance["fp32_while_measuring"] == "fp32"
 
 
 def test_a_study_that_another_torch_began_says_so(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
