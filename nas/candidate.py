@@ -397,7 +397,8 @@ def _provenance(device: torch.device, started: float) -> dict[str, Any]:
 
 def _precisions(device: torch.device) -> dict[str, str]:
     """What float32 was computed in: on CUDA, convolutions of a training may round to TF32, those of measuring do not."""
-    training_in = torch.backends.cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"  # type: ignore[attr-defined]
+    cudnn: Any = torch.backends.cudnn
+    training_in = cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"
     return {"fp32_while_training": training_in, "fp32_while_measuring": "fp32"}
 
 
