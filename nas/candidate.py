@@ -1,11 +1,7 @@
 """One row of truth: a config, how it was trained, what it achieved and what it costs."""
 
 import dataclasses
-import datetime
-import importlib.metadata
 import math
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +10,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from nas import cost, device_memory, energy, measurement, pareto, target, training
+from nas import cost, device_memory, energy, measurement, pareto, provenance, target, training
 from nas.augmentation import Normalise
 from nas.budget import Pace
 from nas.cost import Operation, Overheads
@@ -226,8 +222,7 @@ def evaluate(
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         device_memory.free()
     record = _record(trained, reference, status, reason, target_image_size)
-    provenance = _provenance(device, started) | {"speed": str(speed), **_precisions(device)}
-    return dataclasses.replace(record, provenance=provenance), trained.model.eval()
+    return dataclasses.replace(record, provenance=provenance.of(device, started, speed)), trained.model.eval()
 
 
 def died(
@@ -243,7 +238,7 @@ def died(
     speed = training.speed_of(splits.train, recipe)
     unborn = _Trained(config, splits, recipe, seed, speed, lambda _i, _epoch: None, share)
     record = _record(unborn, reference, "died", reason, target.IMAGE_SIZE)
-    return dataclasses.replace(record, provenance=_provenance(splits.train.labels.device, time.monotonic()))
+    return dataclasses.replace(record, provenance=provenance.of(splits.train.labels.device, time.monotonic()))
 
 
 def _record(
@@ -379,40 +374,3 @@ def _at_target(
     except ConfigError:  # its stages halve the grid too often
         return None
     return target.predicted_energy_mj(operations, large, convention)
-
-
-def _provenance(device: torch.device, started: float) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    packages = ("torch", "spikingjelly", "optuna")
-    return {
-        "wall_s": round(time.monotonic() - started, 3),
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "host": platform.node(),
-        "device": f"{device.type} {name}",
-        "threads": torch.get_num_threads(),  # on a CPU, the order of sums and so their rounding depends on it
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-        "commit": _commit(),
-    }
-
-
-def _precisions(device: torch.device) -> dict[str, str]:
-    """What float32 was computed in: on CUDA, convolutions of a training may round to TF32, those of measuring do not."""
-    cudnn: Any = torch.backends.cudnn
-    training_in = cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"
-    return {"fp32_while_training": training_in, "fp32_while_measuring": "fp32"}
-
-
-def _commit() -> str | None:
-    """Commit of the clone that runs, with "+" if it was changed; None for an installed package."""
-    folder = Path(__file__).parent.parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != folder:
-            return None
-        return git("rev-parse", "HEAD")[:12] + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

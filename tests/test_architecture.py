@@ -55,6 +55,7 @@ NAS = (
     "chip",
     "target",
     "measurement",
+    "provenance",
     "contract",
     "candidate",
     "constraints",
