@@ -230,6 +230,17 @@ def _enumerate_sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     _add_enumerated(count, x, spikes, 1, spikes)
 
 
+def _enumerate_addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+    addends = [x.expand(out.shape) for x in args[:2]]
+    geometry = {"input": [2, *out.shape[2:]], "output": list(out.shape[2:])}
+    count.add("sum", geometry, 2 * out.numel(), 2 * out.numel(), 2 * out.numel())
+    nonzero = sum((x != 0).sum() for x in addends)
+    spiking = [i for i, operand in enumerate(count.operands) if operand.kind != "real"]
+    spikes = [_spikes(count, i, addends[i]).sum() for i in spiking]
+    total = torch.stack(spikes).sum() if spikes else None
+    count.add_pairs(torch.as_tensor(nonzero), total, total)
+
+
 def _spikes(count: Count, operand: int, x: Tensor) -> Tensor:
     """Spikes of each number by the definition: how many quanta its size is; not of real numbers."""
     declared = count.operands[operand]
@@ -265,4 +276,5 @@ _ENUMERATE: Rules = {
     _aten.addmm: _enumerate_linear,
     _aten.bmm: _enumerate_product,
     _aten.sum: _enumerate_sum,
+    _aten.add: _enumerate_addition,
 }

@@ -5,15 +5,15 @@ with each other, and the sums of spikes inside attention. Batch norm is not: it 
 before it. Neuron updates, residual additions and pooling are tallied apart, as overheads.
 
 The model declares what each operation is fed (`spikformer.operands`); values that are worse than declared
-are an error. An operation that multiplies and is not declared is an error too, and so is a dense count
-that is not torch's own. Of a convolution or product no second one is run: a spike's fan-out is known.
+are an error. An operation on activations that is neither declared nor on the list of those that are free
+(`nas.free_operations`) is an error too, and so is a dense count that is not torch's own. Of a convolution or
+product no second one is run: a spike's fan-out is known.
 """
 
 import copy
 import dataclasses
 import functools
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from nas.errors import CostError
+from nas.free_operations import Constants, Readers, name_of, reason_against
 from spikformer.config import SpikformerConfig
 from spikformer.fusion import fuse
 from spikformer.layers import Conv2d
@@ -166,12 +167,15 @@ class OperationCounter:
         self._masks: dict[str, Tensor | bool] = {}  # by place, whether all products element by element were masks
         self._spikes: dict[str, list[Any]] = {}
         self._handles: list[Any] = []
+        self._constants = Constants(model)
         self._dispatch = _Dispatch(self._see)
+        self._readers = Readers(self._see_read)
 
     def __enter__(self) -> Self:
         for path, module in self._model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(path)))
             self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
+        self._readers.__enter__()  # type: ignore[no-untyped-call]
         self._dispatch.__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -179,6 +183,7 @@ class OperationCounter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._dispatch.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._readers.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -214,18 +219,23 @@ class OperationCounter:
 
     def _entering(self, path: str) -> Callable[..., None]:
         def enter(module: nn.Module, _inputs: Any) -> None:
+            if not self._stack:
+                self._constants.forget()
             self._stack.append((path, module, [0]))
             self._open_neurons += isinstance(module, Neuron)
 
         return enter
 
     def _leaving(self, path: str) -> Callable[..., None]:
-        def leave(module: nn.Module, _inputs: Any, out: Any) -> None:
+        def leave(module: nn.Module, inputs: Any, out: Any) -> None:
             if isinstance(module, Neuron) and isinstance(out, Tensor):
                 total = self._spikes.setdefault(path, [torch.zeros((), dtype=torch.float64, device=out.device), 0])
                 total[0] += _exact_sum(out.flatten(0, 1), tuple(range(1, out.dim() - 1))).sum()
                 total[1] += out.numel()
-                self.overheads.neuron_updates += out.numel()
+                if any(map(self._constants.is_activation, inputs)):
+                    self.overheads.neuron_updates += out.numel()
+                else:  # the same spikes for every image: they are known before the first one
+                    self._constants.add([out])
             # Last, so that the sum above counts as the neuron's own and not as attention's.
             self._stack.pop()
             self._open_neurons -= isinstance(module, Neuron)
@@ -236,22 +246,42 @@ class OperationCounter:
         return self._stack[-1][0] or "the model" if self._stack else "code outside the model"
 
     def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if self._open_neurons:
-            return  # its updates are tallied, whatever they multiply
-        if packet in flop_registry:
-            self._flops += flop_registry[packet](*args, **kwargs, out_val=out)
-        if packet in _RULES:
-            self._count(packet, args, out)
-        elif _could_multiply(packet, out if self._stack else None):  # images may be prepared as one likes
-            raise CostError(f"{self._place()} runs {packet}, which multiplies and has no counting rule")
+        if self._stack:  # images may be prepared as one likes
+            self._judge(packet, args, kwargs, out)
+            if not self._open_neurons:
+                self._constants.note(packet, args, kwargs, out)
+
+    def _judge(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Count an operation, tally it, let it pass, or refuse it."""
+        if self._open_neurons:  # its updates are tallied, whatever they multiply, one by one
+            if packet in flop_registry or packet in _WEIGHTED:
+                raise CostError(f"{self._place()} runs {packet} inside a neuron, which has no products of its own")
+            return
+        name, module = name_of(packet), self._stack[-1][1]
+        if packet in _COUNTED and any(map(self._constants.is_activation, args)):
+            if not (packet is _aten.sum and _averages(module)):
+                self._count(packet, args, kwargs, out)
         elif packet is _aten.max_pool2d_with_indices:
-            repeats = getattr(self._stack[-1][1], "repeats", 1) if self._stack else 1
+            repeats = getattr(module, "repeats", 1)
             self.overheads.pool_comparisons += repeats * out[0].numel() * (args[1][0] * args[1][-1] - 1)
-        elif self._stack and packet in _ELEMENTWISE and _both_vary(args):
-            if packet in (_aten.mul, _aten.mul_):
+        elif name in ("add", "mul") and _joins(module) and _are_streams(args):
+            if name == "mul":
                 self._note_mask(*args[:2])
-            if hasattr(self._stack[-1][1], "residual"):
-                self.overheads.residual_additions += out.numel()
+            self.overheads.residual_additions += out.numel()
+        elif name in ("add", "mean") and _averages(module):
+            pass
+        elif name == "mul" and all(map(self._constants.is_activation, args[:2])):
+            self._note_mask(*args[:2])
+        elif name in ("add", "sub") and all(map(self._constants.is_activation, args[:2])):
+            self._count(_aten.add, args, kwargs, out)
+        elif reason := reason_against(packet, args, kwargs, out, self._constants):
+            raise CostError(f"{self._place()} runs {packet}, which {reason}")
+
+    def _see_read(self, func: Any, x: Tensor) -> None:
+        if self._stack and not self._open_neurons and self._constants.is_activation(x):
+            raise CostError(
+                f"{self._place()} calls {func.__name__} of an activation, with which anything could be computed unseen"
+            )
 
     def _note_mask(self, a: Tensor, b: Tensor) -> None:
         """A product element by element is free where one factor is a mask of spikes: it selects."""
@@ -260,19 +290,31 @@ class OperationCounter:
         place = self._place()
         self._masks[place] = self._masks.get(place, True) & (_is_unit(a) | _is_unit(b))
 
-    def _count(self, packet: Any, args: tuple[Any, ...], out: Tensor) -> None:
-        path, module, position = self._stack[-1] if self._stack else ("", self._model, [0])
+    def _count(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+        path, module, position = self._stack[-1]
+        if packet in flop_registry:
+            self._flops += flop_registry[packet](*args, **kwargs, out_val=out)
         declared = getattr(module, "operands", None)
-        if packet is _aten.sum and declared is None:
-            return  # a mean, a loss, a neuron's inside: only attention's sums of spikes are declared
         if declared is None or position[0] >= len(declared):
             raise CostError(f"{self._place()} runs {packet}, which it does not declare in `operands`")
         key = (path, position[0])
         if key not in self._counts:
             self._counts[key] = Count(declared[position[0]], getattr(module, "repeats", 1))
+        if packet in _WEIGHTED:
+            self._check_weights(packet, args, declared[position[0]])
         position[0] += 1
         with torch.no_grad():
             self._rules[packet](self._counts[key], args, out)
+
+    def _check_weights(self, packet: Any, args: tuple[Any, ...], operands: tuple[Operand, ...]) -> None:
+        """What stands in the places of weights and biases is constant, unless two factors are declared."""
+        x, weight, bias = args[:3] if packet is _aten.convolution else (*args[-2:], args[0] if len(args) == 3 else None)
+        varies = self._constants.is_activation
+        if (len(operands) == 1 and (not varies(x) or varies(weight))) or varies(bias):
+            raise CostError(
+                f"{self._place()} runs {packet} with weights or a bias that depend on the images. Declare the classes "
+                f"of both factors, and add the bias by itself"
+            )
 
 
 class Count:
@@ -492,6 +534,18 @@ def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     count.add_met(nonzero, spikes, spikes)
 
 
+def _addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+    if len(count.operands) != 2:
+        raise CostError(f"an addition of two activations declared {count.operands}: declare the class of both")
+    addends = torch.broadcast_tensors(*args[:2])
+    geometry = {"input": [2, *out.shape[2:]], "output": list(out.shape[2:])}
+    count.add("sum", geometry, 2 * out.numel(), 2 * out.numel(), values=2 * out.numel())
+    met = [[_exact_sum(part.flatten(), 0) for part in count.read_operand(i, x)] for i, x in enumerate(addends)]
+    spikes = [s for (_, s), operand in zip(met, count.operands, strict=True) if operand.kind != "real"]
+    total = torch.stack(spikes).sum() if spikes else None
+    count.add_pairs(met[0][0] + met[1][0], total, total)
+
+
 _aten = torch.ops.aten
 Rules = dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]]
 _RULES: Rules = {
@@ -500,33 +554,29 @@ _RULES: Rules = {
     _aten.addmm: _linear,
     _aten.bmm: _product,
     _aten.sum: _sum,
+    _aten.add: _addition,
 }
-_ELEMENTWISE = {_aten.add, _aten.add_, _aten.mul, _aten.mul_}
-# By name, because torch adds variants with every release and its own FLOP counter misses some.
-_MULTIPLIES = re.compile(r"attention|conv(?!ert)|linear|bilinear|mm|mv|dot|addr|outer|kron|cdist|fft|lstm|gru|rnn")
+_COUNTED = frozenset(_RULES) - {_aten.add}  # an addition is counted where both addends depend on the images
+_WEIGHTED = frozenset((_aten.convolution, _aten.mm, _aten.addmm))
 
 
-# Of activations, which have at least four axes; of constants, such as a scale, they can be folded.
-_NO_ADDITIONS = re.compile(
-    r"softmax|sigmoid|tanh|(?<!r)elu|silu|erf|exp(?!and)|log|sqrt|pow|square|addc|div_?$|avg_pool|_norm"
-)
+def _joins(module: nn.Module) -> bool:
+    """Whether it joins a branch to the residual stream; no class of yours can say so of itself."""
+    return _is_ours(module) and getattr(module, "joins", False)
 
 
-def _could_multiply(packet: Any, out: Any) -> bool:
-    """Whether an operation without a rule may hold products of activations: also any kernel of others."""
-    library, _, name = str(packet).partition(".")
-    if packet in flop_registry or library not in ("aten", "prim") or _MULTIPLIES.search(name):
-        return True
-    out = out[0] if isinstance(out, tuple) else out
-    varies = isinstance(out, Tensor) and out.dim() >= 4
-    return varies and "batch_norm" not in name and bool(_NO_ADDITIONS.search(name))
+def _averages(module: nn.Module) -> bool:
+    """Whether its means and sums fold into the classifier."""
+    return _is_ours(module) and getattr(module, "averages", False)
 
 
-def _both_vary(args: tuple[Any, ...]) -> bool:
-    """Whether both factors are activations: neither a number nor one constant for all images."""
-    if len(args) < 2 or not all(isinstance(arg, Tensor) and arg.dim() >= 4 for arg in args[:2]):
-        return False
-    return bool(args[0].shape[:2] == args[1].shape[:2])
+def _is_ours(module: nn.Module) -> bool:
+    return type(module).__module__.partition(".")[0] == "spikformer"
+
+
+def _are_streams(args: tuple[Any, ...]) -> bool:
+    """Whether both are sequences of feature maps, and none a number or a factor a channel."""
+    return len(args) >= 2 and all(isinstance(arg, Tensor) and arg.dim() >= 4 for arg in args[:2])
 
 
 def _is_unit(x: Tensor) -> Tensor:

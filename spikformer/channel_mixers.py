@@ -31,6 +31,8 @@ class SpikingMLP(nn.Module):
 class GroupWiseFFN(nn.Module):
     """1x1, a grouped 3x3 with a shortcut of its own, 1x1 (SpikingResformer, Shi et al., CVPR 2024, eq. 12)."""
 
+    joins = True
+
     def __init__(self, dim: int, mlp: MLPConfig, config: SpikformerConfig) -> None:
         super().__init__()
         hidden, spikes = int(dim * mlp.ratio), emitted(config)

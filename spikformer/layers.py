@@ -147,6 +147,8 @@ class Residual(nn.Module):
         layer_scale: start of a learned factor a channel (Touvron et al., CaiT, ICCV 2021); 0, none.
     """
 
+    joins = True
+
     def __init__(
         self, branch: nn.Module, dim: int, config: SpikformerConfig, layer_scale: float = 0.0, drop_path: float = 0.0
     ) -> None:

@@ -56,6 +56,8 @@ class Head(nn.Module):
             held against a teacher.
     """
 
+    averages = True
+
     def __init__(self, dim: int, config: SpikformerConfig) -> None:
         super().__init__()
         head = config.head

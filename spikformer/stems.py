@@ -138,6 +138,8 @@ class DeformedShortcut(nn.Module):
             downsampling; in their stem each path has its own, which fires the same.
     """
 
+    joins = True
+
     def __init__(
         self,
         in_dim: int,
@@ -195,6 +197,8 @@ def downsampling(in_dim: int, dim: int, down: DownConfig, config: SpikformerConf
 class ConvPosition(nn.Module):
     """Position by a 3x3 convolution of the tokens, added to them or in their place."""
 
+    joins = True
+
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         dim, stem = config.stages[0].embed_dim, config.stem
@@ -215,6 +219,8 @@ class LearnedPosition(nn.Module):
 
     Added to the membrane under "ms"; where spikes are added, it drives neurons of its own.
     """
+
+    joins = True
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
@@ -240,6 +246,8 @@ class PeriodicPosition(nn.Module):
     """
 
     code: Tensor
+
+    joins = True
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()

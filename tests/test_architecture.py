@@ -48,6 +48,7 @@ NAS = (
     "graph",
     "step",
     "training",
+    "free_operations",
     "cost",
     "energy",
     "rates",

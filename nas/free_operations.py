@@ -1,0 +1,156 @@
+"""What a network may do with activations without a price: move, compare and select them, and scale them by constants.
+
+Everything else multiplies or adds, and is declared (`spikformer.operands`) or refused. The list names what is free, so
+that an operation which nobody thought of is refused.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_MOVES = """
+    alias as_strided cat channel_shuffle clone concat constant_pad_nd contiguous copy detach diagonal expand
+    expand_as flatten flip gather im2col index index_put index_select movedim narrow pad permute pixel_shuffle
+    pixel_unshuffle reflection_pad1d reflection_pad2d repeat repeat_interleave replication_pad1d
+    replication_pad2d reshape resolve_conj resolve_neg roll rot90 select slice split split_with_sizes squeeze
+    stack t take tensor_split tile to transpose tril triu unbind unflatten unfold unsafe_split unsafe_view
+    unsqueeze view view_as reshape_alias to_copy chunk masked_select
+"""
+_COMPARES = """
+    abs adaptive_max_pool2d all amax amin aminmax any argmax argmin argsort bitwise_and bitwise_not bitwise_or
+    bitwise_xor ceil clamp clamp_max clamp_min eq equal floor ge gt hardtanh isfinite isinf isnan kthvalue le
+    logical_and logical_not logical_or logical_xor lt max max_pool2d_with_indices maximum median min minimum ne
+    neg nonzero relu round sign signbit sort threshold topk trunc
+"""
+_SELECTS = "where masked_fill fill zero"
+_FREE = frozenset((_MOVES + _COMPARES + _SELECTS).split())
+# Their values are constants, whatever they are made like; a fresh tensor holds numbers that stand in the code.
+_MAKERS = frozenset(
+    """zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided
+    lift_fresh""".split()
+)
+_SCALES = frozenset(
+    "mul div add sub rsub".split()
+)  # of an activation and a constant: part of the weights behind or before
+_BATCH_NORMS = frozenset("native_batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm_legit".split())
+_FIXED_NORM = "native_batch_norm_legit_no_training"
+_SHAPES = frozenset("device sym_size sym_stride sym_numel sym_storage_offset is_same_size size stride numel".split())
+COUNTERLESS = "multiplies or adds activations, or may, and has no counting rule"
+
+
+def name_of(packet: Any) -> str:
+    """Of an operation of ATen, without the mark of one in place; "" of other libraries."""
+    library, _, name = str(packet).partition(".")
+    return name.lstrip("_").removesuffix("_") if library in ("aten", "prim") else ""
+
+
+def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: "Constants") -> str:
+    """Why an operation that no rule counts is not free; "" where it is.
+
+    Args:
+        constants: what depends on no image.
+    """
+    tensors = [arg for arg in tensors_in((args, kwargs)) if not constants.has(arg)]
+    if not tensors:
+        return ""
+    name = name_of(packet)
+    if name in _SCALES:
+        return "" if len(tensors) == 1 and (name != "div" or constants.is_activation(args[0])) else COUNTERLESS
+    if name in _BATCH_NORMS or name == _FIXED_NORM:
+        return _against_norm(name, args, constants)
+    if name == "local_scalar_dense":
+        return "reads a number out of an activation, with which anything could be computed unseen"
+    if name not in _FREE | _MAKERS | _SHAPES:
+        return COUNTERLESS
+    if name == "index_put" and ((len(args) > 3 and args[3]) or kwargs.get("accumulate")):
+        return "adds activations where places repeat, and has no counting rule"
+    if name == "view" and isinstance(out, Tensor) and out.dtype != args[0].dtype:
+        return "takes the bits of numbers for other numbers"
+    return ""
+
+
+def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> str:
+    if any(map(constants.is_activation, args[1:5])):
+        return "normalises by activations"
+    if name != _FIXED_NORM and args[5]:
+        return "normalises activations by their own statistics"
+    return ""
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """Of arguments or results, however they are nested."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from tensors_in(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from tensors_in(value)
+
+
+class Readers(TorchFunctionMode):
+    """Calls `on_read` with each tensor whose numbers leave torch, where no operation on them is seen any more."""
+
+    def __init__(self, on_read: Callable[[Any, Tensor], None]) -> None:
+        super().__init__()
+        self._on_read = on_read
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _READS:
+            self._on_read(func, args[0])
+        return func(*args, **(kwargs or {}))
+
+
+_READS = frozenset((Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.data_ptr, Tensor.__dlpack__))
+
+
+class Constants:
+    """Memory whose contents depend on no image: weights, buffers, and what is computed from these alone.
+
+    By the memory and not by the tensor, so that a view of what is written to later counts as written to. What is
+    unknown is no constant.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._weights = {_place(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        # Held, so that their memory is not given to an activation while they are taken for constants.
+        self._computed: dict[int, Tensor] = {}
+
+    def has(self, tensor: Tensor) -> bool:
+        """Whether its contents depend on no image."""
+        place = _place(tensor)
+        return place in self._weights or place in self._computed
+
+    def is_activation(self, value: Any) -> bool:
+        """Whether it is a tensor, and none of these."""
+        return isinstance(value, Tensor) and not self.has(value)
+
+    def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """What an operation has made, or made of what it wrote to."""
+        constant = name_of(packet) in _MAKERS or all(self.has(tensor) for tensor in tensors_in((args, kwargs)))
+        for tensor in tensors_in(out):
+            place = _place(tensor)
+            if constant:
+                self._computed.setdefault(place, tensor)
+            elif name_of(packet) not in _MAKERS:
+                self._computed.pop(place, None)
+                self._weights.pop(place, None)
+
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """What is known from elsewhere to be constant."""
+        self._computed |= {_place(tensor): tensor for tensor in tensors}
+
+    def forget(self) -> None:
+        """What was computed; weights stay."""
+        self._computed.clear()
+
+
+def _place(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+__all__ = ["Constants", "Readers", "name_of", "reason_against", "tensors_in"]
