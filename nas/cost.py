@@ -29,10 +29,10 @@ from nas.errors import CostError
 from nas.free_operations import Constants, Readers, name_of, reason_against
 from spikformer.config import SpikformerConfig
 from spikformer.fusion import fuse
-from spikformer.layers import Conv2d
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 from spikformer.operands import Operand
+from spikformer.stems import ImageEncoding
 
 Kind = Literal["weight", "product", "sum"]
 
@@ -144,6 +144,21 @@ class Overheads:
     pool_comparisons: int = 0
 
 
+@dataclass
+class _Running:
+    """A module whose forward runs.
+
+    Attributes:
+        repeats: time steps that a result of it stands for.
+        counted: operations of its own so far.
+    """
+
+    path: str
+    module: nn.Module
+    repeats: int
+    counted: int = 0
+
+
 class OperationCounter:
     """Counts the operations of `model` while the context lasts; the same with grad, no_grad and inference_mode.
 
@@ -160,7 +175,7 @@ class OperationCounter:
     def __init__(self, model: nn.Module, rules: "Rules | None" = None) -> None:
         self.overheads = Overheads()
         self._model, self._rules = model, _RULES if rules is None else rules
-        self._stack: list[tuple[str, nn.Module, list[int]]] = []
+        self._stack: list[_Running] = []
         self._open_neurons = 0
         self._counts: dict[tuple[str, int], Count] = {}
         self._flops = 0  # by torch's own counter, two for a multiplication with its addition
@@ -218,10 +233,13 @@ class OperationCounter:
         return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
 
     def _entering(self, path: str) -> Callable[..., None]:
-        def enter(module: nn.Module, _inputs: Any) -> None:
+        def enter(module: nn.Module, inputs: Any) -> None:
             if not self._stack:
                 self._constants.forget()
-            self._stack.append((path, module, [0]))
+            repeats = self._stack[-1].repeats if self._stack else 1
+            if isinstance(module, ImageEncoding) and _is_ours(module):
+                repeats *= module.stands_for(inputs[0])
+            self._stack.append(_Running(path, module, repeats))
             self._open_neurons += isinstance(module, Neuron)
 
         return enter
@@ -243,7 +261,7 @@ class OperationCounter:
         return leave
 
     def _place(self) -> str:
-        return self._stack[-1][0] or "the model" if self._stack else "code outside the model"
+        return self._stack[-1].path or "the model" if self._stack else "code outside the model"
 
     def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if self._stack:  # images may be prepared as one likes
@@ -257,12 +275,12 @@ class OperationCounter:
             if packet in flop_registry or packet in _WEIGHTED:
                 raise CostError(f"{self._place()} runs {packet} inside a neuron, which has no products of its own")
             return
-        name, module = name_of(packet), self._stack[-1][1]
+        name, module = name_of(packet), self._stack[-1].module
         if packet in _COUNTED and any(map(self._constants.is_activation, args)):
             if not (packet is _aten.sum and _averages(module)):
                 self._count(packet, args, kwargs, out)
         elif packet is _aten.max_pool2d_with_indices:
-            repeats = getattr(module, "repeats", 1)
+            repeats = self._stack[-1].repeats
             self.overheads.pool_comparisons += repeats * out[0].numel() * (args[1][0] * args[1][-1] - 1)
         elif name in ("add", "mul") and _joins(module) and _are_streams(args):
             if name == "mul":
@@ -291,18 +309,18 @@ class OperationCounter:
         self._masks[place] = self._masks.get(place, True) & (_is_unit(a) | _is_unit(b))
 
     def _count(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
-        path, module, position = self._stack[-1]
+        running = self._stack[-1]
         if packet in flop_registry:
             self._flops += flop_registry[packet](*args, **kwargs, out_val=out)
-        declared = getattr(module, "operands", None)
-        if declared is None or position[0] >= len(declared):
+        declared = getattr(running.module, "operands", None)
+        if declared is None or running.counted >= len(declared):
             raise CostError(f"{self._place()} runs {packet}, which it does not declare in `operands`")
-        key = (path, position[0])
+        key, operands = (running.path, running.counted), declared[running.counted]
         if key not in self._counts:
-            self._counts[key] = Count(declared[position[0]], getattr(module, "repeats", 1))
+            self._counts[key] = Count(operands, running.repeats)
         if packet in _WEIGHTED:
-            self._check_weights(packet, args, declared[position[0]])
-        position[0] += 1
+            self._check_weights(packet, args, operands)
+        running.counted += 1
         with torch.no_grad():
             self._rules[packet](self._counts[key], args, out)
 
@@ -581,6 +599,8 @@ def _are_streams(args: tuple[Any, ...]) -> bool:
 
 def _is_unit(x: Tensor) -> Tensor:
     """Whether all numbers are 0, 1 or -1; stays on the device."""
+    if x.dtype == torch.bool:
+        return torch.ones((), dtype=torch.bool, device=x.device)
     size = x.abs()
     least, largest = torch.aminmax(size * size - size)
     return (least == 0) & (largest == 0)
@@ -647,8 +667,8 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
         by_module = analysis.by_module_and_operator()
     macs = {path: sum(n for kind, n in kinds.items() if kind != "batch_norm") for path, kinds in by_module.items()}
     for path, module in static.named_modules():
-        if isinstance(module, Conv2d) and module.repeats > 1:
-            extra = macs[path] * (int(module.repeats) - 1)
+        if isinstance(module, ImageEncoding):  # it saw one image, which is shown at every step
+            extra = macs[path] * (module.time_steps - 1)
             for owner in _ancestors(path):
                 macs[owner] += extra
     return {path: int(n) for path, n in macs.items()}

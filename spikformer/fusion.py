@@ -198,7 +198,6 @@ def _built(conv: _Convolution, *, fed_as: Conv2d, stride: int = 1, padding: int 
     ((fed,),) = fed_as.operands
     with torch.device("meta"):  # no random start, which would move the generator on
         built = Conv2d(in_channels, out_channels, size, fed=fed, bias=True, stride=stride, padding=padding)
-    built.repeats = fed_as.repeats
     _set(built, conv, like=conv.kernel)
     return built
 

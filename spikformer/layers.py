@@ -17,12 +17,7 @@ from spikformer.operands import REAL, Operand, Operands
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d, padded by half its kernel, that declares what it is fed.
-
-    Attributes:
-        operands: see `spikformer.operands.Operands`.
-        repeats: how many time steps one computed result stands for.
-    """
+    """nn.Conv2d, padded by half its kernel, that declares what it is fed (`spikformer.operands.Operands`)."""
 
     def __init__(
         self,
@@ -39,7 +34,6 @@ class Conv2d(nn.Conv2d):
         padding = kernel_size // 2 if padding is None else padding
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
         self.operands: Operands = ((fed,),)
-        self.repeats = 1
 
 
 class Linear(nn.Linear):

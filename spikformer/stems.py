@@ -17,33 +17,33 @@ class ImageEncoding(ConvBN):
 
     A static image, [1, B, C, H, W], gives the same current at every step, so it is convolved, normalised and pooled
     once and shown T times, as one place in memory: T equal copies have the mean and the variance of one.
-
-    Attributes:
-        repeats: how many time steps one computed result stands for.
     """
 
     def __init__(self, conv: Conv2d, time_steps: int, *, pool: bool = False) -> None:
         super().__init__(conv, conv.out_channels, pool=pool)
         self.time_steps = time_steps
-        self.repeats = 1
+
+    def stands_for(self, x_TBCHW: Tensor) -> int:
+        """How many time steps one result computed of images or frames stands for."""
+        return self.time_steps // len(x_TBCHW)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        assert isinstance(self.conv, Conv2d)
-        self.conv.repeats = self.repeats = self.time_steps // x_TBCHW.shape[0]
-        current_TBCHW = self._normed(self.conv(x_TBCHW.flatten(0, 1))).unflatten(0, (-1, x_TBCHW.shape[1]))
+        copies = self.stands_for(x_TBCHW)
+        current_nCHW = self._normed(self.conv(x_TBCHW.flatten(0, 1)), copies)
+        current_TBCHW = current_nCHW.unflatten(0, (-1, x_TBCHW.shape[1]))
         current_TBCHW = max_pool(current_TBCHW) if self.pool else current_TBCHW
         return current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
 
-    def _normed(self, x_nCHW: Tensor) -> Tensor:
+    def _normed(self, x_nCHW: Tensor, copies: int) -> Tensor:
         """Batch norm over all time steps; the running variance is that of as many copies as one result stands for."""
-        if self.repeats == 1 or not self.norm.training:
+        if copies == 1 or not self.norm.training:
             return self.norm(x_nCHW)  # type: ignore[no-any-return]  # modules return Any
         if type(self.norm) is not nn.BatchNorm2d:  # statistics of several processes, whose copies it counts
-            return self.norm(torch.cat([x_nCHW] * self.repeats))  # type: ignore[no-any-return]
+            return self.norm(torch.cat([x_nCHW] * copies))  # type: ignore[no-any-return]
         assert self.norm.running_var is not None
         before_C = self.norm.running_var.clone()
         normed_nCHW: Tensor = self.norm(x_nCHW)
-        _count_copies(self.norm, before_C, x_nCHW.numel() // x_nCHW.shape[1], self.repeats)
+        _count_copies(self.norm, before_C, x_nCHW.numel() // x_nCHW.shape[1], copies)
         return normed_nCHW
 
 
