@@ -35,7 +35,7 @@ _SCALES = frozenset(
     "mul div add sub rsub".split()
 )  # of an activation and a constant: part of the weights behind or before
 _BATCH_NORMS = frozenset("native_batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm_legit".split())
-_FIXED_NORM = "native_batch_norm_legit_no_training"
+_FIXED_NORMS = frozenset("native_batch_norm_legit_no_training batch_norm_no_update".split())
 _SHAPES = frozenset("device sym_size sym_stride sym_numel sym_storage_offset is_same_size size stride numel".split())
 COUNTERLESS = "multiplies or adds activations, or may, and has no counting rule"
 
@@ -58,7 +58,7 @@ def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
     name = name_of(packet)
     if name in _SCALES:
         return "" if len(tensors) == 1 and (name != "div" or constants.is_activation(args[0])) else COUNTERLESS
-    if name in _BATCH_NORMS or name == _FIXED_NORM:
+    if name in _BATCH_NORMS | _FIXED_NORMS:
         return _against_norm(name, args, constants)
     if name == "local_scalar_dense":
         return "reads a number out of an activation, with which anything could be computed unseen"
@@ -74,7 +74,7 @@ def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
 def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> str:
     if any(map(constants.is_activation, args[1:5])):
         return "normalises by activations"
-    if name != _FIXED_NORM and args[5]:
+    if name in _BATCH_NORMS and args[5]:
         return "normalises activations by their own statistics"
     return ""
 
