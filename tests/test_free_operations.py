@@ -238,7 +238,7 @@ def test_a_neuron_holds_no_layer() -> None:
         count(Clever(NeuronConfig(), 1.0, 2), real(2, 3, 4))
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", [*range(30), *(pytest.param(i, marks=pytest.mark.exhaustive) for i in range(30, 200))])
 def test_costs_are_those_of_each_image(seed: int) -> None:
     """Of three images at once, those of each by itself, added up: operations and overheads, whatever the position."""
     rng = random.Random(seed)
