@@ -21,7 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nas import pictures
 from nas.errors import DataError
+from nas.pictures import IMAGE_SUFFIXES, is_hidden, is_within_hidden
 from nas.space import DataSettings, SearchSpace
 from spikformer.config import StemConfig
 
@@ -36,8 +38,7 @@ CIFAR100_CLASSES = tuple(
     wardrobe whale willow_tree wolf woman worm""".split()
 )
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
-_CACHE_FORMAT = 1
-IMAGE_SUFFIXES = tuple(".jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp".split())  # as torchvision has them
+_CACHE_FORMAT = 2
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -218,12 +219,12 @@ def _image_folder(
 
 def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """Class names, sorted, and every image with its label."""
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)))
     files = [
         (path, label)
         for label, name in enumerate(classes)
         for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not is_within_hidden(path.relative_to(folder))
     ]
     found = {label for _, label in files}
     empty = [name for label, name in enumerate(classes) if label not in found]
@@ -248,7 +249,7 @@ def _open(path: Path, stem: StemConfig) -> Tensor:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
-            pixels = np.array(image.convert("L" if stem.in_channels == 1 else "RGB"))
+            pixels = np.array(pictures.opaque(pictures.upright(image), "L" if stem.in_channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
     return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem)
@@ -336,4 +337,4 @@ def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) 
     return parts[0], parts[1]
 
 
-__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "IMAGE_SUFFIXES", "Split", "Splits", "cache_folder", "load", "subset"]
+__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]

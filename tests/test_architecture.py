@@ -41,6 +41,7 @@ NAS = (
     "surrogate",
     "searcher",
     "cifar",
+    "pictures",
     "data",
     "speed",
     "augmentation",

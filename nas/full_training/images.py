@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from torchvision import datasets
 
-from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, IMAGE_SUFFIXES, cache_folder
+from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, cache_folder
 from nas.errors import DataError
 from nas.full_training.decoding import Content
 from nas.full_training.shards import Index, Numbers, OnScan, Shards, index_of
+from nas.pictures import IMAGE_SUFFIXES, is_hidden
 
 
 class Images(Protocol):
@@ -112,7 +113,7 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
         raise DataError(f"data folder {folder} does not exist. {_LAYOUTS}")
     if (folder / "train").is_dir():
         return _folders(folder, on_scan)
-    if any(folder.glob("*train*.tar")):
+    if any("train" in tar.name for tar in _tars(folder)):
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
@@ -218,7 +219,7 @@ def _folders(folder: Path, on_scan: OnScan) -> Source:
 
 
 def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
-    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_hidden(entry.name)))
     if not classes:
         raise DataError(f"{root} has no class folders. Put images into {root}/<class>/")
     found: list[bytes] = []
@@ -240,9 +241,12 @@ def _image_files(root: Path, name: str) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
     start = len(os.fsencode(root)) + 1
     found: list[bytes] = []
-    for parent, _, names in os.walk(os.fsencode(root / name), followlinks=True):
+    for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=True):
+        folders[:] = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
         prefix = parent[start:] + b"/"
-        found += [prefix + file for file in names if file.lower().endswith(_SUFFIXES)]
+        found += [
+            prefix + file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))
+        ]
     return sorted(found)
 
 
@@ -262,7 +266,7 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
 
 
 def _shards(folder: Path, on_scan: OnScan) -> Source:
-    tars = sorted(folder.glob("*.tar"))
+    tars = _tars(folder)
     part = _test_part([p for p in ("test", "val") if any(p in tar.name for tar in tars)], folder)
     named = _class_names(folder)
     indexed = {
@@ -281,6 +285,10 @@ def _shards(folder: Path, on_scan: OnScan) -> Source:
         raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
     loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found) in indexed.items()}
     return Source(loaded["train"], loaded[part], part, classes, "shards")
+
+
+def _tars(folder: Path) -> list[Path]:
+    return sorted(tar for tar in folder.glob("*.tar") if not is_hidden(tar.name))
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
