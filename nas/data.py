@@ -1,7 +1,5 @@
-"""Images as uint8 tensors on the training device, and the cut that keeps a search honest.
+"""The images of a search as uint8 tensors, in the three parts that `nas.splits` cuts.
 
-The training images are cut, stratified and seeded, in three: `train`; `search_val`, on which the search
-ranks candidates; `report_val`, which only reports read, so that the best of many is not its own judge.
 Test images are not opened here at all.
 """
 
@@ -21,10 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nas import pictures
+from nas import pictures, splits
 from nas.errors import DataError
 from nas.pictures import IMAGE_SUFFIXES, is_hidden, is_within_hidden
 from nas.space import DataSettings, SearchSpace
+from nas.splits import Split, subset
 from spikformer.config import StemConfig
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
@@ -45,35 +44,13 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Labelled images.
-
-    Attributes:
-        images: [n, C, H, W], uint8.
-        labels: [n], int64.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
-
-    def take(self, indices: np.ndarray) -> "Split":
-        chosen = torch.from_numpy(np.sort(indices)).to(self.labels.device)
-        return Split(self.images[chosen], self.labels[chosen])
-
-
-@dataclass(frozen=True)
 class Splits:
     """What a search needs of a data set.
 
     Attributes:
         classes: names, in the order of the labels.
-        fingerprint: 12 hex digits of the images and labels that were read, before the cut.
+        fingerprint: 12 hex digits of the images and labels that were read, before the cut, and of how they were cut
+            where images have copies or a class is rare.
     """
 
     train: Split
@@ -83,8 +60,8 @@ class Splits:
     fingerprint: str
 
     def to(self, device: torch.device) -> "Splits":
-        splits = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
-        return Splits(*splits, self.classes, self.fingerprint)
+        parts = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
+        return Splits(*parts, self.classes, self.fingerprint)
 
 
 def load(
@@ -101,7 +78,7 @@ def load(
         seed: of the cut.
 
     Raises:
-        DataError: images that are missing, damaged, or of other classes than the space says.
+        DataError: images that are missing, damaged, too few to cut, or of other classes than the space says.
     """
     stem = StemConfig(**space.base["stem"])
     source, validation, classes = _read(space.data, stem, data_dir, on_progress)
@@ -111,28 +88,11 @@ def load(
         if split is not None:
             digest.update(split.images.numpy().tobytes())
             digest.update(split.labels.numpy().tobytes())
-    train, search_val, report_val = _cut(source, validation, space.data, seed)
-    train = subset(train, space.recipe.train_images, seed)
-    return Splits(train, search_val, report_val, classes, digest.hexdigest()[:12])
-
-
-def subset(split: Split, images: int, seed: int) -> Split:
-    """`images` of a split, stratified and seeded; 0 takes all.
-
-    Raises:
-        DataError: the split has fewer.
-    """
-    if images == 0 or images == len(split):
-        return split
-    if images > len(split):
-        raise DataError(f"train_images {images} is more than the {len(split)} images of the train split. Use fewer")
-    classes = len(split.labels.unique())
-    if not classes <= images <= len(split) - classes:
-        raise DataError(
-            f"train_images {images} cannot be drawn in equal shares of {classes} classes. "
-            f"Use {classes} to {len(split) - classes}, or all {len(split)}"
-        )
-    return split.take(_stratified(np.arange(len(split)), split.labels.numpy(), images, seed)[0])
+    origin = space.data.dataset if data_dir is None else str(data_dir)
+    parts = splits.cut(source, validation, space.data, classes, origin, seed, space.recipe.train_images)
+    if not parts.plain:
+        digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
+    return Splits(parts.train, parts.search_val, parts.report_val, classes, digest.hexdigest()[:12])
 
 
 def _read(
@@ -314,27 +274,6 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
             f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
             f"head.num_classes = {num_classes}. Make them equal"
         )
-
-
-def _cut(source: Split, validation: Split | None, settings: DataSettings, seed: int) -> tuple[Split, Split, Split]:
-    if validation is not None:
-        half, rest = _stratified(np.arange(len(validation)), validation.labels.numpy(), len(validation) // 2, seed)
-        return source, validation.take(half), validation.take(rest)
-    labels = source.labels.numpy()
-    search, rest = _stratified(np.arange(len(source)), labels, round(settings.search_val * len(source)), seed)
-    report, train = _stratified(rest, labels[rest], round(settings.report_val * len(source)), seed)
-    return source.take(train), source.take(search), source.take(report)
-
-
-def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two parts with the classes in equal shares, the first of `first` images."""
-    from sklearn.model_selection import train_test_split  # slow to import
-
-    try:
-        parts = train_test_split(indices, train_size=first, stratify=labels, random_state=seed)
-    except ValueError as error:
-        raise DataError(f"{len(indices)} images cannot be cut into shares of every class: {error}. Give more") from None
-    return parts[0], parts[1]
 
 
 __all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]

@@ -42,6 +42,7 @@ NAS = (
     "searcher",
     "cifar",
     "pictures",
+    "splits",
     "data",
     "speed",
     "augmentation",

@@ -33,13 +33,15 @@ def image_space(
     return dataclasses.replace(loaded, base=base, data=DataSettings(dataset, **settings))  # type: ignore[arg-type]
 
 
-def _draw(folder: Path, per_class: int, classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 8) -> None:
-    """Images whose red is their class and whose green is their number."""
+def draw(
+    folder: Path, per_class: int, classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 8, first: int = 0
+) -> None:
+    """Images whose red is their class and whose green is their number, from `first` on."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for i in range(per_class):
             pixels = np.zeros((size, size, 3), np.uint8)
-            pixels[..., 0], pixels[..., 1] = 50 * label, i
+            pixels[..., 0], pixels[..., 1] = 50 * label, first + i
             Image.fromarray(pixels).save(folder / name / f"{i:03}.png")
 
 
@@ -68,7 +70,7 @@ def test_the_cut_depends_on_the_seed_alone() -> None:
 
 
 def test_image_folder_with_a_test_split_is_cut_from_train(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 20)
+    draw(tmp_path / "train", 20)
     (tmp_path / "test" / "cat").mkdir(parents=True)
     (tmp_path / "test" / "cat" / "0.png").write_text("sealed: whoever opens this fails")
     splits = data.load(image_space("image_folder", 3, search_val=0.1, report_val=0.2), tmp_path)
@@ -88,8 +90,8 @@ def _assert_labels(split: data.Split) -> None:
 
 
 def test_val_is_sealed_without_test_and_validates_with_it(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
-    _draw(tmp_path / "val", 4)
+    draw(tmp_path / "train", 10)
+    draw(tmp_path / "val", 4, first=100)
     settings = image_space("image_folder", 3)
     alone = data.load(settings, tmp_path)
     assert [len(s) for s in (alone.train, alone.search_val, alone.report_val)] == [24, 3, 3]
@@ -100,7 +102,7 @@ def test_val_is_sealed_without_test_and_validates_with_it(tmp_path: Path) -> Non
 
 
 def test_images_of_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10, size=20)
+    draw(tmp_path / "train", 10, size=20)
     (tmp_path / "train" / "cat" / "wide.jpg").parent.mkdir(exist_ok=True)
     Image.new("L", (40, 24), 0).save(tmp_path / "train" / "cat" / "wide.jpg")
     splits = data.load(image_space("image_folder", 3, image_size=16), tmp_path)
@@ -109,7 +111,7 @@ def test_images_of_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
 
 
 def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
+    draw(tmp_path / "train", 10)
     settings = image_space("image_folder", 3)
     decoded = data.load(settings, tmp_path)
     (cache,) = data.cache_folder().iterdir()
@@ -122,21 +124,21 @@ def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
 
 
 def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3)
+    draw(tmp_path / "train", 3)
     (tmp_path / "train" / "dog" / "x.jpg").write_text("woof")
     with pytest.raises(DataError, match=r"dog/x\.jpg is no readable image"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 
 def test_images_of_more_than_8_bits_are_refused_not_ruined(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3)
+    draw(tmp_path / "train", 3)
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900).save(tmp_path / "train" / "dog" / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png.*more than 8 bits"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 
 def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3, size=64)
+    draw(tmp_path / "train", 3, size=64)
     path = tmp_path / "train" / "owl" / "001.png"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"owl/001\.png is no readable image"):
@@ -159,7 +161,7 @@ def test_folders_that_hold_nothing_are_named(tmp_path: Path, dataset: str) -> No
 
 
 def test_classes_must_agree_with_the_space(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
+    draw(tmp_path / "train", 10)
     with pytest.raises(DataError, match=r"missing .*airplane"):
         data.load(image_space("cifar10", 10), tmp_path)
     with pytest.raises(DataError, match="have 3 classes"):
@@ -169,7 +171,7 @@ def test_classes_must_agree_with_the_space(tmp_path: Path) -> None:
 
 
 def test_too_few_images_to_cut_is_an_error(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 1)
+    draw(tmp_path / "train", 1)
     with pytest.raises(DataError, match="cannot be cut"):
         data.load(image_space("image_folder", 3), tmp_path)
 
@@ -242,8 +244,8 @@ def test_real_cifar10_as_an_image_folder() -> None:
 
 
 def test_random_order_of_files_on_disk_does_not_matter(tmp_path: Path) -> None:
-    _draw(tmp_path / "one" / "train", 10)
-    _draw(tmp_path / "two" / "train", 10)
+    draw(tmp_path / "one" / "train", 10)
+    draw(tmp_path / "two" / "train", 10)
     files = sorted((tmp_path / "two" / "train").rglob("*.png"))
     random.Random(0).shuffle(files)
     for path in files:  # written again in another order
