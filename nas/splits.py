@@ -139,6 +139,14 @@ def first_alike(images: Tensor) -> Numbers:
     return np.array([first.setdefault(hashlib.sha256(row.data).digest(), i) for i, row in enumerate(rows)], np.int64)
 
 
+def is_grey(images: Tensor) -> bool:
+    """Whether the channels of all images, [n, C, H, W], are equal."""
+    return all(bool((part == part[:, :1]).all()) for part in images.split(_AT_ONCE))
+
+
+_AT_ONCE = 1024  # images; with the first colours the answer is there
+
+
 def _copies(labels: Numbers, same: Numbers, left_out: int = 0) -> Copies:
     again = same != np.arange(len(same))
     relabelled = np.unique(same[labels != labels[same]])
@@ -277,4 +285,4 @@ def _drawn(split: Split, images: int, seed: int) -> tuple[Split, bool]:
     return split.take(chosen), plain
 
 
-__all__ = ["Copies", "Cut", "Split", "cut", "first_alike", "subset"]
+__all__ = ["Copies", "Cut", "Split", "cut", "first_alike", "is_grey", "subset"]

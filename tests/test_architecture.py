@@ -43,6 +43,7 @@ NAS = (
     "cifar",
     "pictures",
     "splits",
+    "data_account",
     "data",
     "speed",
     "augmentation",

@@ -34,14 +34,19 @@ def image_space(
 
 
 def draw(
-    folder: Path, per_class: int, classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 8, first: int = 0
+    folder: Path,
+    per_class: int,
+    classes: tuple[str, ...] = ("cat", "dog", "owl"),
+    size: int = 8,
+    first: int = 0,
+    step: int = 50,
 ) -> None:
-    """Images whose red is their class and whose green is their number, from `first` on."""
+    """Images whose red is their class, in steps, and whose green is their number, from `first` on."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for i in range(per_class):
             pixels = np.zeros((size, size, 3), np.uint8)
-            pixels[..., 0], pixels[..., 1] = 50 * label, first + i
+            pixels[..., 0], pixels[..., 1] = step * label, first + i
             Image.fromarray(pixels).save(folder / name / f"{i:03}.png")
 
 

@@ -39,7 +39,7 @@ def _read(content: bytes, suffix: str, folder: Path, channels: int = 3) -> tuple
     """Pixels [8, 8, C] of one file, as a search and as a full training read it."""
     path = folder / f"image{suffix}"
     path.write_bytes(content)
-    searched = data._open(path, StemConfig(image_size=8, in_channels=channels))
+    searched, _ = data._open(path, StemConfig(image_size=8, in_channels=channels))
     trained = np.asarray(decoding.decoded(decoding.opened(content), decoding.mode_of(channels)))
     return searched.permute(1, 2, 0).numpy(), trained.reshape(8, 8, channels)
 
