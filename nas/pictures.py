@@ -36,6 +36,7 @@ def in_words(passed: Counter[str]) -> list[str]:
     Args:
         passed: how many files or folders, by reason: HIDDEN, BESIDE, BROKEN or a suffix.
     """
+    passed = +passed
     if not passed:
         return []
     reasons = sorted(passed, key=lambda reason: (-passed[reason], reason))

@@ -12,7 +12,7 @@ import torch
 from PIL import ExifTags, Image
 
 from nas import data
-from nas.full_training import decoding
+from nas.full_training import decoding, loop
 from nas.full_training import images as sources
 from nas.full_training import shards as tar_files
 from nas.full_training.augmentation import TestTransform
@@ -172,11 +172,25 @@ def test_hidden_files_are_no_data_to_a_search(tmp_path: Path) -> None:
 def test_hidden_files_are_no_data_to_a_full_training(tmp_path: Path) -> None:
     clean, littered = _littered(tmp_path)
     expected, found = sources.find(clean), sources.find(littered)
+    assert expected.passed_over == ()
+    assert found.passed_over[0].startswith("Passed over: 10 hidden. Images end in ")
     assert found.classes == expected.classes
     for theirs, ours in ((expected.train, found.train), (expected.test, found.test)):
         assert [Path(ours.name(i)).name for i in range(len(ours))] == [
             Path(theirs.name(i)).name for i in range(len(theirs))
         ]
+
+
+def test_a_full_training_tells_what_it_passes_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = pictures.folders(tmp_path / "folders")
+    for name in ("a.heic", "deep.b.heic", "README"):
+        (folder / "train" / "class0001" / name).write_text("")
+    (folder / "val" / "loose.png").write_text("")
+    told = "Passed over: 2 .heic, 1 beside the class folders, 1 without suffix. Images end in .jpg, "
+    assert sources.find(folder).passed_over[0].startswith(told)
+    loop.train(pictures.bundle(tmp_path, own=pictures.recipe(epochs=1)), folder, tmp_path / "out")
+    heard = capsys.readouterr()
+    assert (heard.out + heard.err).count(told) == 1
 
 
 def test_hidden_files_are_no_data_in_shards_nor_are_hidden_shards(tmp_path: Path) -> None:

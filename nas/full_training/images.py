@@ -10,6 +10,7 @@ folders; a `.cls` holds that number, or the name. Names of numbered classes are 
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, cache_folder
 from nas.errors import DataError
 from nas.full_training.decoding import Content
 from nas.full_training.shards import Index, Numbers, OnScan, Shards, index_of
-from nas.pictures import IMAGE_SUFFIXES, is_hidden
+from nas.pictures import BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
 
 
 class Images(Protocol):
@@ -55,6 +56,7 @@ class Source:
         test_part: their name.
         classes: names, in the order of the labels.
         kind: how they are kept.
+        passed_over: which files of class folders are no images, in words.
     """
 
     train: Images
@@ -62,6 +64,7 @@ class Source:
     test_part: str
     classes: tuple[str, ...]
     kind: Literal["cifar", "folder", "shards"]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -212,21 +215,24 @@ class Folders:
 
 def _folders(folder: Path, on_scan: OnScan) -> Source:
     part = _test_part([entry.name for entry in folder.iterdir() if entry.is_dir()], folder)
-    classes, train = _class_folders(folder / "train", on_scan)
-    test_classes, test = _class_folders(folder / part, on_scan)
+    passed: Counter[str] = Counter()
+    classes, train = _class_folders(folder / "train", passed, on_scan)
+    test_classes, test = _class_folders(folder / part, passed, on_scan)
     _check_equal(classes, test_classes, f"{folder}/train", f"{folder}/{part}")
-    return Source(train, test, part, classes, "folder")
+    return Source(train, test, part, classes, "folder", tuple(in_words(passed)))
 
 
-def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
-    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_hidden(entry.name)))
+def _class_folders(root: Path, passed: Counter[str], on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
+    entries = list(os.scandir(root))
+    classes = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name)))
+    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
     if not classes:
         raise DataError(f"{root} has no class folders. Put images into {root}/<class>/")
     found: list[bytes] = []
     labels: list[int] = []
     empty = []
     for label, name in enumerate(classes):
-        paths = _image_files(root, name)
+        paths = _image_files(root, name, passed)
         found += paths
         labels += [label] * len(paths)
         empty += [] if paths else [name]
@@ -237,16 +243,19 @@ def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folder
     return classes, Folders(root, np.array(found), np.array(labels, dtype=np.int64))
 
 
-def _image_files(root: Path, name: str) -> list[bytes]:
+def _image_files(root: Path, name: str, passed: Counter[str]) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
     start = len(os.fsencode(root)) + 1
     found: list[bytes] = []
     for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=True):
-        folders[:] = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
+        shown = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
+        passed[HIDDEN] += len(folders) - len(shown)
+        folders[:] = shown
         prefix = parent[start:] + b"/"
-        found += [
-            prefix + file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))
-        ]
+        images = [file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))]
+        found += [prefix + file for file in images]
+        if len(images) < len(names):
+            passed.update(passed_over(os.fsdecode(file)) for file in set(names).difference(images))
     return sorted(found)
 
 
