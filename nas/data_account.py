@@ -72,13 +72,13 @@ def _copies(copies: Copies) -> list[str]:
     if not copies.images:
         return []
     told = [
-        f"{copies.images:,} images are copies of {copies.originals:,} others, pixel by pixel at the network's size. "
+        f"Copies, pixel by pixel at the network's size: {copies.images:,}, of {copies.originals:,} different images. "
         "All copies of an image are on one side of the cut."
     ]
     if copies.left_out:
-        told.append(f"{copies.left_out:,} images of val/ are in train/ too, and were left out.")
+        told.append(f"Images of val/ that are in train/ too, and were left out: {copies.left_out:,}.")
     if copies.relabelled:
-        told.append(f"{copies.relabelled:,} of these images occur in more than one class. Remove the wrong ones.")
+        told.append(f"Images that are in more than one class: {copies.relabelled:,}. Remove the wrong copies.")
     return told
 
 
@@ -90,14 +90,14 @@ def _fitted(details: Tensor, stem: StemConfig) -> list[str]:
         low, high = _pixels(resized.amin(0)), _pixels(resized.amax(0))
         span = f"of {low}" if low == high else f"from {low} to {high}"
         told.append(
-            f"{len(resized):,} images {span} pixels became {stem.image_size} x {stem.image_size}: their short side "
-            "was resized, their centre cut."
+            f"Resized to {stem.image_size} x {stem.image_size} pixels, by the short side, and cut to the centre: "
+            f"{len(resized):,} {span} pixels."
         )
     recoloured = int((grey == (stem.in_channels == 3)).sum())
     if recoloured and stem.in_channels == 3:
-        told.append(f"{recoloured:,} grey images are shown in three equal channels.")
+        told.append(f"Grey images, shown in three equal channels: {recoloured:,}.")
     elif recoloured:
-        told.append(f"{recoloured:,} colour images are shown grey, as stem.in_channels = 1 says.")
+        told.append(f"Colour images, shown grey as stem.in_channels = 1 says: {recoloured:,}.")
     return told
 
 
@@ -108,8 +108,8 @@ def _pixels(size: Tensor) -> str:
 
 def _as_people_see(details: Tensor) -> list[str]:
     transparent, turned = details[:, 3:].sum(0).tolist()
-    told = [f"{transparent:,} images have a channel of transparency, and are shown on white."] if transparent else []
-    return told + ([f"{turned:,} images were turned as their EXIF says."] if turned else [])
+    told = [f"Images with a channel of transparency, shown on white: {transparent:,}."] if transparent else []
+    return told + ([f"Images turned as their EXIF says: {turned:,}."] if turned else [])
 
 
 def _mirrored(train: Split, recipe: Recipe) -> list[str]:

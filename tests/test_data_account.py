@@ -58,8 +58,16 @@ def test_copies_are_told(tmp_path: Path) -> None:
         (tmp_path / "train" / "cat" / f"copy{number}.png").symlink_to(f"00{number % 2}.png")
     (tmp_path / "train" / "dog" / "copy.bmp").write_bytes((tmp_path / "train" / "cat" / "000.png").read_bytes())
     told = _account(tmp_path)
-    assert "4 images are copies of 2 others" in told
-    assert "1 of these images occur in more than one class" in told
+    assert "Copies, pixel by pixel at the network's size: 4, of 2 different images." in told
+    assert "Images that are in more than one class: 1." in told
+
+
+def test_images_left_out_of_val_are_told(tmp_path: Path) -> None:
+    """Numbers 8 and 9 of each of three classes."""
+    draw(tmp_path / "train", 10)
+    draw(tmp_path / "val", 6, first=8)
+    (tmp_path / "test").mkdir()
+    assert "Images of val/ that are in train/ too, and were left out: 6." in _account(tmp_path)
 
 
 def test_what_was_passed_over_is_told(tmp_path: Path) -> None:
@@ -89,11 +97,11 @@ def test_how_images_were_changed_is_told(tmp_path: Path) -> None:
     Image.new("RGBA", (12, 12), (1, 2, 4, 9)).save(cat / "clear.png")
     Image.new("L", (8, 8), 99).save(cat / "grey.png")
     told = _account(tmp_path)
-    assert "2 images from 10 x 12 to 12 x 40 pixels became 8 x 8" in told
-    assert "\n1 grey images are shown in three equal channels." in told
-    assert "\n1 images have a channel of transparency" in told
-    assert "\n1 images were turned as their EXIF says." in told
-    assert "32 colour images are shown grey, as stem.in_channels = 1 says." in _account(tmp_path, in_channels=1)
+    assert "Resized to 8 x 8 pixels, by the short side, and cut to the centre: 2 from 10 x 12 to 12 x 40 pixels" in told
+    assert "\nGrey images, shown in three equal channels: 1." in told
+    assert "\nImages with a channel of transparency, shown on white: 1." in told
+    assert "\nImages turned as their EXIF says: 1." in told
+    assert "Colour images, shown grey as stem.in_channels = 1 says: 32." in _account(tmp_path, in_channels=1)
 
 
 def _grey_folder(folder: Path) -> None:
@@ -109,7 +117,7 @@ def _grey_folder(folder: Path) -> None:
 def test_grey_images_are_not_mirrored_unless_asked(tmp_path: Path, in_channels: int) -> None:
     _grey_folder(tmp_path)
     told = _account(tmp_path, 3, 32, in_channels)
-    assert "30 images of 28 x 28 pixels became 32 x 32" in told
+    assert "Resized to 32 x 32 pixels, by the short side, and cut to the centre: 30 of 28 x 28 pixels." in told
     assert "All images are grey: they are shifted and not mirrored while training." in told
     asked = _account(tmp_path, 3, 32, in_channels, augment="shift_flip")
     assert 'are mirrored while training. Set [proxy] augment = "shift"' in asked

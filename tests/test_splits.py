@@ -66,6 +66,13 @@ def test_a_rare_class_is_in_every_part() -> None:
         assert len({*_pixels(cut.train), *_pixels(cut.search_val), *_pixels(cut.report_val)}) == 224
 
 
+def test_search_val_leaves_enough_of_a_rare_class_for_the_two_other_parts() -> None:
+    """By hand: 55 and 11 of 112 images; a rare class's 1.47 of 3 for search-val must not become 2."""
+    for seed in range(5):
+        cut = _cut(_numbered([100, 3, 3, 3, 3]), 0.49, 0.1, seed)
+        assert _counts(cut, 5) == [[42, 1, 1, 1, 1], [51, 1, 1, 1, 1], [7, 1, 1, 1, 1]]
+
+
 def test_a_rare_class_is_in_the_images_that_a_proxy_trains_on() -> None:
     cut = _cut(_numbered([200, 20, 4]), train_images=12)
     assert len(cut.train) == 12
