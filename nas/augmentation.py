@@ -1,9 +1,13 @@
 """Images as a network is shown them: normalised, and moved about while training."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from nas.data import Split
+from nas.space import Recipe
+from nas.splits import is_grey
 
 
 class Normalise:
@@ -24,13 +28,20 @@ class Normalise:
         return (images.float() - self.mean) / self.deviation
 
 
+def settled(recipe: Recipe, train: Split) -> Recipe:
+    """The recipe with "auto" replaced by what it means for these images."""
+    if recipe.augment != "auto":
+        return recipe
+    return dataclasses.replace(recipe, augment="shift" if is_grey(train.images) else "shift_flip")
+
+
 def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) -> Tensor:
     """The chosen images, each shifted and mirrored on its own, in one gather of fixed shape.
 
     Args:
         images: [n, C, H, W], uint8; pixels beyond the border repeat it.
         chosen: [B], indices into `images`.
-        kind: of `Recipe.augment`.
+        kind: of `Recipe.augment`, once it is settled.
 
     Returns:
         [B, C, H, W], uint8.
@@ -49,4 +60,4 @@ def augment(images: Tensor, chosen: Tensor, kind: str, random: torch.Generator) 
     return images[chosen[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-__all__ = ["Normalise", "augment"]
+__all__ = ["Normalise", "augment", "settled"]

@@ -1,16 +1,15 @@
-"""Images as uint8 tensors on the training device, and the cut that keeps a search honest.
+"""The images of a search as uint8 tensors, in the three parts that `nas.splits` cuts.
 
-The training images are cut, stratified and seeded, in three: `train`; `search_val`, on which the search
-ranks candidates; `report_val`, which only reports read, so that the best of many is not its own judge.
 Test images are not opened here at all.
 """
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nas import pictures, splits
+from nas.data_account import DETAILS, account
 from nas.errors import DataError
+from nas.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden
 from nas.space import DataSettings, SearchSpace
+from nas.splits import Split, subset
 from spikformer.config import StemConfig
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
@@ -36,34 +39,10 @@ CIFAR100_CLASSES = tuple(
     wardrobe whale willow_tree wolf woman worm""".split()
 )
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
-_CACHE_FORMAT = 1
-IMAGE_SUFFIXES = tuple(".jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp".split())  # as torchvision has them
+_CACHE_FORMAT = 2
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Labelled images.
-
-    Attributes:
-        images: [n, C, H, W], uint8.
-        labels: [n], int64.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
-
-    def take(self, indices: np.ndarray) -> "Split":
-        chosen = torch.from_numpy(np.sort(indices)).to(self.labels.device)
-        return Split(self.images[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -72,7 +51,9 @@ class Splits:
 
     Attributes:
         classes: names, in the order of the labels.
-        fingerprint: 12 hex digits of the images and labels that were read, before the cut.
+        fingerprint: 12 hex digits of the images and labels that were read, before the cut, and of how they were cut
+            where images have copies or a class is rare.
+        account: what was read and how it was cut, in sentences.
     """
 
     train: Split
@@ -80,10 +61,28 @@ class Splits:
     report_val: Split
     classes: tuple[str, ...]
     fingerprint: str
+    account: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Splits":
-        splits = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
-        return Splits(*splits, self.classes, self.fingerprint)
+        parts = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
+        return Splits(*parts, self.classes, self.fingerprint, self.account)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was found, before the cut.
+
+    Attributes:
+        validation: images that the user set apart to validate on.
+        details: see `nas.data_account.DETAILS`; of both parts.
+        passed: see `nas.pictures.in_words`.
+    """
+
+    source: Split
+    validation: Split | None
+    classes: tuple[str, ...]
+    details: Tensor
+    passed: Counter[str] = field(default_factory=Counter)
 
 
 def load(
@@ -100,45 +99,28 @@ def load(
         seed: of the cut.
 
     Raises:
-        DataError: images that are missing, damaged, or of other classes than the space says.
+        DataError: images that are missing, damaged, too few to cut, or of other classes than the space says.
     """
     stem = StemConfig(**space.base["stem"])
-    source, validation, classes = _read(space.data, stem, data_dir, on_progress)
-    _check_classes(space, classes)
+    read = _read(space.data, stem, data_dir, on_progress)
+    _check_classes(space, read.classes)
     digest = hashlib.sha256()
-    for split in (source, validation):
+    for split in (read.source, read.validation):
         if split is not None:
             digest.update(split.images.numpy().tobytes())
             digest.update(split.labels.numpy().tobytes())
-    train, search_val, report_val = _cut(source, validation, space.data, seed)
-    train = subset(train, space.recipe.train_images, seed)
-    return Splits(train, search_val, report_val, classes, digest.hexdigest()[:12])
+    origin = space.data.dataset if data_dir is None else str(data_dir)
+    train_images = space.recipe.train_images
+    parts = splits.cut(read.source, read.validation, space.data, read.classes, origin, seed, train_images)
+    if not parts.plain:
+        digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
+    told = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
+    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], told)
 
 
-def subset(split: Split, images: int, seed: int) -> Split:
-    """`images` of a split, stratified and seeded; 0 takes all.
-
-    Raises:
-        DataError: the split has fewer.
-    """
-    if images == 0 or images == len(split):
-        return split
-    if images > len(split):
-        raise DataError(f"train_images {images} is more than the {len(split)} images of the train split. Use fewer")
-    classes = len(split.labels.unique())
-    if not classes <= images <= len(split) - classes:
-        raise DataError(
-            f"train_images {images} cannot be drawn in equal shares of {classes} classes. "
-            f"Use {classes} to {len(split) - classes}, or all {len(split)}"
-        )
-    return split.take(_stratified(np.arange(len(split)), split.labels.numpy(), images, seed)[0])
-
-
-def _read(
-    settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress
-) -> tuple[Split, Split | None, tuple[str, ...]]:
+def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
     if settings.dataset == "digits":
-        return _digits(stem), None, _CLASSES["digits"]
+        return _digits(stem)
     folder = None if data_dir is None else Path(data_dir)
     if folder is not None and not folder.is_dir():
         raise DataError(f"data folder {folder} does not exist. {_layouts(settings)}")
@@ -147,7 +129,7 @@ def _read(
     if settings.dataset == "image_folder":
         where = "no --data-dir was given" if folder is None else f"{folder} has no train/<class>/ folders"
         raise DataError(f"{where}. {_layouts(settings)}")
-    return _cifar(settings, stem, folder), None, _CLASSES[settings.dataset]
+    return _cifar(settings, stem, folder)
 
 
 def _layouts(settings: DataSettings) -> str:
@@ -158,16 +140,22 @@ def _layouts(settings: DataSettings) -> str:
     return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
 
 
-def _digits(stem: StemConfig) -> Split:
+def _digits(stem: StemConfig) -> _Read:
     """1797 handwritten digits, 8x8 grey, bundled with scikit-learn (UCI ML repository)."""
     from sklearn.datasets import load_digits  # slow to import, and only the demo needs it
 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8))[:, None]
-    return Split(_fit(images, stem), torch.from_numpy(bunch.target.astype(np.int64)))
+    return _at_once(images, torch.from_numpy(bunch.target.astype(np.int64)), _CLASSES["digits"], stem)
 
 
-def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> Split:
+def _at_once(images: Tensor, labels: Tensor, classes: tuple[str, ...], stem: StemConfig) -> _Read:
+    """Images of one size, [n, C, H, W]."""
+    detail = torch.tensor([*images.shape[2:], images.shape[1] == 1, 0, 0])
+    return _Read(Split(_fit(images, stem), labels), None, classes, detail.expand(len(labels), -1))
+
+
+def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Read:
     from torchvision.datasets.utils import check_integrity
 
     from nas.cifar import SOURCES
@@ -193,17 +181,16 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> Spl
     except (OSError, RuntimeError) as error:
         raise DataError(f"{source.url} could not be downloaded to {root}: {error}. {_layouts(settings)}") from None
     images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
-    return Split(_fit(images, stem), torch.tensor(loaded.targets))
+    return _at_once(images, torch.tensor(loaded.targets), _CLASSES[settings.dataset], stem)
 
 
-def _image_folder(
-    folder: Path, stem: StemConfig, on_progress: OnProgress
-) -> tuple[Split, Split | None, tuple[str, ...]]:
+def _image_folder(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
     """`train/<class>/`. `test/`, else `val/`, is sealed; with both, `val/` is there to validate on."""
-    classes, files = _listing(folder / "train")
+    passed: Counter[str] = Counter()
+    classes, files = _listing(folder / "train", passed)
     validation_files: list[tuple[Path, int]] = []
     if (folder / "val").is_dir() and (folder / "test").is_dir():
-        validation_classes, validation_files = _listing(folder / "val")
+        validation_classes, validation_files = _listing(folder / "val", passed)
         if validation_classes != classes:
             raise DataError(f"{folder}: val/ has classes {validation_classes}, train/ has {classes}. Make them equal")
     cached = _cached(files + validation_files, stem)
@@ -213,18 +200,15 @@ def _image_folder(
         _write_cache(cached, tensors)
     whole = Split(tensors["images"], tensors["labels"])
     train, validation = whole.take(np.arange(len(files))), whole.take(np.arange(len(files), len(whole)))
-    return train, validation if validation_files else None, classes
+    return _Read(train, validation if validation_files else None, classes, tensors["details"], passed)
 
 
-def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Class names, sorted, and every image with its label."""
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    ]
+def _listing(folder: Path, passed: Counter[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Class names, sorted, and every image with its label; counts what is passed over."""
+    entries = sorted(folder.iterdir())
+    classes = tuple(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
+    files = [(path, label) for label, name in enumerate(classes) for path in _images_in(folder / name, passed)]
     found = {label for _, label in files}
     empty = [name for label, name in enumerate(classes) if label not in found]
     if not classes or empty:
@@ -233,25 +217,41 @@ def _listing(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     return classes, files
 
 
+def _images_in(folder: Path, passed: Counter[str]) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if is_within_hidden(inside):
+            passed[HIDDEN] += not is_within_hidden(inside.parent)  # a hidden folder counts once
+        elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path
+        elif not path.is_dir():
+            passed[pictures.passed_over(path.name) if path.exists() else BROKEN] += 1
+
+
 def _decode(files: list[tuple[Path, int]], stem: StemConfig, on_progress: OnProgress) -> dict[str, Tensor]:
     images = torch.empty(len(files), stem.in_channels, stem.image_size, stem.image_size, dtype=torch.uint8)
+    details = torch.empty(len(files), len(DETAILS), dtype=torch.int32)
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
-        for i, image in enumerate(pool.map(lambda file: _open(file[0], stem), files)):
-            images[i] = image
+        for i, (image, detail) in enumerate(pool.map(lambda file: _open(file[0], stem), files)):
+            images[i], details[i] = image, torch.tensor(detail)
             if i % 500 == 499 or i + 1 == len(files):
                 on_progress("reading images", i + 1, len(files))
-    return {"images": images, "labels": torch.tensor([label for _, label in files])}
+    return {"images": images, "labels": torch.tensor([label for _, label in files]), "details": details}
 
 
-def _open(path: Path, stem: StemConfig) -> Tensor:
+def _open(path: Path, stem: StemConfig) -> tuple[Tensor, list[int]]:
+    """The image as the network is shown it, and its `DETAILS`."""
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
-            pixels = np.array(image.convert("L" if stem.in_channels == 1 else "RGB"))
+            turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
+            upright = pictures.upright(image)
+            pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
+            detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
-    return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem)
+    return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
 
 
 def _fit(images: Tensor, stem: StemConfig) -> Tensor:
@@ -315,25 +315,4 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
         )
 
 
-def _cut(source: Split, validation: Split | None, settings: DataSettings, seed: int) -> tuple[Split, Split, Split]:
-    if validation is not None:
-        half, rest = _stratified(np.arange(len(validation)), validation.labels.numpy(), len(validation) // 2, seed)
-        return source, validation.take(half), validation.take(rest)
-    labels = source.labels.numpy()
-    search, rest = _stratified(np.arange(len(source)), labels, round(settings.search_val * len(source)), seed)
-    report, train = _stratified(rest, labels[rest], round(settings.report_val * len(source)), seed)
-    return source.take(train), source.take(search), source.take(report)
-
-
-def _stratified(indices: np.ndarray, labels: np.ndarray, first: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two parts with the classes in equal shares, the first of `first` images."""
-    from sklearn.model_selection import train_test_split  # slow to import
-
-    try:
-        parts = train_test_split(indices, train_size=first, stratify=labels, random_state=seed)
-    except ValueError as error:
-        raise DataError(f"{len(indices)} images cannot be cut into shares of every class: {error}. Give more") from None
-    return parts[0], parts[1]
-
-
-__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "IMAGE_SUFFIXES", "Split", "Splits", "cache_folder", "load", "subset"]
+__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]

@@ -17,6 +17,7 @@ from nas import artifacts, claims, data, files, pareto, setup, trials
 from nas import constraints as limits
 from nas import space as spaces
 from nas import storage as storages
+from nas.augmentation import settled
 from nas.budget import Budget, Pace, Plan, affordable
 from nas.candidate import Candidate, EnergyOf, died, front_of
 from nas.claims import Drawn
@@ -121,6 +122,7 @@ def search(
     storages.check_writable(folder)
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading)
+        loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         identity = setup.identity_of(loaded, splits.fingerprint, seed, energy_of, target_image_size)
         with storages.quiet_optuna(), contextlib.ExitStack() as held:
             if storages.is_for_one(storage):
@@ -131,6 +133,9 @@ def search(
                 opened = Study(name, folder, storages.create(name, database or storages.journal(folder)))
                 setup.check_identity(opened, identity)
                 opened.optuna.set_user_attr("constraints", dataclasses.asdict(loaded.constraints))
+                opened.keep_account(splits.account)
+            for sentence in splits.account:
+                watcher.notice(sentence)
             if (remark := setup.torch_versions(opened)) is not None:
                 watcher.notice(remark)
             trainer = Trainer(splits, loaded.recipe, seed, target_image_size, folder / "unfinished")

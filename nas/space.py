@@ -99,7 +99,8 @@ class Recipe:
         weight_decay: on weights of convolutions and linear layers only.
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: share of the target spread over the other classes.
-        augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored).
+        augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored); "auto" is
+            "shift_flip" of coloured images, and "shift" where all are grey: digits and letters must not be mirrored.
         spike_penalty: what a spike per neuron and time step, the mean over all neurons, adds to the loss; 0 leaves
             spikes free.
         precision: of convolutions and products while training, "fp32" or "bf16"; "auto" takes bfloat16 where the
@@ -115,7 +116,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup: float = 0.2
     label_smoothing: float = 0.1
-    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+    augment: Literal["auto", "none", "shift", "shift_flip"] = "auto"
     spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     rungs: tuple[float, ...] = (0.05, 0.25, 1.0)

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nas import device_memory
 from nas import graph as graphs
-from nas.augmentation import Normalise, augment
+from nas.augmentation import Normalise, augment, settled
 from nas.data import Split
 from nas.space import Recipe
 from nas.speed import Speed
@@ -40,7 +40,7 @@ class Step:
         device = train.labels.device
         self.random = torch.Generator(device).manual_seed(seed)
         self.has_settled = False
-        self._model, self._train, self._recipe, self._speed = model, train, recipe, speed
+        self._model, self._train, self._recipe, self._speed = model, train, settled(recipe, train), speed
         self._normalise = Normalise(train)
         self._format = torch.channels_last if speed.channels_last else torch.contiguous_format
         lay_out(model, self._format)

@@ -80,6 +80,7 @@ class FullTraining:
 
 
 _FULL = "full_training"
+_ACCOUNT = "data_account"
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,15 @@ class Study:
                 f"study {self.name} does not say what it searched ({type(error).__name__}: {error}). Search again "
                 "under another study name"
             ) from None
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """What was read for it and how that was cut, in sentences; empty for studies of earlier versions."""
+        return tuple(self.optuna.user_attrs.get(_ACCOUNT, ()))
+
+    def keep_account(self, sentences: tuple[str, ...]) -> None:
+        if self.account != sentences:
+            self.optuna.set_user_attr(_ACCOUNT, list(sentences))
 
     @property
     def seed(self) -> int:

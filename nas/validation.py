@@ -18,6 +18,7 @@ import numpy as np
 from nas import cost, data, energy, runs, scaling, setup, target
 from nas import space as spaces
 from nas import storage as storages
+from nas.augmentation import settled
 from nas.candidate import Candidate
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
@@ -118,6 +119,7 @@ def validate(
     place.check()
     with observer or Dashboard() as watcher, storages.quiet_optuna():
         splits = data.load(loaded, data_dir, seed, watcher.reading)
+        loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         if against == "full":
             chosen = stratified(loaded, configs, seed, watcher)
             repeated = spread(len(chosen), replicates)

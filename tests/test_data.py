@@ -24,25 +24,34 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _space(dataset: str, num_classes: int, image_size: int = 8, in_channels: int = 3, **settings: Any) -> SearchSpace:
+def image_space(
+    dataset: str, num_classes: int, image_size: int = 8, in_channels: int = 3, **settings: Any
+) -> SearchSpace:
     loaded = space.load("spikformer_tiny")
     base = loaded.base | {"head": {"num_classes": num_classes, "neuron": False}}
     base["stem"] = base["stem"] | {"image_size": image_size, "in_channels": in_channels}
     return dataclasses.replace(loaded, base=base, data=DataSettings(dataset, **settings))  # type: ignore[arg-type]
 
 
-def _draw(folder: Path, per_class: int, classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 8) -> None:
-    """Images whose red is their class and whose green is their number."""
+def draw(
+    folder: Path,
+    per_class: int,
+    classes: tuple[str, ...] = ("cat", "dog", "owl"),
+    size: int = 8,
+    first: int = 0,
+    step: int = 50,
+) -> None:
+    """Images whose red is their class, in steps, and whose green is their number, from `first` on."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for i in range(per_class):
             pixels = np.zeros((size, size, 3), np.uint8)
-            pixels[..., 0], pixels[..., 1] = 50 * label, i
+            pixels[..., 0], pixels[..., 1] = step * label, first + i
             Image.fromarray(pixels).save(folder / name / f"{i:03}.png")
 
 
 def test_digits_are_cut_in_three_stratified_parts_without_overlap() -> None:
-    splits = data.load(_space("digits", 10, in_channels=1, search_val=0.2, report_val=0.1))
+    splits = data.load(image_space("digits", 10, in_channels=1, search_val=0.2, report_val=0.1))
     parts = (splits.train, splits.search_val, splits.report_val)
     assert [len(part) for part in parts] == [1797 - 359 - 180, 359, 180]
     assert splits.train.images.shape[1:] == (1, 8, 8)
@@ -52,13 +61,13 @@ def test_digits_are_cut_in_three_stratified_parts_without_overlap() -> None:
         share = torch.bincount(part.labels, minlength=10) / len(part)
         assert (share - 0.1).abs().max() < 0.01
     everything = torch.cat([part.images for part in parts])
-    whole = data.load(_space("digits", 10, in_channels=1)).train.images
+    whole = data.load(image_space("digits", 10, in_channels=1)).train.images
     assert len(everything) == 1797
     assert {image.numpy().tobytes() for image in whole} <= {image.numpy().tobytes() for image in everything}
 
 
 def test_the_cut_depends_on_the_seed_alone() -> None:
-    settings = _space("digits", 10, in_channels=1)
+    settings = image_space("digits", 10, in_channels=1)
     one, again, other = (data.load(settings, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.search_val.images, again.search_val.images)
     assert not torch.equal(one.search_val.images, other.search_val.images)
@@ -66,10 +75,10 @@ def test_the_cut_depends_on_the_seed_alone() -> None:
 
 
 def test_image_folder_with_a_test_split_is_cut_from_train(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 20)
+    draw(tmp_path / "train", 20)
     (tmp_path / "test" / "cat").mkdir(parents=True)
     (tmp_path / "test" / "cat" / "0.png").write_text("sealed: whoever opens this fails")
-    splits = data.load(_space("image_folder", 3, search_val=0.1, report_val=0.2), tmp_path)
+    splits = data.load(image_space("image_folder", 3, search_val=0.1, report_val=0.2), tmp_path)
     assert splits.classes == ("cat", "dog", "owl")
     assert [len(s) for s in (splits.train, splits.search_val, splits.report_val)] == [42, 6, 12]
     _assert_labels(splits.train)
@@ -86,9 +95,9 @@ def _assert_labels(split: data.Split) -> None:
 
 
 def test_val_is_sealed_without_test_and_validates_with_it(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
-    _draw(tmp_path / "val", 4)
-    settings = _space("image_folder", 3)
+    draw(tmp_path / "train", 10)
+    draw(tmp_path / "val", 4, first=100)
+    settings = image_space("image_folder", 3)
     alone = data.load(settings, tmp_path)
     assert [len(s) for s in (alone.train, alone.search_val, alone.report_val)] == [24, 3, 3]
     (tmp_path / "test").mkdir()
@@ -98,17 +107,17 @@ def test_val_is_sealed_without_test_and_validates_with_it(tmp_path: Path) -> Non
 
 
 def test_images_of_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10, size=20)
+    draw(tmp_path / "train", 10, size=20)
     (tmp_path / "train" / "cat" / "wide.jpg").parent.mkdir(exist_ok=True)
     Image.new("L", (40, 24), 0).save(tmp_path / "train" / "cat" / "wide.jpg")
-    splits = data.load(_space("image_folder", 3, image_size=16), tmp_path)
+    splits = data.load(image_space("image_folder", 3, image_size=16), tmp_path)
     assert splits.train.images.shape[1:] == (3, 16, 16)
-    assert data.load(_space("image_folder", 3, in_channels=1), tmp_path).train.images.shape[1:] == (1, 8, 8)
+    assert data.load(image_space("image_folder", 3, in_channels=1), tmp_path).train.images.shape[1:] == (1, 8, 8)
 
 
 def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
-    settings = _space("image_folder", 3)
+    draw(tmp_path / "train", 10)
+    settings = image_space("image_folder", 3)
     decoded = data.load(settings, tmp_path)
     (cache,) = data.cache_folder().iterdir()
     assert data.load(settings, tmp_path).fingerprint == decoded.fingerprint
@@ -120,30 +129,30 @@ def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
 
 
 def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3)
+    draw(tmp_path / "train", 3)
     (tmp_path / "train" / "dog" / "x.jpg").write_text("woof")
     with pytest.raises(DataError, match=r"dog/x\.jpg is no readable image"):
-        data.load(_space("image_folder", 3), tmp_path)
+        data.load(image_space("image_folder", 3), tmp_path)
 
 
 def test_images_of_more_than_8_bits_are_refused_not_ruined(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3)
+    draw(tmp_path / "train", 3)
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900).save(tmp_path / "train" / "dog" / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png.*more than 8 bits"):
-        data.load(_space("image_folder", 3), tmp_path)
+        data.load(image_space("image_folder", 3), tmp_path)
 
 
 def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 3, size=64)
+    draw(tmp_path / "train", 3, size=64)
     path = tmp_path / "train" / "owl" / "001.png"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"owl/001\.png is no readable image"):
-        data.load(_space("image_folder", 3), tmp_path)
+        data.load(image_space("image_folder", 3), tmp_path)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "image_folder"])
 def test_folders_that_hold_nothing_are_named(tmp_path: Path, dataset: str) -> None:
-    settings = _space(dataset, 10)
+    settings = image_space(dataset, 10)
     with pytest.raises(DataError, match="does not exist"):
         data.load(settings, tmp_path / "missing")
     with pytest.raises(DataError, match="train/<class>/"):
@@ -157,19 +166,19 @@ def test_folders_that_hold_nothing_are_named(tmp_path: Path, dataset: str) -> No
 
 
 def test_classes_must_agree_with_the_space(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 10)
+    draw(tmp_path / "train", 10)
     with pytest.raises(DataError, match=r"missing .*airplane"):
-        data.load(_space("cifar10", 10), tmp_path)
+        data.load(image_space("cifar10", 10), tmp_path)
     with pytest.raises(DataError, match="have 3 classes"):
-        data.load(_space("image_folder", 4), tmp_path)
+        data.load(image_space("image_folder", 4), tmp_path)
     with pytest.raises(DataError, match=r"unknown \['owl'\]"):
-        data.load(_space("image_folder", 3, classes=("cat", "cow", "dog")), tmp_path)
+        data.load(image_space("image_folder", 3, classes=("cat", "cow", "dog")), tmp_path)
 
 
 def test_too_few_images_to_cut_is_an_error(tmp_path: Path) -> None:
-    _draw(tmp_path / "train", 1)
+    draw(tmp_path / "train", 1)
     with pytest.raises(DataError, match="cannot be cut"):
-        data.load(_space("image_folder", 3), tmp_path)
+        data.load(image_space("image_folder", 3), tmp_path)
 
 
 def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -195,7 +204,7 @@ def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_original_cifar_files_give_the_same_kind_of_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also without `test_batch`: the test images are never opened."""
     folder = _fake_cifar10(tmp_path, monkeypatch)
-    settings = _space("cifar10", 10, image_size=32, search_val=0.2, report_val=0.2)
+    settings = image_space("cifar10", 10, image_size=32, search_val=0.2, report_val=0.2)
     splits = data.load(settings, tmp_path)
     assert [len(s) for s in (splits.train, splits.search_val, splits.report_val)] == [36, 12, 12]
     assert splits.classes == data.CIFAR10_CLASSES
@@ -211,7 +220,7 @@ def test_a_truncated_cifar_batch_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     batch = _fake_cifar10(tmp_path, monkeypatch) / "data_batch_3"
     batch.write_bytes(batch.read_bytes()[:100])
     with pytest.raises(DataError, match="data_batch_3 missing or damaged"):
-        data.load(_space("cifar10", 10, image_size=32), tmp_path)
+        data.load(image_space("cifar10", 10, image_size=32), tmp_path)
 
 
 def test_a_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +229,7 @@ def test_a_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
     with pytest.raises(DataError, match=r"could not be downloaded.*no network.*Give a folder"):
-        data.load(_space("cifar10", 10, image_size=32))
+        data.load(image_space("cifar10", 10, image_size=32))
 
 
 def test_a_subset_is_stratified() -> None:
@@ -232,7 +241,7 @@ def test_a_subset_is_stratified() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason=f"needs CIFAR-10 as an image folder in {REAL_CIFAR10}")
 def test_real_cifar10_as_an_image_folder() -> None:
-    settings = _space("cifar10", 10, image_size=32)
+    settings = image_space("cifar10", 10, image_size=32)
     splits = data.load(settings, REAL_CIFAR10)
     assert [len(s) for s in (splits.train, splits.search_val, splits.report_val)] == [40000, 5000, 5000]
     mean = splits.train.images.double().mean((0, 2, 3)) / 255
@@ -240,11 +249,11 @@ def test_real_cifar10_as_an_image_folder() -> None:
 
 
 def test_random_order_of_files_on_disk_does_not_matter(tmp_path: Path) -> None:
-    _draw(tmp_path / "one" / "train", 10)
-    _draw(tmp_path / "two" / "train", 10)
+    draw(tmp_path / "one" / "train", 10)
+    draw(tmp_path / "two" / "train", 10)
     files = sorted((tmp_path / "two" / "train").rglob("*.png"))
     random.Random(0).shuffle(files)
     for path in files:  # written again in another order
         path.write_bytes(path.read_bytes())
-    settings = _space("image_folder", 3)
+    settings = image_space("image_folder", 3)
     assert data.load(settings, tmp_path / "one").fingerprint == data.load(settings, tmp_path / "two").fingerprint

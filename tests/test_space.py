@@ -180,7 +180,7 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         ("epochs = 1", "epoch = 1", '[proxy] epoch: unknown key. Did you mean "epochs"?'),
         ("epochs = 1", "epochs = 0", "[proxy] epochs: 0 must be at least 1"),
         ("epochs = 1", "epochs = 1.5", "[proxy] epochs: must be int, not 1.5"),
-        ('augment = "none"', 'augment = "flip"', "use one of none, shift, shift_flip"),
+        ('augment = "none"', 'augment = "flip"', "use one of auto, none, shift, shift_flip"),
         ("search_val = 0.1", "search_val = 0.9", "must be a share between 0 and 0.5"),
         ('dataset = "digits"', 'dataset = "mnist"', "use one of digits, cifar10"),
         (

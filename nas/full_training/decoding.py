@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nas import pictures
+
 Content = bytes | npt.NDArray[np.uint8]
 """What an image is kept as: its file, or pixels [H, W, C] or [H, W]."""
 
@@ -24,22 +26,23 @@ def mode_of(channels: int) -> str:
 
 
 def opened(content: Content) -> Image.Image:
-    """The image with its size and mode, not decoded yet where it is a file.
+    """The image with its size and mode, upright; not decoded yet where it is a file that need not be turned.
 
     Raises:
         UnreadableError: it is no image.
     """
     try:
         image = Image.open(io.BytesIO(content)) if isinstance(content, bytes) else Image.fromarray(content)
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
+        return pictures.upright(image)
     except _ERRORS as error:
         raise UnreadableError(str(error)) from None
-    if image.mode.startswith(("I", "F")):
-        raise UnreadableError(f"mode {image.mode}: more than 8 bits a channel")
-    return image
 
 
 def decoded(image: Image.Image, mode: str) -> Image.Image:
-    """
+    """The pixels in a mode, on white where they are transparent.
+
     Args:
         mode: "RGB" or "L", grey.
 
@@ -47,8 +50,7 @@ def decoded(image: Image.Image, mode: str) -> Image.Image:
         UnreadableError: it is damaged.
     """
     try:
-        image.load()
-        return image if image.mode == mode else image.convert(mode)
+        return pictures.opaque(image, mode)
     except _ERRORS as error:
         raise UnreadableError(str(error)) from None
 

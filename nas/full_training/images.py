@@ -10,6 +10,7 @@ folders; a `.cls` holds that number, or the name. Names of numbered classes are 
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from torchvision import datasets
 
-from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, IMAGE_SUFFIXES, cache_folder
+from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES, cache_folder
 from nas.errors import DataError
 from nas.full_training.decoding import Content
 from nas.full_training.shards import Index, Numbers, OnScan, Shards, index_of
+from nas.pictures import BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
 
 
 class Images(Protocol):
@@ -54,6 +56,7 @@ class Source:
         test_part: their name.
         classes: names, in the order of the labels.
         kind: how they are kept.
+        passed_over: which files of class folders are no images, in words.
     """
 
     train: Images
@@ -61,6 +64,7 @@ class Source:
     test_part: str
     classes: tuple[str, ...]
     kind: Literal["cifar", "folder", "shards"]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -112,7 +116,7 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
         raise DataError(f"data folder {folder} does not exist. {_LAYOUTS}")
     if (folder / "train").is_dir():
         return _folders(folder, on_scan)
-    if any(folder.glob("*train*.tar")):
+    if any("train" in tar.name for tar in _tars(folder)):
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
@@ -211,21 +215,24 @@ class Folders:
 
 def _folders(folder: Path, on_scan: OnScan) -> Source:
     part = _test_part([entry.name for entry in folder.iterdir() if entry.is_dir()], folder)
-    classes, train = _class_folders(folder / "train", on_scan)
-    test_classes, test = _class_folders(folder / part, on_scan)
+    passed: Counter[str] = Counter()
+    classes, train = _class_folders(folder / "train", passed, on_scan)
+    test_classes, test = _class_folders(folder / part, passed, on_scan)
     _check_equal(classes, test_classes, f"{folder}/train", f"{folder}/{part}")
-    return Source(train, test, part, classes, "folder")
+    return Source(train, test, part, classes, "folder", tuple(in_words(passed)))
 
 
-def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
-    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+def _class_folders(root: Path, passed: Counter[str], on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
+    entries = list(os.scandir(root))
+    classes = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name)))
+    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
     if not classes:
         raise DataError(f"{root} has no class folders. Put images into {root}/<class>/")
     found: list[bytes] = []
     labels: list[int] = []
     empty = []
     for label, name in enumerate(classes):
-        paths = _image_files(root, name)
+        paths = _image_files(root, name, passed)
         found += paths
         labels += [label] * len(paths)
         empty += [] if paths else [name]
@@ -236,13 +243,19 @@ def _class_folders(root: Path, on_scan: OnScan) -> tuple[tuple[str, ...], Folder
     return classes, Folders(root, np.array(found), np.array(labels, dtype=np.int64))
 
 
-def _image_files(root: Path, name: str) -> list[bytes]:
+def _image_files(root: Path, name: str, passed: Counter[str]) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
     start = len(os.fsencode(root)) + 1
     found: list[bytes] = []
-    for parent, _, names in os.walk(os.fsencode(root / name), followlinks=True):
+    for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=True):
+        shown = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
+        passed[HIDDEN] += len(folders) - len(shown)
+        folders[:] = shown
         prefix = parent[start:] + b"/"
-        found += [prefix + file for file in names if file.lower().endswith(_SUFFIXES)]
+        images = [file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))]
+        found += [prefix + file for file in images]
+        if len(images) < len(names):
+            passed.update(passed_over(os.fsdecode(file)) for file in set(names).difference(images))
     return sorted(found)
 
 
@@ -262,7 +275,7 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
 
 
 def _shards(folder: Path, on_scan: OnScan) -> Source:
-    tars = sorted(folder.glob("*.tar"))
+    tars = _tars(folder)
     part = _test_part([p for p in ("test", "val") if any(p in tar.name for tar in tars)], folder)
     named = _class_names(folder)
     indexed = {
@@ -281,6 +294,10 @@ def _shards(folder: Path, on_scan: OnScan) -> Source:
         raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
     loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found) in indexed.items()}
     return Source(loaded["train"], loaded[part], part, classes, "shards")
+
+
+def _tars(folder: Path) -> list[Path]:
+    return sorted(tar for tar in folder.glob("*.tar") if not is_hidden(tar.name))
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

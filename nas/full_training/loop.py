@@ -250,7 +250,10 @@ def _run(training: Training, folder: Path) -> Trained | None:
         training.restore(before)
     with Journal(folder, training.team, training.total, training.done) as told, _stopping() as stop:
         keeper = _Keeper(training, folder, told)
-        if training.done:
+        if not training.done:
+            for sentence in training.source.passed_over:
+                told.notice(sentence)
+        else:
             told.notice(f"{saved}: goes on at step {training.done} of {training.total}")
         while training.done < training.total:
             _epoch(training, told, keeper, stop)

@@ -6,14 +6,15 @@ import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from nas import files
-from nas.data import IMAGE_SUFFIXES, cache_folder
+from nas.data import cache_folder
 from nas.errors import DataError, OutputError
+from nas.pictures import IMAGE_SUFFIXES, is_within_hidden
 
 OnScan = Callable[[str, int, int], None]
 """Called with what is read, how much of it is done, and how much there is."""
@@ -64,6 +65,7 @@ class Shards:
 
 
 _OPEN_SHARDS = 64
+_INDEX_FORMAT = 2
 
 
 Index = dict[str, npt.NDArray[np.generic]]
@@ -71,7 +73,7 @@ Index = dict[str, npt.NDArray[np.generic]]
 
 def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple[Path, ...], list[str]]:
     """Where the images lie, kept in the cache: reading all headers of a large set takes minutes."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((_INDEX_FORMAT, IMAGE_SUFFIXES)).encode())
     for tar in tars:
         state = tar.stat()
         digest.update(repr((str(tar.absolute()), state.st_size, state.st_mtime_ns)).encode())
@@ -117,6 +119,8 @@ def _samples(tar: Path) -> list[tuple[int, int, bytes, str]]:
     labels: dict[str, str] = {}
     with tarfile.open(tar) as archive:
         for member in archive:
+            if is_within_hidden(PurePosixPath(member.name)):
+                continue
             folder, _, file = member.name.rpartition("/")
             stem, _, kind = file.partition(".")
             key = f"{folder}/{stem}" if folder else stem

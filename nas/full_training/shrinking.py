@@ -18,6 +18,7 @@ from nas.full_training import images as sources
 from nas.full_training.decoding import UnreadableError
 from nas.full_training.images import Images, Source
 from nas.full_training.shards import OnScan
+from nas.pictures import is_hidden
 
 _A_SHARD = 1000
 _QUALITY = 90
@@ -79,7 +80,7 @@ def _images(source: Source, part: str) -> Images:
 
 
 def _check_ours(folder: Path, ours: set[Path]) -> None:
-    others = sorted(path.name for path in folder.glob("*.tar") if path not in ours)
+    others = sorted(path.name for path in folder.glob("*.tar") if path not in ours and not is_hidden(path.name))
     if others:
         raise OutputError(
             f"{folder} holds other shards, such as {others[0]}, which would be read too. Give another --out"
@@ -151,6 +152,13 @@ def _smaller(images: Images, number: int, side: int) -> tuple[str, bytes]:
     return "jpg", file.getvalue()
 
 
-_ENDINGS = {"PNG": "png", "WEBP": "webp", "TIFF": "tif", "BMP": "bmp", "PPM": "ppm"}  # as `nas.data` knows them
+_ENDINGS = {
+    "PNG": "png",
+    "WEBP": "webp",
+    "TIFF": "tif",
+    "BMP": "bmp",
+    "PPM": "ppm",
+    "GIF": "gif",
+}  # as `nas.pictures` knows them
 
 __all__ = ["shrink"]

@@ -24,6 +24,7 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         f"{one.train_images} to train on, {one.counted_images} for search-val, "
         f"{one.report_val_images} for report-val, cut from the training images, stratified, seed {one.seed}. "
         "No test image was read.",
+        *study.account,
         f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images, batch {recipe.batch_size}, "
         f"AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a "
         "candidate, so differences within seed noise are not established.",
