@@ -32,6 +32,22 @@ class _Count(click.ParamType[int]):
 _COUNT = _Count()
 
 
+def _allow(_context: click.Context, _option: click.Parameter, blocks: tuple[str, ...]) -> None:
+    from spikformer import plugins
+
+    plugins.allow(*blocks)
+
+
+_BLOCKS = click.option(
+    "--blocks",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    expose_value=False,
+    callback=_allow,
+    help="A module of your own blocks that may be imported, as mypkg.mine; repeatable.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
 def main() -> None:
@@ -188,6 +204,7 @@ def _moment(moment: Any) -> str:
 @click.option("--compare", multiple=True, metavar="STUDY", help="Another one's front in the same frame; repeatable.")
 @click.option("--latex", is_flag=True, help="Also the front as a LaTeX table.")
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
+@_BLOCKS
 def report(
     study: str | None,
     storage: str | None,
@@ -244,6 +261,7 @@ def report(
 @click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def export(
     study: str,
     pick: str,
@@ -285,7 +303,7 @@ def export(
         last = exports.export_published(network, out) if new else Path(network)
         wrote(last)
     if new:
-        click.echo(f"Next: {PROGRAM} train {shlex.quote(str(last))} --dry-run")
+        click.echo(f"Next: {PROGRAM} train {_shell(str(last), '--dry-run')}")
 
 
 def _where_to_train(command: Any) -> Any:
@@ -312,6 +330,7 @@ def _where_to_train(command: Any) -> Any:
 @_where_to_train
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def confirm(
     study: str | None, top: str, spike_penalties: str, storage: str | None, results_dir: str, **settings: Any
 ) -> None:
@@ -401,6 +420,7 @@ _DEVICE = click.option("--device", default="auto", show_default=True, metavar="a
 @click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def train(
     bundle: str,
     data_dir: str | None,
@@ -435,7 +455,7 @@ def train(
         attached.attach(target, trained)
     options = ["--data-dir", data_dir] if data_dir else []
     click.echo(f"wrote {trained.folder}")
-    click.echo(f"Next: {PROGRAM} evaluate {shlex.join([str(trained.folder), *options])}")
+    click.echo(f"Next: {PROGRAM} evaluate {_shell(str(trained.folder), *options)}")
 
 
 @main.command()
@@ -466,6 +486,7 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_BLOCKS
 def evaluate(
     networks: tuple[str, ...],
     data_dir: str | None,
@@ -553,6 +574,7 @@ def spaces() -> None:
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_BLOCKS
 def inspect(
     network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: Any
 ) -> None:
@@ -665,7 +687,14 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
-    click.echo(f"Next: {PROGRAM} {command} {shlex.join(['--study', study, *_place(results_dir, storage)])}")
+    click.echo(f"Next: {PROGRAM} {command} {_shell('--study', study, *_place(results_dir, storage))}")
+
+
+def _shell(*arguments: str) -> str:
+    """Arguments of the next command, which may import the same blocks."""
+    from spikformer import plugins
+
+    return shlex.join([*arguments, *plugins.arguments()])
 
 
 def _place(results_dir: str, storage: str | None) -> list[str]:
