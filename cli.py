@@ -701,9 +701,9 @@ def _place(results_dir: str, storage: str | None) -> list[str]:
     """Options that lead another command to the same study."""
     options = [] if results_dir == "results" else ["--results-dir", results_dir]
     if storage and "SPIKFORMER_STORAGE" not in os.environ:
-        from nas import storage as storages
+        from nas import urls
 
-        options += ["--storage", storages.hidden(storage)]
+        options += ["--storage", urls.hidden(storage)]
     return options
 
 

@@ -60,6 +60,7 @@ NAS = (
     "candidate",
     "constraints",
     "progress",
+    "urls",
     "storage",
     "trials",
     "leases",
