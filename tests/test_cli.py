@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Run
+from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
@@ -307,3 +309,17 @@ def test_help_answers_within_a_second() -> None:
         _run("search", "--help")
         times.append(time.monotonic() - started)
     assert min(times) < 1
+
+
+def test_children_of_tests_are_interrupted_also_in_the_background() -> None:
+    """A shell that starts a command with & may ignore SIGINT for it and for all of its children."""
+    program = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        told = [
+            subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, preexec_fn=start).stdout
+            for start in (None, interruptible)
+        ]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == [b"False\n", b"True\n"]

@@ -34,6 +34,7 @@ from spikformer.errors import CheckpointError
 from spikformer.fields import names
 from tests import pictures
 from tests.conftest import Run
+from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
 _BOTH = ("whole", "out")
@@ -143,7 +144,9 @@ def test_ctrl_c_reaches_the_readers_too_and_loses_nothing(images: Path, tmp_path
     """As a terminal sends it, to the whole group of processes, after the first line of the log."""
     folder, out = pictures.bundle(tmp_path, own=pictures.recipe(epochs=2000, workers=2)), tmp_path / "out"
     command = [sys.executable, str(ROOT / "cli.py"), "train", str(folder), "--data-dir", str(images), "--out", str(out)]
-    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     while not _losses(out):
         assert running.poll() is None
         time.sleep(0.1)

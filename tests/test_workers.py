@@ -34,7 +34,7 @@ from nas.proposals import Proposer
 from nas.study import Study
 from spikformer import SpikformerError
 from tests.conftest import MICRO, Run
-from tests.helpers import Heard
+from tests.helpers import Heard, interruptible
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
@@ -54,6 +54,7 @@ class Crew:
         self._forking = subprocess.Popen(
             [sys.executable, "-m", "tests.forking", *([str(folder / "large.toml")] if pretend else [])],
             cwd=ROOT, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=interruptible,
         )  # fmt: skip
         self.members: list[int] = []
         self._study: Study | None = None
