@@ -1,6 +1,7 @@
 """Commands: parse, call one function of `nas`, print. torch is imported only when a command needs it."""
 
 import contextlib
+import errno
 import gc
 import os
 import shlex
@@ -30,6 +31,22 @@ class _Count(click.ParamType[int]):
 
 
 _COUNT = _Count()
+
+
+def _allow(_context: click.Context, _option: click.Parameter, blocks: tuple[str, ...]) -> None:
+    from spikformer import plugins
+
+    plugins.allow(*blocks)
+
+
+_BLOCKS = click.option(
+    "--blocks",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    expose_value=False,
+    callback=_allow,
+    help="A module of your own blocks that may be imported, as mypkg.mine; repeatable.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -188,6 +205,7 @@ def _moment(moment: Any) -> str:
 @click.option("--compare", multiple=True, metavar="STUDY", help="Another one's front in the same frame; repeatable.")
 @click.option("--latex", is_flag=True, help="Also the front as a LaTeX table.")
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
+@_BLOCKS
 def report(
     study: str | None,
     storage: str | None,
@@ -244,6 +262,7 @@ def report(
 @click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def export(
     study: str,
     pick: str,
@@ -268,6 +287,10 @@ def export(
     if network is not None and size != exports.Size():
         raise click.UsageError("--network is written as it is: --params, --macs, --as-is and --classes are for studies")
     new = network is None or not Path(network).is_dir()
+    if network is not None:
+        _refuse_unread("--network does not read", "--study", "--pick", "--storage", "--results-dir")
+    if not new:
+        _refuse_unread("a bundle is converted where it is and does not read", "--out")
 
     def wrote(folder: Path) -> None:
         if new:
@@ -285,7 +308,7 @@ def export(
         last = exports.export_published(network, out) if new else Path(network)
         wrote(last)
     if new:
-        click.echo(f"Next: {PROGRAM} train {shlex.quote(str(last))} --dry-run")
+        click.echo(f"Next: {PROGRAM} train {_shell(str(last), '--dry-run')}")
 
 
 def _where_to_train(command: Any) -> Any:
@@ -312,6 +335,7 @@ def _where_to_train(command: Any) -> Any:
 @_where_to_train
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def confirm(
     study: str | None, top: str, spike_penalties: str, storage: str | None, results_dir: str, **settings: Any
 ) -> None:
@@ -373,6 +397,15 @@ def validate_proxy(space: str, shares: str, results_dir: str, **settings: Any) -
         click.echo(f"Next: {PROGRAM} validate-proxy {shlex.join(['--space', space])}")
 
 
+def _refuse_unread(why: str, *options: str) -> None:
+    """Raises click.UsageError if one of these options stands on the command line: it would have no effect."""
+    context = click.get_current_context()
+    names = {word: p.name or "" for p in context.command.params for word in p.opts}
+    given = [o for o in options if context.get_parameter_source(names[o]) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"{why} {', '.join(given)}: leave it out")
+
+
 def _numbers(option: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",") if part.strip()]
@@ -401,6 +434,7 @@ _DEVICE = click.option("--device", default="auto", show_default=True, metavar="a
 @click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
+@_BLOCKS
 def train(
     bundle: str,
     data_dir: str | None,
@@ -418,7 +452,10 @@ def train(
     Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
     like: the same command goes on where it stopped.
     """
+    if study is None:
+        _refuse_unread("without --study, train does not read", "--storage", "--results-dir")
     if dry_run:
+        _refuse_unread("--dry-run writes nothing and does not read", "--out", "--study", "--storage", "--results-dir")
         from nas.full_training import rehearsal  # torch, only now
 
         rehearsed = rehearsal.rehearse(bundle, data_dir, recipe, settings, device)
@@ -435,7 +472,7 @@ def train(
         attached.attach(target, trained)
     options = ["--data-dir", data_dir] if data_dir else []
     click.echo(f"wrote {trained.folder}")
-    click.echo(f"Next: {PROGRAM} evaluate {shlex.join([str(trained.folder), *options])}")
+    click.echo(f"Next: {PROGRAM} evaluate {_shell(str(trained.folder), *options)}")
 
 
 @main.command()
@@ -465,7 +502,16 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
 @_DEVICE
 @click.option("--convention", default="measured", show_default=True, metavar="NAME", help="Of energy: docs/costs.md.")
 @click.option("--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="pJ of an operation.")
+@click.option("--time-steps", default="", metavar="T,T", help="Time steps, instead of the trained; as 1,2,4.")
+@click.option("--image-sizes", default="", metavar="PIXELS,PIXELS", help="Image sizes, likewise; as 32,40.")
+@click.option(
+    "--csv",
+    "table",
+    metavar="FILE",
+    help="File for the table.  [default: with the two options above, results/evaluated/NAME.csv]",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_BLOCKS
 def evaluate(
     networks: tuple[str, ...],
     data_dir: str | None,
@@ -473,19 +519,37 @@ def evaluate(
     device: str,
     convention: str,
     unit_costs: str,
+    time_steps: str,
+    image_sizes: str,
+    table: str | None,
     as_json: bool,
 ) -> None:
-    """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation."""
+    """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
+
+    With --time-steps or --image-sizes the same weights run at each of them, without being trained for it.
+    """
     import json
 
     from nas import energy  # torch, only now
     from nas.full_training import evaluation
 
-    found = evaluation.evaluate(networks, data_dir, energy.convention(convention, unit_costs), settings, device)
+    steps, sizes = _whole("--time-steps", time_steps), _whole("--image-sizes", image_sizes)
+    chosen = energy.convention(convention, unit_costs)
+    found = evaluation.evaluate(networks, data_dir, chosen, settings, device, steps, sizes)
     if as_json:
         click.echo(json.dumps([one.to_dict() for one in found], indent=2))
     else:
         _console().print(_evaluations_table(found))
+    if table is not None or steps or sizes:
+        place = Path(table or Path("results", "evaluated", f"{Path(networks[0]).resolve().name}.csv"))
+        click.echo(f"wrote {evaluation.write_csv(found, place)}", err=as_json)
+
+
+def _whole(option: str, text: str) -> list[int]:
+    numbers = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(number.isascii() and number.isdecimal() and len(number) < 10 and int(number) for number in numbers):
+        raise click.UsageError(f'{option} "{text}" must be whole numbers from 1, such as 1,2,4')
+    return [int(number) for number in numbers]
 
 
 def _evaluations_table(found: list[Any]) -> Any:
@@ -494,6 +558,8 @@ def _evaluations_table(found: list[Any]) -> Any:
 
     headings = (
         "network",
+        "T",
+        "pixels",
         "top-1",
         "top-5",
         "images",
@@ -507,12 +573,13 @@ def _evaluations_table(found: list[Any]) -> Any:
         if one.energy_mj is not None:
             costs = (in_si(one.energy_mj * 1e-3, "J"), in_si(one.spike_operations, ""))
         shares = (f"{100 * one.scores.top1:.2f} %", f"{100 * one.scores.top5:.2f} %")
-        rows.append((one.name, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
-    if len(found) > 1:
+        form = (one.config.time_steps, one.config.stem.image_size)
+        rows.append((one.name, *form, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
+    if len({(one.config.time_steps, one.config.stem.image_size) for one in found}) == 1 < len(found):
         columns = [[100 * one.scores.top1 for one in found], [100 * one.scores.top5 for one in found]]
         means = [mean_and_deviation(column) for column in columns]
         words = [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in means]
-        rows.append(("mean +- standard deviation", *words, "", "", "", ""))
+        rows.append(("mean +- standard deviation", "", "", *words, "", "", "", ""))
     return _table(headings, rows)
 
 
@@ -553,6 +620,7 @@ def spaces() -> None:
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_BLOCKS
 def inspect(
     network: str, trial: int | None, check: str | None, image_size: int | None, as_json: bool, **rest: Any
 ) -> None:
@@ -572,7 +640,14 @@ def inspect(
     if trial is None and rest["data_dir"] is None and (rest["chip"] is not None or rest["memory"]):
         raise click.UsageError("--chip and --memory need counted spikes: --trial of a study, or --data-dir")
 
+    if trial is None:
+        _refuse_unread("without --trial, inspect does not read", "--storage", "--results-dir")
+        if rest["data_dir"] is None and rest["rates"] is None:
+            _refuse_unread("without --trial, --data-dir or --rates there are no energies to price by", *_PRICED_BY)
+    if rest["data_dir"] is not None:
+        _refuse_unread("--data-dir counts at the images' own size and does not read", "--image-size")
     if check is not None:
+        _refuse_unread("--check names what multiplies in the deployable form and does not read", "--fused")
         remaining = inspection.not_spike_driven(network, image_size)
         click.echo(json.dumps(remaining, indent=2) if as_json else "\n".join(remaining) or "nothing multiplies")
         sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
@@ -583,6 +658,9 @@ def inspect(
         _console().print(result.table())
         for line in result.lines():
             _console().print(line, highlight=False, markup=False)
+
+
+_PRICED_BY = ("--convention", "--unit-costs")
 
 
 def _one_source(given: dict[str, Any]) -> None:
@@ -665,16 +743,23 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _next_command(command: str, study: str, results_dir: str, storage: str | None) -> None:
-    click.echo(f"Next: {PROGRAM} {command} {shlex.join(['--study', study, *_place(results_dir, storage)])}")
+    click.echo(f"Next: {PROGRAM} {command} {_shell('--study', study, *_place(results_dir, storage))}")
+
+
+def _shell(*arguments: str) -> str:
+    """Arguments of the next command, which may import the same blocks."""
+    from spikformer import plugins
+
+    return shlex.join([*arguments, *plugins.arguments()])
 
 
 def _place(results_dir: str, storage: str | None) -> list[str]:
     """Options that lead another command to the same study."""
     options = [] if results_dir == "results" else ["--results-dir", results_dir]
     if storage and "SPIKFORMER_STORAGE" not in os.environ:
-        from nas import storage as storages
+        from nas import urls
 
-        options += ["--storage", storages.hidden(storage)]
+        options += ["--storage", urls.hidden(storage)]
     return options
 
 
@@ -703,6 +788,12 @@ def run() -> NoReturn:
         sys.exit(error.exit_code)
     except SpikformerError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = str(error.filename)
+        click.echo(f"Error: the path {name[:60]}... has {len(name):,} characters, too many. Correct it", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted. Nothing is lost: the same command goes on.", err=True)

@@ -59,6 +59,7 @@ def check_block(reference: str, options: dict[str, Any] | None = None) -> list[C
         ConfigError: no such class, or it refuses the options, or every network.
     """
     options = options or {}
+    plugins.allow(reference)  # whoever asks for it names it
     once = plugins.canonical(reference, options)
     equal = plugins.canonical(reference, once) == once
     results = [Check("equal settings are written one way", equal, f"{once}", "")]

@@ -17,6 +17,7 @@ from nas.candidate import Candidate, evaluate, pace
 from nas.data import Split, Splits
 from nas.space import Recipe
 from nas.training import Epoch
+from spikformer import plugins
 from spikformer.checkpoints import weights_of
 from spikformer.config import SpikformerConfig
 
@@ -124,10 +125,15 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Packed:
-    """A trainer on its way to another process: plain arrays, because tensors need shared memory, which may be small."""
+    """A trainer on its way to another process: plain arrays, because tensors need shared memory, which may be small.
+
+    Attributes:
+        blocks: modules that the user named (`spikformer.plugins.named`), which that process may import too.
+    """
 
     trainer: Trainer
     arrays: tuple[tuple[Any, Any], ...]
+    blocks: dict[str, str]
 
     @classmethod
     def of(cls, trainer: Trainer) -> "Packed":
@@ -135,9 +141,11 @@ class Packed:
         each = (splits.train, splits.search_val, splits.report_val)
         empty = Split(torch.empty(0), torch.empty(0))
         bare = dataclasses.replace(splits, train=empty, search_val=empty, report_val=empty)
-        return cls(trainer.having(bare), tuple((s.images.numpy(), s.labels.numpy()) for s in each))
+        arrays = tuple((s.images.numpy(), s.labels.numpy()) for s in each)
+        return cls(trainer.having(bare), arrays, plugins.named())
 
     def unpacked(self) -> Trainer:
+        plugins.adopt(self.blocks)
         train, search_val, report_val = (Split(torch.tensor(i), torch.tensor(labels)) for i, labels in self.arrays)
         bare = self.trainer.splits
         return self.trainer.having(dataclasses.replace(bare, train=train, search_val=search_val, report_val=report_val))

@@ -169,7 +169,7 @@ def _sized(study: Study, candidate: Candidate, size: Size) -> SpikformerConfig:
 def _export(
     study: Study, number: int, candidate: Candidate, network: SpikformerConfig, place: Path, size: Size | None
 ) -> Path:
-    folder = place / f"{study.name}-trial{number}"
+    folder = place / f"{study.folder.name}-trial{number}"  # a study in a database may be called ../x
     weights = study.weights(candidate)
     kept: dict[checkpoints.Part, bytes | Path] = {"proxy": weights} if weights.exists() else {}
     document = {

@@ -15,6 +15,7 @@ from nas.budget import Pace
 from nas.engines import Died, Done, Job, Packed, Trainer
 from nas.errors import StudyError
 from nas.training import Epoch
+from spikformer import plugins
 from spikformer.config import SpikformerConfig
 from spikformer.errors import SpikformerError
 
@@ -109,6 +110,7 @@ def _pace(packed: Packed, sharing: int, config: SpikformerConfig) -> Pace | None
 
 def _unpacked(packed: Packed, sharing: int) -> Trainer:
     """On the device that Ray gave; a process of the cluster serves many tasks, and keeps the images."""
+    plugins.adopt(packed.blocks)
     key = packed.trainer.splits.fingerprint
     if key not in _KEPT:
         _KEPT.clear()

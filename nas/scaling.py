@@ -4,7 +4,8 @@ The depth grows as the square of the width, until the network has twelve blocks;
 how Spikformer, Spikingformer and Spike-driven Transformer come from 2-256 for CIFAR to 8-512 for ImageNet, and their
 largest networks, 8-768 and 10-512, have no more blocks. Heads, MLP ratio, groups and all else stay as they were
 searched. Widths are rounded to what heads, groups and stem divide; stages grow alike, and each has at least one block.
-Of the networks on this line the largest within the budget is taken.
+Of the networks on this line the largest within the budget is taken. The line ends at 64 times the searched width or at
+4,096 channels, five times the widest that is published.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from nas.errors import TrainingError
 from spikformer.config import SpikformerConfig, StageConfig
 
 MOST_BLOCKS = 12
+_MOST_CHANNELS = 4096
 _FINENESS = 48  # factors an octave
 _OCTAVES = 6  # up and down
 
@@ -28,8 +30,10 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
         macs: most dense multiplications of an image over all time steps, padding included.
 
     Raises:
-        TrainingError: even the smallest has more.
+        TrainingError: even the smallest has more, or even the largest that is considered less.
     """
+    top = _top(config)
+    _check_reached(config, top, params, macs)
 
     def fits(scaled: SpikformerConfig) -> bool:
         model = cost.static_model(scaled)
@@ -37,7 +41,7 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
             return False
         return macs is None or cost.parts(model)[0].dense_macs <= macs
 
-    best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))))
+    best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))), top)
     if best is None:
         asked = in_words(params, macs)
         least = cost.static_model(scaled(config, 2**-_OCTAVES))
@@ -54,14 +58,42 @@ def in_words(params: int | None, macs: int | None) -> str:
     return " and ".join(f"{limit:,} {what}" for limit, what in limits if limit is not None)
 
 
-def _largest(fits: Callable[[int], bool]) -> int | None:
+def _top(config: SpikformerConfig) -> int:
+    """Where the line ends."""
+    wider = math.floor(_FINENESS * math.log2(_MOST_CHANNELS / max(stage.embed_dim for stage in config.stages)))
+    return max(0, min(wider, _OCTAVES * _FINENESS))
+
+
+def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs: int | None) -> None:
+    """At once: counting the multiplications of the largest takes an hour. They grow at most as width squared x depth.
+
+    Raises:
+        TrainingError: no limit is below what the largest network has.
+    """
+    smallest, largest = scaled(config, 2**-_OCTAVES), scaled(config, 2 ** (top / _FINENESS))
+    most_params = sum(p.numel() for p in cost.static_model(largest).parameters())
+    if params is not None and params < most_params:
+        return
+    if macs is not None:
+        pairs = list(zip(largest.stages, smallest.stages, strict=True))
+        wider = max(large.embed_dim / small.embed_dim for large, small in pairs)
+        deeper = max(large.depth / small.depth for large, small in pairs)
+        if macs < cost.parts(cost.static_model(smallest))[0].dense_macs * wider**2 * deeper:
+            return
+    raise TrainingError(
+        f"no network of this kind comes near {in_words(params, macs)}: the largest has "
+        f"{max(stage.embed_dim for stage in largest.stages):,} channels and {most_params:,} parameters. Give less"
+    )
+
+
+def _largest(fits: Callable[[int], bool], top: int) -> int | None:
     """The largest whole number that fits: networks grow with it. From below, as large ones take long to count."""
     low = -_OCTAVES * _FINENESS
     if not fits(low):
         return None
-    while low < _OCTAVES * _FINENESS and fits(low + _FINENESS):
-        low += _FINENESS
-    high = low + _FINENESS - 1
+    while low < top and fits(min(low + _FINENESS, top)):
+        low = min(low + _FINENESS, top)
+    high = min(low + _FINENESS - 1, top)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nas.errors import SpaceError
-from spikformer import published
+from spikformer import plugins, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
@@ -289,6 +289,9 @@ def names() -> list[str]:
 def load(name_or_path: str | Path) -> SearchSpace:
     """Read a space, by the name of one that comes with the project or by its path, and check it whole.
 
+    Whoever names a space file names the modules of the blocks in it: they may be imported from now on, those beside
+    the file before all others.
+
     Raises:
         SpaceError: no such space, or what is wrong in it, with line, key and nearest valid name.
     """
@@ -296,9 +299,28 @@ def load(name_or_path: str | Path) -> SearchSpace:
     if path.suffix != ".toml" and not path.is_file():
         path = _folder() / f"{name_or_path}.toml"
     try:
-        return _Parser(path, _text(path)).parse()
+        space = _Parser(path, _text(path)).parse()
     except FileNotFoundError:
         raise SpaceError(f'no search space "{name_or_path}". {nearest(str(name_or_path), names())}') from None
+    plugins.allow(*sorted(_blocks(space)), folder=path.parent.absolute())
+    return space
+
+
+def _blocks(space: SearchSpace) -> set[str]:
+    """References to blocks of the user's own, in what a space's networks may be."""
+    assigned = [item for axis in space.axes for fields in axis.assignments.values() for item in fields.items()]
+    whole = [space.base, *(config.to_dict() for config in space.references.values())]
+    return {kind for values in whole for kind in _kinds("", values)} | {
+        kind for path, value in assigned for kind in _kinds(path, value)
+    }
+
+
+def _kinds(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _kinds(f"{path}.{key}", item)
+    elif path.endswith(".kind") and ":" in str(value):
+        yield str(value)
 
 
 def with_proxy(space: SearchSpace, path: str | Path) -> SearchSpace:

@@ -25,7 +25,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas import data
+from nas import data, urls
 from nas.errors import StudyError
 
 _JOURNAL = "journal.log"
@@ -154,19 +154,15 @@ def database(url: str | None) -> BaseStorage | None:
     try:
         return typing.cast(BaseStorage, _Patient(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
-        said = _first_line(error).replace(url, hidden(url))
-        raise StudyError(f"storage {hidden(url)} cannot be opened: {said}") from None
-
-
-def hidden(url: str) -> str:
-    """The URL without its passwords, to be shown."""
-    shown = re.sub(r"(://[^:@/]*:).*@", r"\1***@", url)
-    return re.sub(r"([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", shown)
+        raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
 
 def _opened(url: str) -> BaseStorage:
     if url.startswith("grpc://"):
-        host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
+        place = re.fullmatch(r"grpc://([^:@/?#]+)(?::(\d{1,5}))?/?", url)
+        if place is None:
+            raise ValueError("write grpc://HOST:PORT. A gRPC proxy takes no user and no password")
+        host, port = place.groups()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             proxy = GrpcStorageProxy(host=host, port=int(port or 13000))
@@ -355,7 +351,6 @@ __all__ = [
     "companion",
     "create",
     "database",
-    "hidden",
     "is_for_one",
     "journal",
     "known_studies",

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from spikformer.config import SpikformerConfig
-from spikformer.errors import CheckpointError, ConfigError, FormatError, SpikformerError
+from spikformer.errors import CheckpointError, ConfigError, FormatError, SpikformerError, TrustError
 
 if TYPE_CHECKING:
     from spikformer.checkpoints import load
@@ -30,6 +30,7 @@ __all__ = [
     "Spikformer",
     "SpikformerConfig",
     "SpikformerError",
+    "TrustError",
     "fuse",
     "load",
 ]

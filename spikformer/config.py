@@ -8,7 +8,8 @@ in several kinds has one `kind` and the fields of all of them; `_READS` says whi
 configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
 
-A kind "package.module:Class" names a block of your own (`spikformer.plugins`).
+A kind "package.module:Class" names a block of your own (`spikformer.plugins`). Reading a config imports nothing;
+`canonical()`, `config_id` and building the network import the module, if the user named it.
 
 Standard library only, so that reading a space or printing help needs no torch.
 """

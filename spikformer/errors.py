@@ -21,6 +21,10 @@ class ConfigError(SpikformerError):
         return ConfigError(f"{path}: {self}", tuple(f"{path}.{field}" for field in self.fields))
 
 
+class TrustError(SpikformerError):
+    """Opened data that name code of a module which the user did not name."""
+
+
 class CheckpointError(SpikformerError):
     """A folder or file of weights that is missing, damaged or of another network."""
 

@@ -3,39 +3,91 @@
 The class declares its settings as a frozen dataclass `Options` (all with defaults; none, if it has none).
 `Options.canonical()`, where it is defined, returns the one way to write equal settings.
 
-Standard library only; naming a class here imports its module, nothing else does.
+Opening data never runs code: a config may name any class, but its module is imported only if the user named it, by
+`allow`, by `--blocks`, or in a space file of theirs. Standard library only.
 """
 
 import dataclasses
 import importlib
 import re
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from spikformer.errors import ConfigError
+from spikformer.errors import ConfigError, TrustError
+
+_MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_named: dict[str, str] = {}  # module that the user named -> folder in which it is looked for first, or ""
 
 
 def check_reference(kind: str) -> None:
     """Raises ConfigError unless `kind` has the form "package.module:Class"; imports nothing."""
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind) is None:
+    if re.fullmatch(rf"{_MODULE}:[A-Za-z_]\w*", kind) is None:
         raise ConfigError(f'kind "{kind}" is no reference to a class. Write "package.module:Class"', ("kind",))
+
+
+def allow(*blocks: str | Path, folder: str | Path = "") -> None:
+    """Let configs import these modules, in this process and in the workers that it starts; nothing is imported yet.
+
+    Args:
+        blocks: "package.module", "package.module:Class" or the path of a module's file, "folder/mine.py".
+        folder: in which the modules are looked for before all other places.
+
+    Raises:
+        ConfigError: no name of a module, or no such file.
+    """
+    for block in map(str, blocks):
+        path = Path(block)
+        place = path.parent if path.suffix == ".py" else folder
+        module = path.stem if path.suffix == ".py" else block.partition(":")[0]
+        if re.fullmatch(_MODULE, module) is None:
+            raise ConfigError(f'block "{block}" is no module. Write "package.module", or the path of its file')
+        if path.suffix == ".py" and not path.is_file():
+            raise ConfigError(f'block "{block}": there is no such file. Correct the path, or write "package.module"')
+        _named[module] = str(Path(place).absolute()) if place else _named.get(module, "")
+
+
+def named() -> dict[str, str]:
+    """The modules that the user named, each with the folder in which it is looked for first, or ""; for `adopt`."""
+    return dict(_named)
+
+
+def adopt(modules: dict[str, str]) -> None:
+    """Allow what `named` returned in the process that started this one."""
+    _named.update(modules)
+
+
+def arguments() -> list[str]:
+    """Command-line options that name the same modules again."""
+    files = {module: Path(folder, f"{module}.py") for module, folder in _named.items() if folder}
+    found = [str(files[m]) if m in files and files[m].is_file() else m for m in _named]
+    return [word for block in found for word in ("--blocks", block)]
 
 
 def resolve(kind: str) -> Any:
     """The class that a "package.module:Class" names.
 
     Raises:
+        TrustError: the user did not name its module.
         ConfigError: no such module or class.
     """
     check_reference(kind)
+    module_name, _, class_name = kind.partition(":")
+    if module_name not in _named:
+        raise TrustError(
+            f'block "{kind}": the module {module_name} was not imported, because opened data do not import code. '
+            f"If you trust it, name it: --blocks {module_name} (or the path of its file) on the command line, "
+            f'spikformer.plugins.allow("{module_name}") in Python'
+        )
     found = imported(kind, "kind")
     if not isinstance(found, type):
-        module_name, _, class_name = kind.partition(":")
         raise ConfigError(f'kind "{kind}": {module_name} has no class {class_name}', ("kind",))
     return found
 
 
 def imported(reference: str, what: str) -> Any:
-    """What a "package.module:Name" names; None, if its module has no such name.
+    """What a "package.module:Name" names; None, if its module has no such name. The user must have named it.
 
     Args:
         what: it is taken for, in an error.
@@ -45,7 +97,7 @@ def imported(reference: str, what: str) -> Any:
     """
     module_name, _, name = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), name, None)
+        return getattr(_module(module_name), name, None)
     except ImportError as error:
         raise ConfigError(
             f'{what} "{reference}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put '
@@ -54,10 +106,31 @@ def imported(reference: str, what: str) -> Any:
         ) from None
 
 
+def _module(name: str) -> ModuleType:
+    """By its name; from the folder that it was named with, if it lies there."""
+    place = Path(_named.get(name, ""), *name.split("."))
+    file = next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+    if not _named.get(name) or file is None:
+        return importlib.import_module(name)
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded is not None and not file.samefile(loaded):
+        raise ConfigError(
+            f"{file} is not imported: another module {name} was imported before, {loaded}. Rename one of them, or use "
+            f"them in different processes"
+        )
+    importlib.invalidate_caches()
+    sys.path.insert(0, _named[name])
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(_named[name])
+
+
 def options(kind: str, values: dict[str, Any]) -> Any:
     """Settings for the class of `kind`, as an instance of its `Options`; None, if it declares none.
 
     Raises:
+        TrustError: the user did not name its module.
         ConfigError: a name that it does not declare, or a value that it refuses.
     """
     declared = getattr(resolve(kind), "Options", None)
@@ -83,4 +156,14 @@ def canonical(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-__all__ = ["canonical", "check_reference", "imported", "options", "resolve"]
+__all__ = [
+    "adopt",
+    "allow",
+    "arguments",
+    "canonical",
+    "check_reference",
+    "imported",
+    "named",
+    "options",
+    "resolve",
+]

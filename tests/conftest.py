@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import cli
+from spikformer import plugins
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MICRO = """
@@ -87,6 +88,12 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def _no_block_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test allows to be imported, it allows itself alone."""
+    monkeypatch.setattr(plugins, "_named", {})
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What several tests need: small networks and random configs."""
 
 import random
+import signal
 from typing import Any, get_args
 
 import torch
@@ -18,6 +19,11 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "map": {"neuron_on": "map"},
     "head": {"neuron": True},
 }
+
+
+def interruptible() -> None:
+    """As `preexec_fn` of a child: SIGINT reaches it also where a shell ignores it for commands in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Heard(Observer):

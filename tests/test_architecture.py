@@ -64,6 +64,7 @@ NAS = (
     "candidate",
     "constraints",
     "progress",
+    "urls",
     "storage",
     "trials",
     "leases",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Run
+from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
@@ -106,6 +108,16 @@ def test_every_command_is_here() -> None:
         (["evaluate", "file.json"], "is no checkpoint of ours"),
         (["export", "--network", "spikformer_in_8_38"], "Did you mean"),
         (["export", "--network", "spikformer_in_8_384", "--as-is"], "are for studies"),
+        (["export", "--network", "spikformer_in_8_384", "--pick", "knee"], "--network does not read --pick"),
+        (["export", "--network", ".", "--format", "nir", "--out", "x"], "and does not read --out"),
+        (["train", "spikformer_in_8_384", "--dry-run", "--out", "x"], "does not read --out"),
+        (["train", "spikformer_in_8_384", "--results-dir", "x"], "train does not read --results-dir"),
+        (["inspect", "spikformer_in_8_384", "--results-dir", "x"], "inspect does not read --results-dir"),
+        (["inspect", "spikformer_in_8_384", "--convention", "paper"], "no energies to price by --convention"),
+        (["inspect", ".", "--data-dir", ".", "--image-size", "32"], "does not read --image-size"),
+        (["inspect", "spikformer_in_8_384", "--check", "spike-driven", "--fused"], "does not read --fused"),
+        (["evaluate", "x", "--time-steps", "1,0"], '--time-steps "1,0" must be whole numbers from 1'),
+        (["evaluate", "x", "--image-sizes", "big"], '--image-sizes "big" must be whole numbers from 1'),
         (["serch"], "No such command"),
     ],
 )
@@ -119,6 +131,49 @@ def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_pa
     assert "Traceback" not in done.stderr
     assert sum(line.startswith("Error") for line in done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "{}"],
+        ["inspect", "{}.json"],
+        ["inspect", "spikformer_in_8_384", "--rates", "{}"],
+        ["inspect", "x", "--trial", "0", "--results-dir", "{}"],
+        ["inspect", "{}", "--data-dir", "."],
+        ["evaluate", "{}"],
+        ["evaluate", "x", "--data-dir", "{}"],
+        ["report", "--results-dir", "{}"],
+        ["report", "--unit-costs", "{}"],
+        ["report", "--storage", "sqlite:///{}"],
+        ["studies", "--results-dir", "{}"],
+        ["confirm", "--results-dir", "{}"],
+        ["export", "--study", "--results-dir", "{}"],
+        ["export", "--network", "{}"],
+        ["export", "--network", "spikformer_cifar10_4_256", "--out", "{}"],
+        ["train", "{}", "--dry-run"],
+        ["train", "{}"],
+        ["train", "spikformer_in_8_384", "--data-dir", "{}"],
+        ["train", "spikformer_in_8_384", "--recipe", "{}", "--dry-run"],
+        ["train", "spikformer_in_8_384", "--study", "x", "--results-dir", "{}"],
+        ["search", "--space", "{}", "--trials", "1"],
+        ["search", "--space", "{}.toml", "--trials", "1"],
+        ["search", "--space", "spikformer_tiny", "--trials", "1", "--results-dir", "{}"],
+        ["search", "--space", "spikformer_tiny", "--trials", "1", "--proxy", "{}"],
+        ["search", "--space", "spikformer_tiny", "--trials", "1", "--study", "{}"],
+        ["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "{}"],
+        ["validate-proxy", "--space", "spikformer_tiny", "--results-dir", "{}"],
+        ["shrink", "{}", "--out", "x"],
+        ["check-block", "{}"],
+        ["report", "--blocks", "{}.py"],
+    ],
+)
+def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, run_here: Run) -> None:
+    done = run_here(*(argument.format("a" * 5_000) for argument in arguments), cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert sum(line.startswith("Error") for line in done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
@@ -254,3 +309,17 @@ def test_help_answers_within_a_second() -> None:
         _run("search", "--help")
         times.append(time.monotonic() - started)
     assert min(times) < 1
+
+
+def test_children_of_tests_are_interrupted_also_in_the_background() -> None:
+    """A shell that starts a command with & may ignore SIGINT for it and for all of its children."""
+    program = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        told = [
+            subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, preexec_fn=start).stdout
+            for start in (None, interruptible)
+        ]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == [b"False\n", b"True\n"]

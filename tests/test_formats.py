@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas import contract
-from spikformer import FormatError, Spikformer, SpikformerConfig, formats, fuse, published, spiking
+from spikformer import FormatError, Spikformer, SpikformerConfig, formats, fuse, plugins, published, spiking
 from spikformer.formats import write_nir, write_onnx
 from spikformer.layers import Conv2d
 from spikformer.neurons import Neuron
@@ -197,6 +197,7 @@ class BranchesOnValues(nn.Module):
 def own_block() -> Spikformer:
     values = contract.small(time_steps=2)
     values["stages"][0]["mixer"] = {"kind": "tests.test_formats:BranchesOnValues"}
+    plugins.allow("tests.test_formats")
     return Spikformer(SpikformerConfig.from_dict(values)).eval()
 
 
@@ -389,6 +390,7 @@ def test_what_nir_cannot_express_is_named(name: str, tmp_path: Path) -> None:
 def test_a_block_of_one_s_own_is_named(tmp_path: Path) -> None:
     values = convolutional()
     values["stages"][0]["mixer"] = {"kind": "tests.test_formats:BranchesOnValues"}
+    plugins.allow("tests.test_formats")
     with pytest.raises(FormatError, match=rf"^{BLOCK}\.mixer\.branch: NIR has no operation BranchesOnValues"):
         write_nir(Spikformer(SpikformerConfig.from_dict(values)), tmp_path / "network.nir")
 

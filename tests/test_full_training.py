@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -26,10 +28,13 @@ from nas.full_training import evaluation, journal, loop, objective, state, team
 from nas.full_training import recipe as recipes
 from nas.full_training.loop import Training
 from nas.full_training.team import Team, TeamBatchNorm2d
-from spikformer import published
+from spikformer import checkpoints, published
 from spikformer.config import HeadConfig, NeuronConfig
 from spikformer.errors import CheckpointError
+from spikformer.fields import names
 from tests import pictures
+from tests.conftest import Run
+from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
 _BOTH = ("whole", "out")
@@ -139,7 +144,9 @@ def test_ctrl_c_reaches_the_readers_too_and_loses_nothing(images: Path, tmp_path
     """As a terminal sends it, to the whole group of processes, after the first line of the log."""
     folder, out = pictures.bundle(tmp_path, own=pictures.recipe(epochs=2000, workers=2)), tmp_path / "out"
     command = [sys.executable, str(ROOT / "cli.py"), "train", str(folder), "--data-dir", str(images), "--out", str(out)]
-    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     while not _losses(out):
         assert running.poll() is None
         time.sleep(0.1)
@@ -592,6 +599,68 @@ def test_images_of_other_classes_are_refused(images: Path, tmp_path: Path) -> No
         DataError, match=r"was trained on other classes: missing \['class0000'\], unknown \['renamed'\]"
     ):
         evaluation.evaluate([tmp_path / "trained"], images)
+
+
+def test_evaluating_refuses_what_it_does_not_read(images: Path, tmp_path: Path) -> None:
+    """Every setting of a recipe either is read, here by changing a result or its way, or is refused by its name."""
+    loop.train(pictures.bundle(tmp_path, own=pictures.recipe(epochs=1)), images, tmp_path / "trained")
+    values = {"time_steps": "4", "image_size": "32", "drop_path": "0.5", "ema_decay": "0.5", "epochs": "7"}
+    for name in names(recipes.TrainingRecipe):
+        if name not in recipes.EVALUATION:
+            with pytest.raises(TrainingError, match=rf"evaluating does not read {name}, only mean, std, interpolation"):
+                evaluation.evaluate([tmp_path / "trained"], images, settings=(f"{name}={values.get(name, '1')}",))
+    (before,) = evaluation.evaluate([tmp_path / "trained"], images)
+    for setting in ("mean=[0.1, 0.2, 0.3]", "std=[0.9, 0.9, 0.9]", "crop_pct=0.3"):
+        (after,) = evaluation.evaluate([tmp_path / "trained"], images, settings=(setting,))
+        assert after != before, setting
+    near, smooth = (
+        evaluation.evaluate([tmp_path / "trained"], images, settings=("crop_pct=0.3", f"interpolation={name}"))
+        for name in ("bicubic", "bilinear")
+    )
+    assert near != smooth
+
+
+def test_one_training_is_evaluated_at_other_time_steps_and_sizes(images: Path, tmp_path: Path, run_here: Run) -> None:
+    """Each as the network that is built so and given the weights."""
+    trained = tmp_path / "trained"
+    loop.train(pictures.bundle(tmp_path, own=pictures.recipe(epochs=1)), images, trained)
+    options = ("--data-dir", str(images), "--time-steps", "1,2", "--image-sizes", "16,24")
+    done = run_here("evaluate", str(trained), *options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(one["time_steps"], one["image_size"]) for one in found] == [(1, 16), (1, 24), (2, 16), (2, 24)]
+    (own,) = evaluation.evaluate([trained], images)
+    assert found[2] == own.to_dict()
+    assert found[3]["energy_mj"] > found[2]["energy_mj"] > found[0]["energy_mj"]
+    assert (tmp_path / "results" / "evaluated" / "trained.csv").read_text().count("\n") == 5
+    stem = dataclasses.replace(own.config.stem, image_size=24)
+    config = dataclasses.replace(own.config, time_steps=1, stem=stem)
+    document = bundles.read(trained).document
+    weights: dict[checkpoints.Part, bytes | Path] = {"network": trained / "model.safetensors"}
+    other = bundles.read(trained).recipe
+    bundles.write(tmp_path / "built", document | {"network": config.to_dict()}, other, "a card", weights)
+    (built,) = evaluation.evaluate([tmp_path / "built"], images)
+    assert found[1] == built.to_dict() | {"name": "trained"}
+    (saved, _) = evaluation.evaluate([trained / state.FILE], images, time_steps=[1, 2], image_sizes=[24])
+    assert saved.to_dict() | {"name": "trained"} == found[1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "message"),
+    [
+        ({"stem": dataclasses.replace(pictures.network().stem, position="learned")}, {"image_sizes": [24]}, "learned"),
+        ({"neuron": NeuronConfig("psn")}, {"time_steps": [1]}, r"at T = 2 and 16 pixels, .*at T = 1 and 16 pixels"),
+        ({}, {"image_sizes": [18]}, "image_size 18 is not a multiple of 4"),
+    ],
+)
+def test_weights_that_hold_for_one_form_only_are_told(
+    parts: dict[str, Any], options: dict[str, Any], message: str, images: Path, tmp_path: Path
+) -> None:
+    folder = pictures.bundle(tmp_path, pictures.network(**parts), pictures.recipe(epochs=1))
+    model = spikformer.load(folder)
+    (folder / "model.safetensors").write_bytes(checkpoints.weights_of(model))
+    with pytest.raises(spikformer.SpikformerError, match=message):
+        evaluation.evaluate([folder], images, **options)
 
 
 def test_mean_and_deviation_over_seeds() -> None:

@@ -29,7 +29,7 @@ from nas.study import Study
 from nas.training import DivergedError
 from spikformer import SpikformerError
 from tests.conftest import MICRO
-from tests.helpers import Heard
+from tests.helpers import Heard, interruptible
 
 ROOT = Path(__file__).parent.parent
 
@@ -190,7 +190,9 @@ def test_interrupted_anywhere_the_same_command_goes_on(
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
     journal = tmp_path / "killed" / "micro" / "journal.log"
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in another order round otherwise
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=one_thread)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=one_thread, preexec_fn=interruptible
+    )
     _wait_for(journal, lambda trials: _in_state(trials, TrialState.RUNNING) and len(trials) >= 2)
     process.send_signal(how)
     said = process.communicate(timeout=60)[1]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas import contract, space
-from spikformer import ConfigError, Spikformer, SpikformerConfig
+from spikformer import ConfigError, Spikformer, SpikformerConfig, plugins
 from tests.conftest import MICRO
 from tests.test_cli import ROOT, _run
 
@@ -85,6 +85,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "others.py").write_text(OTHERS)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    plugins.allow("mine", "others")
     yield tmp_path
     for name in ("mine", "others"):
         sys.modules.pop(name, None)

@@ -1,6 +1,7 @@
 """Networks of a budget's size lie on the line of the small one."""
 
 import dataclasses
+import time
 
 import pytest
 
@@ -50,3 +51,21 @@ def test_depth_ends_at_twelve_blocks_and_deeper_networks_keep_theirs() -> None:
 def test_a_budget_below_the_smallest_is_refused() -> None:
     with pytest.raises(TrainingError, match="no network of this kind has at most 1,000 parameters: the smallest has"):
         scaling.to_budget(published.config("spikformer_in_8_384"), params=1000)
+
+
+@pytest.mark.parametrize("budget", [{"macs": int(9e29)}, {"params": int(9e29)}, {"params": 10**12, "macs": 10**20}])
+def test_a_budget_that_no_network_reaches_is_refused_at_once(budget: dict[str, int]) -> None:
+    """Counting what the largest multiplies would take an hour."""
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match=r"no network of this kind comes near .*has 4,0\d\d channels and"):
+        scaling.to_budget(published.config("spikformer_in_8_384"), **budget)
+    assert time.monotonic() - started < 20
+
+
+def test_the_line_ends_at_its_widest() -> None:
+    """Also if one budget is no limit."""
+    small = published.config("spikformer_cifar10_2_256")
+    found = scaling.to_budget(small, params=_parameters(scaling.scaled(small, 2.0)), macs=int(9e29))
+    assert found == scaling.scaled(small, 2.0)
+    widest = scaling.to_budget(small, params=_parameters(scaling.scaled(small, 16.0)) - 1)
+    assert 4000 < widest.stages[0].embed_dim < 4096

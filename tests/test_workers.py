@@ -27,14 +27,14 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 import nas
-from nas import claims, engines, loop, processes, setup, space, status, trials
+from nas import claims, engines, loop, processes, setup, space, status, trials, urls
 from nas import storage as storages
 from nas.errors import StudyError
 from nas.proposals import Proposer
 from nas.study import Study
 from spikformer import SpikformerError
-from tests.conftest import MICRO
-from tests.helpers import Heard
+from tests.conftest import MICRO, Run
+from tests.helpers import Heard, interruptible
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
@@ -54,6 +54,7 @@ class Crew:
         self._forking = subprocess.Popen(
             [sys.executable, "-m", "tests.forking", *([str(folder / "large.toml")] if pretend else [])],
             cwd=ROOT, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=interruptible,
         )  # fmt: skip
         self.members: list[int] = []
         self._study: Study | None = None
@@ -458,10 +459,60 @@ def test_places_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
         ("grpc://host:13000", "grpc://host:13000"),
+        ("grpc://me:secret@host:13000", "grpc://me:***@host:13000"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:secret@/db", "postgresql://me:***@/db"),
+        ("postgresql://me:secret@", "postgresql://me:***@"),
+        ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
+        ("postgresql://me:secret", "postgresql://me:***"),
+        ("postgresql://me:123456", "postgresql://me:***"),
+        ("postgresql://me:pa?pass=x@host/db", "postgresql://me:***"),
+        ("postgresql:/me:secret@host/db", "postgresql:***@host/db"),
+        ("postgresql:me:secret@host/db", "postgresql:***@host/db"),
+        ("me:secret@host/db", "me:***@host/db"),
+        ("me:secret", "me:***"),
+        ("//me:secret@host/db", "//me:***@host/db"),
+        ("postgresql://me:a//b@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host:5432/db?password=p@ss", "postgresql://host:5432/db?password=***"),
+        ("postgresql://host/db?password=se&cret&a=b", "postgresql://host/db?password=***&a=b"),
+        ("mysql://host/db?a=b;PWD=secret", "mysql://host/db?a=b;PWD=***"),
+        ("mysql://host/db?ssl_key_password=secret", "mysql://host/db?ssl_key_password=***"),
+        ("localhost:5432/db", "localhost:5432/db"),
+        ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert storages.hidden(url) == shown
+    assert urls.hidden(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:zq7@zq8@127.0.0.1:1/x",
+        "postgresql+psycopg://me:zq7/zq8@127.0.0.1:1/x",
+        "postgresql+psycopg://me:zq7:zq8@/x?port=1",
+        "postgresql+psycopg://me:zq7zq8",
+        "postgresql+psycopg://me:%7aq7zq8@127.0.0.1:1/x",
+        "postgresql+psycopg://me@127.0.0.1:1/x?password=zq7&zq8",
+        "postgresql+psycopg:me:zq7zq8@127.0.0.1:1/x",
+        "me:zq7zq8@127.0.0.1/x",
+        "grpc://me:zq7zq8@127.0.0.1:1",
+        "grpc://127.0.0.1:zq7zq8",
+        "zq7://me:zq7@host",
+    ],
+)
+def test_no_error_holds_a_piece_of_a_password(
+    tmp_path: Path, url: str, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drivers split a malformed URL elsewhere, and quote what they found."""
+    monkeypatch.setattr(storages, "_AWAY_AT_START_S", 0.0)
+    done = run_here("report", "--storage", url, cwd=tmp_path)
+    assert done.returncode == 1
+    said = done.stderr.replace("zq7://", "")
+    assert "***" in said
+    assert "cannot be opened" in said
+    assert "zq7" not in said
+    assert "zq8" not in said
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".", "..", "-x"])

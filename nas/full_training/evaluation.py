@@ -1,5 +1,8 @@
 """Accuracy and costs of trained networks on test images."""
 
+import csv
+import dataclasses
+import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nas import bundle as bundles
-from nas import energy, measurement
+from nas import energy, files, measurement
 from nas.bundle import Bundle
 from nas.energy import MEASURED, Convention
 from nas.errors import TrainingError
@@ -63,6 +66,8 @@ class Evaluation:
         return {
             "name": self.name,
             "config_id": self.config.config_id,
+            "time_steps": self.config.time_steps,
+            "image_size": self.config.stem.image_size,
             "top1": self.scores.top1,
             "top5": self.scores.top5,
             "images": self.scores.images,
@@ -110,16 +115,21 @@ def evaluate(
     convention: Convention = MEASURED,
     settings: tuple[str, ...] = (),
     device: str = "auto",
+    time_steps: Sequence[int] = (),
+    image_sizes: Sequence[int] = (),
 ) -> list[Evaluation]:
     """Measure trained networks on test images: bundles, or checkpoints of trainings that go on.
 
     Args:
         networks: folders or checkpoints; several of one config differ by their seeds.
         data_dir: see `nas.full_training.images`.
-        settings: "key=value" each, over the recipe that each was trained with.
+        settings: "key=value" each, over the recipe that each was trained with; those of
+            `nas.full_training.recipe.EVALUATION`.
+        time_steps, image_sizes: instead of those that each was trained with; each network is measured at every pair.
 
     Raises:
-        SpikformerError: no such network, no weights, images of other classes.
+        SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
+            time steps or one image size only.
     """
     found = []
     with joined(device) as team:
@@ -127,11 +137,41 @@ def evaluate(
             raise TrainingError(f"evaluate runs in one process, torchrun started {team.size}. Run it without torchrun")
         for network in networks:
             name, model, recipe, dataset, classes = _opened(network)
-            recipe = recipes.with_settings(recipe, settings)
+            recipe = recipes.with_settings(recipe, settings, recipes.EVALUATION)
+            forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
             source = sources.find(data_dir, dataset)
             source.check_classes(name, model.config.head.num_classes, classes)
-            found.append(_evaluated(name, model.to(team.device), recipe, source, convention, team))
+            found += [_evaluated(name, form.to(team.device), recipe, source, convention, team) for form in forms]
     return found
+
+
+def _pairs(config: SpikformerConfig, steps: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Time steps and image sizes, each once."""
+    one = [config.time_steps], [config.stem.image_size]
+    return list(dict.fromkeys(itertools.product(steps or one[0], sizes or one[1])))
+
+
+def _at(name: str, model: Spikformer, time_steps: int, image_size: int) -> Spikformer:
+    """The same weights in the network of other time steps or image size.
+
+    Raises:
+        ConfigError: there is no such network.
+        TrainingError: its weights do not hold for it.
+    """
+    stem = dataclasses.replace(model.config.stem, image_size=image_size)
+    config = dataclasses.replace(model.config, time_steps=time_steps, stem=stem)
+    if config == model.config:
+        return model
+    try:
+        changed = Spikformer(config)
+        changed.load_state_dict(model.state_dict())
+    except RuntimeError:  # how torch says that shapes differ
+        raise TrainingError(
+            f"{name} was trained at T = {model.config.time_steps} and {model.config.stem.image_size} pixels, and its "
+            f"weights do not hold at T = {time_steps} and {image_size} pixels: a learned position belongs to one image "
+            "size, psn neurons to one number of time steps. Train it with that one"
+        ) from None
+    return changed.eval()
 
 
 def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, tuple[str, ...]]:
@@ -173,9 +213,25 @@ def _evaluated(
     )
 
 
+def write_csv(found: Sequence[Evaluation], path: Path) -> Path:
+    """A row an evaluation.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="") as file:
+            rows = csv.DictWriter(file, list(found[0].to_dict()), lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(one.to_dict() for one in found)
+
+    return files.write(path, write)
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Over several seeds; one has no deviation."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-__all__ = ["Evaluation", "Scores", "evaluate", "mean_and_deviation", "measured_scores"]
+__all__ = ["Evaluation", "Scores", "evaluate", "mean_and_deviation", "measured_scores", "write_csv"]

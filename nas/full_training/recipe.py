@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,9 @@ from spikformer.fields import build, check_types, names, nearest, plain, require
 
 EXECUTION = ("accumulation", "checkpointing", "channels_last", "compile", "workers", "skip_corrupt", "log_every_steps")
 """Settings of how a training runs, not of what is trained: they may change while it goes on."""
+
+EVALUATION = ("mean", "std", "interpolation", "crop_pct", "channels_last", "workers", "skip_corrupt")
+"""Settings that evaluating reads: how test images become what the network is shown. All others need a training."""
 
 _RAND_AUGMENT = re.compile(r"rand(-[a-z]+[\d.]+)+")
 
@@ -265,11 +269,16 @@ def _family(config: SpikformerConfig) -> str:
     return "spikformer" if config.residual != "ms" else "spikingformer"
 
 
-def with_settings(recipe: TrainingRecipe, settings: tuple[str, ...]) -> TrainingRecipe:
+def with_settings(
+    recipe: TrainingRecipe, settings: tuple[str, ...], read: Collection[str] | None = None
+) -> TrainingRecipe:
     """The recipe with settings from the command line, "key=value" each; values as in TOML, words without quotes too.
 
+    Args:
+        read: names of the settings that have an effect; None, all.
+
     Raises:
-        TrainingError: an unknown key (with the nearest name), or a value of another type.
+        TrainingError: an unknown key (with the nearest name), one without effect, or a value of another type.
     """
     changed: dict[str, Any] = {}
     for setting in settings:
@@ -278,6 +287,9 @@ def with_settings(recipe: TrainingRecipe, settings: tuple[str, ...]) -> Training
             raise TrainingError(f'--set {setting}: give key=value, such as "epochs=100"')
         if key not in names(TrainingRecipe):
             raise TrainingError(f'--set {setting}: no setting "{key}". {nearest(key, names(TrainingRecipe))}')
+        if read is not None and key not in read:
+            others = "Use --time-steps or --image-sizes" if key in ("time_steps", "image_size") else "Train with it"
+            raise TrainingError(f"--set {setting}: evaluating does not read {key}, only {', '.join(read)}. {others}")
         changed[key] = _value(text)
     try:
         return dataclasses.replace(recipe, **changed)
@@ -296,4 +308,4 @@ def _folder() -> Any:
     return resources.files("spikformer") / "recipes"
 
 
-__all__ = ["EXECUTION", "TrainingRecipe", "for_network", "read", "shipped", "with_settings"]
+__all__ = ["EVALUATION", "EXECUTION", "TrainingRecipe", "for_network", "read", "shipped", "with_settings"]
