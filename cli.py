@@ -430,7 +430,12 @@ _DEVICE = click.option("--device", default="auto", show_default=True, metavar="a
 @_RECIPE
 @_SETTINGS
 @_DEVICE
-@click.option("--dry-run", is_flag=True, help="A few steps, on noise without --data-dir: memory, images/s, time.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Run a few steps on noise and print memory, images/s and the time of the whole recipe; with --data-dir, "
+    "time the readers too.",
+)
 @click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Studies lie in it.")
@@ -477,13 +482,15 @@ def train(
 
 @main.command()
 @click.argument("data_dir", metavar="DIR")
-@click.option("--out", required=True, metavar="DIR", help="Directory for the shards.")
-@click.option("--side", default=256, show_default=True, help="Longest short side of an image, in pixels.")
-@click.option("--workers", default=1, show_default=True, help="Processes.")
+@click.option("--out", required=True, metavar="DIR", help="Directory for the shards (required).")
+@click.option(
+    "--side", default=256, show_default=True, help="Images with a longer short side are reduced to it, in pixels."
+)
+@click.option("--workers", default=1, show_default=True, help="Number of processes that write shards.")
 def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
-    """Write the images of DIR smaller, as WebDataset shards, which readers of a training decode in less time.
+    """Copy the images of DIR to WebDataset shards, reduced in size so that training reads them faster.
 
-    Interrupt it as you like: the same command continues where it stopped.
+    DIR holds class folders or WebDataset shards. If interrupted, run the same command again to continue.
     """
     from nas.full_training import shrinking  # torch, only now
 

@@ -310,7 +310,13 @@ def main() -> None:
     parser.add_argument(
         "--contestants", nargs="+", default=[], metavar="TEXT", help="Only those whose name contains one of the texts."
     )
-    parser.add_argument("--limit", type=float, default=math.inf, metavar="SECONDS", help="Begin nothing after that.")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="Start no new measurement after this many seconds. Default: no limit.",
+    )
     parser.add_argument(
         "--candidate", nargs=2, type=int, metavar=("IMAGES", "EPOCHS"), help="45000 10; on a CPU 2000 1"
     )

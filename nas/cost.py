@@ -273,7 +273,10 @@ class OperationCounter:
         """Count an operation, tally it, let it pass, or refuse it."""
         if self._open_neurons:  # its updates are tallied, whatever they multiply, one by one
             if packet in flop_registry or packet in _WEIGHTED:
-                raise CostError(f"{self._place()} runs {packet} inside a neuron, which has no products of its own")
+                raise CostError(
+                    f"{self._place()} runs {packet} inside a neuron. A neuron must not contain convolutions or matrix "
+                    f"products: move them into the block"
+                )
             return
         name, module = name_of(packet), self._stack[-1].module
         if packet in _COUNTED and any(map(self._constants.is_activation, args)):
@@ -298,7 +301,8 @@ class OperationCounter:
     def _see_read(self, func: Any, x: Tensor) -> None:
         if self._stack and not self._open_neurons and self._constants.is_activation(x):
             raise CostError(
-                f"{self._place()} calls {func.__name__} of an activation, with which anything could be computed unseen"
+                f"{self._place()} calls {func.__name__} on an activation, so that later operations on it cannot be "
+                f"counted"
             )
 
     def _note_mask(self, a: Tensor, b: Tensor) -> None:
@@ -554,7 +558,9 @@ def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
 
 def _addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     if len(count.operands) != 2:
-        raise CostError(f"an addition of two activations declared {count.operands}: declare the class of both")
+        raise CostError(
+            f"an addition of two activations declares {count.operands}. Declare one kind for each of the two"
+        )
     addends = torch.broadcast_tensors(*args[:2])
     geometry = {"input": [2, *out.shape[2:]], "output": list(out.shape[2:])}
     count.add("sum", geometry, 2 * out.numel(), 2 * out.numel(), values=2 * out.numel())

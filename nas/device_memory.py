@@ -70,8 +70,8 @@ def wait_for_share(device: torch.device) -> None:
     while (missing := _missing(device)) is not None:
         if time.monotonic() > deadline:
             raise DeviceError(
-                f"{device} is full: {missing}. Free it, or give the search another --device, and run the same "
-                f"command again: it goes on"
+                f"{device} has too little free memory: {missing}. Free memory or choose another --device, then run the "
+                f"same command again to continue"
             )
         time.sleep(_POLL_S)
 
@@ -85,8 +85,8 @@ def _missing(device: torch.device) -> str | None:
         return None
     gib = 2**30
     return (
-        f"other processes leave this one {available / gib:.1f} of the {share / gib:.1f} GiB that it may use, "
-        f"of {total / gib:.1f} GiB in all"
+        f"other processes leave {available / gib:.1f} GiB of the {share / gib:.1f} GiB reserved for this one "
+        f"({total / gib:.1f} GiB in total)"
     )
 
 

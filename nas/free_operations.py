@@ -37,7 +37,10 @@ _SCALES = frozenset(
 _BATCH_NORMS = frozenset("native_batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm_legit".split())
 _FIXED_NORMS = frozenset("native_batch_norm_legit_no_training batch_norm_no_update".split())
 _SHAPES = frozenset("device sym_size sym_stride sym_numel sym_storage_offset is_same_size size stride numel".split())
-COUNTERLESS = "multiplies or adds activations, or may, and has no counting rule"
+COUNTERLESS = (
+    "multiplies or adds activations, or may, and has no counting rule. Use operations of nas/free_operations.py, or a "
+    "product or sum declared in `operands`"
+)
 
 
 def name_of(packet: Any) -> str:
@@ -61,19 +64,19 @@ def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
     if name in _BATCH_NORMS | _FIXED_NORMS:
         return _against_norm(name, args, constants)
     if name == "local_scalar_dense":
-        return "reads a number out of an activation, with which anything could be computed unseen"
+        return "reads a number out of an activation, so that later operations on it cannot be counted"
     if name not in _FREE | _MAKERS | _SHAPES:
         return COUNTERLESS
     if name == "index_put" and ((len(args) > 3 and args[3]) or kwargs.get("accumulate")):
         return "adds activations where places repeat, and has no counting rule"
     if name == "view" and isinstance(out, Tensor) and out.dtype != args[0].dtype:
-        return "takes the bits of numbers for other numbers"
+        return "reinterprets the bits of an activation as another type"
     return ""
 
 
 def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> str:
     if any(map(constants.is_activation, args[1:5])):
-        return "normalises by activations"
+        return "normalises with a mean, variance, weight or bias that depends on the images"
     if name in _BATCH_NORMS and args[5]:
         return "normalises activations by their own statistics"
     return ""

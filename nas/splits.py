@@ -119,7 +119,7 @@ def _halved(
         few = int(counts.argmin())
         raise DataError(
             f"{origin}: class {classes[few]} has {_images(counts[few])} in val/ that train/ does not have, and cannot "
-            "be cut: search-val and report-val need one each. Add images to it, or remove val/"
+            "be cut: search-val and report-val each need at least one. Add images to the class or remove val/"
         )
     search, report, plain = _parted(new, labels, same, len(new) // 2, 1, seed)
     kept, drawn = _drawn(source, train_images, seed)
@@ -161,8 +161,8 @@ def _check_room(labels: Numbers, same: Numbers, settings: DataSettings, classes:
     few = int(present[different[present].argmin()])
     if different[few] < 3:
         raise DataError(
-            f"{origin}: class {classes[few]} has {_images(different[few])} and "
-            f"cannot be cut: train, search-val and report-val need one each. Add images to it, or remove the class"
+            f"{origin}: class {classes[few]} has {_images(different[few])}, but train, search-val and report-val each "
+            f"need at least one. Add images to the class or remove it"
         )
     total, least = len(labels), len(present)
     rarest = int(present[images[present].argmin()])
@@ -180,7 +180,7 @@ def _check_room(labels: Numbers, same: Numbers, settings: DataSettings, classes:
     if left < least:
         raise DataError(
             f"{origin}: search_val = {shares['search_val']:g} and report_val = {shares['report_val']:g} leave {left} "
-            f"of {total} images to train on, fewer than the {least} classes. Make these shares in [data] smaller"
+            f"of {total} images to train on, fewer than the {least} classes. Reduce these shares in [data]"
         )
 
 

@@ -119,7 +119,7 @@ class Step:
         self._captures = False
         place = graphs.waits(self._run)
         if place is not None:
-            _tell_why_not_captured(f"at {place} it waits for the device")
+            _tell_why_not_captured(f"it waits for the device at {place}")
             return
         try:
             self._graph = graphs.captured(self._run, self.random)
@@ -135,7 +135,9 @@ def _captures(device: torch.device, speed: Speed) -> bool:
 
 
 def _tell_why_not_captured(reason: str) -> None:
-    _LOGGER.warning("the step cannot be captured into a CUDA graph, and runs operation by operation: %s", reason)
+    _LOGGER.warning(
+        "training continues without a CUDA graph, which is slower. The step could not be captured: %s", reason
+    )
 
 
 class SpikeCount:

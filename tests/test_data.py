@@ -177,7 +177,7 @@ def test_classes_must_agree_with_the_space(tmp_path: Path) -> None:
 
 def test_too_few_images_to_cut_is_an_error(tmp_path: Path) -> None:
     draw(tmp_path / "train", 1)
-    with pytest.raises(DataError, match="cannot be cut"):
+    with pytest.raises(DataError, match="each need at least one"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 

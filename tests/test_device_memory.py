@@ -105,7 +105,7 @@ def test_it_waits_while_a_neighbour_holds_its_share(
 
 def test_a_neighbour_that_stays_is_named_and_the_network_is_not_blamed(card: dict[str, float]) -> None:
     card.update(free=20.0, fraction=1.0)
-    with pytest.raises(DeviceError, match=r"25\.0 of the 80\.0 GiB that it may use.*run the same command again"):
+    with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB reserved.*same command again to continue"):
         device_memory.wait_for_share(torch.device("cuda", 0))
     assert card["now"] == pytest.approx(300, abs=2)
 

@@ -550,7 +550,7 @@ def test_memory_that_is_too_small_is_one_clear_error(
         raise error
 
     monkeypatch.setattr(Training, "step", full)
-    with pytest.raises(TrainingError, match=r"memory of cpu is too small.*--set accumulation=4"):
+    with pytest.raises(TrainingError, match=r"cpu ran out of memory.*--set accumulation=4"):
         loop.train(pictures.bundle(tmp_path), images, tmp_path / "out")
 
 

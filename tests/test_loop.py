@@ -170,7 +170,7 @@ def test_a_study_that_another_torch_began_says_so(micro: Path, monkeypatch: pyte
     ours, version = importlib.metadata.version("torch"), importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.11.0" if name == "torch" else version(name))
     loop.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
-    assert f"trained with torch {ours}; this is 2.11.0" in heard.text
+    assert f"trained with torch {ours}; this is torch 2.11.0" in heard.text
 
 
 @pytest.fixture(scope="module")

@@ -336,7 +336,7 @@ def test_shrunken_images_are_the_same_ones_with_a_short_side_of_the_size_asked_f
     with pytest.raises(OutputError, match=r"holds other shards, such as train-20px-000000\.tar"):
         shrinking.shrink(folder, out, side=10)
     pictures.image(1, 98, (12, 30)).save(folder / "train" / "class0001" / "one_more.png")
-    with pytest.raises(OutputError, match="holds shards of other images"):
+    with pytest.raises(OutputError, match="holds shards of different images"):
         shrinking.shrink(folder, out, side=20)
 
 

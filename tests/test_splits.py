@@ -160,7 +160,7 @@ def test_shares_that_leave_too_little_to_train_on_are_refused() -> None:
 
 
 def test_a_class_of_two_different_images_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match=r"photos: class c001 has 2 different images and cannot be cut"):
+    with pytest.raises(DataError, match=r"photos: class c001 has 2 different images, but train, search-val"):
         _cut(_numbered([20, 2]))
     kinds = _numbered([20, 2])
     again = torch.tensor([*range(22), 20, 21, 20])

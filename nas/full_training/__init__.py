@@ -16,5 +16,5 @@ build         network, optimizer, schedule, average
 loop          the training loop
 evaluation    accuracy and costs on test images
 outcome       the record and card of a finished training
-rehearsal     two steps, and what the whole would take
+rehearsal     a few steps, and how long the whole training would take
 """

@@ -179,7 +179,7 @@ class TrainLoader:
     def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team) -> None:
         self.steps = steps_of(len(images), recipe, team)
         if recipe.draft and isinstance(images, InMemory):
-            raise TrainingError("draft decodes JPEG files at a reduced size, these images are no files. Leave it out")
+            raise TrainingError("draft=true needs JPEG files, but these images are already decoded. Remove draft")
         self.resident = resident_of(images, recipe, stem, team.device)
         self._sampler = _TrainSampler(images, self.steps, recipe, team)
         dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)

@@ -93,7 +93,7 @@ class Rehearsal:
         size = self.config.stem.image_size
         found = [
             f"{self.name}: {self.parameters:,} parameters, {size} x {size} pixels, T = {self.config.time_steps}",
-            f"{self.steps} steps ran on {self.on}, {self.part} images a process: {self.images_a_s:,.1f} images/s, "
+            f"{self.steps} steps ran on {self.on}, {self.part} images per process: {self.images_a_s:,.1f} images/s, "
             f"peak memory {self.peak_gb:.2f} GB",
         ]
         if self.gpu_gb is not None:
@@ -108,8 +108,8 @@ class Rehearsal:
 
     def _readers_line(self, loaded_a_s: float) -> str:
         if self.resident:
-            return f"the images stay on the device, which mirrors {loaded_a_s:,.0f} images/s; nothing is read"
-        return f"reading and augmenting alone: {loaded_a_s:,.0f} images/s per process with workers={self.workers}"
+            return f"all images are held on the device, which mirrors {loaded_a_s:,.0f} images/s; no readers run"
+        return f"the readers alone bring {loaded_a_s:,.0f} images/s per process with workers={self.workers}"
 
     def verdict(self, loaded_a_s: float) -> str:
         """Whether the network or the readers set the pace of the training, and what helps the readers.
@@ -128,12 +128,12 @@ class Rehearsal:
     def _remedy(self, read_a_s: float) -> str:
         needed = math.ceil(max(1, self.workers) * self.images_a_s / read_a_s)
         cores = max(1, _cores() // self.processes)
-        draft = "" if self.draft else ", or read large JPEGs at a reduced size: --set draft=true"
+        draft = "" if self.draft else ", or decode large JPEGs at a reduced size (--set draft=true)"
         if needed <= cores:
             return f"Use more workers: --set workers={needed}"
         return (
-            f"They would need workers={needed}, and this machine has {cores} cores per process: use them all, "
-            f"--set workers={cores}, store smaller images (a short side of 256 pixels){draft}"
+            f"Keeping up takes workers={needed}, but this machine has {cores} cores per process. Use all of them "
+            f"(--set workers={cores}) and store smaller images (the command shrink){draft}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def rehearse(
     """Build a training, run a few steps of it, and write nothing; of several processes, the first tells.
 
     Args:
-        data_dir: where given, its images are read, and how fast is told; else noise is trained on.
+        data_dir: if given, reading from this folder is timed. The steps always train on noise.
         bundle, recipe, settings, device: see `nas.full_training.loop.train`.
 
     Raises:

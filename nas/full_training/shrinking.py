@@ -49,10 +49,13 @@ def shrink(
         OutputError: `out` holds other shards, or cannot be written.
     """
     if side < 1 or workers < 1:
-        raise DataError(f"side {side} and workers {workers} must be at least 1. Use such as 256 and 8")
+        raise DataError(f"side is {side} and workers is {workers}; both must be at least 1, for example 256 and 8")
     source, folder = sources.find(data_dir), Path(out)
     if source.kind == "cifar":
-        raise DataError(f"the images of {data_dir} are in memory at {_CIFAR_PIXELS} pixels. Give a folder of files")
+        raise DataError(
+            f"{data_dir} holds CIFAR, whose images are only {_CIFAR_PIXELS} pixels wide. Give a folder of class "
+            f"folders or shards"
+        )
     tasks = [task for part in ("train", source.test_part) for task in _tasks(source, part, folder, side)]
     _check_ours(folder, {path for path, _, _ in tasks})
     _check_same(folder / _ORIGIN, source)
@@ -92,7 +95,7 @@ def _check_same(path: Path, source: Source) -> None:
     origin = f"train {source.fingerprint}, {source.test_part} {len(source.test)} images"
     if path.exists() and path.read_text().strip() != origin:
         raise OutputError(
-            f"{path.parent} holds shards of other images ({path.read_text().strip()}). Give another --out"
+            f"{path.parent} already holds shards of different images ({path.read_text().strip()}). Choose another --out"
         )
     files.write(path, lambda partial: partial.write_text(origin + "\n"))
 

@@ -95,8 +95,8 @@ def _enough_memory(place: torch.device) -> Iterator[None]:
             raise
         said = (str(error).splitlines() or ["no more is left"])[0]
         raise TrainingError(
-            f"the memory of {place} is too small: {said}. A step in more parts needs less, --set accumulation=4, and "
-            f"so does --set checkpointing=true"
+            f"{place} ran out of memory: {said}. When training, use less with --set accumulation=4 or "
+            f"--set checkpointing=true"
         ) from None
 
 
