@@ -138,9 +138,9 @@ def torch_versions(study: Study) -> str | None:
     if not others:
         return None
     return (
-        f"Study {study.name} has networks trained with torch {', '.join(others)}; this is torch {ours}. The same seed may "
-        f"give different initial weights in another version, so treat a difference between versions like a difference "
-        f"between seeds."
+        f"Study {study.name} has networks trained with torch {', '.join(others)}; this is torch {ours}. The same seed "
+        f"may give different initial weights in another version, so treat a difference between versions like a "
+        f"difference between seeds."
     )
 
 
