@@ -674,8 +674,9 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
     macs = {path: sum(n for kind, n in kinds.items() if kind != "batch_norm") for path, kinds in by_module.items()}
     for path, module in static.named_modules():
         if isinstance(module, ImageEncoding):  # it saw one image, which is shown at every step
-            extra = macs[path] * (module.time_steps - 1)
-            for owner in _ancestors(path):
+            convolution = f"{path}.conv".strip(".")
+            extra = macs[convolution] * (module.time_steps - 1)
+            for owner in _ancestors(convolution):
                 macs[owner] += extra
     return {path: int(n) for path, n in macs.items()}
 
