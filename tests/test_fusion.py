@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import spikformer
 from nas import contract
 from nas.cost import Operation, OperationCounter
-from spikformer import ConfigError, Spikformer, SpikformerConfig, fusion
+from spikformer import ConfigError, Spikformer, SpikformerConfig, fusion, plugins
 from spikformer.fusion import fuse, real_multiplications
 from spikformer.layers import Conv2d, ConvBN, RepConv, RepLinear, Residual, Unit
 from spikformer.neurons import neuron
@@ -357,6 +357,7 @@ def own_block() -> SpikformerConfig:
 
 
 def test_blocks_of_one_s_own_fold_where_a_conv_bn_is_plain() -> None:
+    plugins.allow(__name__)
     model, images = trained(own_block())
     fused = fuse(model)
     with torch.no_grad():
