@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import spikformer.config
-from spikformer import ConfigError, Spikformer, SpikformerConfig
+from spikformer import ConfigError, Spikformer, SpikformerConfig, plugins
 from tests.helpers import random_config, small_config
 
 
@@ -263,6 +263,7 @@ def test_a_block_of_your_own_that_cannot_be_built_is_refused(
     part: str, kind: str, options: dict[str, Any], message: str
 ) -> None:
     """When the network is built: naming a class imports nothing."""
+    plugins.allow(kind)
     config = SpikformerConfig.from_dict(one_stage(**{part: {"kind": kind, "options": options}}))
     with pytest.raises(ConfigError) as caught:
         Spikformer(config)
@@ -274,6 +275,7 @@ def test_a_block_of_your_own_that_cannot_be_built_is_refused(
     [("no_such_module:Neuron", "cannot be imported"), (PLAIN, "is no spikformer.neurons.Neuron: derive it from that")],
 )
 def test_a_neuron_of_your_own_that_is_none_is_refused(kind: str, message: str) -> None:
+    plugins.allow(kind)
     config = SpikformerConfig.from_dict(one_stage() | {"neuron": {"kind": kind}})
     with pytest.raises(ConfigError) as caught:
         Spikformer(config)
