@@ -104,7 +104,7 @@ def test_draft_changes_nothing_where_it_cannot(kind: str, size: tuple[int, int])
 
 def test_draft_is_refused_where_there_are_no_files() -> None:
     images = InMemory(np.zeros((8, 16, 16, 3), dtype=np.uint8), np.arange(8), "noise")
-    with pytest.raises(TrainingError, match=r"draft decodes JPEG files.*Leave it out"):
+    with pytest.raises(TrainingError, match=r"draft=true needs JPEG files.*Remove draft"):
         loading.TrainLoader(images, pictures.recipe(draft=True), pictures.network().stem, _ALONE)
 
 
@@ -245,11 +245,11 @@ def _rehearsed(**changes: object) -> rehearsal.Rehearsal:
             16,
             r"the readers set the pace: .* 1,000 images/s, the readers bring 800\. .*workers=10$",
         ),
-        ({"loaded_a_s": 400.0}, 16, r"need workers=20, and this machine has 16 cores.*--set workers=16.*draft=true"),
+        ({"loaded_a_s": 400.0}, 16, r"takes workers=20, but this machine has 16 cores.*--set workers=16.*draft=true"),
         (
             {"loaded_a_s": 200.0, "processes": 2, "draft": True},
             16,
-            r"need workers=20, .* 8 cores.*workers=8, store.*\)$",
+            r"takes workers=20, .* 8 cores.*workers=8\) and store.*\)$",
         ),
     ],
 )
@@ -304,7 +304,7 @@ def test_a_rehearsal_on_a_folder_tells_the_pace_of_its_readers(tmp_path: Path) -
     found = rehearsal.rehearse(bundle, small, settings=tuple(held), device="cpu")
     assert found is not None
     assert found.resident
-    assert any("nothing is read" in line for line in found.lines())
+    assert any("no readers run" in line for line in found.lines())
 
 
 def test_shrunken_images_are_the_same_ones_with_a_short_side_of_the_size_asked_for(tmp_path: Path) -> None:
@@ -346,5 +346,5 @@ def test_shrinking_names_a_damaged_image(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"class0001/3\.jpg is no readable image .*Remove or replace it"):
         shrinking.shrink(folder, tmp_path / "out", side=10)
-    with pytest.raises(DataError, match="side 0 and workers 1 must be at least 1"):
+    with pytest.raises(DataError, match="side is 0 and workers is 1; both must be at least 1"):
         shrinking.shrink(folder, tmp_path / "out", side=0)
