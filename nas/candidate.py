@@ -357,10 +357,16 @@ def _run_twice_if_out_of_memory(trained: _Trained) -> None:
         error.__traceback__ = None  # it holds the tensors of the step that failed
     else:
         return
+    device = trained.splits.train.labels.device
     trained.begin()
     device_memory.free()
-    device_memory.wait_for_share(trained.splits.train.labels.device)
-    trained.run()
+    device_memory.wait_for_share(device)
+    try:
+        trained.run()
+    except (RuntimeError, MemoryError) as error:
+        if device_memory.is_full(error):
+            device_memory.check_share(device)  # a neighbour may have come back meanwhile
+        raise
 
 
 def _at_target(

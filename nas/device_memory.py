@@ -67,13 +67,23 @@ def wait_for_share(device: torch.device) -> None:
     if device.type != "cuda":
         return
     deadline = time.monotonic() + _WAIT_S
-    while (missing := _missing(device)) is not None:
+    while _missing(device) is not None:
         if time.monotonic() > deadline:
-            raise DeviceError(
-                f"{device} has too little free memory: {missing}. Free memory or choose another --device, then run the "
-                f"same command again to continue"
-            )
+            check_share(device)
         time.sleep(_POLL_S)
+
+
+def check_share(device: torch.device) -> None:
+    """
+    Raises:
+        DeviceError: other processes hold memory of the GPU that is this one's to use.
+    """
+    missing = _missing(device) if device.type == "cuda" else None
+    if missing is not None:
+        raise DeviceError(
+            f"{device} has too little free memory: {missing}. Free memory or choose another --device, then run the "
+            f"same command again to continue"
+        )
 
 
 def _missing(device: torch.device) -> str | None:
@@ -90,4 +100,4 @@ def _missing(device: torch.device) -> str | None:
     )
 
 
-__all__ = ["free", "is_full", "share_between", "wait_for_share"]
+__all__ = ["check_share", "free", "is_full", "share_between", "wait_for_share"]

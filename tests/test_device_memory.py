@@ -2,11 +2,12 @@
 
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
-from nas import candidate, device_memory, engines
+from nas import candidate, device_memory, engines, training
 from nas.data import Split, Splits
 from nas.errors import DeviceError
 from nas.space import Recipe
@@ -108,6 +109,36 @@ def test_a_neighbour_that_stays_is_named_and_the_network_is_not_blamed(card: dic
     with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB reserved.*same command again to continue"):
         device_memory.wait_for_share(torch.device("cuda", 0))
     assert card["now"] == pytest.approx(300, abs=2)
+
+
+def test_a_neighbour_that_comes_back_during_the_second_try_is_named_too(
+    card: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out twice, and the second time others hold 55 of the 80 GiB."""
+
+    def train(self: Any) -> None:
+        card["free"] = 20.0 if tried else 70.0
+        tried.append(self)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    tried: list[Any] = []
+    monkeypatch.setattr(candidate._Trained, "train", train)
+    images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
+    splits = Splits(images, images, images, tuple("abcde"), "")
+    recipe, speed = Recipe(epochs=1, batch_size=10), training.speed_of(images, Recipe())
+    trained = candidate._Trained(small_config(), splits, recipe, 0, speed, lambda *_: None, 1.0)
+    trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB"):
+        candidate._run_twice_if_out_of_memory(trained)
+    assert len(tried) == 2
+
+
+class _OnCard:
+    """A split whose labels say that they lie on a GPU."""
+
+    def __init__(self, split: Split) -> None:
+        self.images = split.images
+        self.labels = mock.Mock(device=torch.device("cuda", 0))
 
 
 def test_on_a_cpu_nobody_waits() -> None:
