@@ -6,9 +6,10 @@ Everything in float64, where rounding flips no spike.
 """
 
 import copy
+import functools
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.cost import Count, OperationCounter, Rules
+from nas.cost import Operation, OperationCounter, Overheads
+from nas.custom_neurons import mixes_places
+from nas.enumeration import Enumeration, Tally, enumerate_costs
 from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
@@ -167,21 +170,51 @@ def _written_down(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     return equal, "config through JSON, weights through state_dict"
 
 
+def _place_by_place(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    currents: dict[str, tuple[Neuron, Tensor]] = {}
+
+    def keep(path: str, neuron: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(neuron, Neuron)
+        currents[path] = neuron, inputs[0].detach().clone()
+
+    neurons = [(path, module) for path, module in model.named_modules() if isinstance(module, Neuron)]
+    hooks = [neuron.register_forward_pre_hook(functools.partial(keep, path)) for path, neuron in neurons]
+    with torch.no_grad():
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    mixing = [path for path, (neuron, x_T) in currents.items() if mixes_places(neuron, x_T)]
+    return not mixing, f"places act on one another: {mixing[:3]}" if mixing else f"{len(currents)} layers of neurons"
+
+
 def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     try:
-        with torch.no_grad():
-            with OperationCounter(model) as counter:
-                model(images)
-            with OperationCounter(model, _ENUMERATE) as enumerated:
-                model(images)
-        counted, expected = counter.operations(), enumerated.operations()  # both are held against torch's FLOPs
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(images)
+        counted = counter.operations()  # held against torch's FLOPs
+        enumerated = enumerate_costs(model, images, _images(model, len(images)))
     except CostError as error:
         return False, str(error)
-    for one, other in zip(counted, expected, strict=True):
-        if one != other:
-            return False, f"{one.path}, operation {one.index}: counted {one}, enumerated {other}"
+    difference = _difference(counted, counter.overheads, enumerated)
     silent = [op.path for op in counted if op.nonzero == 0]
-    return not silent, f"nothing ever reached {silent[:3]}" if silent else f"{len(counted)} operations equal"
+    detail = difference or (f"nothing ever reached {silent[:3]}" if silent else f"{len(counted)} operations equal")
+    return not difference and not silent, detail
+
+
+def _difference(counted: Sequence[Operation], overheads: Overheads, enumerated: Enumeration) -> str:
+    """Between the counter and the enumeration; "" for none."""
+    expected = {(tally.path, tally.index): tally for tally in enumerated.operations}
+    for operation in counted:
+        values = {name: getattr(operation, name) for name in Tally.__dataclass_fields__}
+        tally = expected.pop((operation.path, operation.index), None)
+        if tally != Tally(**values):
+            return f"{operation.path}, operation {operation.index}: counted {values}, enumerated {tally}"
+    if expected:
+        return f"enumerated, and not counted: {next(iter(expected.values()))}"
+    for name in ("neuron_updates", "residual_additions"):
+        if getattr(overheads, name) != getattr(enumerated, name):
+            return f"{name}: counted {getattr(overheads, name)}, enumerated {getattr(enumerated, name)}"
+    return ""
 
 
 _CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
@@ -190,92 +223,6 @@ _CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
     "samples are independent": _independent,
     "gradients": _gradients,
     "written down and read again": _written_down,
+    "neurons work place by place": _place_by_place,
     "costs equal enumeration": _costs,
-}
-
-
-# The same counts as in `nas.cost`, with every pair of factors written out.
-
-
-def _enumerate_convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
-    x, weight, bias, stride, padding, dilation = args[:6]
-    groups, size = args[8], weight.shape[2:]
-
-    def windows(values: Tensor) -> Tensor:  # [n, C * k * k, places]: what each output sees
-        return F.unfold(values.double(), size, dilation, padding, stride)
-
-    fan_out = out.shape[1] // groups
-    geometry = {"input": list(x.shape[1:]), "output": list(out.shape[1:]), "kernel": list(size)}
-    seen = windows(torch.ones_like(x))
-    biases = 0 if bias is None else out.numel()
-    count.add("weight", geometry, seen.numel() * fan_out, int(seen.sum()) * fan_out, x.numel(), biases)
-    spikes = _spikes(count, 0, x)
-    _add_enumerated(count, windows(x), windows(spikes), fan_out, spikes)
-
-
-def _enumerate_linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
-    x, weight = args[-2:]
-    if len(count.operands) == 2:
-        _enumerate_pairs(count, x[None], weight[None])
-        return
-    pairs, spikes = x[:, :, None].expand(-1, -1, out.shape[1]), _spikes(count, 0, x)
-    geometry = {"input": [x.shape[1]], "output": [out.shape[1]]}
-    count.add("weight", geometry, pairs.numel(), pairs.numel(), x.numel(), out.numel() if len(args) == 3 else 0)
-    _add_enumerated(count, pairs, spikes[:, :, None].expand_as(pairs), 1, spikes)
-
-
-def _enumerate_sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
-    x, spikes = args[0], _spikes(count, 0, args[0])
-    geometry = {"input": list(x.shape[2:]), "output": list(out.shape[2:])}
-    count.add("sum", geometry, x.numel(), x.numel(), x.numel())
-    _add_enumerated(count, x, spikes, 1, spikes)
-
-
-def _enumerate_addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
-    addends = [x.expand(out.shape) for x in args[:2]]
-    geometry = {"input": [2, *out.shape[2:]], "output": list(out.shape[2:])}
-    count.add("sum", geometry, 2 * out.numel(), 2 * out.numel(), 2 * out.numel())
-    nonzero = sum((x != 0).sum() for x in addends)
-    spiking = [i for i, operand in enumerate(count.operands) if operand.kind != "real"]
-    spikes = [_spikes(count, i, addends[i]).sum() for i in spiking]
-    total = torch.stack(spikes).sum() if spikes else None
-    count.add_pairs(torch.as_tensor(nonzero), total, total)
-
-
-def _spikes(count: Count, operand: int, x: Tensor) -> Tensor:
-    """Spikes of each number by the definition: how many quanta its size is; not of real numbers."""
-    declared = count.operands[operand]
-    return (x != 0).double() if declared.kind == "real" else (x.double() / declared.quantum).abs()
-
-
-def _add_enumerated(count: Count, values: Tensor, met: Tensor, fan_out: int, spikes: Tensor) -> None:
-    count.add_met((values != 0).sum() * fan_out, met.double().sum() * fan_out, spikes.double().sum())
-
-
-def _enumerate_product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
-    _enumerate_pairs(count, *args[-2:])
-
-
-def _enumerate_pairs(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
-    a, b = _spikes(count, 0, a_bmk)[..., None], _spikes(count, 1, b_bkn)[:, None]  # [b, m, k, 1] and [b, 1, k, n]
-    met = (a_bmk[..., None] != 0) & (b_bkn[:, None] != 0)
-    (_, m, k), n = a_bmk.shape, b_bkn.shape[2]
-    count.add("product", {"left": [m, k], "right": [k, n]}, met.numel(), met.numel())
-    kinds = [operand.kind for operand in count.operands]
-    if kinds == ["real", "real"]:
-        count.add_pairs(met.sum(), None, None)
-        return
-    unit = any(operand.is_unit for operand in count.operands)
-    pair_events = met if unit else a * b if "real" in kinds else torch.minimum(a, b)
-    count.add_pairs(met.sum(), (a * b).sum(), pair_events.sum(dtype=torch.float64))
-
-
-_aten = torch.ops.aten
-_ENUMERATE: Rules = {
-    _aten.convolution: _enumerate_convolution,
-    _aten.mm: _enumerate_linear,
-    _aten.addmm: _enumerate_linear,
-    _aten.bmm: _enumerate_product,
-    _aten.sum: _enumerate_sum,
-    _aten.add: _enumerate_addition,
 }

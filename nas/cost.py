@@ -25,13 +25,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from nas.custom_neurons import CustomNeuron, check_input, mixes_places
 from nas.errors import CostError
-from nas.free_operations import Constants, Readers, name_of, reason_against
+from nas.free_operations import Constants, Readers, name_of, reason_against, tensors_in
+from nas.scales import Scales
 from spikformer.config import SpikformerConfig
 from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 from spikformer.operands import Operand
+from spikformer.plugins import is_of, is_ours
 from spikformer.stems import ImageEncoding
 
 Kind = Literal["weight", "product", "sum"]
@@ -165,17 +168,19 @@ class OperationCounter:
     Totals stay on the device as float64, in which whole numbers are exact up to 2^53, until they are read.
     Between batches nothing waits for the device, but for products of two counts, whose largest is read.
 
-    Args:
-        rules: how to count each operation, instead of ours.
-
     Attributes:
         overheads: tallied so far.
     """
 
-    def __init__(self, model: nn.Module, rules: "Rules | None" = None) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.overheads = Overheads()
-        self._model, self._rules = model, _RULES if rules is None else rules
+        self._model = model
         self._stack: list[_Running] = []
+        self._custom: CustomNeuron | None = None  # that runs
+        self._custom_depth = 0  # modules of the user's own that run
+        self._is_probing = False
+        self._probed: set[str] = set()
+        self._scales = Scales()
         self._open_neurons = 0
         self._counts: dict[tuple[str, int], Count] = {}
         self._flops = 0  # by torch's own counter, two for a multiplication with its addition
@@ -188,7 +193,7 @@ class OperationCounter:
 
     def __enter__(self) -> Self:
         for path, module in self._model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(path)))
+            self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
         self._readers.__enter__()  # type: ignore[no-untyped-call]
         self._dispatch.__enter__()  # type: ignore[no-untyped-call]
@@ -232,42 +237,80 @@ class OperationCounter:
         """Mean over all neurons, images and time steps, by module path."""
         return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def enter(module: nn.Module, inputs: Any) -> None:
+    def _entering(self, path: str) -> Callable[..., Any]:
+        def enter(module: nn.Module, inputs: Any, kwargs: Any) -> Any:
+            if self._is_probing:
+                return None
             if not self._stack:
                 self._constants.forget()
+                self._constants.show(tensors_in((inputs, kwargs)))
+            self._custom_depth += not is_of(module, "spikformer", "torch")
             repeats = self._stack[-1].repeats if self._stack else 1
-            if isinstance(module, ImageEncoding) and _is_ours(module):
+            if isinstance(module, ImageEncoding) and is_ours(module):
                 repeats *= module.stands_for(inputs[0])
             self._stack.append(_Running(path, module, repeats))
             self._open_neurons += isinstance(module, Neuron)
+            if isinstance(module, Neuron):
+                check_input(path, self._model, inputs, kwargs)
+                if not is_ours(module) and self._open_neurons == 1:
+                    inputs = (inputs[0].clone(),)  # memory of its own: it holds nothing else to be read
+                    self._constants.show(inputs)
+                    self._custom = CustomNeuron(path, module, inputs[0])
+            return inputs, kwargs
 
         return enter
 
     def _leaving(self, path: str) -> Callable[..., None]:
         def leave(module: nn.Module, inputs: Any, out: Any) -> None:
+            if self._is_probing:
+                return
             if isinstance(module, Neuron) and isinstance(out, Tensor):
                 total = self._spikes.setdefault(path, [torch.zeros((), dtype=torch.float64, device=out.device), 0])
                 total[0] += _exact_sum(out.flatten(0, 1), tuple(range(1, out.dim() - 1))).sum()
                 total[1] += out.numel()
                 if any(map(self._constants.is_activation, inputs)):
                     self.overheads.neuron_updates += out.numel()
+                    self._constants.show([out])
                 else:  # the same spikes for every image: they are known before the first one
                     self._constants.add([out])
+                self._scales.forget([out])
+                self._probe(path, module, inputs[0])
             # Last, so that the sum above counts as the neuron's own and not as attention's.
             self._stack.pop()
             self._open_neurons -= isinstance(module, Neuron)
+            self._custom_depth -= not is_of(module, "spikformer", "torch")
 
         return leave
+
+    def _probe(self, path: str, neuron: Neuron, x_T: Tensor) -> None:
+        """Hold a custom neuron, once, to working place by place."""
+        if self._custom is None or self._custom.neuron is not neuron:
+            return
+        self._custom = None
+        if path in self._probed or x_T.is_meta:
+            return
+        self._probed.add(path)
+        self._is_probing = True
+        try:
+            mixed = mixes_places(neuron, x_T)
+        finally:
+            self._is_probing = False
+        if mixed:
+            raise CostError(
+                f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
+                f"activations belong into the block, which declares them"
+            )
 
     def _place(self) -> str:
         return self._stack[-1].path or "the model" if self._stack else "code outside the model"
 
     def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if self._stack:  # images may be prepared as one likes
+        if self._stack and not self._is_probing:  # images may be prepared as one likes
             self._judge(packet, args, kwargs, out)
             if not self._open_neurons:
                 self._constants.note(packet, args, kwargs, out)
+            elif self._custom:
+                self._custom.see(packet, args, kwargs, out, self._constants)
 
     def _judge(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Count an operation, tally it, let it pass, or refuse it."""
@@ -278,28 +321,53 @@ class OperationCounter:
                     f"products: move them into the block"
                 )
             return
-        name, module = name_of(packet), self._stack[-1].module
-        if packet in _COUNTED and any(map(self._constants.is_activation, args)):
-            if not (packet is _aten.sum and _averages(module)):
+        name = name_of(packet)
+        joins, averages = self._declares("joins"), self._declares("averages")
+        varies = self._constants.is_activation
+        if self._custom_depth:
+            self._check_known(packet, args, kwargs)
+        if packet in _COUNTED and any(map(varies, args)):
+            if not (packet is _aten.sum and averages):
                 self._count(packet, args, kwargs, out)
         elif packet is _aten.max_pool2d_with_indices:
             repeats = self._stack[-1].repeats
             self.overheads.pool_comparisons += repeats * out[0].numel() * (args[1][0] * args[1][-1] - 1)
-        elif name in ("add", "mul") and _joins(module) and _are_streams(args):
+        elif name in ("add", "mul") and joins and _are_streams(args):
             if name == "mul":
                 self._note_mask(*args[:2])
             self.overheads.residual_additions += out.numel()
-        elif name in ("add", "mean") and _averages(module):
+        elif name in ("add", "mean") and averages:
             pass
-        elif name == "mul" and all(map(self._constants.is_activation, args[:2])):
+        elif name == "mul" and all(map(varies, args[:2])):
             self._note_mask(*args[:2])
-        elif name in ("add", "sub") and all(map(self._constants.is_activation, args[:2])):
+        elif name in ("add", "sub") and all(map(varies, args[:2])):
             self._count(_aten.add, args, kwargs, out)
         elif reason := reason_against(packet, args, kwargs, out, self._constants):
             raise CostError(f"{self._place()} runs {packet}, which {reason}")
+        if self._custom_depth:
+            self._scales.note(packet, args, kwargs, out, self._constants)
+
+    def _declares(self, role: str) -> bool:
+        """Whether the module that runs joins a branch to the stream, or averages for the classifier.
+
+        Not inside a block of the user's own, which would add up what it likes in them.
+        """
+        module = self._stack[-1].module
+        return not self._custom_depth and is_ours(module) and getattr(module, role, False)
+
+    def _check_known(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Nothing computes with what came past torch's dispatcher."""
+        if packet is _aten.lift_fresh:  # numbers that stand in the code
+            return
+        for tensor in tensors_in((args, kwargs)):
+            if self._constants.is_strange(tensor):
+                raise CostError(
+                    f"{self._place()} runs {packet} on a tensor that is neither a parameter nor a buffer of the model, "
+                    f"nor the result of an operation that the counter saw"
+                )
 
     def _see_read(self, func: Any, x: Tensor) -> None:
-        if self._stack and not self._open_neurons and self._constants.is_activation(x):
+        if self._stack and not self._is_probing and self._constants.is_activation(x):
             raise CostError(
                 f"{self._place()} calls {func.__name__} on an activation, so that later operations on it cannot be "
                 f"counted"
@@ -324,9 +392,11 @@ class OperationCounter:
             self._counts[key] = Count(operands, running.repeats)
         if packet in _WEIGHTED:
             self._check_weights(packet, args, operands)
+        if packet in (_aten.add, _aten.sum):
+            self._check_addends(packet, args, kwargs, operands)
         running.counted += 1
         with torch.no_grad():
-            self._rules[packet](self._counts[key], args, out)
+            _RULES[packet](self._counts[key], args, out)
 
     def _check_weights(self, packet: Any, args: tuple[Any, ...], operands: tuple[Operand, ...]) -> None:
         """What stands in the places of weights and biases is constant, unless two factors are declared."""
@@ -336,6 +406,17 @@ class OperationCounter:
             raise CostError(
                 f"{self._place()} runs {packet} with weights or a bias that depend on the images. Declare the classes "
                 f"of both factors, and add the bias by itself"
+            )
+
+    def _check_addends(
+        self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: tuple[Operand, ...]
+    ) -> None:
+        """An addition does not multiply: neither by `alpha`, nor by constants before it."""
+        reals = [x for x, operand in zip(args[:2], operands, strict=False) if operand.kind == "real"]
+        if abs(kwargs.get("alpha", 1)) != 1 or any(map(self._scales.is_scaled, reals)):
+            raise CostError(
+                f"{self._place()} runs {packet} on real numbers that it scales: that is a product, which no rule "
+                f"counts. Multiply them by the weights of a convolution or linear layer"
             )
 
 
@@ -568,11 +649,11 @@ def _addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     spikes = [s for (_, s), operand in zip(met, count.operands, strict=True) if operand.kind != "real"]
     total = torch.stack(spikes).sum() if spikes else None
     count.add_pairs(met[0][0] + met[1][0], total, total)
+    count.spikes = count.spikes + (0.0 if total is None else total)
 
 
 _aten = torch.ops.aten
-Rules = dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]]
-_RULES: Rules = {
+_RULES: dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]] = {
     _aten.convolution: _convolution,
     _aten.mm: _linear,
     _aten.addmm: _linear,
@@ -582,20 +663,6 @@ _RULES: Rules = {
 }
 _COUNTED = frozenset(_RULES) - {_aten.add}  # an addition is counted where both addends depend on the images
 _WEIGHTED = frozenset((_aten.convolution, _aten.mm, _aten.addmm))
-
-
-def _joins(module: nn.Module) -> bool:
-    """Whether it joins a branch to the residual stream; no class of yours can say so of itself."""
-    return _is_ours(module) and getattr(module, "joins", False)
-
-
-def _averages(module: nn.Module) -> bool:
-    """Whether its means and sums fold into the classifier."""
-    return _is_ours(module) and getattr(module, "averages", False)
-
-
-def _is_ours(module: nn.Module) -> bool:
-    return type(module).__module__.partition(".")[0] == "spikformer"
 
 
 def _are_streams(args: tuple[Any, ...]) -> bool:
@@ -711,7 +778,6 @@ __all__ = [
     "OperationCounter",
     "Overheads",
     "Part",
-    "Rules",
     "as_dicts",
     "dense_macs",
     "parts",

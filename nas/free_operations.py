@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 from torch.overrides import TorchFunctionMode
 
 _MOVES = """
@@ -34,6 +35,7 @@ _MAKERS = frozenset(
 _SCALES = frozenset(
     "mul div add sub rsub".split()
 )  # of an activation and a constant: part of the weights behind or before
+_LOOKUPS = frozenset("index index_select gather take".split())
 _BATCH_NORMS = frozenset("native_batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm_legit".split())
 _FIXED_NORMS = frozenset("native_batch_norm_legit_no_training batch_norm_no_update".split())
 _SHAPES = frozenset("device sym_size sym_stride sym_numel sym_storage_offset is_same_size size stride numel".split())
@@ -69,9 +71,17 @@ def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
         return COUNTERLESS
     if name == "index_put" and ((len(args) > 3 and args[3]) or kwargs.get("accumulate")):
         return "adds activations where places repeat, and has no counting rule"
+    if name in _LOOKUPS and not constants.is_activation(args[0]):
+        return "looks up a table of constants by an activation, which computes any function of it"
     if name == "view" and isinstance(out, Tensor) and out.dtype != args[0].dtype:
         return "reinterprets the bits of an activation as another type"
     return ""
+
+
+def is_scaling(packet: Any) -> bool:
+    """Whether it may multiply by constants."""
+    name = name_of(packet)
+    return name in ("mul", "div") or name in _BATCH_NORMS | _FIXED_NORMS
 
 
 def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> str:
@@ -108,7 +118,17 @@ class Readers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-_READS = frozenset((Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.data_ptr, Tensor.__dlpack__))
+_READS = frozenset(
+    (
+        Tensor.numpy,
+        Tensor.tolist,
+        Tensor.__array__,
+        Tensor.data_ptr,
+        Tensor.__dlpack__,
+        Tensor.untyped_storage,
+        Tensor.storage,
+    )
+)
 
 
 class Constants:
@@ -119,41 +139,54 @@ class Constants:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._weights = {_place(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        self._weights = {place(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         # Held, so that their memory is not given to an activation while they are taken for constants.
         self._computed: dict[int, Tensor] = {}
+        self._shown: set[int] = set()  # memory of activations whose origin is known
 
     def has(self, tensor: Tensor) -> bool:
         """Whether its contents depend on no image."""
-        place = _place(tensor)
-        return place in self._weights or place in self._computed
+        where = place(tensor)
+        return where in self._weights or where in self._computed
 
     def is_activation(self, value: Any) -> bool:
         """Whether it is a tensor, and none of these."""
         return isinstance(value, Tensor) and not self.has(value)
 
+    def is_strange(self, tensor: Tensor) -> bool:
+        """Whether it is no constant, and no operation that was seen made it."""
+        return not self.has(tensor) and place(tensor) not in self._shown
+
     def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """What an operation has made, or made of what it wrote to."""
         constant = name_of(packet) in _MAKERS or all(self.has(tensor) for tensor in tensors_in((args, kwargs)))
         for tensor in tensors_in(out):
-            place = _place(tensor)
+            where = place(tensor)
             if constant:
-                self._computed.setdefault(place, tensor)
+                self._computed.setdefault(where, tensor)
             elif name_of(packet) not in _MAKERS:
-                self._computed.pop(place, None)
-                self._weights.pop(place, None)
+                self._computed.pop(where, None)
+                self._weights.pop(where, None)
+                self._shown.add(where)
 
     def add(self, tensors: Iterable[Tensor]) -> None:
         """What is known from elsewhere to be constant."""
-        self._computed |= {_place(tensor): tensor for tensor in tensors}
+        self._computed |= {place(tensor): tensor for tensor in tensors}
+
+    def show(self, tensors: Iterable[Tensor]) -> None:
+        """Activations that come from elsewhere: the images, and what neurons return."""
+        self._shown.update(map(place, tensors))
 
     def forget(self) -> None:
         """What was computed; weights stay."""
         self._computed.clear()
+        self._shown.clear()
 
 
-def _place(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+def place(tensor: Tensor) -> int:
+    """Of its memory, which views share."""
+    with DisableTorchFunction():  # this is no reading
+        return int(tensor.untyped_storage()._cdata)
 
 
-__all__ = ["Constants", "Readers", "name_of", "reason_against", "tensors_in"]
+__all__ = ["Constants", "Readers", "is_scaling", "name_of", "place", "reason_against", "tensors_in"]

@@ -42,7 +42,7 @@ _READS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "stem": {
         "sps": ("pool", "pool_order"),
-        "speds": ("encode", "convs", "deformed_shortcut"),
+        "speds": ("encode", "convs", "deformed_shortcut", "shared_neuron"),
         "conv": ("kernel_size", "stride", "bias", "max_pool"),
     },
     "down": {
@@ -140,6 +140,9 @@ class StemConfig:
         encode: of speds, how its first convolution halves the image.
         convs: of speds, the same for each 3x3 convolution of its main path.
         deformed_shortcut: of speds, how the 1x1 beside them follows.
+        shared_neuron: of speds under "ms", whether one neuron feeds both paths (the authors' ImageNet code of
+            MS-QKFormer and Max-Former) or each path has its own, which fires the same (their CIFAR code). The logits
+            are equal; the second neuron's updates are saved.
         kernel_size, stride, bias: of conv.
         max_pool: of conv, whether a 3x3 max pool of stride 2 follows (SpikingResformer).
     """
@@ -154,6 +157,7 @@ class StemConfig:
     encode: Reduction = "none"
     convs: tuple[Reduction, ...] = ("none",)
     deformed_shortcut: Reduction = "none"
+    shared_neuron: bool = False
     kernel_size: int = 7
     stride: int = 2
     bias: bool = False
@@ -399,7 +403,8 @@ class HeadConfig:
         num_classes: length of the logits.
         neuron: whether a neuron turns the tokens' mean into spikes before the linear layer.
         time_mean: whether the mean over time is taken "before" the linear layer (run once, on real numbers) or
-            "after" it (run at each step, on spikes where there is a neuron). The logits are the same.
+            "after" it (run at each step, on spikes where there is a neuron). The logits are the same. With one time
+            step both are one network, and the linear layer is fed spikes.
         bias: of the linear layer.
         distillation: whether a second classifier, always fed by spikes, learns from a teacher; the logits
             are the mean of both (Spike-driven Transformer V2 and V3).
@@ -590,10 +595,16 @@ class SpikformerConfig:
             reads.add("threshold")  # it starts as far as the neurons reach
         neuron = _canonical_part(self.neuron, reads)
         drop_path = self.drop_path if sum(stage.depth for stage in stages) > 1 else 0.0  # the first block has none
-        return replace(self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem(), drop_path=drop_path)
+        # The mean of one time step is that step.
+        head = replace(self.head, time_mean="before") if self.time_steps == 1 else self.head
+        return replace(
+            self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem(), head=head, drop_path=drop_path
+        )
 
     def _canonical_stem(self) -> StemConfig:
         stem = self.stem
+        if self.residual != "ms":  # neurons stand behind convolutions
+            stem = replace(stem, shared_neuron=False)
         reads = ["image_size", "in_channels", "position", *_READS["stem"][stem.kind]]
         if stem.position == "conv":
             reads.append("shortcut")
@@ -628,7 +639,10 @@ class SpikformerConfig:
     @property
     def config_id(self) -> str:
         """12 hex digits that two configs share if and only if they build equal networks."""
-        text = json.dumps(self.canonical().to_dict(), sort_keys=True)
+        values = self.canonical().to_dict()
+        if not values["stem"]["shared_neuron"]:  # younger than studies whose ids must stay
+            del values["stem"]["shared_neuron"]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

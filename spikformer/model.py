@@ -64,7 +64,7 @@ class Head(nn.Module):
         spiking = head.neuron or head.distillation
         self.neuron = neuron(config, counts=True) if spiking else None
         self.feeds_classifier = head.neuron
-        self.mean_first = head.time_mean == "before"
+        self.mean_first = head.time_mean == "before" and config.time_steps > 1
         spikes = self.neuron.spikes if self.neuron is not None and not self.mean_first else REAL
         self.apart = False
         self.linear = Linear(dim, head.num_classes, fed=spikes if head.neuron else REAL, bias=head.bias)

@@ -48,6 +48,19 @@ def allow(*blocks: str | Path, folder: str | Path = "") -> None:
         _named[module] = str(Path(place).absolute()) if place else _named.get(module, "")
 
 
+def is_ours(part: object) -> bool:
+    """Whether an object's class is one of this package: not what a class calls itself, but what the package holds."""
+    return is_of(part, "spikformer")
+
+
+def is_of(part: object, *packages: str) -> bool:
+    """The same of other packages."""
+    kind = type(part)
+    if kind.__module__.partition(".")[0] not in packages:
+        return False
+    return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+
+
 def named() -> dict[str, str]:
     """The modules that the user named, each with the folder in which it is looked for first, or ""; for `adopt`."""
     return dict(_named)
@@ -163,6 +176,8 @@ __all__ = [
     "canonical",
     "check_reference",
     "imported",
+    "is_of",
+    "is_ours",
     "named",
     "options",
     "resolve",

@@ -167,7 +167,8 @@ def _msqkformer(dataset: str, depth: int, dim: int) -> SpikformerConfig:
     """QKFormer with membranes added instead of spikes; Fang et al. (see `_maxformer`)."""
     network = _qkformer(dataset, depth, dim, residual="ms")
     time_steps = 1 if dim == 768 else 4  # the widest is printed with one time step only
-    return replace(network, time_steps=time_steps, head=_head_after_neuron(dataset))
+    stem = _with_shared_neuron(network.stem, dataset)
+    return replace(network, time_steps=time_steps, stem=stem, head=_head_after_neuron(dataset))
 
 
 def _maxformer(dataset: str, depth: int, dim: int) -> SpikformerConfig:
@@ -180,7 +181,7 @@ def _maxformer(dataset: str, depth: int, dim: int) -> SpikformerConfig:
     down = DownConfig("speds", convs=("pool", "none"), deformed_shortcut="pool")
     return SpikformerConfig(
         residual="ms",
-        stem=_speds(dataset, imagenet=("stride", "none")),
+        stem=_with_shared_neuron(_speds(dataset, imagenet=("stride", "none")), dataset),
         stages=_pyramid(dataset, depth, dim, mixers, down),
         head=_head_after_neuron(dataset),
     )
@@ -197,6 +198,11 @@ def _speds(dataset: str, imagenet: tuple[Reduction, ...]) -> StemConfig:
         convs=imagenet,
         deformed_shortcut="stride",
     )
+
+
+def _with_shared_neuron(stem: StemConfig, dataset: str) -> StemConfig:
+    """The authors' ImageNet code has one neuron before both paths of the stem; their CIFAR code has two."""
+    return replace(stem, shared_neuron=dataset not in _CIFAR)
 
 
 def _pyramid(

@@ -122,7 +122,7 @@ class DeformedShortcutEmbedding(nn.Module):
         conv = Conv2d(stem.in_channels, dim // 2, 3, fed=REAL, stride=stride)
         self.encoding = ImageEncoding(conv, config.time_steps, pool=stem.encode == "pool")
         self.neuron = neuron(config) if config.residual != "ms" else nn.Identity()
-        self.patches = DeformedShortcut(dim // 2, dim, stem, config, fed=emitted(config), share=False)
+        self.patches = DeformedShortcut(dim // 2, dim, stem, config, fed=emitted(config), share=stem.shared_neuron)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         return self.patches(self.neuron(self.encoding(x_TBCHW)))  # type: ignore[no-any-return]
@@ -135,7 +135,7 @@ class DeformedShortcut(nn.Module):
 
     Args:
         share: whether, where neurons stand before convolutions, one feeds both paths, as in the authors'
-            downsampling; in their stem each path has its own, which fires the same.
+            downsampling and in their stem for ImageNet; else each path has its own, which fires the same.
     """
 
     joins = True

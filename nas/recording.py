@@ -1,0 +1,212 @@
+"""Every operation that torch runs for a network, and the numbers it was given for two batches of images.
+
+The record is checked: run again by itself on other images, it must give what the network gives. What went past torch's
+dispatcher (a number read by numpy or through a pointer, a branch in Python) is missing from it, or frozen in it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from nas.errors import CostError
+from spikformer.neurons import Neuron
+from spikformer.plugins import is_ours
+
+_OF_TORCH = (nn.Sequential, nn.Identity, nn.BatchNorm2d, nn.Conv2d, nn.Linear)
+_IMAGES, _CONSTANT = -1, -2  # in place of the step that wrote something
+
+
+@dataclass(frozen=True)
+class _From:
+    """A tensor that an earlier operation returned, or a constant: its place among all tensors of the record."""
+
+    place: int
+
+
+@dataclass
+class Step:
+    """One operation of a record.
+
+    Attributes:
+        path: of the module that runs it.
+        module: that module.
+        in_neuron: whether it runs inside a neuron: then its numbers are not kept.
+        in_custom: whether it runs inside a module of the user's own.
+        func: of ATen.
+        runs: its flat arguments for the first and for the second batch; in place of a tensor, a copy from before it
+            ran.
+        writers: of each argument, the last step before this one that wrote to its memory; negative for none.
+        varying: places of the arguments that depend on the images.
+        shape: of its first result.
+    """
+
+    path: str
+    module: nn.Module
+    in_neuron: bool
+    in_custom: bool
+    func: Any
+    spec: TreeSpec
+    runs: tuple[list[Any], list[Any]] = field(default_factory=lambda: ([], []))
+    writers: list[int] = field(default_factory=list)
+    varying: list[int] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+    _flat: list[Any] = field(default_factory=list)
+    _results: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Of the operation, without its overload and the mark of one in place."""
+        return str(self.func.overloadpacket).partition(".")[2].removesuffix("_")
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Positional arguments for the first batch."""
+        args, _ = tree_unflatten(self.runs[0], self.spec)
+        return tuple(args)
+
+    def call(self, flat: list[Any]) -> list[Tensor]:
+        """Run it on other flat arguments, which it may write to."""
+        args, kwargs = tree_unflatten(flat, self.spec)
+        return [out for out in tree_flatten(self.func(*args, **kwargs))[0] if isinstance(out, Tensor)]
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        self.steps: list[Step] = []
+        self.tensors = [images]  # kept, so that no identity is given twice
+        self.constants: dict[int, Tensor] = {}  # as they were when they were first used
+        self._places = {id(images): 0}
+        self._stack: list[tuple[str, nn.Module]] = []
+        self._model = model
+
+    def hooks(self) -> Iterator[Any]:
+        """That keep account of the module that runs."""
+        for path, module in self._model.named_modules():
+            yield module.register_forward_pre_hook(
+                lambda module, _inputs, path=path: self._stack.append((path, module))
+            )
+            yield module.register_forward_hook(lambda *_: self._stack.pop() and None, always_call=True)
+
+    def _enter(self, path: str, module: nn.Module, _inputs: Any) -> None:
+        self._stack.append((path, module))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        flat, spec = tree_flatten((args, kwargs or {}))
+        named = [_From(self._place(x)) if isinstance(x, Tensor) else x for x in flat]
+        path, module = self._stack[-1] if self._stack else ("", self._model)
+        in_neuron = any(isinstance(m, Neuron) for _, m in self._stack)
+        in_custom = any(not is_ours(m) and type(m) not in _OF_TORCH for _, m in self._stack)
+        step = Step(path, module, in_neuron, in_custom, func, spec, _flat=named)
+        out = func(*args, **(kwargs or {}))
+        for result in tree_flatten(out)[0]:
+            if isinstance(result, Tensor):
+                step._results.append(self._new(result))
+        self.steps.append(step)
+        return out
+
+    def _place(self, x: Tensor) -> int:
+        if id(x) not in self._places:
+            self.constants[self._new(x)] = x.detach().clone()
+        return self._places[id(x)]
+
+    def _new(self, x: Tensor) -> int:
+        self.tensors.append(x)
+        self._places[id(x)] = len(self.tensors) - 1
+        return len(self.tensors) - 1
+
+
+def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
+    """Every operation that the model runs, with its numbers for both batches.
+
+    Raises:
+        CostError: the record does not give the model's results for the other images: something that depends on the
+            images is not in it.
+    """
+    recorder = _Recorder(model, images)
+    hooks = list(recorder.hooks())
+    try:
+        with torch.no_grad(), recorder:
+            out = model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    result = recorder._places.get(id(out), -1)
+    if result < 0:
+        raise CostError("what the network returns comes from no operation that torch saw")
+    with torch.no_grad():
+        replays = [_replay(recorder, batch, run)[result] for run, batch in enumerate((images, others))]
+        honest = [model(images), model(others)]
+        _find_varying(recorder.steps)
+    for replay, expected in zip(replays, honest, strict=True):
+        if replay.shape != expected.shape or not bool((replay - expected).abs().max() < 1e-9):
+            raise CostError(
+                "the operations that torch saw for one batch of images do not give the network's logits for another: "
+                "numbers leave torch (item, numpy, pointers), or Python branches on them"
+            )
+    return recorder.steps
+
+
+def _replay(recorder: _Recorder, images: Tensor, run: int) -> dict[int, Tensor]:
+    """All tensors of the record for these images; notes what each step is given."""
+    values = {0: images.clone()} | {place: x.clone() for place, x in recorder.constants.items()}
+    writers = {_memory(values[0]): _IMAGES}  # memory -> the last step that wrote to it
+    for number, step in enumerate(recorder.steps):
+        flat = [values[x.place] if isinstance(x, _From) else x for x in step._flat]
+        if not step.in_neuron:  # its numbers are not looked at
+            step.runs[run].extend(x.clone() if isinstance(x, Tensor) else x for x in flat)
+        if run == 0:
+            step.writers = [writers.get(_memory(x), _CONSTANT) if isinstance(x, Tensor) else _CONSTANT for x in flat]
+        try:
+            results = step.call(flat)
+        except RuntimeError as error:  # shapes that depend on the images
+            raise CostError(f"{step.path} runs {step.func} with arguments that depend on the images: {error}") from None
+        step.shape = tuple(results[0].shape) if results else ()
+        for place, result in zip(step._results, results, strict=True):
+            values[place] = result
+            writers[_memory(result)] = number
+    return values
+
+
+def _find_varying(steps: list[Step]) -> None:
+    """Follow the images through the record."""
+    vary = {_IMAGES}
+    for number, step in enumerate(steps):
+        step.varying = [place for place, writer in enumerate(step.writers) if writer in vary]
+        if step.varying and (step.in_neuron or _follows(step)):
+            vary.add(number)
+
+
+def _follows(step: Step) -> bool:
+    """Whether results change with the numbers given: those of `zeros_like` do not."""
+    first, second = (step.call(copies(run)) for run in step.runs)
+    if any(not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+        return True
+    drawn = copies(step.runs[0])
+    for place in step.varying:
+        noise = torch.rand(drawn[place].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
+        drawn[place] = (drawn[place] + 2 * noise.to(drawn[place].device) - 1).to(drawn[place].dtype)
+    try:
+        results = step.call(drawn)
+    except (RuntimeError, IndexError):  # an index, which leads elsewhere
+        return True
+    return any(not torch.equal(a, b) for a, b in zip(first, results, strict=True)) or not results
+
+
+def copies(flat: list[Any]) -> list[Any]:
+    """Flat arguments that may be written to."""
+    return [x.clone() if isinstance(x, Tensor) else x for x in flat]
+
+
+def _memory(x: Tensor) -> int:
+    return int(x.untyped_storage()._cdata)
+
+
+__all__ = ["Step", "copies", "record"]
