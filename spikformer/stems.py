@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +159,10 @@ class DeformedShortcut(nn.Module):
 
         def entrance(kernel_size: int, reduction: Reduction) -> nn.Module:
             entering = conv(in_dim, kernel_size, reduction, fed)
-            return entering if shared else Unit(entering, config)
+            if not shared:
+                return Unit(entering, config)
+            # In the stem weights have the same names with one neuron and with two.
+            return nn.Sequential(OrderedDict(conv=entering)) if isinstance(settings, StemConfig) else entering
 
         first, *others = settings.convs
         self.neuron = neuron(config) if shared else nn.Identity()

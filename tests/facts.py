@@ -49,7 +49,8 @@ def _stem(facts: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "sps", "pool": pool, "position": "conv", "shortcut": facts["tail"] != "plain"}
     if facts["kind"] == "speds":
         reductions = {"encode": facts["enc"], "convs": facts["convs"], "deformed_shortcut": facts["res"]}
-        return {"kind": "speds", "position": "none"} | reductions
+        shared = facts["enc"] != "none"  # the authors' ImageNet code, which halves the image here, has one neuron
+        return {"kind": "speds", "position": "none", "shared_neuron": shared} | reductions
     conv = {"kernel_size": facts["k"], "stride": facts["conv_stride"], "bias": facts["bias"]}
     return {"kind": "conv", "position": "none", "max_pool": facts.get("pool", False)} | conv
 

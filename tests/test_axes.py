@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas import contract, data, space
 from nas.augmentation import Normalise
+from nas.cost import OperationCounter
 from nas.training import fit
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import NeuronConfig, Residual
@@ -749,6 +750,25 @@ def test_the_mean_over_time_may_be_taken_on_either_side_of_the_classifier(spikin
     calls = [outputs_of(head.linear) for head in (before, after)]
     torch.testing.assert_close(before(x), after(x), rtol=0, atol=1e-12)
     assert [tuple(call[0].shape) for call in calls] == [(3, 5), (4, 3, 5)]
+
+
+@pytest.mark.parametrize("spiking", [False, True])
+def test_the_mean_of_one_time_step_is_that_step(spiking: bool) -> None:
+    """One network, one id, one price: spikes reach the classifier where there is a neuron."""
+    before, after = (
+        SpikformerConfig.from_dict(contract.small(time_steps=1) | {"head": {"neuron": spiking, "time_mean": side}})
+        for side in ("before", "after")
+    )
+    assert before.config_id == after.config_id
+    prices = []
+    for config in (before, after):
+        model, images = contract.calibrated(config)
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(images)
+        (classifier,) = (op for op in counter.operations() if op.path == "head.linear")
+        prices.append((classifier.operands[0].kind, classifier.nonzero, classifier.events))
+    assert prices[0] == prices[1]
+    assert (prices[0][0] == "binary") == spiking
 
 
 # Every axis trains

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas import contract
+from nas.cost import OperationCounter
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
+from spikformer.config import HeadConfig
 from spikformer.layers import ConvBN
 from spikformer.neurons import Neuron
 from spikformer.stems import ImageEncoding
@@ -226,3 +229,28 @@ def test_batch_norm_takes_its_statistics_over_time_and_batch_together(name: str)
         mean_TC = x_nCHW.unflatten(0, (steps, -1)).mean((1, 3, 4))
         steps_differ |= bool((mean_TC - mean_TC[0]).abs().max() > 0.05)
     assert steps_differ == (time_steps > 1)  # else the test could not tell
+
+
+@pytest.mark.parametrize("family", ["msqkformer", "maxformer"])
+def test_one_neuron_before_both_paths_of_the_stem_fires_for_both(family: str) -> None:
+    """The same logits; one firing layer fewer; fewer updates by exactly those of the second neuron."""
+    config = published.config(f"{family}_in_10_384")
+    stage = config.stages[0]
+    small = replace(stage, embed_dim=16, depth=1, mixer=replace(stage.mixer, num_heads=1))
+    stem = replace(config.stem, image_size=32)
+    config = replace(config, stem=stem, stages=(small,), head=HeadConfig(5))
+    assert config.stem.shared_neuron
+    shared, images = contract.calibrated(config)
+    apart = Spikformer(replace(config, stem=replace(stem, shared_neuron=False))).double().eval()
+    apart.load_state_dict(shared.state_dict())
+    found = []
+    for model in (shared, apart):
+        with torch.no_grad(), OperationCounter(model) as counter:
+            logits = model(images)
+        found.append((logits, counter.operations(), counter.overheads.neuron_updates, len(counter.firing_rates())))
+    (logits, operations, updates, layers), (expected, others, more_updates, more_layers) = found
+    assert torch.allclose(logits, expected, atol=1e-9)
+    assert more_layers - layers == 1
+    assert [op.events for op in operations] == [op.events for op in others]
+    # 3 images x 4 time steps x D/2 = 8 channels of the encoding, halved to 16 x 16.
+    assert more_updates - updates == 3 * 4 * 8 * 16 * 16
