@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from nas import cost, device_memory, energy, measurement, pareto, provenance, target, training
+from nas import contract, cost, device_memory, energy, measurement, pareto, provenance, target, training
 from nas.augmentation import Normalise
 from nas.budget import Pace
 from nas.cost import Operation, Overheads
@@ -203,6 +203,7 @@ def evaluate(
     Raises:
         DeviceError: other processes hold the memory that this one may use.
     """
+    contract.hold_to_costs(config)
     device = splits.train.labels.device
     started = time.monotonic()
     seen, wanted = (training.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))

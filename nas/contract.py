@@ -9,7 +9,7 @@ import copy
 import functools
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nas.cost import Operation, OperationCounter, Overheads
 from nas.custom_neurons import mixes_places
 from nas.enumeration import Enumeration, Tally, enumerate_costs
+from nas.equivariance import treats_steps_alike
 from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
@@ -27,6 +28,7 @@ from spikformer.errors import ConfigError
 from spikformer.layers import Residual
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
+from spikformer.plugins import is_of
 
 _CPU = torch.device("cpu")
 _BATCH = 3
@@ -82,6 +84,44 @@ def check_block(reference: str, options: dict[str, Any] | None = None) -> list[C
     if len(results) == 1:
         raise ConfigError(f"{reference} takes part in no network; {refusals[0].detail}")
     return results + refusals
+
+
+def hold_to_costs(config: SpikformerConfig) -> None:
+    """Check once a process that each block of the user's own in a network costs what is counted.
+
+    Raises:
+        CostError: it does not.
+    """
+    time_steps = min(config.time_steps, 4)
+    for reference, options in _own_blocks(config.to_dict()):
+        key = (reference, json.dumps(options, sort_keys=True), config.residual, time_steps)
+        if key in _HELD:
+            continue
+        try:
+            network = _with_block(reference, options, config.residual, time_steps)
+            model, images = calibrated(network)
+        except ConfigError:  # it takes part in no network so small
+            model, images = calibrated(config)
+        for check in _OF_COSTS:
+            passed, detail = _CHECKS[check](model, images)
+            if not passed and _SILENT not in detail:
+                raise CostError(f"{detail}. `python cli.py check-block {reference}` checks all of it")
+        _HELD.add(key)
+
+
+_HELD: set[tuple[str, str, str, int]] = set()
+_SILENT = "nothing ever reached"
+
+
+def _own_blocks(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of a config as plain values: the references in it, and their options."""
+    if isinstance(part, dict):
+        if ":" in str(part.get("kind", "")):
+            yield part["kind"], part.get("options", {})
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for value in part:
+            yield from _own_blocks(value)
 
 
 def _with_block(reference: str, options: dict[str, Any], residual: str, time_steps: int) -> SpikformerConfig:
@@ -187,6 +227,16 @@ def _place_by_place(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     return not mixing, f"places act on one another: {mixing[:3]}" if mixing else f"{len(currents)} layers of neurons"
 
 
+def _alike_in_time(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    """Blocks of the user's own, whose neurons could else add up channels or tokens that take the place of time."""
+    blocks = {path: m for path, m in model.named_modules() if not is_of(m, "spikformer", "torch", "spikingjelly")}
+    outermost = [path for path in blocks if not any(path.startswith(f"{other}.") for other in blocks)]
+    for path in outermost:
+        if not isinstance(blocks[path], Neuron) and (detail := treats_steps_alike(blocks[path], model, images)):
+            return False, f"{path}: {detail}"
+    return True, "outside neurons all time steps are treated alike"
+
+
 def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     try:
         with torch.no_grad(), OperationCounter(model) as counter:
@@ -197,7 +247,7 @@ def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
         return False, str(error)
     difference = _difference(counted, counter.overheads, enumerated)
     silent = [op.path for op in counted if op.nonzero == 0]
-    detail = difference or (f"nothing ever reached {silent[:3]}" if silent else f"{len(counted)} operations equal")
+    detail = difference or (f"{_SILENT} {silent[:3]}" if silent else f"{len(counted)} operations equal")
     return not difference and not silent, detail
 
 
@@ -217,6 +267,7 @@ def _difference(counted: Sequence[Operation], overheads: Overheads, enumerated: 
     return ""
 
 
+_OF_COSTS = ("neurons work place by place", "time steps are alike", "costs equal enumeration")
 _CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
     "shapes": _shapes,
     "no state survives a call": _stateless,
@@ -224,5 +275,6 @@ _CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
     "gradients": _gradients,
     "written down and read again": _written_down,
     "neurons work place by place": _place_by_place,
+    "time steps are alike": _alike_in_time,
     "costs equal enumeration": _costs,
 }

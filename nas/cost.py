@@ -27,7 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 from nas.custom_neurons import CustomNeuron, check_input, mixes_places
 from nas.errors import CostError
-from nas.free_operations import Constants, Readers, name_of, reason_against, tensors_in
+from nas.free_operations import Constants, Readers, comparisons_of, name_of, reason_against, tensors_in
 from nas.scales import Scales
 from spikformer.config import SpikformerConfig
 from spikformer.fusion import fuse
@@ -37,6 +37,7 @@ from spikformer.operands import Operand
 from spikformer.plugins import is_of, is_ours
 from spikformer.stems import ImageEncoding
 
+_KNOWN = ("spikformer", "torch", "spikingjelly")  # packages whose modules are not the user's own
 Kind = Literal["weight", "product", "sum"]
 
 
@@ -139,7 +140,7 @@ class Overheads:
     Attributes:
         neuron_updates: membranes moved on by a step.
         residual_additions: numbers added to, or deleted from, the residual stream.
-        pool_comparisons: of max pools.
+        pool_comparisons: of max pools, and in blocks of the user's own of all that compares or selects.
     """
 
     neuron_updates: int = 0
@@ -175,11 +176,13 @@ class OperationCounter:
     def __init__(self, model: nn.Module) -> None:
         self.overheads = Overheads()
         self._model = model
+        self._is_custom = any(not is_of(m, *_KNOWN) for m in model.modules())
         self._stack: list[_Running] = []
         self._custom: CustomNeuron | None = None  # that runs
         self._custom_depth = 0  # modules of the user's own that run
         self._is_probing = False
         self._probed: set[str] = set()
+        self._emitted: dict[str, Tensor | bool] = {}  # by neuron, whether all that it returned was of its class
         self._scales = Scales()
         self._open_neurons = 0
         self._counts: dict[tuple[str, int], Count] = {}
@@ -218,6 +221,9 @@ class OperationCounter:
         for place, is_mask in self._masks.items():
             if not bool(is_mask):
                 raise CostError(f"{place} multiplies activations of which neither is a mask of 0, 1 and -1")
+        for path, is_declared in self._emitted.items():
+            if not bool(is_declared):
+                raise CostError(f"{path} returns numbers that are not the spikes which it declares")
         found = tuple(count.read(path, index) for (path, index), count in self._counts.items())
         dense = sum(op.dense for op in found if op.kind != "sum")
         if 2 * dense != self._flops:
@@ -244,15 +250,16 @@ class OperationCounter:
             if not self._stack:
                 self._constants.forget()
                 self._constants.show(tensors_in((inputs, kwargs)))
-            self._custom_depth += not is_of(module, "spikformer", "torch")
+            self._custom_depth += not is_of(module, *_KNOWN)
             repeats = self._stack[-1].repeats if self._stack else 1
             if isinstance(module, ImageEncoding) and is_ours(module):
                 repeats *= module.stands_for(inputs[0])
             self._stack.append(_Running(path, module, repeats))
             self._open_neurons += isinstance(module, Neuron)
             if isinstance(module, Neuron):
-                check_input(path, self._model, inputs, kwargs)
-                if not is_ours(module) and self._open_neurons == 1:
+                check_input(path, module, self._model, inputs, kwargs)
+                # A block of the user's own may have changed a neuron of ours, by a hook or on the instance.
+                if self._is_custom and self._open_neurons == 1 and self._constants.is_activation(inputs[0]):
                     inputs = (inputs[0].clone(),)  # memory of its own: it holds nothing else to be read
                     self._constants.show(inputs)
                     self._custom = CustomNeuron(path, module, inputs[0])
@@ -264,6 +271,9 @@ class OperationCounter:
         def leave(module: nn.Module, inputs: Any, out: Any) -> None:
             if self._is_probing:
                 return
+            watched = self._custom is not None and self._custom.neuron is module
+            if watched:
+                self._custom = None
             if isinstance(module, Neuron) and isinstance(out, Tensor):
                 total = self._spikes.setdefault(path, [torch.zeros((), dtype=torch.float64, device=out.device), 0])
                 total[0] += _exact_sum(out.flatten(0, 1), tuple(range(1, out.dim() - 1))).sum()
@@ -274,20 +284,21 @@ class OperationCounter:
                 else:  # the same spikes for every image: they are known before the first one
                     self._constants.add([out])
                 self._scales.forget([out])
-                self._probe(path, module, inputs[0])
+                if watched:
+                    self._probe(path, module, inputs[0], out)
             # Last, so that the sum above counts as the neuron's own and not as attention's.
             self._stack.pop()
             self._open_neurons -= isinstance(module, Neuron)
-            self._custom_depth -= not is_of(module, "spikformer", "torch")
+            self._custom_depth -= not is_of(module, *_KNOWN)
 
         return leave
 
-    def _probe(self, path: str, neuron: Neuron, x_T: Tensor) -> None:
-        """Hold a custom neuron, once, to working place by place."""
-        if self._custom is None or self._custom.neuron is not neuron:
+    def _probe(self, path: str, neuron: Neuron, x_T: Tensor, spikes_T: Tensor) -> None:
+        """Hold a custom neuron to the spikes that it declares and, once, to working place by place."""
+        if x_T.is_meta:
             return
-        self._custom = None
-        if path in self._probed or x_T.is_meta:
+        self._note_spikes(path, neuron, spikes_T)
+        if path in self._probed:
             return
         self._probed.add(path)
         self._is_probing = True
@@ -300,6 +311,11 @@ class OperationCounter:
                 f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
                 f"activations belong into the block, which declares them"
             )
+
+    def _note_spikes(self, path: str, neuron: Neuron, spikes_T: Tensor) -> None:
+        found = Count((neuron.spikes,), 1)
+        found.read_operand(0, spikes_T)
+        self._emitted[path] = self._emitted.get(path, True) & found.as_declared
 
     def _place(self) -> str:
         return self._stack[-1].path or "the model" if self._stack else "code outside the model"
@@ -345,6 +361,10 @@ class OperationCounter:
         elif reason := reason_against(packet, args, kwargs, out, self._constants):
             raise CostError(f"{self._place()} runs {packet}, which {reason}")
         if self._custom_depth:
+            comparisons = comparisons_of(packet, args, out) if any(map(varies, tensors_in((args, kwargs)))) else 0
+            self.overheads.pool_comparisons += self._stack[-1].repeats * comparisons
+            if reason := self._scales.reason_against(packet, args, kwargs, self._constants):
+                raise CostError(f"{self._place()} runs {packet}, which {reason}")
             self._scales.note(packet, args, kwargs, out, self._constants)
 
     def _declares(self, role: str) -> bool:
@@ -392,8 +412,8 @@ class OperationCounter:
             self._counts[key] = Count(operands, running.repeats)
         if packet in _WEIGHTED:
             self._check_weights(packet, args, operands)
-        if packet in (_aten.add, _aten.sum):
-            self._check_addends(packet, args, kwargs, operands)
+        if self._custom_depth:
+            self._check_scales(packet, args, kwargs, operands)
         running.counted += 1
         with torch.no_grad():
             _RULES[packet](self._counts[key], args, out)
@@ -408,12 +428,16 @@ class OperationCounter:
                 f"of both factors, and add the bias by itself"
             )
 
-    def _check_addends(
+    def _check_scales(
         self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: tuple[Operand, ...]
     ) -> None:
-        """An addition does not multiply: neither by `alpha`, nor by constants before it."""
-        reals = [x for x, operand in zip(args[:2], operands, strict=False) if operand.kind == "real"]
-        if abs(kwargs.get("alpha", 1)) != 1 or any(map(self._scales.is_scaled, reals)):
+        """An addition or a product of activations does not multiply by constants: neither by `alpha`, nor before it."""
+        if packet not in (_aten.add, _aten.sum) and len(operands) < 2:
+            return
+        factors = args[:2] if packet in (_aten.add, _aten.sum, _aten.convolution) else args[-2:]
+        reals = [x for x, operand in zip(factors, operands, strict=False) if operand.kind == "real"]
+        is_addition = packet in (_aten.add, _aten.sum)
+        if abs(kwargs.get("alpha", 1)) != 1 or self._scales.are_several(reals, is_addition):
             raise CostError(
                 f"{self._place()} runs {packet} on real numbers that it scales: that is a product, which no rule "
                 f"counts. Multiply them by the weights of a convolution or linear layer"
@@ -521,6 +545,7 @@ class Count:
         return [int(total) for total in totals]
 
 
+_MOST_LEVELS = 4096  # in both factors of a product of counts
 _EXACT = 2**24  # up to here every whole number is a float32
 
 
@@ -625,6 +650,10 @@ def _pairs(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
 def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     """Sum over all pairs of two counts of the smaller one: min(a, b) is the number of levels that both reach."""
     highest = 0 if a_bmk.is_meta else int(torch.minimum(a_bmk.max(), b_bkn.max()))
+    if highest > _MOST_LEVELS:
+        raise CostError(
+            f"a product of counts of up to {highest:,} spikes: {_MOST_LEVELS:,} are the most that is counted"
+        )
     levels = (_pairs((a_bmk >= level).float(), (b_bkn >= level).float()) for level in range(1, highest + 1))
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
 

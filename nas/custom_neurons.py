@@ -39,12 +39,14 @@ class CustomNeuron:
         self._own.update(map(place, tensors_in(out)))
 
 
-def check_input(path: str, model: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Hold the arguments of any neuron to one tensor of currents, time first.
+def check_input(path: str, neuron: Neuron, model: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Hold a neuron to spikes, and its arguments to one tensor of currents, time first.
 
     Raises:
         CostError: they are something else.
     """
+    if neuron.spikes.kind == "real":
+        raise CostError(f"{path} declares real numbers. A neuron returns spikes: binary, ternary, or counts of them")
     tensors = list(tensors_in((inputs, kwargs)))
     if len(tensors) != 1 or len(inputs) != 1:
         raise CostError(f"{path} is given {len(tensors)} tensors. A neuron takes one tensor of currents, [T, ...]")
@@ -63,11 +65,11 @@ def mixes_places(neuron: Neuron, x_T: Tensor) -> bool:
     """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        before_T = neuron.forward(x_T.clone())
+        before_T = neuron(x_T.clone())  # with its hooks
         for factor in (3, -3):  # above and below all others
             moved = (torch.rand(x_T.shape[1:], generator=generator) < 0.5).to(x_T.device)
             others_T = x_T.flatten(1)[:, torch.randperm(x_T[0].numel(), generator=generator).to(x_T.device)]
-            after_T = neuron.forward(torch.where(moved, 1 + factor * others_T.view_as(x_T), x_T))
+            after_T = neuron(torch.where(moved, 1 + factor * others_T.view_as(x_T), x_T))
             if before_T.shape != after_T.shape or not torch.equal(before_T[:, ~moved], after_T[:, ~moved]):
                 return True
     return False

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.errors import CostError
+from nas.origins import Origins
 from nas.probing import Nature, nature
 from nas.recording import Step, record
 from spikformer.neurons import Neuron
@@ -62,20 +63,20 @@ def enumerate_costs(model: nn.Module, images: Tensor, others: Tensor) -> Enumera
     """
     steps = record(model, images, others)
     found = Enumeration(neuron_updates=_neuron_updates(model, images, steps))
-    counted, scales = Counter[str](), _Scales(steps)
+    counted, origins = Counter[str](), Origins(steps)
     for number, step in enumerate(steps):
         if step.in_neuron or not step.varying or _is_average(step):
             continue
         if _is_join(step):
             found.residual_additions += math.prod(step.shape)
         elif written := _written_out(step):
-            tally = _tally(step, counted[step.path], written, scales)
+            tally = _tally(step, counted[step.path], written, origins)
             found.operations.append(tally)
             counted[step.path] += 1
-            if tally.kind == "weight":
-                scales.note_layer(number)
-        else:
-            scales.note_free(number, _free(step).scales)
+            if tally.kind != "sum":
+                origins.note_layer(number)
+        elif reason := origins.note_free(number, _free(step)):
+            raise CostError(_refused(step, reason))
     return found
 
 
@@ -212,11 +213,11 @@ def _factors(step: Step) -> list[int]:
     return [i for i in step.varying if i in places]
 
 
-def _tally(step: Step, index: int, written: "_Written", scales: "_Scales") -> Tally:
+def _tally(step: Step, index: int, written: "_Written", origins: Origins) -> Tally:
     operands = _declared(step, index)
     is_weight = step.name in _WEIGHTED and len(operands) == 1
     _check_places(step, operands, is_weight)
-    _check_scales(step, operands, scales)
+    _check_scales(step, operands, origins)
     total = Counter[str]()
     for met in written(step):
         total.update({key: n * met.times for key, n in _of_meeting(step, met, operands).items()})
@@ -316,53 +317,13 @@ def _has_bias(step: Step) -> bool:
     return step.name == "addmm" or (step.name == "convolution" and step.args[2] is not None)
 
 
-def _check_scales(step: Step, operands: tuple[Operand, ...], scales: "_Scales") -> None:
-    """Real numbers that were scaled are not added: that is a product with weights, which nobody would count.
-
-    Behind a layer one scale is part of its weights. Spikes that are scaled are spikes of another quantum.
-    """
+def _check_scales(step: Step, operands: tuple[Operand, ...], origins: Origins) -> None:
+    """Real numbers that were scaled are not added: that is a product with weights, which nobody would count."""
     if step.name not in ("sum", *_ADDITIONS):
         return
     for place, operand in enumerate(operands):
-        if operand.kind == "real" and scales.is_scaled(step.writers[place]):
+        if operand.kind == "real" and origins.is_scaled(step.writers[place]):
             raise CostError(_refused(step, "adds numbers that were scaled: scale them by the weights of a layer"))
-
-
-class _Scales:
-    """Which steps return real numbers that were scaled, other than once behind a layer.
-
-    Attributes:
-        _layers: of what only was moved, compared or selected since, the layer (or its one scale) by its step.
-    """
-
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = steps
-        self._layers: dict[int, int] = {}
-        self._scaled: set[int] = set()
-        self._spent: set[int] = set()
-
-    def is_scaled(self, number: int) -> bool:
-        return number in self._scaled
-
-    def note_layer(self, number: int) -> None:
-        self._layers[number] = number
-
-    def note_free(self, number: int, scales: bool) -> None:
-        """A step that is free."""
-        step = self._steps[number]
-        sources = [step.writers[i] for i in step.varying]
-        layers = {self._layers.get(source) for source in sources}
-        layer = layers.pop() if len(layers) == 1 else None
-        if any(source in self._scaled for source in sources):
-            self._scaled.add(number)
-        elif not scales:
-            if layer is not None:
-                self._layers[number] = layer
-        elif layer is None or layer in self._spent:
-            self._scaled.add(number)
-        else:
-            self._spent.add(layer)
-            self._layers[number] = number
 
 
 __all__ = ["Enumeration", "Tally", "enumerate_costs"]

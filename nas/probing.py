@@ -25,15 +25,20 @@ class Nature:
     Attributes:
         is_free: whether each result is one of them, moved, compared, selected or scaled by a constant.
         scales: whether by another factor than 0, 1 and -1.
+        is_even: whether by one factor alone.
+        chooses: whether what numbers are decides which of them a result is.
         reason: why it is not free; "" if it is.
     """
 
     is_free: bool
     scales: bool = False
+    is_even: bool = True
+    chooses: bool = False
     reason: str = ""
 
 
 _FREE = Nature(True)
+_OF_SOME_SIZE = Nature(False, reason="gives a result whose size depends on the images, which counts")
 
 
 def nature(step: Step) -> Nature:
@@ -58,7 +63,7 @@ def _key(step: Step) -> str | None:
     if not x.is_floating_point():
         return None
     scalars = [None if isinstance(arg, Tensor) else arg for arg in step.runs[0]]
-    return f"{step.func} {step.spec} {scalars} {tuple(x.shape)} {x.dtype} {x.stride()} {x.device} {_is_mask(x)}"
+    return f"{step.func} {step.spec} {scalars} {tuple(x.shape)} {x.dtype} {x.stride()} {x.device} {is_mask(x)}"
 
 
 def _nature(step: Step) -> Nature:
@@ -66,6 +71,9 @@ def _nature(step: Step) -> Nature:
         return Nature(False, reason="hands numbers to something that torch does not see")
     if step.name == "view" and _reinterprets(step):
         return Nature(False, reason="reads the bits of a number as another type")
+    first, second = (_sizes(step.call(copies(run))) for run in step.runs)
+    if first != second:
+        return _OF_SOME_SIZE
     varying = step.varying
     codes = [i for i in varying if not step.runs[0][i].is_floating_point()]
     try:
@@ -79,7 +87,7 @@ def _nature(step: Step) -> Nature:
 
 def _of_mask(step: Step, varying: Sequence[int]) -> Nature | None:
     """Free if, with factors of 0, 1 and -1 held, the rest is passed on or stopped, and nothing is added."""
-    masks = [i for i in varying if all(_is_mask(run[i]) for run in step.runs)]
+    masks = [i for i in varying if all(is_mask(run[i]) for run in step.runs)]
     held_sets = [held for n in range(1, len(masks) + 1) for held in itertools.combinations(masks, n)]
     for held in held_sets:
         others = [i for i in varying if i not in held]
@@ -100,27 +108,50 @@ def _structure(step: Step, varying: Sequence[int], held: Sequence[int]) -> Natur
     # Twice, for numbers so near each other that the first nudge changed their order.
     if bool(both.any()) and bool((both & _reached_twice(step, points, generator)).any()):
         return Nature(False, reason="combines several numbers that depend on the images in one result")
+    if _sizes(_results(step, points)) != _sizes(step.call(copies(step.runs[0]))):
+        return _OF_SOME_SIZE
     start = _flat(_results(step, points))
     nudges = {i: torch.rand(x.shape, generator=generator, dtype=torch.float64) + 0.5 for i, x in points.items()}
     once, twice = (
         _flat(_results(step, {i: x + n * _STRIDE * nudges[i] for i, x in points.items()})) - start for n in (1, 2)
     )
     moved = once != 0
+    chooses = _chooses(step, points, generator)
     if not bool(moved.any()):
-        return _FREE
+        return Nature(True, chooses=chooses)
     rounding = 1e-9 * _STRIDE + 16 * _precision(step)
     bent = moved & ((twice - 2 * once).abs() > rounding * (1 + once.abs() / _STRIDE))
     if bent.sum() > _STRAY * once.numel():
         return Nature(False, reason="is no multiple of a number that depends on the images")
-    return Nature(True, scales=_scales(step, points, start))
+    slope = _slope(step, points, start)
+    scales = (slope - 1).abs() > 1e-6
+    is_even = bool(((slope - slope.median()).abs() < 1e-6).float().mean() > 1 - _STRAY) if len(slope) else True
+    return Nature(True, bool(scales.sum() > _STRAY * max(1, len(slope))), is_even, chooses)
 
 
-def _scales(step: Step, points: dict[int, Tensor], start: Tensor) -> bool:
-    """Whether a result moves by more or less than the argument did."""
+def _slope(step: Step, points: dict[int, Tensor], start: Tensor) -> Tensor:
+    """By how much results move for what their argument does, where they move."""
     moved = _flat(_results(step, {i: x + _STRIDE for i, x in points.items()})) - start
     slope = (moved / _STRIDE).abs()
-    off = (slope > 1e-6) & ((slope - 1).abs() > 1e-6)
-    return bool(off.sum() > _STRAY * slope.numel())
+    return slope[slope > 1e-6]
+
+
+def _chooses(step: Step, points: dict[int, Tensor], generator: torch.Generator) -> bool:
+    """Whether a result follows one number among these, and another among others."""
+    others = _points(step, list(points), generator)
+    nudge = max(_NUDGE, 64 * _precision(step))
+    for _ in range(_ROUNDS):
+        halves = {i: (torch.rand(x.shape, generator=generator) < 0.5).double() for i, x in points.items()}
+        here = _moved(step, points, {i: nudge * half for i, half in halves.items()})
+        there = _moved(step, others, {i: nudge * (1 - half) for i, half in halves.items()})
+        if here.shape != there.shape or bool((here & there).any()):
+            return True
+    return False
+
+
+def _moved(step: Step, points: dict[int, Tensor], nudges: dict[int, Tensor]) -> Tensor:
+    start = _flat(_results(step, points))
+    return _flat(_results(step, {i: x + nudges[i] for i, x in points.items()})) != start
 
 
 def _reached_twice(step: Step, points: dict[int, Tensor], generator: torch.Generator) -> Tensor:
@@ -153,6 +184,17 @@ def _results(step: Step, replaced: dict[int, Tensor]) -> list[Tensor]:
         return step.call(flat)
 
 
+def _sizes(results: list[Tensor]) -> list[torch.Size]:
+    return [x.shape for x in results]
+
+
+def _with_truth(step: Step, truths: Sequence[int], value: bool) -> list[Tensor]:
+    flat = copies(step.runs[0])
+    for i in truths:
+        flat[i] = torch.full_like(flat[i], value)
+    return step.call(flat)
+
+
 def _precision(step: Step) -> float:
     """Of the coarsest results."""
     floats = [x.dtype for x in step.call(copies(step.runs[0])) if x.is_floating_point()]
@@ -164,7 +206,7 @@ def _flat(results: list[Tensor]) -> Tensor:
     return torch.cat([x.detach().cpu().double().flatten() for x in parts])
 
 
-def _is_mask(x: Tensor) -> bool:
+def is_mask(x: Tensor) -> bool:
     return x.dtype == torch.bool or bool(((x == 0) | (x.abs() == 1)).all())
 
 
@@ -175,6 +217,9 @@ def _reinterprets(step: Step) -> bool:
 
 def _of_selector(step: Step, varying: Sequence[int], codes: Sequence[int]) -> Nature:
     """Truth values and indices, which cannot be moved a little: what they select is one of the numbers given."""
+    truths = [i for i in codes if step.runs[0][i].dtype == torch.bool]
+    if truths and _sizes(_with_truth(step, truths, True)) != _sizes(_with_truth(step, truths, False)):
+        return _OF_SOME_SIZE
     floats = [i for i in varying if i not in codes]
     if floats and not (found := _structure(step, floats, codes)).is_free:
         return found
@@ -182,7 +227,7 @@ def _of_selector(step: Step, varying: Sequence[int], codes: Sequence[int]) -> Na
         return _FREE
     if "bitwise" in step.name or "shift" in step.name:
         return Nature(False, reason="computes with the bits of whole numbers")
-    if all(map(_is_mask, step.call(copies(step.runs[0])))):
+    if all(map(is_mask, step.call(copies(step.runs[0])))):
         return _FREE
     return _FREE if _selects(step, codes) else Nature(False, reason="looks results up in a table of constants")
 
@@ -195,4 +240,4 @@ def _selects(step: Step, codes: Sequence[int]) -> bool:
     return bool(sources) and all(bool((x == 1).all()) for x in _results(step, varies))
 
 
-__all__ = ["Nature", "nature"]
+__all__ = ["Nature", "is_mask", "nature"]

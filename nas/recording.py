@@ -4,6 +4,7 @@ The record is checked: run again by itself on other images, it must give what th
 dispatcher (a number read by numpy or through a pointer, a branch in Python) is missing from it, or frozen in it.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,7 @@ class Step:
     varying: list[int] = field(default_factory=list)
     shape: tuple[int, ...] = ()
     _flat: list[Any] = field(default_factory=list)
+    _seen: list[Any] = field(default_factory=list)
     _results: list[int] = field(default_factory=list)
 
     @property
@@ -104,7 +106,7 @@ class _Recorder(TorchDispatchMode):
         path, module = self._stack[-1] if self._stack else ("", self._model)
         in_neuron = any(isinstance(m, Neuron) for _, m in self._stack)
         in_custom = any(not is_ours(m) and type(m) not in _OF_TORCH for _, m in self._stack)
-        step = Step(path, module, in_neuron, in_custom, func, spec, _flat=named)
+        step = Step(path, module, in_neuron, in_custom, func, spec, _flat=named, _seen=copies(flat))
         out = func(*args, **(kwargs or {}))
         for result in tree_flatten(out)[0]:
             if isinstance(result, Tensor):
@@ -127,9 +129,26 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
     """Every operation that the model runs, with its numbers for both batches.
 
     Raises:
-        CostError: the record does not give the model's results for the other images: something that depends on the
-            images is not in it.
+        CostError: the record of one batch, run on the other by itself, does not give the other's numbers: something
+            that depends on the images is not in it.
     """
+    recorder, other = (_recorded(model, batch) for batch in (images, others))
+    if [step.func for step in recorder.steps] != [step.func for step in other.steps]:
+        raise CostError(f"{_HIDDEN}: other operations run for other images")
+    with torch.no_grad():
+        for run, (batch, expected) in enumerate(((images, recorder), (others, other))):
+            _replay(recorder, batch, run, expected.steps)
+        _find_varying(recorder.steps)
+    return recorder.steps
+
+
+_HIDDEN = (
+    "what depends on the images is not all seen by torch: numbers leave it (item, numpy, pointers, threads), or Python "
+    "branches on them"
+)
+
+
+def _recorded(model: nn.Module, images: Tensor) -> _Recorder:
     recorder = _Recorder(model, images)
     hooks = list(recorder.hooks())
     try:
@@ -138,28 +157,31 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
     finally:
         for hook in hooks:
             hook.remove()
-    result = recorder._places.get(id(out), -1)
-    if result < 0:
+    if id(out) not in recorder._places:
         raise CostError("what the network returns comes from no operation that torch saw")
-    with torch.no_grad():
-        replays = [_replay(recorder, batch, run)[result] for run, batch in enumerate((images, others))]
-        honest = [model(images), model(others)]
-        _find_varying(recorder.steps)
-    for replay, expected in zip(replays, honest, strict=True):
-        if replay.shape != expected.shape or not bool((replay - expected).abs().max() < 1e-9):
-            raise CostError(
-                "the operations that torch saw for one batch of images do not give the network's logits for another: "
-                "numbers leave torch (item, numpy, pointers), or Python branches on them"
-            )
-    return recorder.steps
+    end = Step("", model, False, False, torch.ops.aten.alias.default, tree_flatten(((out,), {}))[1])
+    end._flat, end._seen, end._results = [_From(recorder._places[id(out)])], [out.clone()], [recorder._new(out)]
+    recorder.steps.append(end)
+    return recorder
 
 
-def _replay(recorder: _Recorder, images: Tensor, run: int) -> dict[int, Tensor]:
-    """All tensors of the record for these images; notes what each step is given."""
+def _replay(recorder: _Recorder, images: Tensor, run: int, expected: list[Step]) -> None:
+    """Run a record on images, note what each step is given, and hold it to what the network gave it.
+
+    Raises:
+        CostError: it was given something else.
+    """
     values = {0: images.clone()} | {place: x.clone() for place, x in recorder.constants.items()}
+    unwritten: set[int] = set()  # steps that return memory as they find it
     writers = {_memory(values[0]): _IMAGES}  # memory -> the last step that wrote to it
     for number, step in enumerate(recorder.steps):
         flat = [values[x.place] if isinstance(x, _From) else x for x in step._flat]
+        written = [not isinstance(x, Tensor) or writers.get(_memory(x)) not in unwritten for x in flat]
+        pair = (list(itertools.compress(xs, written)) for xs in (flat, expected[number]._seen))
+        if not step.in_neuron and not _agree(*pair):
+            raise CostError(f"{step.path or 'the model'} runs {step.func}: {_HIDDEN}")
+        if "empty" in step.name:
+            unwritten.add(number)
         if not step.in_neuron:  # its numbers are not looked at
             step.runs[run].extend(x.clone() if isinstance(x, Tensor) else x for x in flat)
         if run == 0:
@@ -172,7 +194,19 @@ def _replay(recorder: _Recorder, images: Tensor, run: int) -> dict[int, Tensor]:
         for place, result in zip(step._results, results, strict=True):
             values[place] = result
             writers[_memory(result)] = number
-    return values
+
+
+def _agree(flat: list[Any], expected: list[Any]) -> bool:
+    """Whether arguments are equal, up to rounding in another order."""
+    for a, b in zip(flat, expected, strict=True):
+        if isinstance(a, Tensor) != isinstance(b, Tensor):
+            return False
+        if not isinstance(a, Tensor):
+            if a is not b and a != b:
+                return False
+        elif a.shape != b.shape or (a.numel() and not torch.allclose(a, b, rtol=1e-5, atol=1e-9, equal_nan=True)):
+            return False
+    return True
 
 
 def _find_varying(steps: list[Step]) -> None:

@@ -3,8 +3,11 @@
 Every layer declares it, because it was built so: costs are counted by it, and the counting checks it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from spikformer.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -15,10 +18,19 @@ class Operand:
         kind: "binary", 0 or one quantum; "ternary", that with either sign; "count", any whole number of
             quanta; "signed", that with either sign; "real", anything else.
         quantum: value of one spike: 1, or 1/levels of a neuron that fires several at once.
+
+    Raises:
+        ConfigError: no such kind, or a quantum that is not positive and finite.
     """
 
     kind: Literal["binary", "ternary", "count", "signed", "real"]
     quantum: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("binary", "ternary", "count", "signed", "real"):
+            raise ConfigError(f'operand "{self.kind}" is unknown. Use binary, ternary, count, signed or real')
+        if not (math.isfinite(self.quantum) and self.quantum > 0):
+            raise ConfigError(f"quantum {self.quantum} must be a positive number")
 
     @property
     def is_unit(self) -> bool:

@@ -1,5 +1,6 @@
 """What a neuron of the user's own may do: anything at one place over time, and nothing more."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from spikformer import SpikformerConfig, plugins
 from spikformer.config import NeuronConfig
 from spikformer.layers import Residual, conv_bn, fed_by_stream
 from spikformer.neurons import IF, LIF, Neuron, neuron
+from spikformer.operands import REAL
+from tests.conftest import MICRO, Run
 
 
 class Custom(LIF):
@@ -143,12 +146,64 @@ def test_the_first_axis_of_currents_is_time() -> None:
         run(model, images)
 
 
+class Grouped(AlongChannels):
+    """The same of as many channels as there are time steps, whose time lies behind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(self.neuron(x))
+        groups = y.unflatten(2, (-1, len(x))).permute(3, 1, 2, 0, 4, 5).contiguous()
+        spikes: Tensor = self.sums(groups)
+        return y * spikes.permute(3, 1, 2, 0, 4, 5).flatten(2, 3)
+
+
+class Shifted(AlongChannels):
+    """Adds up another token at each time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(self.neuron(x))
+        spikes: Tensor = self.sums(torch.stack([now.roll(t, -1) for t, now in enumerate(y)]))
+        return y * spikes
+
+
+class AllSteps(AlongChannels):
+    """Adds up all time steps before the neuron, in the open: declared, and the same for each."""
+
+    operands = ((REAL,),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(self.neuron(x))
+        spikes: Tensor = self.sums(y.sum(0, keepdim=True).expand_as(y))
+        return y * spikes
+
+
+@pytest.mark.parametrize(("block", "alike"), [(Grouped, False), (Shifted, False), (AllSteps, True)])
+def test_outside_its_neurons_a_block_treats_time_steps_alike(block: type[nn.Module], alike: bool) -> None:
+    plugins.allow(__name__)
+    stage = {"embed_dim": 16, "depth": 1, "mixer": {"kind": f"{__name__}:{block.__name__}"}}
+    config = SpikformerConfig.from_dict(contract.small() | {"stages": [stage]})
+    (check,) = (check for check in contract.checks(config) if check.name == "time steps are alike")
+    assert check.passed == alike, check.detail
+
+
 def test_the_contract_names_neurons_that_mix_places() -> None:
     plugins.allow(__name__)
     values = contract.small()
     values["neuron"] |= {"kind": f"{__name__}:Blurs"}
     broken = {c.name: c.detail for c in contract.checks(SpikformerConfig.from_dict(values)) if not c.passed}
     assert "neurons work place by place" in broken
+
+
+def test_a_search_holds_blocks_to_the_same(tmp_path: Path, run_here: Run) -> None:
+    """Before it trains them; and says how to see all of it."""
+    text = MICRO.replace('attention = ["ssa", "sdsa"]', f'attention = ["{__name__}:Grouped"]').replace(
+        "[references]", ""
+    )
+    text = "\n".join(line for line in text.splitlines() if "miniature" not in line)
+    (tmp_path / "own.toml").write_text(text)
+    done = run_here("search", "--space", "own.toml", "--trials", "1", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "changes otherwise: its first axis is not time alone" in done.stderr
+    assert f"check-block {__name__}:Grouped" in done.stderr
 
 
 def test_a_layer_inside_a_neuron_is_refused() -> None:

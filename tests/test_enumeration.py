@@ -270,7 +270,7 @@ def without_lookups(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_scales(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cost.OperationCounter, "_check_addends", lambda *_: None)
+    patch.setattr(cost.OperationCounter, "_check_scales", lambda *_: None)
 
 
 RULES: list[tuple[type[Block], Callable[[pytest.MonkeyPatch], None]]] = [

@@ -1,0 +1,119 @@
+"""Where the numbers of a record come from: which were scaled by constants on their way, and which are positions.
+
+Behind a layer or a product one scale is part of its weights or of the next threshold. Real numbers that were scaled
+otherwise must not be added to, or chosen among, others: that would be a product that nobody counts. Positions (of a
+maximum, in an order) may select; as numbers they count.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nas.probing import Nature, is_mask
+from nas.recording import Step, copies
+
+
+class Origins:
+    """By step, as a record is gone through.
+
+    Attributes:
+        _layers: of what only was moved, compared or selected since, the layer (or the one scale behind it) by its step.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._layers: dict[int, int] = {}
+        self._scaled: set[int] = set()
+        self._uneven: set[int] = set()
+        self._spent: set[int] = set()
+        self._positions: set[int] = set()
+
+    def is_scaled(self, number: int) -> bool:
+        """Whether what a step wrote was scaled, other than once behind a layer."""
+        return number in self._scaled
+
+    def note_layer(self, number: int) -> None:
+        """A layer, or a product."""
+        self._layers[number] = number
+
+    def note_free(self, number: int, nature: Nature) -> str:
+        """A step that is free by its own nature. Returns why it is not, by where its numbers come from; "" if it is."""
+        step = self._steps[number]
+        floats = [i for i in step.varying if step.runs[0][i].is_floating_point() and not _is_mask(step, i)]
+        sources = {step.writers[i] for i in floats}
+        scaled, uneven = bool(sources & self._scaled), bool(sources & self._uneven)
+        by_codes = len(floats) < len(step.varying) and len(floats) > 1
+        if (scaled and len(floats) > 1 and (nature.chooses or by_codes)) or (uneven and nature.chooses):
+            return "chooses among real numbers that were scaled, each by its own constant: that multiplies"
+        if scaled:
+            self._scaled.add(number)
+        if uneven or (scaled and len(floats) > 1):
+            self._uneven.add(number)
+        self._follow_layer(number, nature, sources)
+        return self._follow_positions(number, nature)
+
+    def _follow_layer(self, number: int, nature: Nature, sources: set[int]) -> None:
+        layers = {self._layers.get(source) for source in sources}
+        layer = layers.pop() if len(layers) == 1 else None
+        if not nature.scales:
+            if layer is not None and number not in self._scaled:
+                self._layers[number] = layer
+            return
+        if layer is None or layer in self._spent or number in self._scaled or self._grew(layer, number):
+            self._scaled.add(number)
+            if not nature.is_even:
+                self._uneven.add(number)
+        else:
+            self._spent.add(layer)
+            self._layers[number] = number
+
+    def _grew(self, layer: int, number: int) -> bool:
+        """Whether there are more numbers than the layer made, so that some have several scales."""
+        size = torch.Size(self._steps[number].shape).numel()
+        return size > torch.Size(self._steps[layer].shape).numel()
+
+    def _follow_positions(self, number: int, nature: Nature) -> str:
+        step = self._steps[number]
+        first = step.runs[0]
+        whole = [i for i in step.varying if not first[i].is_floating_point() and first[i].dtype != torch.bool]
+        found = [out for out in step.call(copies(first)) if out.dtype in _WHOLE]
+        if found and len(whole) < len(step.varying) and not _is_rounding(step, found):
+            self._positions.add(number)
+        if not any(step.writers[i] in self._positions for i in whole):
+            return ""
+        results = step.call(copies(first))
+        if all(out.dtype in _WHOLE for out in results) and not nature.chooses and not nature.scales:
+            self._positions.add(number)
+            return ""
+        is_selector = len(step.varying) > len(whole) or any(
+            isinstance(x, Tensor) and i not in whole for i, x in enumerate(first)
+        )
+        is_bool = all(out.dtype == torch.bool for out in results)
+        if is_bool or (is_selector and step.shape and _only_selects(step)):
+            return ""
+        return "makes numbers of positions, as of a rank, which counts"
+
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def _is_mask(step: Step, place: int) -> bool:
+    return all(is_mask(run[place]) for run in step.runs)
+
+
+def _is_rounding(step: Step, found: list[Tensor]) -> bool:
+    """Whether whole numbers are those next to real ones."""
+    reals = [step.runs[0][i] for i in step.varying if step.runs[0][i].is_floating_point()]
+    return any(x.shape == y.shape and bool(((x - y).abs() <= 1).all()) for x in reals for y in found)
+
+
+def _only_selects(step: Step) -> bool:
+    """Whether each result is one of the real numbers given, or a spike."""
+    given = torch.cat([x.flatten().double() for x in step.runs[0] if isinstance(x, Tensor) and x.dtype not in _WHOLE])
+    given = torch.cat([given.cpu(), torch.tensor([0.0, 1.0, -1.0], dtype=torch.float64)])
+    results = torch.cat([out.flatten().double().cpu() for out in step.call(copies(step.runs[0]))])
+    return bool(torch.isin(results, given).all())
+
+
+__all__ = ["Origins"]
