@@ -199,7 +199,7 @@ def test_what_is_written(validated: Validation, micro_space: SearchSpace, tmp_pa
     assert dataclasses.replace(recommended.recipe, rungs=micro_space.recipe.rungs) == micro_space.recipe
     table = proxies.networks(validated)
     for row, record in zip(table.to_dict("records"), validated.trained[0.5], strict=True):
-        assert row["accuracy_0.5"] == record.search_val_accuracy
+        assert row["search_val_accuracy_0.5"] == record.search_val_accuracy
         assert row["energy_mj_measured_0.5"] == pytest.approx(record.energy_mj)
 
 
