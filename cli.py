@@ -515,7 +515,12 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
     "--csv",
     "table",
     metavar="FILE",
-    help="File for the table.  [default: with the two options above, results/evaluated/NAME.csv]",
+    help="File for the table.  [default: with the two options above or --plot, results/evaluated/NAME.csv]",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Figure of accuracy, energy and spike operations against T, a line per image size: .svg, .png or .pdf.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_BLOCKS
@@ -529,6 +534,7 @@ def evaluate(
     time_steps: str,
     image_sizes: str,
     table: str | None,
+    plot: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
@@ -541,15 +547,21 @@ def evaluate(
     from nas.full_training import evaluation
 
     steps, sizes = _whole("--time-steps", time_steps), _whole("--image-sizes", image_sizes)
+    if plot is not None:
+        from nas.report import evaluated  # matplotlib, only now
+
+        evaluated.check(Path(plot))
     chosen = energy.convention(convention, unit_costs)
     found = evaluation.evaluate(networks, data_dir, chosen, settings, device, steps, sizes)
     if as_json:
         click.echo(json.dumps([one.to_dict() for one in found], indent=2))
     else:
         _console().print(_evaluations_table(found))
-    if table is not None or steps or sizes:
+    if table is not None or plot is not None or steps or sizes:
         place = Path(table or Path("results", "evaluated", f"{Path(networks[0]).resolve().name}.csv"))
         click.echo(f"wrote {evaluation.write_csv(found, place)}", err=as_json)
+    if plot is not None:
+        click.echo(f"wrote {evaluated.write(found, Path(plot))}", err=as_json)
 
 
 def _whole(option: str, text: str) -> list[int]:

@@ -110,6 +110,7 @@ NAS = (
     "report.charts",
     "report.drawing",
     "report.figure",
+    "report.evaluated",
     "report.texts",
     "report.page",
     "scaling",
@@ -146,7 +147,7 @@ def test_one_door_to_each_library() -> None:
     doors = {
         "optuna": keepers,
         "pandas": ("rows", "axes", "repeats", "findings", "contents", "charts", "figure", "texts", "page", "proxies"),
-        "matplotlib": ("figure", "proxies"),
+        "matplotlib": ("figure", "evaluated", "proxies"),
         "plotly": ("charts", "page"),
         "spikingjelly": ("neurons", "formats", "build"),
     }

@@ -49,6 +49,7 @@ class Evaluation:
         parameters: how many.
         energy_mj, spike_operations, real_macs: of an image, under `convention`; None where a network is silent.
         silent: why it carries no information, or None.
+        part: name of the images: "test", or "val" where there are no others.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Evaluation:
     spike_operations: float | None
     real_macs: float | None
     silent: str | None
+    part: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -71,6 +73,7 @@ class Evaluation:
             "top1": self.scores.top1,
             "top5": self.scores.top5,
             "images": self.scores.images,
+            "part": self.part,
             "parameters": self.parameters,
             "convention": self.convention,
             "energy_mj": self.energy_mj,
@@ -210,6 +213,7 @@ def _evaluated(
         priced.spike_operations if priced else None,
         priced.real_macs if priced else None,
         found.silent,
+        source.test_part,
     )
 
 
