@@ -539,7 +539,8 @@ def evaluate(
 ) -> None:
     """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
 
-    With --time-steps or --image-sizes the same weights run at each of them, without being trained for it.
+    Balanced accuracy is the mean over classes of each class's own. With --time-steps or --image-sizes the same weights
+    run at each of them, without being trained for it.
     """
     import json
 
@@ -581,6 +582,7 @@ def _evaluations_table(found: list[Any]) -> Any:
         "pixels",
         "top-1",
         "top-5",
+        "balanced",
         "images",
         f"energy, {found[0].convention}",
         "spike operations",
@@ -591,11 +593,12 @@ def _evaluations_table(found: list[Any]) -> Any:
         costs: tuple[str, ...] = ("silent", "")
         if one.energy_mj is not None:
             costs = (in_si(one.energy_mj * 1e-3, "J"), in_si(one.spike_operations, ""))
-        shares = (f"{100 * one.scores.top1:.2f} %", f"{100 * one.scores.top5:.2f} %")
+        shares = [f"{100 * share:.2f} %" for share in (one.scores.top1, one.scores.top5, one.scores.balanced)]
         form = (one.config.time_steps, one.config.stem.image_size)
         rows.append((one.name, *form, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
     if len({(one.config.time_steps, one.config.stem.image_size) for one in found}) == 1 < len(found):
-        columns = [[100 * one.scores.top1 for one in found], [100 * one.scores.top5 for one in found]]
+        shares_of = [(one.scores.top1, one.scores.top5, one.scores.balanced) for one in found]
+        columns = [[100 * share for share in column] for column in zip(*shares_of, strict=True)]
         means = [mean_and_deviation(column) for column in columns]
         words = [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in means]
         rows.append(("mean +- standard deviation", "", "", *words, "", "", "", ""))

@@ -27,7 +27,7 @@ def _evaluations() -> list[Evaluation]:
             config = dataclasses.replace(network, time_steps=steps, stem=stem)
             silent = (steps, pixels) == (4, 24)
             energy_mj, operations = (None, None) if silent else (mj * pixels / 16, 1000.0 * steps)
-            scores = Scores(right / 100, 0.9, 100)
+            scores = Scores(right / 100, 0.9, 100, right / 100)
             words = "its head sees the same" if silent else None
             found.append(Evaluation("net", config, scores, 7, "measured", energy_mj, operations, 0.0, words, "val"))
     return found

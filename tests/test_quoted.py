@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from nas import export as exports
 from nas import loop
 from nas import report as reports
+from nas.candidate import Candidate
 from nas.progress import Observer, front_table, summary
 from nas.report import figure, page, texts
 from nas.report.contents import Report
@@ -145,3 +147,39 @@ def test_a_card_of_an_export_names_both(study: Study, tmp_path: Path) -> None:
         f"| report-val accuracy (not used to choose) | {shares[0]:.2f} % |",
         f"| search-val accuracy (the search chose by it) | {shares[1]:.2f} % |",
     ]
+
+
+def test_balanced_accuracy_is_shown_where_classes_are_imbalanced(study: Study, tmp_path: Path) -> None:
+    """44 % of report-val; nowhere where classes are alike, but in trials.csv."""
+    even = _report(study, confirmed=False)
+    trials = even.trials.assign(report_val_balanced=0.44)
+    even = dataclasses.replace(even, trials=trials, front=trials)
+    assert not even.imbalanced  # of digits
+    for report, shown in ((even, False), (dataclasses.replace(even, imbalanced=True), True)):
+        reports.write(report, tmp_path)
+        assert "0.44" in (tmp_path / "trials.csv").read_text()
+        assert ("| 62.0 % | 44.0 % | 91.0 % |" in (tmp_path / "report.md").read_text()) == shown
+        body = (tmp_path / "report.html").read_text().partition("<script>")[0]
+        assert (">44.0 %</span>" in body) == shown
+        assert ("<th>balanced</th>" in body) == shown
+
+
+def test_a_study_of_imbalanced_classes_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ("Class cat has 50.0 times as many images as class owl: accuracy counts images.",)
+    monkeypatch.setattr(Study, "account", property(lambda _self: told))
+    assert reports.build(study).imbalanced
+
+
+def test_records_of_earlier_versions_have_no_balanced_accuracy(study: Study) -> None:
+    """They open, and are equal to today's; a search today leaves both figures."""
+    candidate = next(iter(study.front().values()))
+    assert candidate.search_val_balanced is not None
+    assert candidate.report_val_balanced is not None
+    values = json.loads(json.dumps(candidate.to_dict()))
+    assert Candidate.from_dict(values).report_val_balanced == candidate.report_val_balanced
+    before = Candidate.from_dict({key: value for key, value in values.items() if not key.endswith("_balanced")})
+    assert before.report_val_balanced is None
+    assert before == candidate
+    trials = reports.build(study).trials.set_index("trial")
+    number = next(iter(study.front()))
+    assert trials.loc[number, "search_val_balanced"] == candidate.search_val_balanced

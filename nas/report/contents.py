@@ -13,6 +13,7 @@ from nas import constraints as limits
 from nas import inspection, pareto
 from nas.candidate import Candidate, front_of, repriced
 from nas.chip import Chip
+from nas.data_account import tells_imbalance
 from nas.energy import MEASURED, Convention
 from nas.errors import StudyError
 from nas.inspection import Costs
@@ -77,6 +78,7 @@ class Report:
         checks: the checklist.
         running: trainings that are under way.
         changed: when the last training ended.
+        imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
     """
 
     study: str
@@ -102,11 +104,12 @@ class Report:
     checks: tuple[Check, ...] = ()
     running: int = 0
     changed: str = ""
+    imbalanced: bool = False
 
     def table(self) -> Table:
         """The front for a terminal."""
         table = Table(title=Text(f"Pareto front of {self.study}"), title_justify="left")
-        for heading in front_headings(self.energy):
+        for heading in front_headings(self):
             table.add_column(heading, justify="left" if heading == "network" else "right")
         for cells in front_cells(self):
             table.add_row(*map(Text, cells))
@@ -119,9 +122,10 @@ class Report:
         return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}
 
 
-def front_headings(column: str) -> tuple[str, ...]:
-    energy = "energy" if column == "energy_mj" else "energy on ImageNet"
-    return "trial", "report-val", "search-val", energy, "spike operations", "parameters", "network"
+def front_headings(report: Report) -> tuple[str, ...]:
+    energy = "energy" if report.energy == "energy_mj" else "energy on ImageNet"
+    balanced = ("report-val, balanced",) if report.imbalanced else ()
+    return "trial", "report-val", *balanced, "search-val", energy, "spike operations", "parameters", "network"
 
 
 def front_cells(report: Report) -> list[list[str]]:
@@ -132,6 +136,7 @@ def front_cells(report: Report) -> list[list[str]]:
             repeats.interval(report.means[row["trial"]], "report_val")
             if row["trial"] in report.means
             else f"{100 * row['report_val_accuracy']:.1f} %",
+            *([_share(row["report_val_balanced"])] if report.imbalanced else []),
             f"{100 * row['search_val_accuracy']:.1f} %",
             in_si(row[report.energy] * 1e-3, "J"),
             in_si(row["spike_operations"], "").strip(),
@@ -140,6 +145,11 @@ def front_cells(report: Report) -> list[list[str]]:
         ]
         for row in report.front.to_dict("records")
     ]
+
+
+def _share(value: float | None) -> str:
+    """ "61.2 %"; of a record of an earlier version nothing."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def build(
@@ -203,6 +213,7 @@ def build(
         constraints=study.constraints,
         checks=tuple(checklist(study, candidates, again, list(compare))),
         running=study.running,
+        imbalanced=tells_imbalance(study.account),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
     report.findings.extend([*again.findings, *_against_others(report)])

@@ -29,6 +29,8 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "network": in_words(candidate),
         "search_val_accuracy": candidate.search_val_accuracy,
         "report_val_accuracy": candidate.report_val_accuracy,
+        "search_val_balanced": candidate.search_val_balanced,
+        "report_val_balanced": candidate.report_val_balanced,
         "energy_mj": candidate.energy_mj,
         "energy_repeated_mj": candidate.energy_repeated_mj,
         "energy_target_mj": candidate.energy_target_mj,

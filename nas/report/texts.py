@@ -18,7 +18,7 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     """The report as Markdown."""
     lines = [f"# {_inline(report.study)}", "", *map(_inline, report.findings), "", f"![front]({picture})", ""]
     lines += ["## Front", ""]
-    lines += _table(front_headings(report.energy), front_cells(report))
+    lines += _table(front_headings(report), front_cells(report))
     lines += [
         "",
         "Quote report-val: it was not used to choose. With an interval it is the mean of further seeds, "
