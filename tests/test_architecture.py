@@ -94,6 +94,7 @@ NAS = (
     "full_training.objective",
     "full_training.state",
     "full_training.journal",
+    "full_training.stopping",
     "full_training.build",
     "full_training.evaluation",
     "full_training.outcome",

@@ -12,6 +12,7 @@ team          the processes that train together: ranks, batch norm over all of t
 objective     loss: mixed labels, a teacher
 state         checkpoints
 journal       JSON lines, TensorBoard, progress
+stopping      SIGINT and SIGTERM end it between two steps
 build         network, optimizer, schedule, average
 loop          the training loop
 evaluation    accuracy and costs on test images
