@@ -1,4 +1,4 @@
-"""What the data step did, in a few sentences: kept in the study, told when a search begins and in its report."""
+"""What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -86,6 +86,7 @@ NAS = (
     "full_training.decoding",
     "full_training.shards",
     "full_training.images",
+    "full_training.overlap",
     "full_training.shrinking",
     "full_training.team",
     "full_training.augmentation",

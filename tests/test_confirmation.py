@@ -19,6 +19,7 @@ from nas.report import repeats
 from nas.runs import Runs
 from nas.study import Study, load_study
 from tests.conftest import MICRO
+from tests.helpers import Heard
 
 # Fast trainings that hardly tell networks apart: what is tested is the bookkeeping.
 
@@ -95,6 +96,14 @@ def test_interrupted_it_goes_on_and_ends_equal(tmp_path: Path) -> None:
     confirmation.confirm(broken, 2, observer=_Stop(1))  # nothing is left to start
     confirmation.confirm(broken, 3, observer=Observer())  # a third seed is added to the two
     assert len(_kept(broken).optuna.trials) == before * 3 // 2
+
+
+def test_it_tells_what_its_data_step_did(confirmed: Study) -> None:
+    """The sentences that the search told and kept; nothing is left to train."""
+    heard = Heard()
+    confirmation.confirm(confirmed, 1, observer=heard)
+    assert confirmed.account
+    assert heard.text.splitlines()[: len(confirmed.account)] == list(confirmed.account)
 
 
 def test_means_are_those_of_the_records(confirmed: Study) -> None:

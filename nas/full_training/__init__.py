@@ -3,6 +3,7 @@
 recipe        settings of a training, from TOML; the families' own lie in `spikformer/recipes`
 images        CIFAR, class folders, WebDataset shards: the images of a training and those of its test
 shards        images inside tar files
+overlap       copies of training images among those of the test
 decoding      an image file to its pixels
 augmentation  pixels to what the network is shown
 shrinking     images stored smaller, as shards

@@ -18,7 +18,7 @@ from nas import storage
 from nas.bundle import Bundle
 from nas.errors import OutputError, TrainingError
 from nas.full_training import images as sources
-from nas.full_training import journal, outcome, state
+from nas.full_training import journal, outcome, overlap, state
 from nas.full_training import recipe as recipes
 from nas.full_training.build import Autocast, average_of, laid_out, optimizer_of, schedule_of, uncompiled, wrapped
 from nas.full_training.evaluation import Scores, measured_scores
@@ -251,6 +251,8 @@ def _run(training: Training, folder: Path) -> Trained | None:
         if not training.done:
             for sentence in training.source.passed_over:
                 told.notice(sentence)
+            if training.team.leads:
+                told.notice(overlap.in_words(training.source))
         else:
             told.notice(f"{saved}: goes on at step {training.done} of {training.total}")
         while training.done < training.total:
