@@ -9,9 +9,9 @@ import numpy.typing as npt
 from nas.full_training.images import Folders, Images, InMemory, Numbers, Source
 from nas.full_training.shards import Shards
 
-# Measured on one core of a busy AMD EPYC, files in memory: 200,000 files are asked for their size in 4 s, and 4 GB in
-# files of 100 kB are read and hashed in 12 s. A disk in a network takes up to a hundred times as long to ask, and ten to
-# read.
+# Measured on one core of a busy AMD EPYC, files in memory: 200,000 files are asked for their size in 4 s, and 4 GB, in
+# files of 100 kB, are read and hashed in 12 s. A disk in a network takes up to a hundred times as long to ask, and up
+# to ten times to read.
 MOST_FILES = 200_000
 MOST_BYTES = 4 * 10**9
 
