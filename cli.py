@@ -595,7 +595,8 @@ def _evaluations_table(found: list[Any]) -> Any:
             costs = (in_si(one.energy_mj * 1e-3, "J"), in_si(one.spike_operations, ""))
         shares = [f"{100 * share:.2f} %" for share in (one.scores.top1, one.scores.top5, one.scores.balanced)]
         form = (one.config.time_steps, one.config.stem.image_size)
-        rows.append((one.name, *form, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
+        images = f"{one.scores.images:,} of {one.part}"
+        rows.append((one.name, *form, *shares, images, *costs, f"{one.parameters:,}"))
     if len({(one.config.time_steps, one.config.stem.image_size) for one in found}) == 1 < len(found):
         shares_of = [(one.scores.top1, one.scores.top5, one.scores.balanced) for one in found]
         columns = [[100 * share for share in column] for column in zip(*shares_of, strict=True)]

@@ -100,6 +100,7 @@ def test_the_command_writes_figure_and_table(tmp_path: Path, run_here: Run) -> N
     assert done.returncode == 0, done.stderr
     assert "wrote drawn/t.svg" in done.stdout
     assert "balanced" in done.stdout
+    assert "12 of val" in done.stdout
     assert "trained: 12 images of val" in (tmp_path / "drawn" / "t.svg").read_text()
     assert (tmp_path / "drawn" / "t.csv").read_text().count("\n") == 3
     refused = run_here("evaluate", str(tmp_path / "trained"), *options[:4], "--plot", "t.txt", cwd=tmp_path)
