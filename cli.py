@@ -515,7 +515,12 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
     "--csv",
     "table",
     metavar="FILE",
-    help="File for the table.  [default: with the two options above, results/evaluated/NAME.csv]",
+    help="File for the table.  [default: with the two options above or --plot, results/evaluated/NAME.csv]",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Figure of accuracy, energy and spike operations against T, a line per image size: .svg, .png or .pdf.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_BLOCKS
@@ -529,11 +534,13 @@ def evaluate(
     time_steps: str,
     image_sizes: str,
     table: str | None,
+    plot: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
 
-    With --time-steps or --image-sizes the same weights run at each of them, without being trained for it.
+    Balanced accuracy is the mean over classes of each class's own. With --time-steps or --image-sizes the same weights
+    run at each of them, without being trained for it.
     """
     import json
 
@@ -541,15 +548,21 @@ def evaluate(
     from nas.full_training import evaluation
 
     steps, sizes = _whole("--time-steps", time_steps), _whole("--image-sizes", image_sizes)
+    if plot is not None:
+        from nas.report import evaluated  # matplotlib, only now
+
+        evaluated.check(Path(plot))
     chosen = energy.convention(convention, unit_costs)
     found = evaluation.evaluate(networks, data_dir, chosen, settings, device, steps, sizes)
     if as_json:
         click.echo(json.dumps([one.to_dict() for one in found], indent=2))
     else:
         _console().print(_evaluations_table(found))
-    if table is not None or steps or sizes:
+    if table is not None or plot is not None or steps or sizes:
         place = Path(table or Path("results", "evaluated", f"{Path(networks[0]).resolve().name}.csv"))
         click.echo(f"wrote {evaluation.write_csv(found, place)}", err=as_json)
+    if plot is not None:
+        click.echo(f"wrote {evaluated.write(found, Path(plot))}", err=as_json)
 
 
 def _whole(option: str, text: str) -> list[int]:
@@ -569,6 +582,7 @@ def _evaluations_table(found: list[Any]) -> Any:
         "pixels",
         "top-1",
         "top-5",
+        "balanced",
         "images",
         f"energy, {found[0].convention}",
         "spike operations",
@@ -579,11 +593,13 @@ def _evaluations_table(found: list[Any]) -> Any:
         costs: tuple[str, ...] = ("silent", "")
         if one.energy_mj is not None:
             costs = (in_si(one.energy_mj * 1e-3, "J"), in_si(one.spike_operations, ""))
-        shares = (f"{100 * one.scores.top1:.2f} %", f"{100 * one.scores.top5:.2f} %")
+        shares = [f"{100 * share:.2f} %" for share in (one.scores.top1, one.scores.top5, one.scores.balanced)]
         form = (one.config.time_steps, one.config.stem.image_size)
-        rows.append((one.name, *form, *shares, f"{one.scores.images:,}", *costs, f"{one.parameters:,}"))
+        images = f"{one.scores.images:,} of {one.part}"
+        rows.append((one.name, *form, *shares, images, *costs, f"{one.parameters:,}"))
     if len({(one.config.time_steps, one.config.stem.image_size) for one in found}) == 1 < len(found):
-        columns = [[100 * one.scores.top1 for one in found], [100 * one.scores.top5 for one in found]]
+        shares_of = [(one.scores.top1, one.scores.top5, one.scores.balanced) for one in found]
+        columns = [[100 * share for share in column] for column in zip(*shares_of, strict=True)]
         means = [mean_and_deviation(column) for column in columns]
         words = [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in means]
         rows.append(("mean +- standard deviation", "", "", *words, "", "", "", ""))

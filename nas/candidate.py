@@ -44,6 +44,8 @@ class Candidate:
         images_seen: while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
+        search_val_balanced, report_val_balanced: mean over classes of each class's share right; it ranks nothing. None
+            in records of earlier versions.
         energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, under the convention "measured" (the
             second under "measured+repeat"), counted on all `counted_images` search-val images.
         energy_target_mj: predicted for the network that `export` makes of it for ImageNet, under "measured": its own
@@ -84,6 +86,9 @@ class Candidate:
     firing_rates: dict[str, float]
     history: tuple[Epoch, ...]
     provenance: dict[str, Any]
+    # Not compared: a record of an earlier version is equal to that of the same training today.
+    search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
+    report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
 
     @property
     def silent_layers(self) -> list[str]:
@@ -276,6 +281,8 @@ def _record(
         firing_rates=found.firing_rates if found else {},
         history=tuple(trained.history),
         provenance={},
+        search_val_balanced=found.balanced_accuracy if found else None,
+        report_val_balanced=trained.report_balanced,
     )
 
 
@@ -322,6 +329,7 @@ class _Trained:
         self.history: list[Epoch] = []
         self.measured: Measurement | None = None
         self.report_accuracy: float | None = None
+        self.report_balanced: float | None = None
 
     def run(self) -> None:
         self.train()
@@ -341,7 +349,7 @@ class _Trained:
     def measure(self) -> None:
         splits, normalise = self.splits, Normalise(self.splits.train)
         self.measured = measurement.measure(self.model, splits.search_val, normalise)
-        self.report_accuracy = training.accuracy(self.model, splits.report_val, normalise)
+        self.report_accuracy, self.report_balanced = training.scores(self.model, splits.report_val, normalise)
 
     def _record(self, i: int, epoch: Epoch) -> None:
         self.history.append(epoch)

@@ -65,6 +65,8 @@ def confirm(
                 f"study {study.name} was searched on the images {study.identity['data.images']}, these are "
                 f"{splits.fingerprint}. Give their folder with --data-dir"
             )
+        for sentence in splits.account:
+            watcher.notice(sentence)
         wanted = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
         with place.alone():
             kept = runs.opened(study.name, WHAT, study.optuna._storage, study.identity)

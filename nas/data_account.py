@@ -1,6 +1,7 @@
-"""What the data step did, in a few sentences: kept in the study, told when a search begins and in its report."""
+"""What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ DETAILS = ("height", "width", "grey", "transparent", "turned")
 
 _LISTED = 10  # classes; of more only the smallest and the largest are named
 _IMBALANCED = 1.5  # times as many images
+_IMBALANCE = "times as many images as class"
 
 
 def account(
@@ -63,8 +65,9 @@ def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes:
     if totals[most] < _IMBALANCED * totals[few]:
         return []
     return [
-        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} times as many images as class {classes[few]}: "
-        "accuracy counts images, and says most about the large classes."
+        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {_IMBALANCE} {classes[few]}: accuracy counts "
+        "images, and says most about the large classes. The report has balanced accuracy too, the mean of the classes' "
+        "own; the search ranks by plain accuracy."
     ]
 
 
@@ -126,4 +129,9 @@ def _mirrored(train: Split, recipe: Recipe) -> list[str]:
     ]
 
 
-__all__ = ["DETAILS", "account"]
+def tells_imbalance(sentences: Sequence[str]) -> bool:
+    """Whether an account says that the largest class has far more images than the smallest."""
+    return any(_IMBALANCE in sentence for sentence in sentences)
+
+
+__all__ = ["DETAILS", "account", "tells_imbalance"]

@@ -139,7 +139,7 @@ class Packed:
     def of(cls, trainer: Trainer) -> "Packed":
         splits = trainer.splits
         each = (splits.train, splits.search_val, splits.report_val)
-        empty = Split(torch.empty(0), torch.empty(0))
+        empty = Split(torch.empty(0, 1, 1, 1), torch.empty(0))
         bare = dataclasses.replace(splits, train=empty, search_val=empty, report_val=empty)
         arrays = tuple((s.images.numpy(), s.labels.numpy()) for s in each)
         return cls(trainer.having(bare), arrays, plugins.named())

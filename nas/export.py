@@ -11,10 +11,12 @@ from typing import Any, Literal
 from nas import bundle as bundles
 from nas import constraints, cost, pareto, scaling, target
 from nas.candidate import Candidate
+from nas.energy import MEASURED
 from nas.errors import StudyError, TrainingError
 from nas.full_training import memory, recipe
 from nas.full_training.recipe import TrainingRecipe
 from nas.progress import in_si, in_words
+from nas.report import repeats
 from nas.study import Study
 from spikformer import checkpoints, formats, published
 from spikformer.config import SpikformerConfig
@@ -261,6 +263,17 @@ python cli.py evaluate results/trained/{folder.name} --data-dir {data}
 ```"""
 
 
+def _accuracies(study: Study, number: int, candidate: Candidate) -> str:
+    """Rows of the card's table: report-val first, of further seeds where there are any."""
+    rows = {"report-val accuracy (not used to choose)": f"{100 * (candidate.report_val_accuracy or 0):.2f} %"}
+    confirmed = repeats.read(study, study.candidates, MEASURED).confirmed
+    for row in confirmed[confirmed["trial"] == number].to_dict("records"):
+        words = f"report-val accuracy, mean of {row['seeds']} further seeds, 95 % (the figure to quote)"
+        rows = {words: repeats.interval(row, "report_val")} | rows
+    rows["search-val accuracy (the search chose by it)"] = f"{100 * (candidate.search_val_accuracy or 0):.2f} %"
+    return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
 def card(
     study: Study,
     number: int,
@@ -289,8 +302,7 @@ They rank candidates against each other; they do not predict what this network r
 
 | of the proxy | |
 |---|---|
-| search-val accuracy (the search chose by it) | {100 * (candidate.search_val_accuracy or 0):.2f} % |
-| report-val accuracy (not used to choose) | {100 * (candidate.report_val_accuracy or 0):.2f} % |
+{_accuracies(study, number, candidate)}
 | energy per image, convention "measured" | {energy} |
 | spike operations per image | {in_si(candidate.spike_operations or 0, "").strip()} |
 | parameters | {candidate.parameters:,} |

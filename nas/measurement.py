@@ -1,7 +1,9 @@
 """One pass of a trained network over labelled images: accuracy, exact operation counts, signs of life."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,12 @@ from nas.augmentation import Normalise
 from nas.cost import Operation, OperationCounter, Overheads
 from nas.data import Split
 from nas.energy import MEASURED
+from nas.errors import CostError
 from nas.speed import exact
-from nas.training import EVALUATION_BATCH, batches
+from nas.training import EVALUATION_BATCH, accuracies, batches, counts_by_class
 from spikformer.model import Spikformer
+from spikformer.operands import Operand
+from spikformer.stems import ImageEncoding
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Measurement:
 
     Attributes:
         accuracy: share classified rightly.
+        balanced_accuracy: mean over classes of each class's share classified rightly.
         images: how many.
         operations: in the order in which they first ran.
         firing_rates: module path of each neuron layer -> spikes per neuron and time step.
@@ -32,6 +38,7 @@ class Measurement:
     """
 
     accuracy: float
+    balanced_accuracy: float
     images: int
     operations: tuple[Operation, ...]
     firing_rates: dict[str, float]
@@ -56,17 +63,71 @@ def measure_batches(
     model: Spikformer,
     batches: Iterable[tuple[Tensor, Tensor]],
     on_logits: Callable[[Tensor, Tensor], None] = lambda _logits, _labels: None,
+    fed: Operand | None = None,
 ) -> Measurement:
-    """The same for images, [B, C, H, W] as the model takes them, and labels, [B], that come batch by batch.
+    """The same for batches as the model takes them: images [B, C, H, W] or frames [T, B, C, H, W], with labels [B].
+
+    T frames are one image of B: costs are per image. The first convolution sees them all, and an image once.
 
     Args:
         on_logits: called with logits, [B, num_classes], and labels of each.
+        fed: class of the numbers in the batches, such as `Operand("count")` for frames of events, which the first
+            convolution then adds up. By default what the stem declares: real numbers, which it multiplies.
+
+    Raises:
+        CostError: see `measure`; batches of images and of frames together, labels of other images, or frames of whole
+            numbers without `fed`, which may be events.
     """
     model.eval()
-    seen = 0
+    with _fed_by(model, fed):
+        return _measured(model, _checked(batches, fed), on_logits)
+
+
+@contextlib.contextmanager
+def _fed_by(model: nn.Module, fed: Operand | None) -> Iterator[None]:
+    """The first convolution declares these numbers meanwhile."""
+    first: list[Any] = (
+        [module.conv for module in model.modules() if isinstance(module, ImageEncoding)] if fed is not None else []
+    )
+    before = [conv.operands for conv in first]
+    try:
+        for conv in first:
+            conv.operands = ((fed,),)
+        yield
+    finally:
+        for conv, operands in zip(first, before, strict=True):
+            conv.operands = operands
+
+
+def _checked(batches: Iterable[tuple[Tensor, Tensor]], fed: Operand | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batches.
+
+    Raises:
+        CostError: they cannot be counted together, or would be priced as what they are not.
+    """
+    axes = 0
+    for images, labels in batches:
+        axes = axes or images.dim()
+        if images.dim() != axes:
+            raise CostError("images [B, C, H, W] and frames [T, B, C, H, W] are counted otherwise. Measure them apart")
+        if images.shape[-4] != len(labels):
+            raise CostError(f"{tuple(images.shape)} are {images.shape[-4]} images, but there are {len(labels)} labels")
+        if images.dim() == 5 and fed is None and images.any() and (images == images.round()).all():
+            raise CostError(
+                "frames hold whole numbers only, as counts of events do, and would be priced as real numbers. Say what "
+                'they are: fed=Operand("count") for events, fed=REAL for pixels'
+            )
+        yield images, labels
+
+
+def _measured(
+    model: Spikformer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    on_logits: Callable[[Tensor, Tensor], None],
+) -> Measurement:
+    counts_2K: Tensor | None = None
     stream, head_input = _Constant(), _Constant()
     marks: list[tuple[int, Tensor]] = []
-    found: list[Tensor] = []
     hooks = [
         model.stages.register_forward_hook(lambda _m, _inputs, out: stream.see(out)),
         model.head.linear.register_forward_pre_hook(lambda _m, inputs: head_input.see(_time_first(inputs[0]))),
@@ -76,17 +137,18 @@ def measure_batches(
         for images, labels in batches:  # counted is what the model does, not how its images come about
             with torch.no_grad(), exact(), counter:
                 logits = model(images)
-            found.append((logits.argmax(1) == labels).sum())
+            part_2K = counts_by_class(logits, labels)
+            counts_2K = part_2K if counts_2K is None else counts_2K + part_2K
             on_logits(logits, labels)
-            seen += len(images)
-            marks.append((len(images), _running_pj(counter)))
+            marks.append((len(logits), _running_pj(counter)))
     finally:
         for hook in hooks:
             hook.remove()
-    right = int(torch.stack(found).sum().item()) if found else 0
+    accuracy, balanced_accuracy = accuracies(counts_2K)
     return Measurement(
-        accuracy=right / seen if seen else 0.0,
-        images=seen,
+        accuracy=accuracy,
+        balanced_accuracy=balanced_accuracy,
+        images=sum(images for images, _ in marks),
         operations=counter.operations(),
         firing_rates=counter.firing_rates(),
         overheads=counter.overheads,

@@ -121,14 +121,16 @@ class Dashboard(Observer):
 
 
 def summary(candidate: Candidate) -> str:
-    """A candidate in a line."""
+    """A candidate in a line; search-val ranks it, report-val is the figure to quote."""
     took = f"{candidate.provenance['wall_s']:.0f} s"
     if candidate.search_val_accuracy is None or candidate.energy_mj is None:
         return f"{candidate.status} ({candidate.reason}), {took}"
     if candidate.status not in ("complete", "stopped"):
         return f"{candidate.status} ({candidate.reason}), {took}"
+    measured = candidate.report_val_accuracy
+    report = "" if measured is None else f" (report-val {100 * measured:.1f} %)"
     return (
-        f"val accuracy {100 * candidate.search_val_accuracy:.1f} %, {in_si(candidate.energy_mj * 1e-3, 'J')}, "
+        f"search-val {100 * candidate.search_val_accuracy:.1f} %{report}, {in_si(candidate.energy_mj * 1e-3, 'J')}, "
         f"{candidate.parameters:,} parameters, {took}"
     )
 
@@ -138,7 +140,7 @@ def front_table(candidates: list[Candidate], energy_of: EnergyOf = "proxy") -> T
     complete = sum(c.status == "complete" for c in candidates)
     members = list(front_of(dict(enumerate(candidates)), energy_of).values())
     table = Table(title=f"front: {len(members)} of {complete} complete", title_justify="left", box=None)
-    for heading in ("val accuracy", "energy" if energy_of == "proxy" else "energy on ImageNet", "parameters"):
+    for heading in ("search-val", "energy" if energy_of == "proxy" else "energy on ImageNet", "parameters"):
         table.add_column(heading, justify="right")
     table.add_column("network")
     for c in members[-_FRONT_ROWS:]:

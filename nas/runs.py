@@ -140,7 +140,7 @@ def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings:
         directions=["maximize", "minimize"],
         load_if_exists=True,
     )
-    study.set_metric_names(["val_accuracy", "energy_mj"])
+    study.set_metric_names(["search_val_accuracy", "energy_mj"])
     wanted = json.loads(json.dumps(settings))
     before = study.user_attrs.get("settings")
     if before is None:

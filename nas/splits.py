@@ -32,6 +32,17 @@ class Split:
     images: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            DataError: frames, as events have them, or labels of other images.
+        """
+        if self.images.dim() != 4 or len(self.images) != len(self.labels):
+            raise DataError(
+                f"a split holds images [n, C, H, W] with a label each, these are {tuple(self.images.shape)} and "
+                f"{len(self.labels)}. Frames of events are measured by nas.measurement.measure_batches"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
 

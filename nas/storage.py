@@ -139,7 +139,7 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
         raise StudyError(
             f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
         )
-    study.set_metric_names(["val_accuracy", "log10_energy_mj"])
+    study.set_metric_names(["search_val_accuracy", "log10_energy_mj"])
     return study
 
 

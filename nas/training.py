@@ -220,12 +220,40 @@ def images_seen(images: int, recipe: Recipe, share: float = 1.0) -> int:
 
 def accuracy(model: nn.Module, split: Split, normalise: Normalise) -> float:
     """Share of images whose largest logit is their class; evaluates in eval mode, in float32."""
+    return scores(model, split, normalise)[0]
+
+
+def scores(model: nn.Module, split: Split, normalise: Normalise) -> tuple[float, float]:
+    """Accuracy, and balanced accuracy, in eval mode and float32: see `accuracies`."""
     model.eval()
-    right = torch.zeros((), device=split.labels.device)
+    counts_2K: Tensor | None = None
     with torch.no_grad(), exact():
         for images, labels in batches(split):
-            right += (model(normalise(images)).argmax(1) == labels).sum()
-    return right.item() / len(split)
+            part_2K = counts_by_class(model(normalise(images)), labels)
+            counts_2K = part_2K if counts_2K is None else counts_2K + part_2K
+    return accuracies(counts_2K)
+
+
+def counts_by_class(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Images of each of K classes whose largest logit is their class, and all of them: [2, K], whole numbers."""
+    right_B = (logits_BK.argmax(1) == labels_B).long()
+    counts_2K = torch.zeros(2, logits_BK.shape[1], dtype=torch.int64, device=logits_BK.device)
+    return counts_2K.index_add_(1, labels_B, torch.stack([right_B, torch.ones_like(right_B)]))
+
+
+def accuracies(counts_2K: Tensor | None) -> tuple[float, float]:
+    """Share of the images that are right, and balanced accuracy: the mean over classes of each class's share.
+
+    Classes without images are left out of the mean. Both are 0 where there is no image.
+
+    Args:
+        counts_2K: see `counts_by_class`, summed over batches; None without any.
+    """
+    if counts_2K is None or not counts_2K[1].any():
+        return 0.0, 0.0
+    right_K, all_K = counts_2K.double().cpu()
+    seen_K = all_K > 0
+    return (right_K.sum() / all_K.sum()).item(), (right_K[seen_K] / all_K[seen_K]).mean().item()
 
 
 def batches(split: Split, size: int = EVALUATION_BATCH) -> list[tuple[Tensor, Tensor]]:
@@ -236,11 +264,14 @@ def batches(split: Split, size: int = EVALUATION_BATCH) -> list[tuple[Tensor, Te
 __all__ = [
     "DivergedError",
     "Epoch",
+    "accuracies",
     "accuracy",
     "batches",
+    "counts_by_class",
     "epochs_of",
     "fit",
     "images_seen",
+    "scores",
     "speed_of",
     "step_seconds",
     "steps_of",

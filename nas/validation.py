@@ -119,6 +119,8 @@ def validate(
     place.check()
     with observer or Dashboard() as watcher, storages.quiet_optuna():
         splits = data.load(loaded, data_dir, seed, watcher.reading)
+        for sentence in splits.account:
+            watcher.notice(sentence)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         if against == "full":
             chosen = stratified(loaded, configs, seed, watcher)

@@ -93,6 +93,7 @@ NAS = (
     "full_training.decoding",
     "full_training.shards",
     "full_training.images",
+    "full_training.overlap",
     "full_training.shrinking",
     "full_training.team",
     "full_training.augmentation",
@@ -101,6 +102,7 @@ NAS = (
     "full_training.objective",
     "full_training.state",
     "full_training.journal",
+    "full_training.stopping",
     "full_training.build",
     "full_training.evaluation",
     "full_training.outcome",
@@ -117,6 +119,7 @@ NAS = (
     "report.charts",
     "report.drawing",
     "report.figure",
+    "report.evaluated",
     "report.texts",
     "report.page",
     "scaling",
@@ -153,7 +156,7 @@ def test_one_door_to_each_library() -> None:
     doors = {
         "optuna": keepers,
         "pandas": ("rows", "axes", "repeats", "findings", "contents", "charts", "figure", "texts", "page", "proxies"),
-        "matplotlib": ("figure", "proxies"),
+        "matplotlib": ("figure", "evaluated", "proxies"),
         "plotly": ("charts", "page"),
         "spikingjelly": ("neurons", "formats", "build"),
     }

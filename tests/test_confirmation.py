@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nas import confirmation, energy, loop, runs
+from nas import export as exports
 from nas import report as reports
 from nas.errors import DataError, StudyError
 from nas.progress import Observer
@@ -18,6 +19,7 @@ from nas.report import repeats
 from nas.runs import Runs
 from nas.study import Study, load_study
 from tests.conftest import MICRO
+from tests.helpers import Heard
 
 # Fast trainings that hardly tell networks apart: what is tested is the bookkeeping.
 
@@ -96,6 +98,14 @@ def test_interrupted_it_goes_on_and_ends_equal(tmp_path: Path) -> None:
     assert len(_kept(broken).optuna.trials) == before * 3 // 2
 
 
+def test_it_tells_what_its_data_step_did(confirmed: Study) -> None:
+    """The sentences that the search told and kept; nothing is left to train."""
+    heard = Heard()
+    confirmation.confirm(confirmed, 1, observer=heard)
+    assert confirmed.account
+    assert heard.text.splitlines()[: len(confirmed.account)] == list(confirmed.account)
+
+
 def test_means_are_those_of_the_records(confirmed: Study) -> None:
     found = repeats.read(confirmed, confirmed.candidates, energy.MEASURED)
     done = _kept(confirmed).done().values()
@@ -105,7 +115,9 @@ def test_means_are_those_of_the_records(confirmed: Study) -> None:
         usable = [c for c in mine if c.status == "complete"]
         assert (row["seeds"], row["failed"]) == (len(usable), len(mine) - len(usable))
         if usable:
-            assert row["accuracy"] == pytest.approx(statistics.mean(c.search_val_accuracy or 0 for c in usable))
+            for split in ("search_val", "report_val"):
+                shares = [getattr(c, f"{split}_accuracy") for c in usable]
+                assert row[f"{split}_accuracy"] == pytest.approx(statistics.mean(shares))
             assert row["energy_mj"] == pytest.approx(statistics.geometric_mean(c.energy_mj or 0 for c in usable))
     assert set(found.curves["spike_penalty"]) == {0.0, 1.0}
 
@@ -130,19 +142,39 @@ def test_a_twin_is_priced_by_multiplications(confirmed: Study) -> None:
 
 
 def test_twins_together_by_hand() -> None:
-    """1 and 3 points more: 2, deviation sqrt(2), so 2 +- 12.706 with one degree of freedom; energy twice and half."""
+    """1 and 3 points more: 2, deviation sqrt(2), so 2 +- 12.706 with one degree of freedom; energy twice and half.
+
+    On search-val 5 and 7 points more, 6 on average.
+    """
     from nas.report.repeats import _Group, _twin_sentences
 
-    plain = {n: _Group([50.0, 52.0], [-3.0, -3.0], [], 0) for n in (4, 7)}
-    twins = {4: _Group([51.0, 53.0], [-3 + math.log10(2)] * 2, [], 0), 7: _Group([54.0], [-3 - math.log10(2)], [], 0)}
+    plain = {n: _Group([60.0, 62.0], [-3.0, -3.0], [50.0, 52.0], 0) for n in (4, 7)}
+    twins = {
+        4: _Group([66.0, 66.0], [-3 + math.log10(2)] * 2, [51.0, 53.0], 0),
+        7: _Group([68.0], [-3 - math.log10(2)], [54.0], 0),
+    }
     table = pd.DataFrame(
         {"trial": [4, 7], "verdict": ["tie, x", "THE TWIN WINS, y"], "verdict_as_spikes": ["tie", "tie"]}
     )
     first, second, third = _twin_sentences(table, twins, plain, plain, energy.MEASURED)
-    assert "2 of them, have +2.0 points of accuracy (95 % -10.7 to +14.7, network by network), at 0.50 to 2.00" in first
+    assert "2 of them, have +2.0 points of report-val accuracy (95 % -10.7 to +14.7, network by network)" in first
+    assert "+6.0 of search-val, at 0.50 to 2.00" in first
     assert "at 1.00 to 1.00 times the energy as integer spikes (0.9 pJ each)" in first
-    assert second == "Twins one by one, with multiplications: 1 tie, 1 THE TWIN WINS. THE TWIN WINS: trial 7."
-    assert third == "Twins one by one, as integer spikes: 2 tie."
+    assert (
+        second == "Twins one by one by search-val accuracy, with multiplications: 1 tie, 1 THE TWIN WINS. "
+        "THE TWIN WINS: trial 7."
+    )
+    assert third == "Twins one by one by search-val accuracy, as integer spikes: 2 tie."
+
+
+def test_a_card_of_an_export_has_the_mean_of_the_report(confirmed: Study, tmp_path: Path) -> None:
+    row = repeats.read(confirmed, confirmed.candidates, energy.MEASURED).confirmed.to_dict("records")[0]
+    (folder,) = exports.export(confirmed, str(row["trial"]), tmp_path)
+    words = (
+        f"mean of {row['seeds']} further seeds, 95 % (the figure to quote) | {repeats.interval(row, 'report_val')} |"
+    )
+    assert words in (folder / "card.md").read_text()
+    assert f"{100 * row['report_val_accuracy']:.1f} % (" in words
 
 
 def test_the_report_tells_of_it(confirmed: Study) -> None:

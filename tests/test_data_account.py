@@ -10,6 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 from nas import augmentation, data, loop, report, space
+from nas.data_account import tells_imbalance
 from nas.progress import Observer
 from nas.splits import Split
 from spikformer.config import StemConfig
@@ -33,6 +34,7 @@ def test_a_plain_folder_is_told_in_one_line(tmp_path: Path) -> None:
         assert _account(tmp_path) == (
             "Images per class (train / search-val / report-val): 8 / 1 / 1 of each of 3 classes."
         )
+    assert not tells_imbalance([_account(tmp_path)])
 
 
 def test_classes_and_imbalance_are_told(tmp_path: Path) -> None:
@@ -42,6 +44,7 @@ def test_classes_and_imbalance_are_told(tmp_path: Path) -> None:
     told = _account(tmp_path)
     assert "(train / search-val / report-val): cat 162 / 19 / 19; dog 16 / 2 / 2; owl 2 / 1 / 1." in told
     assert "Class cat has 50.0 times as many images as class owl" in told
+    assert tells_imbalance([told])
 
 
 def test_of_many_classes_the_smallest_and_the_largest_are_named(tmp_path: Path) -> None:

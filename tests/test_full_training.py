@@ -681,6 +681,13 @@ def test_scores_are_counted_rightly() -> None:
     assert counts.tolist() == [1, 2, 3]
 
 
+def test_balanced_scores_are_the_mean_over_classes() -> None:
+    """Two of three of class 0, one of one of class 1, none of class 2: 3 of 4, and (2/3 + 1) / 2 = 5/6."""
+    logits = torch.tensor([[9.0, 0, 0], [9.0, 0, 0], [0.0, 9, 0], [0.0, 9, 0]])
+    counts = evaluation._counted(logits, torch.tensor([0, 0, 0, 1]))
+    assert dataclasses.astuple(evaluation._scores(counts)) == pytest.approx((0.75, 1.0, 4, 5 / 6))
+
+
 def test_the_average_becomes_the_network(images: Path, tmp_path: Path) -> None:
     """With a decay of 0.9 warmed up, not the last weights."""
     folder = pictures.bundle(tmp_path, own=pictures.recipe(epochs=1))

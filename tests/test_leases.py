@@ -116,6 +116,24 @@ def test_a_process_that_was_stopped_itself_looks_again_before_it_judges(
     assert watch.reap() == []
 
 
+@pytest.mark.parametrize(("late_s", "judges"), [(0.0, True), (1.0, False)])
+def test_half_the_grace_between_two_looks_is_what_tells_a_stopped_process(
+    late_s: float, judges: bool, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks that come every half grace are this process's own slowness; later ones, and it was stopped itself.
+
+    By hand, of a grace of 150 s: seen at 0 s, still the same at 75 and 150 s, and given up at 225 s, the first look
+    after more than 150. With 76 s between looks what was seen before is forgotten each time, and nobody is judged.
+    """
+    clock = Clock(monkeypatch)
+    number, watch = _held_by(study, ELSEWHERE), Leases(study)
+    reaped = []
+    for _ in range(5):
+        reaped.append(watch.reap())
+        clock.monotonic_s += GRACE_S / 2 + late_s
+    assert reaped == [[], [], [], [number] if judges else [], []]
+
+
 def test_a_trial_that_nobody_holds_is_given_the_same_time(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     number, watch = _held_by(study, None), Leases(study)

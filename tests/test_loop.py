@@ -366,7 +366,7 @@ def test_optunas_own_tools_work_on_a_study(micro: Path) -> None:
     front = {(t.values[0], t.values[1]) for t in study.best_trials}
     ours = _search(micro, 4).front().values()
     assert len(front) == len(ours)
-    assert study.trials_dataframe()["values_val_accuracy"].max() == max(c.search_val_accuracy or 0 for c in ours)
+    assert study.trials_dataframe()["values_search_val_accuracy"].max() == max(c.search_val_accuracy or 0 for c in ours)
 
 
 @pytest.mark.parametrize(

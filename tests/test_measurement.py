@@ -1,5 +1,6 @@
 """A pass over images: what it refuses to call an energy, and how sure it is of one."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,9 +11,12 @@ from torch import nn
 from nas import energy
 from nas.augmentation import Normalise
 from nas.data import Split
-from nas.measurement import Measurement, measure
-from nas.training import accuracy
-from spikformer import Spikformer
+from nas.errors import CostError, DataError
+from nas.measurement import Measurement, measure, measure_batches
+from nas.training import accuracies, accuracy, counts_by_class, scores
+from spikformer import Spikformer, fuse
+from spikformer.config import SpikformerConfig
+from spikformer.operands import BINARY, REAL, Operand
 from tests.helpers import calibrated, small_config
 
 
@@ -110,3 +114,125 @@ def test_counts_and_accuracies_are_those_of_a_cpu(device: torch.device) -> None:
     assert found.operations == expected.operations
     assert found.overheads == expected.overheads
     assert found.accuracy == expected.accuracy
+
+
+def test_balanced_accuracy_by_hand() -> None:
+    """Three of four images of class 0, none of one of class 1, one of one of class 3: (3/4 + 0 + 1) / 3 = 7/12.
+
+    Of all six images four are right. Class 2 has none and is left out.
+    """
+    logits = 9.0 * torch.eye(4)[[0, 0, 0, 2, 3, 3]]
+    counts = counts_by_class(logits, torch.tensor([0, 0, 0, 0, 1, 3]))
+    assert counts.tolist() == [[3, 0, 0, 1], [4, 1, 0, 1]]
+    assert accuracies(counts) == pytest.approx((4 / 6, 7 / 12))
+    assert accuracies(2 * counts) == accuracies(counts)
+    assert accuracies(None) == accuracies(torch.zeros(2, 4)) == (0.0, 0.0)
+
+
+def test_balanced_accuracy_is_that_of_predictions_image_by_image() -> None:
+    """On both ways that a candidate is measured; scikit-learn is the other computation."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    model, _ = calibrated(small_config())
+    torch.manual_seed(1)
+    labels = torch.tensor([0] * 20 + [1] * 8 + [2] * 4 + [3] * 2)
+    split = Split(torch.randint(256, (34, 3, 8, 8), dtype=torch.uint8), labels)
+    normalise = Normalise(split)
+    with torch.no_grad():
+        predicted = [int(model(normalise(image[None])).argmax()) for image in split.images]
+    labels[:20] = torch.tensor(predicted[:20])  # all of class `predicted`: some are right
+    expected = balanced_accuracy_score(labels, predicted)
+    measured = measure(model, split, normalise)
+    assert measured.balanced_accuracy == pytest.approx(expected)
+    assert scores(model, split, normalise) == (measured.accuracy, measured.balanced_accuracy)
+    assert 0 < expected != pytest.approx(measured.accuracy)
+
+
+FRAMES = 4
+
+
+def _frames_config(channels: int = 3, residual: str = "sew") -> SpikformerConfig:
+    config = small_config(residual, time_steps=FRAMES)
+    return dataclasses.replace(config, stem=dataclasses.replace(config.stem, in_channels=channels))
+
+
+@pytest.mark.parametrize("residual", ["sew", "ms"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_image_shown_as_frames_costs_what_it_costs_as_an_image(residual: str, fused: bool) -> None:
+    """T equal frames: same answers, spikes and operations; the first convolution alone runs T times, not once.
+
+    So their energy is that of the image where the first convolution is counted T times ("measured+repeat").
+    """
+    model, images = calibrated(_frames_config(residual=residual))
+    model = fuse(model) if fused else model
+    labels = torch.tensor([0, 1, 2])
+    frames = images[None].expand(FRAMES, -1, -1, -1, -1)
+    as_images, as_frames = (measure_batches(model, [(shown, labels)]) for shown in (images, frames))
+    assert as_frames.images == as_images.images == 3
+    assert as_frames.accuracy == as_images.accuracy
+    assert as_frames.firing_rates == as_images.firing_rates
+    first, *others = as_frames.operations
+    assert others == list(as_images.operations[1:])
+    assert first.dense == FRAMES * as_images.operations[0].dense
+    assert (first.repeats, as_images.operations[0].repeats) == (1, FRAMES)
+    repeated = energy.price(as_images.operations, as_images.images, energy.convention("measured+repeat"))
+    found = energy.price(as_frames.operations, as_frames.images)
+    assert found.energy_mj == pytest.approx(repeated.energy_mj, rel=1e-12)
+    assert found.spike_operations == repeated.spike_operations
+
+
+def _events(count: int, largest: int) -> torch.Tensor:
+    """[T, count, 2, 8, 8], mostly zero."""
+    generator = torch.Generator().manual_seed(3)
+    return (torch.randint(0, 4 * largest, (FRAMES, count, 2, 8, 8), generator=generator) - 3 * largest).clamp(0).float()
+
+
+@pytest.mark.parametrize(("fed", "largest"), [(BINARY, 1), (Operand("count"), 3)])
+def test_frames_of_events_are_added_up(fed: Operand, largest: int) -> None:
+    """Each event meets the weights of every output channel at every place of the window, counted by a convolution.
+
+    Six images in batches of four and two, by hand; the frames are T times as many.
+    """
+    model, _ = calibrated(_frames_config(2))
+    events = _events(6, largest + 1)
+    assert events.max() == largest
+    labels = torch.arange(6) % 5
+    batches = [(events[:, :4], labels[:4]), (events[:, 4:], labels[4:])]
+    found = measure_batches(model, batches, fed=fed)
+    assert found.images == 6
+    window = torch.ones(1, 2, 3, 3, dtype=torch.float64)
+    width = model.config.stages[0].embed_dim // 8
+    met = torch.nn.functional.conv2d(events.flatten(0, 1).double(), window, padding=1).sum()
+    assert found.operations[0].events == width * met.item()
+    assert found.operations[0].operands == (fed,)
+    priced = energy.price(found.operations, found.images)
+    assert priced.spike_operations >= found.operations[0].events / 6
+    real = measure_batches(model, batches, fed=REAL)
+    mac, add = energy.MEASURED.costs.pj_per_mac, energy.MEASURED.costs.pj_per_ac
+    products = real.operations[0].nonzero
+    saved_pj = (mac * products - add * found.operations[0].events) / 6
+    assert energy.price(real.operations, 6).energy_mj - priced.energy_mj == pytest.approx(saved_pj * 1e-9)
+    assert model.get_submodule("stem.embedding.0.conv.conv").operands == ((REAL,),)
+
+
+def test_frames_of_whole_numbers_are_not_priced_by_guess() -> None:
+    model, _ = calibrated(_frames_config(2))
+    batch = _events(3, 2), torch.tensor([0, 1, 2])
+    with pytest.raises(CostError, match=r'Say what they are: fed=Operand\("count"\) for events, fed=REAL for pixels'):
+        measure_batches(model, [batch])
+    with pytest.raises(CostError, match=r"declares binary .* and was fed worse"):
+        measure_batches(model, [(2 * batch[0], batch[1])], fed=BINARY)
+
+
+def test_batches_that_cannot_be_counted_together_are_refused() -> None:
+    model, images = calibrated(_frames_config())
+    frames, labels = images[None].expand(FRAMES, -1, -1, -1, -1), torch.tensor([0, 1, 2])
+    with pytest.raises(CostError, match="Measure them apart"):
+        measure_batches(model, [(images, labels), (frames, labels)])
+    with pytest.raises(CostError, match="are 3 images, but there are 4 labels"):
+        measure_batches(model, [(frames, torch.zeros(FRAMES, dtype=torch.int64))])
+
+
+def test_a_split_holds_no_frames() -> None:
+    with pytest.raises(DataError, match=r"holds images \[n, C, H, W\] with a label each, these are \(4, 3, 2, 8, 8\)"):
+        Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))

@@ -18,6 +18,7 @@ from nas.statistics import Interval
 from nas.validation import Network, Quality, Validation
 from spikformer import SpikformerConfig, published
 from tests.conftest import MICRO
+from tests.helpers import Heard
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,14 @@ def test_interrupted_it_goes_on(micro_space: SearchSpace, validated: Validation,
     for share, records in found.trained.items():
         for mine, other in zip(records, validated.trained[share], strict=True):
             assert dataclasses.replace(mine, provenance={}) == dataclasses.replace(other, provenance={})
+
+
+def test_it_tells_what_its_data_step_did(micro_space: SearchSpace, validated: Validation) -> None:
+    """Before it begins; all is trained already."""
+    heard = Heard()
+    results = validated.folder.parent.parent
+    validation.validate(micro_space, 6, 3, shares=[0.5], results_dir=results, observer=heard)
+    assert heard.text.startswith("Images per class (train / search-val / report-val): ")
 
 
 def test_other_settings_are_refused(micro_space: SearchSpace, validated: Validation) -> None:
@@ -199,7 +208,7 @@ def test_what_is_written(validated: Validation, micro_space: SearchSpace, tmp_pa
     assert dataclasses.replace(recommended.recipe, rungs=micro_space.recipe.rungs) == micro_space.recipe
     table = proxies.networks(validated)
     for row, record in zip(table.to_dict("records"), validated.trained[0.5], strict=True):
-        assert row["accuracy_0.5"] == record.search_val_accuracy
+        assert row["search_val_accuracy_0.5"] == record.search_val_accuracy
         assert row["energy_mj_measured_0.5"] == pytest.approx(record.energy_mj)
 
 

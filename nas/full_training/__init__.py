@@ -3,6 +3,7 @@
 recipe        settings of a training, from TOML; the families' own lie in `spikformer/recipes`
 images        CIFAR, class folders, WebDataset shards: the images of a training and those of its test
 shards        images inside tar files
+overlap       copies of training images among those of the test
 decoding      an image file to its pixels
 augmentation  pixels to what the network is shown
 shrinking     images stored smaller, as shards
@@ -12,6 +13,7 @@ team          the processes that train together: ranks, batch norm over all of t
 objective     loss: mixed labels, a teacher
 state         checkpoints
 journal       JSON lines, TensorBoard, progress
+stopping      SIGINT and SIGTERM end it between two steps
 build         network, optimizer, schedule, average
 loop          the training loop
 evaluation    accuracy and costs on test images

@@ -25,6 +25,7 @@ from nas.full_training.loading import Batch, ToDevice, check_readable, test_load
 from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, joined
 from nas.speed import exact
+from nas.training import accuracies, counts_by_class
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
 
@@ -33,11 +34,16 @@ _PART = 128  # images at a time
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares of images whose class has the largest logit, or one of the five largest."""
+    """Shares of images whose class has the largest logit, or one of the five largest.
+
+    Attributes:
+        balanced: mean over classes of each class's share that has the largest logit.
+    """
 
     top1: float
     top5: float
     images: int
+    balanced: float
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Evaluation:
         parameters: how many.
         energy_mj, spike_operations, real_macs: of an image, under `convention`; None where a network is silent.
         silent: why it carries no information, or None.
+        part: name of the images: "test", or "val" where there are no others.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Evaluation:
     spike_operations: float | None
     real_macs: float | None
     silent: str | None
+    part: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,7 +78,9 @@ class Evaluation:
             "image_size": self.config.stem.image_size,
             "top1": self.scores.top1,
             "top5": self.scores.top5,
+            "balanced": self.scores.balanced,
             "images": self.scores.images,
+            "part": self.part,
             "parameters": self.parameters,
             "convention": self.convention,
             "energy_mj": self.energy_mj,
@@ -83,12 +93,26 @@ class Evaluation:
 def measured_scores(model: Spikformer, images: Images, recipe: TrainingRecipe, team: Team, part: int) -> Scores:
     """On all images, each seen by one process; in eval mode, float32."""
     model.eval()
-    counts = torch.zeros(3, dtype=torch.float64, device=team.device)
+    counts = _no_counts(model, team)
     with torch.no_grad(), exact():
         for shown, labels in _batches(images, recipe, model.config, team, part):
-            counts += _right(model(shown), labels)
-    top1, top5, seen = team.summed(counts).tolist()
-    return Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen))
+            counts += _counted(model(shown), labels)
+    return _scores(team.summed(counts))
+
+
+def _no_counts(model: Spikformer, team: Team) -> Tensor:
+    return torch.zeros(3 + 2 * model.config.head.num_classes, dtype=torch.float64, device=team.device)
+
+
+def _counted(logits: Tensor, labels: Tensor) -> Tensor:
+    """What `_scores` takes, of a batch: `_right`, then images right and all images of each of K classes, [3 + 2K]."""
+    return torch.cat([_right(logits, labels), counts_by_class(logits, labels).flatten().double()])
+
+
+def _scores(counts: Tensor) -> Scores:
+    top1, top5, seen = counts[:3].tolist()
+    _, balanced = accuracies(counts[3:].unflatten(0, (2, -1)))
+    return Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen), balanced)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -192,24 +216,24 @@ def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, 
 def _evaluated(
     name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, team: Team
 ) -> Evaluation:
-    counts = torch.zeros(3, dtype=torch.float64, device=team.device)
+    counts = _no_counts(model, team)
 
     def see(logits: Tensor, labels: Tensor) -> None:
-        counts.add_(_right(logits, labels))
+        counts.add_(_counted(logits, labels))
 
     found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, team, _PART), see)
-    top1, top5, seen = counts.tolist()
     priced = None if found.silent else energy.price(found.operations, found.images, convention)
     return Evaluation(
         name,
         model.config,
-        Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen)),
+        _scores(counts),
         sum(p.numel() for p in model.parameters()),
         convention.label,
         priced.energy_mj if priced else None,
         priced.spike_operations if priced else None,
         priced.real_macs if priced else None,
         found.silent,
+        source.test_part,
     )
 
 

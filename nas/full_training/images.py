@@ -56,7 +56,7 @@ class Source:
         test_part: their name.
         classes: names, in the order of the labels.
         kind: how they are kept.
-        passed_over: which files of class folders are no images, in words.
+        passed_over: which files are no images, in words.
     """
 
     train: Images
@@ -282,7 +282,8 @@ def _shards(folder: Path, on_scan: OnScan) -> Source:
         name: index_of([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
         for name in ("train", part)
     }
-    words = sorted({word for _, _, found in indexed.values() for word in found})
+    words = sorted({word for _, _, found, _ in indexed.values() for word in found})
+    passed = sum((of for *_, of in indexed.values()), Counter[str]())
     if all(word.isdecimal() for word in words):
         classes = named or tuple(map(str, range(max(map(int, words)) + 1)))
         numbers = {word: int(word) for word in words}
@@ -292,8 +293,8 @@ def _shards(folder: Path, on_scan: OnScan) -> Source:
     if max(numbers.values()) >= len(classes):
         worst = max(numbers, key=lambda word: numbers[word])
         raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
-    loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found) in indexed.items()}
-    return Source(loaded["train"], loaded[part], part, classes, "shards")
+    loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found, _) in indexed.items()}
+    return Source(loaded["train"], loaded[part], part, classes, "shards", tuple(in_words(passed)))
 
 
 def _tars(folder: Path) -> list[Path]:
@@ -311,4 +312,4 @@ def _labelled(index: Index, paths: tuple[Path, ...], words: list[str], numbers: 
     return Shards(paths, shard, offset, size, labels, index["keys"].astype(np.bytes_))
 
 
-__all__ = ["Images", "InMemory", "Numbers", "OnScan", "Source", "find"]
+__all__ = ["Folders", "Images", "InMemory", "Numbers", "OnScan", "Source", "find"]

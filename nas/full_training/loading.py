@@ -5,6 +5,9 @@ training was interrupted, changes nothing. An image is decoded and augmented in 
 uint8, and is normalised and erased on the device.
 """
 
+import atexit
+import multiprocessing
+import multiprocessing.context
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from nas.full_training.resident import Resident, resident_of
 from nas.full_training.team import Team
 from spikformer.config import StemConfig
 
+_LEAVE_S = 0.2  # that each reader has to end by itself, once all were told to
 _SHARDS_MIXED = 16  # images of so many shards are mixed: more are read from more places at once
 
 
@@ -220,11 +224,47 @@ def _data_loader(
         persistent_workers=persistent and recipe.workers > 0,
         generator=torch.Generator(),  # of the readers' base seed, which else moves torch's own on
         worker_init_fn=_as_reader,
+        multiprocessing_context=_context(recipe.workers),
     )
 
 
+class _Reader(multiprocessing.context.ForkProcess):
+    """A process that reads, and that nobody waits for: a disk that does not answer must not keep a training alive.
+
+    It is deaf to the SIGTERM by which torch and Python would end it, and so is killed; it holds nothing but memory.
+    """
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout if timeout is None else min(timeout, _LEAVE_S))
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Readers(multiprocessing.context.ForkContext):
+    Process = _Reader
+
+
+def _context(workers: int) -> _Readers | None:
+    """How readers are started; torch's way where that is not a fork."""
+    return _Readers() if workers and multiprocessing.get_start_method() == "fork" else None
+
+
+@atexit.register
+def _end_readers() -> None:
+    """Before Python waits for its children, and without torch's alarm about readers that die."""
+    readers = [child for child in multiprocessing.active_children() if isinstance(child, _Reader)]
+    if readers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for reader in readers:
+        reader.kill()
+
+
 def _as_reader(_worker: int) -> None:
-    """One thread, and deaf to Ctrl-C, which reaches all processes: the training needs its readers until it stops."""
+    """One thread, and deaf to Ctrl-C, which reaches all processes: the training needs its readers until it stops.
+
+    A job scheduler's SIGTERM reaches all of them too.
+    """
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -3,13 +3,10 @@
 import contextlib
 import math
 import random
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +18,7 @@ from nas import storage
 from nas.bundle import Bundle
 from nas.errors import OutputError, TrainingError
 from nas.full_training import images as sources
-from nas.full_training import journal, outcome, state
+from nas.full_training import journal, outcome, overlap, state
 from nas.full_training import recipe as recipes
 from nas.full_training.build import Autocast, average_of, laid_out, optimizer_of, schedule_of, uncompiled, wrapped
 from nas.full_training.evaluation import Scores, measured_scores
@@ -31,6 +28,7 @@ from nas.full_training.loading import Batch, ToDevice, TrainLoader, check_readab
 from nas.full_training.objective import Objective, teacher_of
 from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.state import State
+from nas.full_training.stopping import Stop, stopping
 from nas.full_training.team import Team, joined
 from nas.step import set_momentum
 from spikformer import checkpoints
@@ -248,11 +246,13 @@ def _run(training: Training, folder: Path) -> Trained | None:
         before = state.load(saved)
         state.check_same(before, training.config, training.recipe, training.source.fingerprint, folder)
         training.restore(before)
-    with Journal(folder, training.team, training.total, training.done) as told, _stopping() as stop:
+    with Journal(folder, training.team, training.total, training.done) as told, stopping() as stop:
         keeper = _Keeper(training, folder, told)
         if not training.done:
             for sentence in training.source.passed_over:
                 told.notice(sentence)
+            if training.team.leads:
+                told.notice(overlap.in_words(training.source))
         else:
             told.notice(f"{saved}: goes on at step {training.done} of {training.total}")
         while training.done < training.total:
@@ -266,14 +266,14 @@ def _run(training: Training, folder: Path) -> Trained | None:
         return Trained(folder, scores)
 
 
-def _epoch(training: Training, told: Journal, keeper: "_Keeper", stop: threading.Event) -> None:
+def _epoch(training: Training, told: Journal, keeper: "_Keeper", stop: Stop) -> None:
     recipe, steps = training.recipe, training.steps
     epoch, first = divmod(training.done, steps.an_epoch)
     parts = training.loader.epoch(epoch, first)
     started, begun = time.monotonic(), training.done
     broken: set[str] = set()
     for _ in range(first, steps.an_epoch):
-        batches = [next(parts) for _ in range(recipe.accumulation)]
+        batches = _read(parts, training, keeper, stop)
         broken.update(name for batch in batches for name in batch.broken)
         training.step(batches)
         told.stepped(training.done)
@@ -291,6 +291,21 @@ def _epoch(training: Training, told: Journal, keeper: "_Keeper", stop: threading
         training.team.wait()
 
 
+def _read(parts: Iterator[Batch], training: Training, keeper: "_Keeper", stop: Stop) -> list[Batch]:
+    """The parts of a step.
+
+    Raises:
+        KeyboardInterrupt: it was asked to stop while it waited for them, and saved where it is. Of several processes
+            none stops so, unless asked twice: the others wait for it in the step.
+    """
+    try:
+        with stop.waiting() if training.team.size == 1 else contextlib.nullcontext():
+            return [next(parts) for _ in range(training.recipe.accumulation)]
+    except KeyboardInterrupt:
+        keeper.save(always=True)
+        raise
+
+
 def _log(training: Training, told: Journal, keeper: "_Keeper", epoch: int, steps_a_s: float) -> None:
     sums = training.team.summed(training.sums.clone())
     loss = (sums[0] / sums[1]).item()
@@ -301,13 +316,13 @@ def _log(training: Training, told: Journal, keeper: "_Keeper", epoch: int, steps
     training.sums.zero_()
 
 
-def _agreed(stop: threading.Event, training: Training) -> bool:
+def _agreed(stop: Stop, training: Training) -> bool:
     """Whether one of the processes was asked to stop; all of them then do, after the same step."""
     if training.team.size == 1:
-        return stop.is_set()
+        return stop.asked
     if training.done % _AGREE_EVERY:
         return False
-    asked = torch.tensor(float(stop.is_set()), device=training.team.device)
+    asked = torch.tensor(float(stop.asked), device=training.team.device)
     return bool(training.team.summed(asked).item())
 
 
@@ -357,27 +372,6 @@ def _write_bundle(training: Training, folder: Path, scores: Scores) -> None:
     parameters = sum(p.numel() for p in training.model.parameters())
     card = outcome.card(training.bundle.name, training.config, training.recipe, result, parameters)
     bundles.write_into(folder, document, training.recipe, card, {"network": training.weights()})
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Set by SIGINT and SIGTERM, so that a training ends between two steps; a second one ends it at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(_signal: int, _frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _seed(*words: int) -> None:

@@ -20,6 +20,7 @@ def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, team: Team
     return {
         "test_top1": scores.top1,
         "test_top5": scores.top5,
+        "test_balanced": scores.balanced,
         "test_images": scores.images,
         "test_part": source.test_part,
         "train_images": len(source.train),
@@ -43,6 +44,7 @@ def card(name: str, config: SpikformerConfig, recipe: TrainingRecipe, result: di
 |---|---|
 | top-1 accuracy, {result["test_images"]:,} images of `{result["test_part"]}` | {100 * result["test_top1"]:.2f} % |
 | top-5 accuracy | {100 * result["test_top5"]:.2f} % |
+| balanced accuracy, the mean of the classes' own | {100 * result["test_balanced"]:.2f} % |
 | parameters | {parameters:,} |
 
 {average[0].upper() + average[1:]} after {result["epochs"]} epochs of {result["train_images"]:,} images, at

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from nas import files
 from nas.data import cache_folder
 from nas.errors import DataError, OutputError
-from nas.pictures import IMAGE_SUFFIXES, is_within_hidden
+from nas.pictures import HIDDEN, IMAGE_SUFFIXES, is_within_hidden, passed_over
 
 OnScan = Callable[[str, int, int], None]
 """Called with what is read, how much of it is done, and how much there is."""
@@ -65,14 +66,18 @@ class Shards:
 
 
 _OPEN_SHARDS = 64
-_INDEX_FORMAT = 2
+_INDEX_FORMAT = 3
 
 
 Index = dict[str, npt.NDArray[np.generic]]
 
 
-def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple[Path, ...], list[str]]:
-    """Where the images lie, kept in the cache: reading all headers of a large set takes minutes."""
+def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple[Path, ...], list[str], Counter[str]]:
+    """Where the images lie, kept in the cache: reading all headers of a large set takes minutes.
+
+    Returns:
+        The places, the shards, the words of their `.cls`, and what else is in them (`nas.pictures.in_words`).
+    """
     digest = hashlib.sha256(repr((_INDEX_FORMAT, IMAGE_SUFFIXES)).encode())
     for tar in tars:
         state = tar.stat()
@@ -84,7 +89,10 @@ def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple
     except (OSError, ValueError, EOFError):
         index = _scanned(tars, what, on_scan)
         _keep(cached, index)
-    return index, tuple(tars), [str(word) for word in index.pop("words")]
+    passed = Counter(
+        {str(reason): int(count) for reason, count in zip(index.pop("reasons"), index.pop("passed"), strict=True)}
+    )
+    return index, tuple(tars), [str(word) for word in index.pop("words")], passed
 
 
 def _keep(path: Path, index: Index) -> None:
@@ -94,9 +102,10 @@ def _keep(path: Path, index: Index) -> None:
 
 def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> Index:
     rows: list[tuple[int, int, int, bytes, str]] = []
+    passed: Counter[str] = Counter()
     for i, tar in enumerate(tars):
         try:
-            rows += [(i, *row) for row in _samples(tar)]
+            rows += [(i, *row) for row in _samples(tar, passed)]
         except (tarfile.TarError, OSError, EOFError) as error:
             raise DataError(f"{tar} is no readable tar file ({error}). Download it again") from None
         on_scan(what, i + 1, len(tars))
@@ -110,16 +119,23 @@ def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> Index:
         "keys": np.array([row[3] for row in rows]),
         "word": np.array([places[row[4]] for row in rows], dtype=np.int64),
         "words": np.array(words),
+        "reasons": np.array(list(passed), dtype=np.str_),
+        "passed": np.array(list(passed.values()), dtype=np.int64),
     }
 
 
-def _samples(tar: Path) -> list[tuple[int, int, bytes, str]]:
-    """Offset, size, key and label of each image; files of one sample share all before the first dot."""
+def _samples(tar: Path, passed: Counter[str]) -> list[tuple[int, int, bytes, str]]:
+    """Offset, size, key and label of each image; files of one sample share all before the first dot.
+
+    Args:
+        passed: files that are neither images nor labels are added, by reason.
+    """
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
     with tarfile.open(tar) as archive:
         for member in archive:
             if is_within_hidden(PurePosixPath(member.name)):
+                passed[HIDDEN] += member.isfile()
                 continue
             folder, _, file = member.name.rpartition("/")
             stem, _, kind = file.partition(".")
@@ -130,6 +146,8 @@ def _samples(tar: Path) -> list[tuple[int, int, bytes, str]]:
                 content = archive.extractfile(member)
                 assert content is not None
                 labels[key] = content.read().decode(errors="replace").strip()
+            elif member.isfile():
+                passed[f".{kind.lower()}" if kind else passed_over(file)] += 1
     missing = sorted(images.keys() - labels.keys())
     if missing or not images:
         what = f"{missing[0]} has no .cls beside it" if missing else "no images"

@@ -50,7 +50,8 @@ def importance(trainings: Sequence[Training]) -> tuple[pd.DataFrame, pd.DataFram
         shares.append(f"{100 * max(0.0, found[2]):.0f} % of the variance of {objective}")
     images = known[0].images_seen
     basis = (
-        f"From {len(known)} networks, each trained on {images:,} images. On networks that it had not seen the forest "
+        f"From {len(known)} networks, each trained on {images:,} images; accuracy is that of search-val. "
+        "On networks that it had not seen the forest "
         f"explains {' and '.join(shares)}; what it does not explain, no bar shows."
     )
     return pd.concat(tables[0], ignore_index=True), pd.concat(tables[1], ignore_index=True), basis

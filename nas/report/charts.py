@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from nas.progress import in_si
 from nas.report.contents import Compared, Report
+from nas.report.repeats import interval
 
 # Okabe & Ito's colours, which most kinds of colour vision tell apart; shapes say the same again.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (
@@ -68,7 +69,7 @@ def front(report: Report) -> Chart:
     return _chart(
         figure,
         f"{whose} per image, convention {html.escape(report.convention)}",
-        "search-val accuracy (%)",
+        "search-val accuracy (%), by which the search ranks",
         height=520,
     )
 
@@ -103,12 +104,12 @@ def _points(
 def _hover(row: dict[Any, Any], column: str, report: Report) -> str:
     """In words: what it is, how good with its interval, what it costs."""
     network = html.escape(str(row["network"]))
-    low, high = 100 * float(row["search_val_low"]), 100 * float(row["search_val_high"])
+    low, high = 100 * float(row["report_val_low"]), 100 * float(row["report_val_high"])
     lines = [
         f"<b>trial {row['trial']}</b>",
         *_wrapped(network),
-        f"search-val {100 * row['search_val_accuracy']:.1f} % (95 % over images: {low:.1f} to {high:.1f})",
-        f"report-val {100 * row['report_val_accuracy']:.1f} %",
+        f"report-val {100 * row['report_val_accuracy']:.1f} % (95 % over images: {low:.1f} to {high:.1f})",
+        f"search-val {100 * row['search_val_accuracy']:.1f} %",
         f"{in_si(row[column] * 1e-3, 'J')} an image, convention {html.escape(report.convention)}",
         f"{row['parameters']:,} parameters, {in_si(row['spike_operations'], '').strip()} spike operations",
     ]
@@ -164,7 +165,7 @@ def _repeats(figure: go.Figure, report: Report) -> None:
         ordered = rows.sort_values("energy_mj")
         figure.add_scatter(
             x=_numbers(ordered["energy_mj"]),
-            y=_numbers(100 * ordered["accuracy"]),
+            y=_numbers(100 * ordered["search_val_accuracy"]),
             mode="lines+markers",
             line={"color": _CYCLE[i % len(_CYCLE)], "width": 1.2, "dash": "dash"},
             marker={"size": 5},
@@ -180,11 +181,11 @@ def _repeats(figure: go.Figure, report: Report) -> None:
 
 def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str) -> None:
     known = table[table["seeds"] > 0]
-    x, y = known["energy_mj"].to_numpy(), 100 * known["accuracy"].to_numpy()
+    x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
     figure.add_scatter(
         x=_numbers(x),
         y=_numbers(y),
-        error_y={"array": _numbers(100 * known["accuracy_high"] - y), "thickness": 1.2, "width": 3},
+        error_y={"array": _numbers(100 * known["search_val_high"] - y), "thickness": 1.2, "width": 3},
         error_x={
             "array": _numbers(known["energy_high_mj"] - x),
             "arrayminus": _numbers(x - known["energy_low_mj"]),
@@ -202,10 +203,9 @@ def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color
 
 
 def _mean_hover(row: dict[Any, Any]) -> str:
-    low, high = 100 * row["accuracy_low"], 100 * row["accuracy_high"]
-    around = f" (95 %: {low:.1f} to {high:.1f})" if not math.isnan(low) else ""
     return (
-        f"trial {row['trial']}: mean of {row['seeds']} further seeds<br>{100 * row['accuracy']:.1f} %{around}"
+        f"trial {row['trial']}: mean of {row['seeds']} further seeds, 95 %<br>report-val {interval(row, 'report_val')}"
+        f"<br>search-val {interval(row, 'search_val')}"
         f"<br>{in_si(row['energy_mj'] * 1e-3, 'J')} an image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
     )
 
@@ -238,7 +238,12 @@ def trajectory(report: Report) -> Chart:
             name=html.escape(name),
             hovertemplate="%{x:,} images<br>hypervolume %{y:.2f}<extra></extra>",
         )
-    return _chart(figure, "images seen by all trainings", "hypervolume (points x decades)", showlegend=len(lines) > 1)
+    return _chart(
+        figure,
+        "images seen by all trainings",
+        "hypervolume (points of search-val x decades)",
+        showlegend=len(lines) > 1,
+    )
 
 
 def attainment(report: Report) -> Chart | None:
@@ -264,7 +269,7 @@ def attainment(report: Report) -> Chart | None:
             name=f"{name} of the studies",
         )
     _joules(figure, grid)
-    return _chart(figure, "energy per image", "accuracy attained (%)")
+    return _chart(figure, "energy per image", "search-val accuracy attained (%)")
 
 
 def _attained(front: pd.DataFrame, column: str, mj: float) -> float:
@@ -362,7 +367,7 @@ def effects(report: Report, axis: str) -> Chart:
             "automargin": True,
         }
     )
-    chart = _chart(figure, html.escape(axis), "accuracy (%)", height=260, showlegend=False)
+    chart = _chart(figure, html.escape(axis), "search-val (%)", height=260, showlegend=False)
     chart["layout"]["margin"]["r"] = 56
     return chart
 

@@ -1,7 +1,9 @@
 """From a study to its report: tables, sentences, and what the pages and figures are drawn from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -11,6 +13,7 @@ from nas import constraints as limits
 from nas import inspection, pareto
 from nas.candidate import Candidate, front_of, repriced
 from nas.chip import Chip
+from nas.data_account import tells_imbalance
 from nas.energy import MEASURED, Convention
 from nas.errors import StudyError
 from nas.inspection import Costs
@@ -61,8 +64,9 @@ class Report:
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         knee: trial of the front from which on more energy buys little; None without a front.
-        hypervolume: of the front, in points of accuracy times decades of energy, from the corner of all that is shown.
-        corner: that corner: accuracy in per cent, log10 energy in mJ.
+        hypervolume: of the front, in points of search-val accuracy times decades of energy, from the corner of all that
+            is shown.
+        corner: that corner: search-val accuracy in per cent, log10 energy in mJ.
         importance, effects, importance_basis: see `nas.report.axes`.
         findings: sentences.
         methods: sentences on how the figures were obtained.
@@ -74,6 +78,7 @@ class Report:
         checks: the checklist.
         running: trainings that are under way.
         changed: when the last training ended.
+        imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
     """
 
     study: str
@@ -99,35 +104,52 @@ class Report:
     checks: tuple[Check, ...] = ()
     running: int = 0
     changed: str = ""
+    imbalanced: bool = False
 
     def table(self) -> Table:
         """The front for a terminal."""
         table = Table(title=Text(f"Pareto front of {self.study}"), title_justify="left")
-        for heading in front_headings(self.energy):
+        for heading in front_headings(self):
             table.add_column(heading, justify="left" if heading == "network" else "right")
-        for cells in front_cells(self.front, self.energy):
+        for cells in front_cells(self):
             table.add_row(*map(Text, cells))
         return table
 
+    @property
+    def means(self) -> dict[int, dict[Any, Any]]:
+        """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
+        rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
+        return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}
 
-def front_headings(column: str) -> tuple[str, ...]:
-    energy = "energy" if column == "energy_mj" else "energy on ImageNet"
-    return "trial", "search-val", "report-val", energy, "spike operations", "parameters", "network"
+
+def front_headings(report: Report) -> tuple[str, ...]:
+    energy = "energy" if report.energy == "energy_mj" else "energy on ImageNet"
+    balanced = ("report-val, balanced",) if report.imbalanced else ()
+    return "trial", "report-val", *balanced, "search-val", energy, "spike operations", "parameters", "network"
 
 
-def front_cells(front: pd.DataFrame, column: str) -> list[list[str]]:
+def front_cells(report: Report) -> list[list[str]]:
+    """Report-val accuracy stands first: the mean of further seeds with its interval, where there is one."""
     return [
         [
             str(row["trial"]),
+            repeats.interval(report.means[row["trial"]], "report_val")
+            if row["trial"] in report.means
+            else f"{100 * row['report_val_accuracy']:.1f} %",
+            *([_share(row["report_val_balanced"])] if report.imbalanced else []),
             f"{100 * row['search_val_accuracy']:.1f} %",
-            f"{100 * row['report_val_accuracy']:.1f} %",
-            in_si(row[column] * 1e-3, "J"),
+            in_si(row[report.energy] * 1e-3, "J"),
             in_si(row["spike_operations"], "").strip(),
             f"{row['parameters']:,}",
             row["network"],
         ]
-        for row in front.to_dict("records")
+        for row in report.front.to_dict("records")
     ]
+
+
+def _share(value: float | None) -> str:
+    """ "61.2 %"; of a record of an earlier version nothing."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def build(
@@ -191,6 +213,7 @@ def build(
         constraints=study.constraints,
         checks=tuple(checklist(study, candidates, again, list(compare))),
         running=study.running,
+        imbalanced=tells_imbalance(study.account),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
     report.findings.extend([*again.findings, *_against_others(report)])
@@ -286,7 +309,7 @@ def _against_others(report: Report) -> list[str]:
         for other in report.compared
     ]
     return [
-        f"Hypervolume, points of accuracy times decades of energy from one corner for all: {report.study} "
+        f"Hypervolume, points of search-val accuracy times decades of energy from one corner for all: {report.study} "
         f"{report.hypervolume:.2f}; {'; '.join(told)}."
     ]
 

@@ -15,7 +15,7 @@ from nas.report.contents import Report
 from nas.report.findings import by_size
 
 matplotlib.use("agg")  # files only: no display is needed
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -29,16 +29,20 @@ _OTHERS = ("#cc79a7", "#009e73", "#e69f00", "#56b4e9")
 def save(drawn: Figure, path: Path) -> None:
     """Write a figure in the format that the path's end names."""
     dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that no font here has
         drawn.savefig(path, dpi=300, metadata=dated.get(path.suffix))
 
 
 def figure(report: Report) -> Figure:
-    """Accuracy against energy: all candidates, the front, references by name, and what size alone would choose."""
+    """Report-val accuracy against energy: all candidates, the front, references by name, and what size alone chooses.
+
+    The front is the one that search-val chose. Its report-val accuracies, which nothing chose, may fall where those of
+    search-val rise, so its networks are joined by straight lines and not by a staircase.
+    """
     column = report.energy
     whose = "energy" if column == "energy_mj" else "predicted energy on ImageNet"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         return _drawn(report, column, whose)
 
 
@@ -48,7 +52,7 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
     axes.set(
         xscale="log",
         xlabel=f"{whose} per image (mJ, convention '{report.convention}')",
-        ylabel="search-val accuracy (%)",
+        ylabel="report-val accuracy (%)",
     )
     axes.grid(alpha=0.25, lw=0.5)
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
@@ -57,24 +61,24 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
     if complete.empty:
         axes.text(0.5, 0.5, "no candidate is trained in full yet", ha="center", transform=axes.transAxes)
         return fig
-    percent = 100 * complete["search_val_accuracy"]
+    percent = 100 * complete["report_val_accuracy"]
     axes.scatter(complete[column], percent, s=12, color="#9aa5b1", label="candidates", zorder=2)
     if not report.front.empty:
         sizes = by_size(complete[complete["constraints"] == ""], len(report.front), column)
         pairs = list(zip(sizes["search_val_accuracy"], sizes[column], strict=True))
         best = sizes.iloc[pareto.front(pairs)]
-        _staircase(axes, best, column, "#d55e00", "x", "--", "best of rank by parameter count")
-        _staircase(axes, report.front, column, "#0072b2", "o", "-", "front")
+        _joined(axes, best, column, "#d55e00", "x", "--", "best of rank by parameter count")
+        _joined(axes, report.front, column, "#0072b2", "o", "-", "front, chosen by search-val")
     for other, color in zip(report.compared, itertools.cycle(_OTHERS), strict=False):
         if not other.front.empty:
-            _staircase(axes, other.front, column, color, "s", "-", _plain(other.name))
+            _joined(axes, other.front, column, color, "s", "-", plain(other.name))
     _means(axes, report)
     named = complete[complete["reference"] != ""].sort_values(column)
     for row, marker in zip(named.to_dict("records"), itertools.cycle("D^vP*s"), strict=False):
         axes.scatter(
             row[column],
-            100 * row["search_val_accuracy"],
-            label=_plain(row["reference"]),
+            100 * row["report_val_accuracy"],
+            label=plain(row["reference"]),
             marker=marker,
             s=45,
             facecolor="none",
@@ -86,7 +90,7 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
     return fig
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Matplotlib takes $ for formulas, and hides names that begin with an underscore."""
     escaped = name.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
@@ -97,14 +101,14 @@ def _means(axes: Axes, report: Report) -> None:
     if table.empty:
         return
     known = table[table["seeds"] > 0]
-    half = 100 * (known["accuracy_high"] - known["accuracy"]).fillna(0.0)
+    half = 100 * (known["report_val_high"] - known["report_val_accuracy"]).fillna(0.0)
     left, right = (
         (known["energy_mj"] - known["energy_low_mj"]).fillna(0.0),
         (known["energy_high_mj"] - known["energy_mj"]).fillna(0.0),
     )
     axes.errorbar(
         known["energy_mj"],
-        100 * known["accuracy"],
+        100 * known["report_val_accuracy"],
         yerr=half,
         xerr=[left, right],
         fmt="_",
@@ -117,10 +121,10 @@ def _means(axes: Axes, report: Report) -> None:
     )
 
 
-def _staircase(axes: Axes, points: pd.DataFrame, column: str, color: str, marker: str, line: str, label: str) -> None:
-    percent = 100 * points["search_val_accuracy"]
-    axes.step(points[column], percent, where="post", color=color, lw=1.1, ls=line, zorder=4)
+def _joined(axes: Axes, points: pd.DataFrame, column: str, color: str, marker: str, line: str, label: str) -> None:
+    percent = 100 * points["report_val_accuracy"].astype(float)
+    axes.plot(points[column], percent, color=color, lw=1.1, ls=line, zorder=4)
     axes.scatter(points[column], percent, s=20, color=color, marker=marker, label=label, zorder=5)
 
 
-__all__ = ["figure", "save"]
+__all__ = ["STYLE", "figure", "plain", "save"]

@@ -19,7 +19,7 @@ def by_size(complete: pd.DataFrame, count: int, column: str = "energy_mj") -> pd
     `count` sizes, spread evenly over the ranking from the smallest to the largest; of networks of equal
     size, which the parameter count cannot tell apart, the mean.
     """
-    columns = [column, "search_val_accuracy"]
+    columns = [column, "search_val_accuracy", "report_val_accuracy"]
     sizes = complete.groupby("parameters")[columns].mean().reset_index().sort_values("parameters")
     if count >= len(sizes):
         return sizes
@@ -54,7 +54,7 @@ def optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
 
 
 def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]:
-    """The proxy's accuracy beside that of the network that was made of it."""
+    """The proxy's report-val accuracy beside that of the network that was made of it."""
     if not study.full_trainings:
         return []
     groups: dict[tuple[int, str, int], list[float]] = {}
@@ -63,12 +63,15 @@ def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]
     found: list[str] = []
     pairs: list[tuple[float | None, float | None]] = []
     for (trial, _, epochs), accuracies in groups.items():
-        proxy = candidates[trial].search_val_accuracy if trial in candidates else None
+        proxy = candidates[trial].report_val_accuracy if trial in candidates else None
         mean = sum(accuracies) / len(accuracies)
         spread = f" +- {statistics.stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
         known = f"{100 * proxy:.1f} %" if proxy is not None else "unknown"
         pairs.append((proxy, mean))
-        found.append(f"trial {trial}: {mean:.1f}{spread} % ({len(accuracies)} seed(s), {epochs} epochs), proxy {known}")
+        found.append(
+            f"trial {trial}: {mean:.1f}{spread} % ({len(accuracies)} seed(s), {epochs} epochs), proxy "
+            f"{known} of report-val"
+        )
     agreement = f" Kendall's tau between both: {_agreement(pairs)}." if len(pairs) > 2 else ""
     return [f"Trained in full, accuracy on test images: {'; '.join(found)}.{agreement}"]
 
@@ -82,17 +85,18 @@ def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> li
     by_count = by_size(complete, len(front), column)
     share = _hypervolume(by_count, complete, column) / _hypervolume(front, complete, column)
     sentences = [
-        f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with accuracy and "
+        f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with search-val "
+        f"accuracy and "
         f"{tau_energy:.2f} with energy; as many networks spread evenly over the sizes, the mean of each size, reach "
         f"{100 * share:.0f} % of the front's hypervolume."
     ]
     twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
     if twins:
         widest = max(twins, key=lambda group: _spread(group, column))
-        accuracy = 100 * widest["search_val_accuracy"]
+        accuracy = 100 * widest["report_val_accuracy"]
         sentences.append(
             f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
-            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % and a factor "
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % of report-val and a factor "
             f"{_spread(widest, column):.1f} in energy."
         )
     return sentences

@@ -16,9 +16,8 @@ from plotly.offline import get_plotlyjs
 from nas import constraints, files
 from nas.energy import MEASURED
 from nas.progress import in_si
-from nas.report import charts, drawing, figure, texts
+from nas.report import charts, drawing, figure, repeats, texts
 from nas.report.contents import Member, Report
-from nas.report.repeats import Repeats
 
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
@@ -124,8 +123,9 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
         confirmed=_records(report.repeats, "confirmed"),
         twins=_records(report.repeats, "twins"),
         curves=_records(report.repeats, "curves"),
-        interval=texts.interval,
-        energy_interval=texts.energy_interval,
+        means=report.means,
+        interval=repeats.interval,
+        energy_interval=repeats.energy_interval,
         asked=constraints.in_words(report.constraints),
         whose="energy" if report.energy == "energy_mj" else "energy on ImageNet",
         members=[
@@ -166,8 +166,8 @@ def _charts(report: Report) -> dict[str, charts.Chart]:
     return found
 
 
-def _records(repeats: Repeats | None, name: str) -> list[dict[Any, Any]]:
-    return getattr(repeats, name).to_dict("records") if repeats is not None else []
+def _records(again: repeats.Repeats | None, name: str) -> list[dict[Any, Any]]:
+    return getattr(again, name).to_dict("records") if again is not None else []
 
 
 def _command(program: str, name: str, study: str, options: Sequence[str], *more: str) -> str:

@@ -57,12 +57,12 @@ def networks(validation: Validation) -> pd.DataFrame:
         row |= {"cost": _CLASSES[third]} | ({"printed": network.printed} if network.printed is not None else {})
         for share, records in validation.trained.items():
             c = records[i]
-            row |= {f"accuracy_{share:g}": c.search_val_accuracy, f"status_{share:g}": c.status}
+            row |= {f"search_val_accuracy_{share:g}": c.search_val_accuracy, f"status_{share:g}": c.status}
             for name in energy.names():
                 priced = energy.price(c.operations, c.counted_images, energy.convention(name)) if c.operations else None
                 row[f"energy_mj_{name}_{share:g}"] = priced.energy_mj if priced else None
         again = validation.again.get(i)
-        rows.append(row | {"accuracy_1_again": again.search_val_accuracy if again else None})
+        rows.append(row | {"search_val_accuracy_1_again": again.search_val_accuracy if again else None})
     return pd.DataFrame(rows)
 
 
@@ -102,7 +102,7 @@ def sentences(validation: Validation, qualities: list[Quality], found: Noise | N
         return [*said, "Without replicates the noise between seeds is unknown: give --replicates."]
     said.append(
         f"Ceiling: two seeds of the whole training agree with tau {_words(found.tau)} on {found.networks} networks; "
-        f"accuracy scatters by {100 * found.deviation:.2f} points between seeds."
+        f"search-val accuracy scatters by {100 * found.deviation:.2f} points between seeds."
     )
     flips = [f"{wrong} of {pairs} at {factor:g} times" for factor, (wrong, pairs) in found.flips.items()]
     return [*said, f"Pairs that another learning rate orders otherwise, beyond seed noise: {', '.join(flips)}."]
@@ -140,7 +140,8 @@ def markdown(validation: Validation, qualities: list[Quality], found: Noise | No
         "third of dense multiplications, those unlike each other. In brackets 95 % intervals: of drawing networks with "
         "replacement, for tau the wider of that and Fieller's; none for four networks or fewer.",
         f"* The whole training is {epochs} epochs ({images[-1]:,} images); a share has a schedule of its own.",
-        "* Kendall's tau-b. Within thirds: pairs of one third of cost only, since size alone ranks the rest.",
+        "* Kendall's tau-b, of search-val accuracy. Within thirds: pairs of one third of cost only, since size "
+        "alone ranks the rest.",
         f"* Recall: of the networks that no other beats in full, in accuracy and energy, the share among the best "
         f"{PROMOTED:.0%} by rank of domination at the share; so many a search with one rung below the last lets go on.",
         "* What failed counts as accuracy 0 and the largest energy.",
@@ -175,7 +176,7 @@ def figure(validation: Validation) -> Figure:
             x = [100 * (validation.trained[share][n].search_val_accuracy or 0) for n in mine]
             y = [100 * (validation.trained[1.0][n].search_val_accuracy or 0) for n in mine]
             axes.scatter(x, y, s=22, marker=marker, color=color, label=_CLASSES[third])
-        axes.set(xlabel=f"accuracy after {share:.0%} (%)", ylabel="in full (%)" if i == 0 else "")
+        axes.set(xlabel=f"search-val after {share:.0%} (%)", ylabel="search-val in full (%)" if i == 0 else "")
         axes.grid(alpha=0.25)
         if i == 0:
             axes.legend(title="dense cost", fontsize=8)
@@ -195,7 +196,10 @@ def _write_against_published(validation: Validation) -> tuple[list[Path], list[s
     lines = [f"# Proxies of {validation.name} against printed accuracies", "", *said, ""]
     rows = [(foretold.by, _words(foretold.tau), _words(foretold.tau_within)) for foretold in found]
     lines += _table(("ranked by", "tau", "within families"), rows)
-    lines += ["", *_table(("network", "printed (%)", "proxy (%)", "dense MACs"), _published_rows(validation))]
+    lines += [
+        "",
+        *_table(("network", "printed (%)", "proxy, search-val (%)", "dense MACs"), _published_rows(validation)),
+    ]
     lines += ["", "What else differs, so that no tau of 1 can be expected:", "", *(f"* {c}" for c in _CONFOUNDS), ""]
     text, folder = "\n".join(lines), validation.folder
     written = [

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from nas import runs
 from nas.candidate import Candidate, repriced
 from nas.confirmation import WHAT
 from nas.energy import Convention
-from nas.progress import in_words
+from nas.progress import in_si, in_words
 from nas.runs import Trained
 from nas.statistics import Verdict, deviation, differences, means, verdict
 from nas.study import Study
@@ -24,16 +25,17 @@ _RUNS = ["trial", "what", "seed", "spike_penalty", "status", "search_val_accurac
 _MEANS = [
     "seeds",
     "failed",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
+    "search_val_accuracy",
+    "search_val_low",
+    "search_val_high",
     "energy_mj",
     "energy_low_mj",
     "energy_high_mj",
 ]
-_CONFIRMED = ["trial", "network", *_MEANS, "report_val_accuracy", "beats", "beaten_by", "ties"]
+_REPORT = ["report_val_accuracy", "report_val_low", "report_val_high"]
+_CONFIRMED = ["trial", "network", *_MEANS, *_REPORT, "beats", "beaten_by", "ties"]
 CURVES = ["trial", "spike_penalty", *_MEANS]
-_TWINS = ["trial", "network", "bits", *_MEANS, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
+_TWINS = ["trial", "network", "bits", *_MEANS, *_REPORT, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
 _TWIN_WINS = "THE TWIN WINS"
 _GRID = 33  # energies at which two curves are compared
 
@@ -44,7 +46,8 @@ class Repeats:
 
     Attributes:
         runs: a row a training.
-        confirmed: a row a network: means over its further seeds, whom it really beats, is beaten by, ties with.
+        confirmed: a row a network: means over its further seeds, on search-val and report-val; whom it really beats, is
+            beaten by, ties with.
         curves: a row a network and spike penalty.
         twins: a row a quantised network; its energy with a multiplication for each number, and as integer spikes.
         findings: sentences.
@@ -128,7 +131,7 @@ def _group(trained: Sequence[Trained], study: Study, convention: Convention) -> 
 
 
 def _means(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
-    """The columns `_MEANS` of each: accuracy as a share, energy the geometric mean."""
+    """The columns `_MEANS` of each: search-val accuracy as a share, energy the geometric mean."""
     accuracies = means([g.accuracies for g in groups])
     energies = means([g.log_energies for g in groups])
     return [
@@ -140,6 +143,13 @@ def _means(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
         )
         for g, a, e in zip(groups, accuracies, energies, strict=True)
     ]
+
+
+def _means_and_report(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
+    """The columns `_MEANS` and `_REPORT` of each."""
+    report = means([g.report for g in groups])
+    shares = [tuple(value / 100 for value in (r.value, r.low, r.high)) for r in report]
+    return [(*columns, *share) for columns, share in zip(_means(groups), shares, strict=True)]
 
 
 def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> tuple[pd.DataFrame, list[str]]:
@@ -160,12 +170,8 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
             better[first].append(second)
             worse[second].append(first)
     rows = []
-    for n, columns in zip(numbers, _means(list(groups.values())), strict=True):
-        report = groups[n].report
-        mean = float(np.mean(report)) / 100 if report else math.nan
-        rows.append(
-            (n, in_words(candidates[n]), *columns, mean, *(_listed(found[n]) for found in (better, worse, tied)))
-        )
+    for n, columns in zip(numbers, _means_and_report(list(groups.values())), strict=True):
+        rows.append((n, in_words(candidates[n]), *columns, *(_listed(found[n]) for found in (better, worse, tied))))
     table = pd.DataFrame(rows, columns=_CONFIRMED)
     return table, _verdict_sentences(groups, verdicts, worse, tied)
 
@@ -197,8 +203,8 @@ def _verdict_sentences(
         f"More seeds: {len(groups)} networks trained anew with {many} seed(s) that the search did not use"
         + (f", {failed} of these trainings without a result" if failed else "")
         + (
-            f"; between seeds accuracy scatters by {points:.2f} points and energy by {100 * (10**decades - 1):.1f} % "
-            f"(pooled, {freedom} degrees of freedom)."
+            f"; between seeds search-val accuracy scatters by {points:.2f} points and energy by "
+            f"{100 * (10**decades - 1):.1f} % (pooled, {freedom} degrees of freedom)."
             if freedom
             else ". Intervals need at least 2."
         )
@@ -207,9 +213,10 @@ def _verdict_sentences(
         return found
     count = Counter("winner" if said in ("first", "second") else said for said in verdicts.values())
     found.append(
-        f"Of their {len(verdicts)} pairs {count['winner']} have a real winner, {count['trade']} trade accuracy for "
-        f"energy, {count['undecided']} are undecided (one difference is real, the other seems to speak against it), "
-        f"and {count['tie']} are ties: neither is real (Tukey-Kramer, right for all pairs together in 95 % of cases)."
+        f"Of their {len(verdicts)} pairs, by search-val accuracy and energy, {count['winner']} have a real winner, "
+        f"{count['trade']} trade accuracy for energy, {count['undecided']} are undecided (one difference is real, "
+        f"the other seems to speak against it), and {count['tie']} are ties: neither is real "
+        f"(Tukey-Kramer, right for all pairs together in 95 % of cases)."
     )
     beaten = [f"trial {n} by {', '.join(map(str, sorted(by)))}" for n, by in worse.items() if by]
     if beaten:
@@ -250,7 +257,9 @@ def separation(curves: pd.DataFrame, a: int, b: int, points: float, freedom: int
     lines = []
     for trial in (a, b):
         rows = curves[curves["trial"] == trial].sort_values("energy_mj")
-        lines.append((np.log10(rows["energy_mj"].to_numpy()), 100 * rows["accuracy"].to_numpy(), rows["seeds"].min()))
+        lines.append(
+            (np.log10(rows["energy_mj"].to_numpy()), 100 * rows["search_val_accuracy"].to_numpy(), rows["seeds"].min())
+        )
     low, high = max(line[0][0] for line in lines), min(line[0][-1] for line in lines)
     if not low < high or not freedom:
         return None
@@ -276,7 +285,7 @@ def _twins(
     if not twins:
         return pd.DataFrame(columns=_TWINS), []
     rows = []
-    for (n, g), columns in zip(twins.items(), _means(list(twins.values())), strict=True):
+    for (n, g), columns in zip(twins.items(), _means_and_report(list(twins.values())), strict=True):
         verdicts = ["not compared: the study ranks by ImageNet's energy"] * 2
         if study.energy_of == "proxy":
             verdicts = [_twin_verdict(of, plain[n]) for of in (g, as_spikes[n])]
@@ -298,8 +307,9 @@ def _twin_sentences(
     both = [n for n, g in twins.items() if g.accuracies and plain[n].accuracies]
     if not both:
         return ["Quantised twins without time: none of them and its spiking network both gave a result."]
-    (points,) = means([[float(np.mean(twins[n].accuracies) - np.mean(plain[n].accuracies)) for n in both]])
-    around = "" if math.isnan(points.low) else f" (95 % {points.low:+.1f} to {points.high:+.1f}, network by network)"
+    (report,) = means([[float(np.mean(twins[n].report) - np.mean(plain[n].report)) for n in both]])
+    (chosen_by,) = means([[float(np.mean(twins[n].accuracies) - np.mean(plain[n].accuracies)) for n in both]])
+    around = "" if math.isnan(report.low) else f" (95 % {report.low:+.1f} to {report.high:+.1f}, network by network)"
     times = [
         [10 ** float(np.mean(of[n].log_energies) - np.mean(plain[n].log_energies)) for n in both]
         for of in (twins, as_spikes)
@@ -307,16 +317,17 @@ def _twin_sentences(
     ranges = [f"{min(of):.2f} to {max(of):.2f} times the energy" for of in times]
     costs = as_macs.costs
     found = [
-        f"Quantised twins without time, {len(both)} of them, have {points.value:+.1f} points of accuracy{around}, at "
-        f"{ranges[0]} where each number that is not zero costs a multiplication ({costs.pj_per_mac:g} pJ; of so few "
-        f"bits it costs less: --unit-costs), and at {ranges[1]} as integer spikes ({costs.pj_per_ac:g} pJ each)."
+        f"Quantised twins without time, {len(both)} of them, have {report.value:+.1f} points of report-val "
+        f"accuracy{around}, {chosen_by.value:+.1f} of search-val, at {ranges[0]} where each number that is not "
+        f"zero costs a multiplication ({costs.pj_per_mac:g} pJ; of so few bits it costs less: --unit-costs), and "
+        f"at {ranges[1]} as integer spikes ({costs.pj_per_ac:g} pJ each)."
     ]
     for words, column in (("with multiplications", "verdict"), ("as integer spikes", "verdict_as_spikes")):
         counted = Counter(said.partition(",")[0] for said in table[column])
         listed = ", ".join(f"{count} {said}" for said, count in counted.items())
         won = table[table[column].str.startswith(_TWIN_WINS)]["trial"]
         found.append(
-            f"Twins one by one, {words}: {listed}"
+            f"Twins one by one by search-val accuracy, {words}: {listed}"
             + (f". {_TWIN_WINS}: trial {', '.join(map(str, won))}." if len(won) else ".")
         )
     return found
@@ -331,8 +342,31 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     words = {"first": _TWIN_WINS, "second": "the spiking network wins"}
     said = verdict(accuracy, log_energy)
     sure = ["" if real else " (not established)" for real in (accuracy.excludes_zero, log_energy.excludes_zero)]
-    figures = f"{accuracy.value:+.1f} points{sure[0]} at {10**log_energy.value:.2f} times the energy{sure[1]}"
+    figures = (
+        f"{accuracy.value:+.1f} points of search-val{sure[0]} at {10**log_energy.value:.2f} times the energy{sure[1]}"
+    )
     return f"{words.get(said, said)}, {figures}"
 
 
-__all__ = ["CURVES", "Repeats", "compared", "read", "separation"]
+def interval(row: dict[Any, Any], split: str) -> str:
+    """A row's accuracy in words: "61.2 % (60.1 to 62.3)", or without an interval "61.2 %".
+
+    Args:
+        split: "report_val" or "search_val".
+    """
+    value, low, high = (100 * float(row[f"{split}_{name}"]) for name in ("accuracy", "low", "high"))
+    if value != value:
+        return "no result"
+    return f"{value:.1f} %" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
+
+
+def energy_interval(row: dict[Any, Any]) -> str:
+    """ "1.2 mJ (1.1 mJ to 1.3 mJ)"."""
+    value, low, high = (float(row[key]) for key in ("energy_mj", "energy_low_mj", "energy_high_mj"))
+    if value != value:
+        return "no result"
+    around = f" ({in_si(low * 1e-3, 'J')} to {in_si(high * 1e-3, 'J')})" if low == low else ""
+    return f"{in_si(value * 1e-3, 'J')}{around}"
+
+
+__all__ = ["CURVES", "Repeats", "compared", "energy_interval", "interval", "read", "separation"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nas import pareto
 from nas.candidate import Candidate
@@ -28,6 +29,8 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "network": in_words(candidate),
         "search_val_accuracy": candidate.search_val_accuracy,
         "report_val_accuracy": candidate.report_val_accuracy,
+        "search_val_balanced": candidate.search_val_balanced,
+        "report_val_balanced": candidate.report_val_balanced,
         "energy_mj": candidate.energy_mj,
         "energy_repeated_mj": candidate.energy_repeated_mj,
         "energy_target_mj": candidate.energy_target_mj,
@@ -94,20 +97,25 @@ def candidates_table(
     if not rows:
         return pd.DataFrame(columns=[*_EMPTY, "convention"])
     found = pd.DataFrame(rows)
-    accuracy = found["search_val_accuracy"].astype(float).to_numpy()
-    images = np.asarray([c.counted_images for c in candidates.values()], dtype=float)
-    low, high = wilson(accuracy, images)
-    place = found.columns.get_loc("search_val_accuracy")
-    assert isinstance(place, int)
-    found.insert(place + 1, "search_val_low", low)
-    found.insert(place + 2, "search_val_high", high)
+    for split in ("search_val", "report_val"):
+        images = [c.counted_images if split == "search_val" else c.report_val_images for c in candidates.values()]
+        _insert_interval(found, split, np.asarray(images, dtype=float))
     return found
+
+
+def _insert_interval(table: pd.DataFrame, split: str, images: NDArray[np.float64]) -> None:
+    """Columns `<split>_low` and `<split>_high` after that split's accuracy: 95 %, over its images."""
+    place = table.columns.get_loc(f"{split}_accuracy")
+    assert isinstance(place, int)
+    low, high = wilson(table[f"{split}_accuracy"].astype(float).to_numpy(), images)
+    table.insert(place + 1, f"{split}_low", low)
+    table.insert(place + 2, f"{split}_high", high)
 
 
 _EMPTY = (
     *("trial", "status", "on_front", "constraints", "reference", "network", "search_val_accuracy", "search_val_low"),
-    *("search_val_high", "report_val_accuracy", "energy_mj", "energy_target_mj", "spike_operations", "parameters"),
-    *("images_seen", "seed", "reason"),
+    *("search_val_high", "report_val_accuracy", "report_val_low", "report_val_high", "energy_mj", "energy_target_mj"),
+    *("spike_operations", "parameters", "images_seen", "seed", "reason"),
 )
 
 
@@ -160,7 +168,7 @@ def statuses_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def points_of(trials: pd.DataFrame, column: str) -> dict[int, pareto.Point]:
-    """Accuracy in per cent and log10 energy of the candidates that may be on the front, by trial."""
+    """Search-val accuracy in per cent and log10 energy of the candidates that may be on the front, by trial."""
     if trials.empty:
         return {}
     kept = trials[(trials["status"] == "complete") & (trials["constraints"] == "") & trials[column].notna()]
