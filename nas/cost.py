@@ -436,8 +436,7 @@ class OperationCounter:
             return
         factors = args[:2] if packet in (_aten.add, _aten.sum, _aten.convolution) else args[-2:]
         reals = [x for x, operand in zip(factors, operands, strict=False) if operand.kind == "real"]
-        is_addition = packet in (_aten.add, _aten.sum)
-        if abs(kwargs.get("alpha", 1)) != 1 or self._scales.are_several(reals, is_addition):
+        if abs(kwargs.get("alpha", 1)) != 1 or self._scales.are_several(reals):
             raise CostError(
                 f"{self._place()} runs {packet} on real numbers that it scales: that is a product, which no rule "
                 f"counts. Multiply them by the weights of a convolution or linear layer"

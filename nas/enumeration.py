@@ -73,7 +73,7 @@ def enumerate_costs(model: nn.Module, images: Tensor, others: Tensor) -> Enumera
             tally = _tally(step, counted[step.path], written, origins)
             found.operations.append(tally)
             counted[step.path] += 1
-            if tally.kind != "sum":
+            if tally.kind == "weight":
                 origins.note_layer(number)
         elif reason := origins.note_free(number, _free(step)):
             raise CostError(_refused(step, reason))
@@ -318,12 +318,16 @@ def _has_bias(step: Step) -> bool:
 
 
 def _check_scales(step: Step, operands: tuple[Operand, ...], origins: Origins) -> None:
-    """Real numbers that were scaled are not added: that is a product with weights, which nobody would count."""
-    if step.name not in ("sum", *_ADDITIONS):
+    """Real numbers that were scaled are not added or multiplied: nobody would count that product with weights.
+
+    Nor those of a layer whose result has another scale elsewhere.
+    """
+    if step.name not in ("sum", *_ADDITIONS) and len(operands) < 2:
         return
-    for place, operand in enumerate(operands):
-        if operand.kind == "real" and origins.is_scaled(step.writers[place]):
-            raise CostError(_refused(step, "adds numbers that were scaled: scale them by the weights of a layer"))
+    places = range(len(operands)) if step.name in ("sum", *_ADDITIONS) else _factors(step)
+    reals = [step.writers[place] for place, operand in zip(places, operands, strict=False) if operand.kind == "real"]
+    if origins.are_several(reals):
+        raise CostError(_refused(step, "adds numbers that were scaled: scale them by the weights of a layer"))
 
 
 __all__ = ["Enumeration", "Tally", "enumerate_costs"]

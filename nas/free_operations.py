@@ -30,7 +30,7 @@ _COMPARES = """
 _SELECTS = "where masked_fill fill zero"
 _COMPARED = frozenset((_COMPARES + _SELECTS).split()) - {"neg", "fill", "zero", "isnan", "isinf", "isfinite"}
 _SORTS = frozenset("argsort kthvalue median sort topk".split())
-_COMBINES = frozenset("cat index_put masked_fill masked_scatter maximum minimum stack where".split())
+_COMBINES = frozenset("index_put masked_fill masked_scatter maximum minimum where".split())
 _REDUCES = frozenset(
     """adaptive_max_pool2d amax amin aminmax argmax argmin argsort kthvalue max_pool2d_with_indices median sort
     topk""".split()

@@ -1,7 +1,7 @@
 """Where the numbers of a record come from: which were scaled by constants on their way, and which are positions.
 
-Behind a layer or a product one scale is part of its weights or of the next threshold. Real numbers that were scaled
-otherwise must not be added to, or chosen among, others: that would be a product that nobody counts. Positions (of a
+Behind a layer one scale is part of its weights. Real numbers that were scaled otherwise must not be added to,
+multiplied by, or chosen among others: that would be a product that nobody counts. Positions (of a
 maximum, in an order) may select; as numbers they count.
 """
 
@@ -27,11 +27,18 @@ class Origins:
         self._scaled: set[int] = set()
         self._uneven: set[int] = set()
         self._spent: set[int] = set()
+        self._entered: set[int] = set()  # layers whose result entered a sum or a product
         self._positions: set[int] = set()
 
-    def is_scaled(self, number: int) -> bool:
-        """Whether what a step wrote was scaled, other than once behind a layer."""
-        return number in self._scaled
+    def are_several(self, numbers: Sequence[int]) -> bool:
+        """Whether one of what these steps wrote was scaled, or its layer's result has another scale.
+
+        From then on each layer's result has the scale with which it is taken here.
+        """
+        layers = {self._layers[number] for number in numbers if number in self._layers}
+        several = bool(layers & self._spent) or bool(set(numbers) & self._scaled)
+        self._entered |= layers
+        return several
 
     def note_layer(self, number: int) -> None:
         """A layer, or a product."""
@@ -60,7 +67,7 @@ class Origins:
             if layer is not None and number not in self._scaled:
                 self._layers[number] = layer
             return
-        if layer is None or layer in self._spent or number in self._scaled or self._grew(layer, number):
+        if layer is None or layer in self._spent | self._entered or number in self._scaled or self._grew(layer, number):
             self._scaled.add(number)
             if not nature.is_even:
                 self._uneven.add(number)

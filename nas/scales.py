@@ -30,7 +30,7 @@ class Scales:
         """Whether its numbers were multiplied by constants that belong to no layer."""
         return place(x) in self._scaled
 
-    def are_several(self, xs: list[Tensor], is_addition: bool) -> bool:
+    def are_several(self, xs: list[Tensor]) -> bool:
         """Whether one of these, as it enters a sum or a product, was scaled, or its layer's result has another scale.
 
         From then on each layer's result has the scale with which it entered.
@@ -38,15 +38,15 @@ class Scales:
         calls = [self._layers[place(x)][0] for x in xs if place(x) in self._layers]
         several = any(call in self._spent for call in calls)
         self._entered.update(calls)
-        return several or (is_addition and any(map(self.is_scaled, xs)))
+        return several or any(map(self.is_scaled, xs))
 
     def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: Constants) -> None:
         """What an operation that was let pass has made."""
         sources = [x for x in tensors_in((args, kwargs)) if constants.is_activation(x)]
         results = list(tensors_in(out))
-        if packet in flop_registry and sources:
+        if packet in flop_registry and len(sources) == 1:
             self._set(results, False, (self._next(), results[0].numel()))
-        elif not sources:
+        elif packet in flop_registry or not sources:
             self.forget(results)
         elif is_scaling(packet) and len(sources) == 1 and not _signs(args, constants):
             self._note_scaling(sources[0], results, _is_one_number(args, constants))
@@ -57,7 +57,8 @@ class Scales:
             self._uneven.update(map(place, results))
         else:  # moved, compared, selected or added
             self._set(results, any(map(self.is_scaled, sources)), self._call_behind(sources))
-            if any(place(x) in self._uneven for x in sources):
+            are_mixed = len(sources) > 1 and any(map(self.is_scaled, sources))
+            if are_mixed or any(place(x) in self._uneven for x in sources):
                 self._uneven.update(map(place, results))
 
     def forget(self, results: Iterable[Tensor]) -> None:
