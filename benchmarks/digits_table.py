@@ -92,7 +92,7 @@ def fill(path: Path, count: int, splits: Splits, source: SearchSpace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=62)
+    parser.add_argument("--networks", type=int, default=60)
     parser.add_argument("--table", type=Path, default=TABLE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

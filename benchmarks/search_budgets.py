@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from digits_table import TABLE
 from header import header, note
@@ -85,32 +86,32 @@ def compared(
         base = runs(problem, Way(RANDOM, None), fulls, seeds, cache)
         for way in ways:
             own = runs(problem, way, fulls, seeds, cache)
-            rows.append([f"{fulls:g}", way.name, *(_against(own, base, key, FULL * fulls) for key in keys)])
+            rows.append(
+                [
+                    f"{fulls:g}",
+                    way.name,
+                    *(_apart(curve(own, key, FULL * fulls), curve(base, key, FULL * fulls)) for key in keys),
+                ]
+            )
         rows.append([f"{fulls:g}", RANDOM, *(f"{curve(base, key, FULL * fulls).mean():.3f}" for key in keys)])
     return markdown(rows)
 
 
-def _against(own: Sequence[Run], base: Sequence[Run], key: str, epochs: float) -> str:
-    scores, apart = curve(own, key, epochs), curve(own, key, epochs) - curve(base, key, epochs)
-    low, high = interval(apart)
-    return f"{scores.mean():.3f}, {apart.mean():+.3f} ({low:+.3f} to {high:+.3f}), {(apart > 0).sum()}"
+def _apart(own: np.ndarray, base: np.ndarray) -> str:
+    low, high = interval(own - base)
+    return f"{own.mean():.3f}, {(own - base).mean():+.3f} ({low:+.3f} to {high:+.3f}), {(own > base).sum()}"
 
 
 def long(table: Table, keys: Sequence[str], seeds: Sequence[int], cache: Path) -> str:
-    """`search --trials 200` with the default rungs and with three, and the default at the images of the latter."""
-    before, now = settings(LADDER, None), settings(RUNGS, None)
-    ways = {
-        "before": (Way(words(before), before, TRIALS), 40.0),
-        "now": (Way(words(now), now, TRIALS), 50.0),
-        "equal": (Way(words(now), now), 40.0),
-    }
-    found = {name: runs(table, way, fulls, seeds, cache) for name, (way, fulls) in ways.items()}
-    rows = [
-        ["search", "networks", "full trainings", *(f"{key}: mean, less the first (95 %), seeds won" for key in keys)]
-    ]
-    for name, (way, fulls) in ways.items():
-        cells = [_against(found[name], found["before"], key, FULL * fulls) for key in keys]
-        rows.append([way.name, f"{way.networks or 'by budget'}", f"{fulls:g}", *cells])
+    """`search --trials 200` with three rungs and with the default ones, these also at the images of the former."""
+    three, default = settings(LADDER, None), settings(RUNGS, None)
+    before = runs(table, Way(words(three), three, TRIALS), 40.0, seeds, cache)
+    now = runs(table, Way(words(default), default, TRIALS), 50.0, seeds, cache)
+    rows = [["search", "full trainings", *(f"{key}: mean, less the first (95 %), seeds won" for key in keys)]]
+    rows.append([words(three), "40", *(f"{curve(before, key, 40 * FULL).mean():.3f}" for key in keys)])
+    for fulls in (40, 50):
+        cells = [_apart(curve(now, key, fulls * FULL), curve(before, key, 40 * FULL)) for key in keys]
+        rows.append([words(default), f"{fulls}", *cells])
     return markdown(rows)
 
 
@@ -125,23 +126,18 @@ def text(arguments: argparse.Namespace) -> str:
     parts = [
         "# The default search at small budgets",
         f"```\n{header(command + (' --table FILE' if arguments.table else ''))}\n```",
-        f"{' '.join((__doc__ or '').split())}\n\nSeeds 0 to {arguments.seeds - 1}.",
+        f"{' '.join((__doc__ or '').split())}\n\nSeeds 0 to {arguments.seeds - 1}, paired.",
         f"## {len(digits.networks)} networks trained on digits\n\n{_DIGITS}",
         compared(digits, on_digits, (5, 10), ("read", "other"), seeds, cache),
     ]
     if arguments.table:
-        table, few = Table(arguments.table, Noise()), seeds[: arguments.long_seeds]
-        keys = ("hv", "hv0", "hv1")
+        table, few = Table(arguments.table, Noise()), seeds[: arguments.table_seeds]
+        keys, of = ("hv", "hv0", "hv1"), f"seeds 0 to {len(few) - 1}"
         parts += [
-            f"## SpikeNAS-Bench, CIFAR-10\n\n{_SPIKENAS}",
-            compared(table, ways[:1], (5, 10, 20), keys, seeds, cache),
+            f"## SpikeNAS-Bench, CIFAR-10, {of}\n\n{_SPIKENAS}",
+            compared(table, ways[:1], (5, 10, 20), keys, few, cache),
         ]
-        parts += [f"With three rungs, seeds 0 to {len(few) - 1}:"]
-        parts += [compared(table, ways, (5, 10, 20), keys, few, cache)]
-        parts += [
-            f"## `search --trials {TRIALS}` on SpikeNAS-Bench, seeds 0 to {len(few) - 1}",
-            long(table, keys, few, cache),
-        ]
+        parts += [f"## `search --trials {TRIALS}` on SpikeNAS-Bench, {of}", long(table, keys, few, cache)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -161,7 +157,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="SpikeNAS-Bench, see search_efficiency.py --fetch")
     parser.add_argument("--digits", type=Path, default=TABLE)
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--long-seeds", type=int, default=20, help="of the comparisons of rungs on SpikeNAS-Bench")
+    parser.add_argument("--table-seeds", type=int, default=20, help="of SpikeNAS-Bench, half a minute each")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "spikformer-nas" / "search_efficiency")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()

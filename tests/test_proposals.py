@@ -141,8 +141,8 @@ def test_the_printed_plan_says_what_random_search_would_do_with_the_images(
     said = Heard()
     _search(ladder, 30, references=False, observer=said)
     assert (
-        "Plan: about 30 networks to 20 images each, 6 of them to 100 images, 3 of them to 200 images; 1,800 images in all, "
-        "for which random search would train 9 networks in full."
+        "Plan: about 30 networks to 20 images each, 6 of them to 100 images, 3 of them to 200 images; 1,800 images in "
+        "all, for which random search would train 9 networks in full."
     ) in said.text
 
 
