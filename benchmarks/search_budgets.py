@@ -117,7 +117,8 @@ def long(table: Table, keys: Sequence[str], seeds: Sequence[int], cache: Path) -
 
 def text(arguments: argparse.Namespace) -> str:
     seeds, cache = range(arguments.seeds), arguments.cache
-    command = f"python benchmarks/search_budgets.py --seeds {arguments.seeds}"
+    few = seeds[: arguments.few_seeds]
+    command = f"python benchmarks/search_budgets.py --seeds {arguments.seeds} --few-seeds {arguments.few_seeds}"
     default, three = settings(RUNGS, None), settings(LADDER, None)
     ways = [Way(f"searcher, {words(chosen)}", chosen) for chosen in (default, three)]
     digits = Digits(arguments.digits)
@@ -128,11 +129,12 @@ def text(arguments: argparse.Namespace) -> str:
         f"```\n{header(command + (' --table FILE' if arguments.table else ''))}\n```",
         f"{' '.join((__doc__ or '').split())}\n\nSeeds 0 to {arguments.seeds - 1}, paired.",
         f"## {len(digits.networks)} networks trained on digits\n\n{_DIGITS}",
-        compared(digits, on_digits, (5, 10), ("read", "other"), seeds, cache),
+        compared(digits, ways[:1], (5, 10), ("read", "other", "least"), seeds, cache),
+        f"Other rungs, seeds 0 to {len(few) - 1}:",
+        compared(digits, on_digits, (5, 10), ("read", "other", "least"), few, cache),
     ]
     if arguments.table:
-        table, few = Table(arguments.table, Noise()), seeds[: arguments.table_seeds]
-        keys, of = ("hv", "hv0", "hv1"), f"seeds 0 to {len(few) - 1}"
+        table, keys, of = Table(arguments.table, Noise()), ("hv", "hv0", "hv1"), f"seeds 0 to {len(few) - 1}"
         parts += [
             f"## SpikeNAS-Bench, CIFAR-10, {of}\n\n{_SPIKENAS}",
             compared(table, ways[:1], (5, 10, 20), keys, few, cache),
@@ -144,8 +146,9 @@ def text(arguments: argparse.Namespace) -> str:
 _DIGITS = """\
 `digits_table.py` trained them: random networks of `spikformer_tiny`, at 5, 25 and 100 % of the recipe, with two seeds.
 A search of an even seed reads the trainings of the first seed, one of an odd seed those of the second. "read" scores an
-answer by the accuracies and energies that the search read, "other" by those of the other seed, which nothing was chosen
-by. The reference point is that of all networks of the table (`nas.pareto.reference_point`)."""
+answer by the accuracies and energies that the search read, "other" by those of the other seed, by which nothing was
+chosen. The reference point is that of all networks of the table (`nas.pareto.reference_point`); "least" is "other" from
+the least accuracy of all."""
 _SPIKENAS = """\
 A search reads validation accuracy, test accuracy scores it. Energy at 5 and 25 epochs has the noise of
 `search_efficiency.py`. "hv" is measured from the reference point of the whole table, "hv0" from 80 % and 1,100 uJ,
@@ -157,7 +160,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="SpikeNAS-Bench, see search_efficiency.py --fetch")
     parser.add_argument("--digits", type=Path, default=TABLE)
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--table-seeds", type=int, default=20, help="of SpikeNAS-Bench, half a minute each")
+    parser.add_argument("--few-seeds", type=int, default=20, help="of SpikeNAS-Bench and other rungs")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "spikformer-nas" / "search_efficiency")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()

@@ -2,8 +2,8 @@
 
 Each network was trained at 5, 25 and 100 % of the recipe with two seeds, every training with a schedule of its own. A
 search of an even seed reads the trainings of the first, one of an odd seed those of the second. Its answer is what is
-non-dominated among the networks that it trained in full, as it read them. That is scored twice: by the readings
-themselves, and by those of the other seed, which no choice has seen.
+non-dominated among the networks that it trained in full, as it read them. Scores: "read", by these readings; "other",
+by those of the other seed, which no choice has seen; "least", the same, measured from the least accuracy of all.
 """
 
 import random
@@ -32,7 +32,10 @@ class Digits:
         self._at = {tuple(network.params.values()): network for network in self.networks}
         everyone = [network.identity for network in self.networks]
         self.references = {seed: pareto.reference_point(self._points(everyone, seed)) for seed in SEEDS}
-        self.best = {s: pareto.hypervolume(self._points(everyone, s), self.references[s]) for s in SEEDS}
+        self.least = {
+            seed: (min(accuracy for accuracy, _ in self._points(everyone, seed)), self.references[seed][1])
+            for seed in SEEDS
+        }
 
     def _params(self, row: Mapping[str, str]) -> dict[str, Choice]:
         return {name: next(c for c in choices if str(c) == row[name]) for name, choices in self.axes.items()}
@@ -55,14 +58,19 @@ class Digits:
         return self._readings[network.identity, SEEDS[seed % 2], share]
 
     def score(self, trained: Sequence[str], seed: int = 0) -> dict[str, float]:
-        """Hypervolume over that of the whole table, by the seed that was read ("read") and by the other ("other")."""
+        """Hypervolume over that of the whole table: see the words at the top."""
         own, other = SEEDS[seed % 2], SEEDS[1 - seed % 2]
         read = [i for i in trained if self._readings[i, own, 1.0] is not None]
         answer = [read[k] for k in pareto.front(self._points(read, own))]
         return {
-            name: pareto.hypervolume(self._points(answer, s), self.references[s]) / self.best[s]
-            for name, s in (("read", own), ("other", other))
+            "read": self._relative(answer, own, self.references[own]),
+            "other": self._relative(answer, other, self.references[other]),
+            "least": self._relative(answer, other, self.least[other]),
         }
+
+    def _relative(self, answer: Sequence[str], seed: int, reference: pareto.Point) -> float:
+        best = pareto.hypervolume(self._points([network.identity for network in self.networks], seed), reference)
+        return pareto.hypervolume(self._points(answer, seed), reference) / best
 
     def _points(self, identities: Sequence[str], seed: int) -> list[pareto.Point]:
         """Of those that gave a reading in full with this seed."""
