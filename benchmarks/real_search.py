@@ -2,7 +2,8 @@
 
 Both search a space with the same cut of the data; random search trains every network in full. An answer is the front by
 search-val accuracy and energy among the networks trained in full so far; report-val accuracy, which neither looked at,
-scores it: hypervolume in points of accuracy times decades of energy.
+scores it: hypervolume in points of accuracy times decades of energy, from the reference point of all networks that
+either trained in full (`nas.pareto.reference_point`).
 """
 
 import argparse
@@ -22,7 +23,6 @@ from nas.progress import Observer
 from nas.space import SearchSpace
 
 PARTS = (0.25, 0.5, 0.75, 1.0)
-WORST = 0.3  # accuracy below which nothing counts
 METHODS = {"searcher": "searcher", "random, all in full": "RandomSampler"}
 
 
@@ -39,8 +39,17 @@ def answers(study: nas.Study, images: int) -> list[list[pareto.Point]]:
     for part in PARTS:
         within = {i: c for i, (c, total) in enumerate(zip(trained, totals, strict=True)) if total <= part * images}
         front = front_of(within).values()
-        found.append([(c.report_val_accuracy or 0.0, math.log10(c.energy_mj or math.inf)) for c in front])
+        found.append([_point(candidate) for candidate in front])
     return found
+
+
+def trained_in_full(study: nas.Study) -> list[pareto.Point]:
+    """All of them, as (report-val accuracy, log10 energy)."""
+    return [_point(candidate) for candidate in study.candidates.values() if candidate.point() is not None]
+
+
+def _point(candidate: Candidate) -> pareto.Point:
+    return candidate.report_val_accuracy or 0.0, math.log10(candidate.energy_mj or math.inf)
 
 
 def search(source: SearchSpace, method: str, seed: int, images: int, arguments: argparse.Namespace) -> nas.Study:
@@ -76,13 +85,11 @@ def main() -> None:
         for method in METHODS
     }
     found = {key: answers(study, arguments.budget) for key, study in studies.items()}
-    dearest = max(energy for fronts in found.values() for front in fronts for _, energy in front)
-    volumes = {
-        key: [100 * pareto.hypervolume(front, (WORST, dearest + 0.01)) for front in fronts]
-        for key, fronts in found.items()
-    }
+    reference = pareto.reference_point([point for study in studies.values() for point in trained_in_full(study)])
+    volumes = {key: [100 * pareto.hypervolume(front, reference) for front in fronts] for key, fronts in found.items()}
     print(header(f"python benchmarks/real_search.py --space {source.name} --seeds {arguments.seeds}"))
-    print(f"\nHypervolume on report-val above {WORST:.0%} and below {10**dearest:.2e} mJ, mean (sd) of seeds")
+    accuracy, energy_mj = reference[0], 10 ** reference[1]
+    print(f"\nHypervolume on report-val above {accuracy:.1%} and below {energy_mj:.2e} mJ, mean (sd) of seeds")
     print(f"0 to {arguments.seeds - 1}, after parts of a budget of {arguments.budget:,} images\n")
     print(table([_headings(), *(_line(method, studies, volumes) for method in METHODS)]))
     wins = [volumes["searcher", s][-1] - volumes["random, all in full", s][-1] for s in range(arguments.seeds)]

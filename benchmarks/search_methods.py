@@ -12,14 +12,18 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
+import nas.pareto
 import nas.searcher
 import nas.surrogate
-from nas.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space
+from nas.budget import Budget, Pace, affordable
+from nas.proposals import settings
+from nas.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
+from nas.space import Recipe
 
 Suggest = Callable[[str, list[Choice]], Choice]
 FULL = 100  # epochs of a full training: the unit of all costs is one of them
-SHARES = Settings().shares
-TOP = len(SHARES) - 1
+RUNGS = Recipe().rungs  # of the searcher, and its lowest of a screen
+LADDER = (0.05, 0.25, 1.0)  # of MO-ASHA
 
 
 class Problem(Space, Protocol):
@@ -28,63 +32,107 @@ class Problem(Space, Protocol):
     name: str
 
     def sample(self, suggest: Suggest) -> Network | None: ...
-    def read(self, network: Network, share: float, seed: int) -> Reading: ...
+    def read(self, network: Network, share: float, seed: int) -> Reading | None: ...
     def score(self, trained: Sequence[str], seed: int) -> dict[str, float]: ...
 
 
 class Ledger:
-    """Trains on a problem, keeps both accounts, and scores after every full training.
+    """Trains on a problem, pays for it, and scores after every full training.
+
+    Every training is paid whole, as the product trains: a longer one of the same network begins anew.
 
     Attributes:
-        continued: epochs if a training goes on from its last rung.
-        annealed: epochs if every rung is a training of its own.
-        events: one a full training, with both accounts and the scores.
+        epochs: spent so far.
+        longest: network -> share of its longest training.
+        events: one a full training, with the epochs spent and the scores.
         asks: (networks started, seconds of a suggestion).
     """
 
     def __init__(self, problem: Problem, seed: int, budget: float) -> None:
         self.problem, self.seed, self.budget = problem, seed, budget
-        self.continued = self.annealed = 0.0
-        self.reached: dict[str, int] = {}
+        self.epochs = 0.0
+        self.longest: dict[str, float] = {}
         self.trained: list[str] = []
         self.events: list[dict[str, float]] = []
         self.asks: list[tuple[int, float]] = []
 
     @property
     def open(self) -> bool:
-        return self.continued < self.budget
+        return self.epochs < self.budget
 
-    def train(self, network: Network, rung: int = TOP) -> Reading:
-        """Up to a rung; the same network again costs nothing and reads the same, as a study replays it."""
-        before = self.reached.get(network.identity, -1)
-        if rung > before:
-            self.continued += FULL * (SHARES[rung] - (SHARES[before] if before >= 0 else 0))
-            self.annealed += FULL * SHARES[rung]
-            self.reached[network.identity] = rung
-            if rung == TOP:
-                self.trained.append(network.identity)
-                costs = {"continued": round(self.continued, 6), "annealed": round(self.annealed, 6)}
-                self.events.append(costs | self.problem.score(self.trained, self.seed))
-        return self.problem.read(network, SHARES[rung], self.seed)
+    def affords(self, share: float) -> bool:
+        """Whether one more training keeps the budget, as `search --budget` asks before each."""
+        return self.epochs + FULL * share <= self.budget + 1e-6
+
+    def train(self, network: Network, share: float = 1.0) -> Reading | None:
+        """Up to a share of the epochs; what was trained as long costs nothing and reads the same: a study replays it.
+
+        Returns:
+            None if the network gave no reading, such as a silent one.
+        """
+        reading = self.problem.read(network, share, self.seed)
+        if share > self.longest.get(network.identity, 0.0):
+            self.epochs += FULL * share
+            self.longest[network.identity] = share
+            if share == 1:
+                self.trained += [network.identity] if reading is not None else []
+                self.events.append({"epochs": round(self.epochs, 6)} | self.problem.score(self.trained, self.seed))
+        return reading
 
     def timed(self, ask: Callable[[], Any]) -> Any:
         started = time.process_time()
         answer = ask()
-        self.asks.append((len(self.reached), time.process_time() - started))
+        self.asks.append((len(self.longest), time.process_time() - started))
         return answer
 
 
-def ours(ledger: Ledger, settings: Settings | None = None) -> None:
-    """The searcher, by default with its default settings."""
-    searcher = Searcher(ledger.problem, ledger.seed, settings)
-    records: dict[str, Record] = {}
+def ours(ledger: Ledger, chosen: Settings | None = None) -> None:
+    """The searcher with its default settings, of a study whose number of networks is open."""
+    chosen = chosen or settings(RUNGS, None)
+    searcher, records = Searcher(ledger.problem, ledger.seed, chosen), dict[str, Record]()
     while ledger.open:
         step = ledger.timed(lambda: searcher.next_step(list(records.values())))
-        known = records.get(step.network.identity)
-        number = sum(len(record.readings) for record in records.values())
-        reading = dataclasses.replace(ledger.train(step.network, step.rung), number=number)
-        readings = {**(known.readings if known else {}), step.rung: reading}
-        records[step.network.identity] = Record(step.network, readings, step.rung)
+        records[step.network.identity] = _done(ledger, step, chosen, records)
+
+
+def planned(ledger: Ledger, chosen: Settings, networks: int | None = None) -> None:
+    """The searcher as `search` runs it, which plans for a number of networks.
+
+    Args:
+        chosen: rungs and how many are promoted.
+        networks: as `--trials`; None takes as many as the ledger's budget buys, as `--budget`.
+    """
+    epochs = [round(FULL * share) for share in chosen.shares]
+    bought = affordable(Budget(images=ledger.budget), 0, epochs, chosen.per_promotion, Pace(0.0, 1.0))
+    expected = networks or bought
+    chosen = dataclasses.replace(chosen, startup=settings(chosen.shares, expected).startup)
+    searcher, records = Searcher(ledger.problem, ledger.seed, chosen), dict[str, Record]()
+    while True:
+        known = list(records.values())
+        step = _next(searcher, known, len(known) < expected)
+        if step is None and networks is None:  # what the budget buys was an estimate
+            step = _next(searcher, known, True)
+        if step is None or not ledger.affords(chosen.shares[step.rung]):
+            return
+        records[step.network.identity] = _done(ledger, step, chosen, records)
+
+
+def _next(searcher: Searcher, records: list[Record], new: bool) -> Step | None:
+    try:
+        return searcher.next_step(records, new)
+    except LookupError:
+        return None
+
+
+def _done(ledger: Ledger, step: Step, chosen: Settings, records: Mapping[str, Record]) -> Record:
+    """The record of a step's network once that training has ended."""
+    known = records.get(step.network.identity)
+    number = sum(len(record.readings) for record in records.values())
+    reading = ledger.train(step.network, chosen.shares[step.rung])
+    readings = dict(known.readings) if known else {}
+    if reading is not None:
+        readings[step.rung] = dataclasses.replace(reading, number=number)
+    return Record(step.network, readings, step.rung, failed=reading is None)
 
 
 def uniform(ledger: Ledger) -> None:
@@ -98,9 +146,11 @@ def screen(ledger: Ledger) -> None:
     """Random networks at the lowest rung for half of the budget; the best of them to the end for the other half."""
     rng = random.Random(ledger.seed)
     readings: dict[str, tuple[Network, Reading]] = {}
-    while ledger.continued < ledger.budget / 2:
+    while ledger.epochs < ledger.budget / 2:
         network = _random(ledger.problem, rng)
-        readings[network.identity] = (network, ledger.train(network, 0))
+        reading = ledger.train(network, RUNGS[0])
+        if reading is not None:
+            readings[network.identity] = (network, reading)
     networks = list(readings.values())
     for i in by_rank(_points([reading for _, reading in networks])):
         if not ledger.open:
@@ -116,21 +166,30 @@ def halving(ledger: Ledger, proposer: optuna.samplers.BaseSampler | None = None,
     """
     rng = random.Random(ledger.seed)
     study = _study(proposer) if proposer else None
-    seen: list[list[Reading]] = [[] for _ in SHARES]
+    seen: list[list[Reading]] = [[] for _ in LADDER]
     while ledger.open:
         trial = study.ask() if study else None
         network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t) if t else _random(ledger.problem, rng))
-        known = network is None or network.identity in ledger.reached
+        known = network is None or network.identity in ledger.longest
         if known:
             if study and trial:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             continue
-        for rung in range(TOP + 1):
-            seen[rung].append(ledger.train(network, rung))
-            if rung < TOP and by_rank(_points(seen[rung])).index(len(seen[rung]) - 1) >= len(seen[rung]) / eta:
-                break
+        last = _halved(ledger, network, seen, eta)
         if study and trial:
-            _tell(study, trial, seen[TOP][-1] if ledger.reached[network.identity] == TOP else None)
+            _tell(study, trial, last)
+
+
+def _halved(ledger: Ledger, network: Network, seen: list[list[Reading]], eta: float) -> Reading | None:
+    """A network on its way up; its reading at the top, if it comes there."""
+    for share, readings in zip(LADDER, seen, strict=True):
+        reading = ledger.train(network, share)
+        if reading is None:
+            return None
+        readings.append(reading)
+        if share < 1 and by_rank(_points(readings)).index(len(readings) - 1) >= len(readings) / eta:
+            return None
+    return reading
 
 
 def optunas(ledger: Ledger, sampler: optuna.samplers.BaseSampler) -> None:
@@ -222,6 +281,7 @@ METHODS: Mapping[str, Callable[[Ledger], None]] = {
 def version(method: str, settings: object) -> str:
     """Of a method's settings and, for the searcher, its code: raw results of others are not taken for these."""
     code = b""
-    if method == "searcher":
-        code = b"".join(Path(module.__file__ or "").read_bytes() for module in (nas.searcher, nas.surrogate))
+    if method in ("searcher", "planned"):
+        modules = (nas.searcher, nas.surrogate, nas.pareto)
+        code = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
     return hashlib.sha256(f"{method} {settings}".encode() + code).hexdigest()[:10]

@@ -74,7 +74,8 @@ class Table:
         everyone = [i for i in range(len(self.test_N)) if self.taking_part_N[i]]
         points = [(self.test_N[i], self.log10_uj_N[i]) for i in everyone]
         self.oracle = [everyone[k] for k in pareto.front(points)]
-        self.best = [pareto.hypervolume(points, reference) for reference in REFERENCES]
+        self.references = {"hv": pareto.reference_point(points)} | {f"hv{k}": r for k, r in enumerate(REFERENCES)}
+        self.best = {name: pareto.hypervolume(points, reference) for name, reference in self.references.items()}
         self.everyone = everyone
 
     def sample(self, suggest: Suggest) -> Network | None:
@@ -103,15 +104,14 @@ class Table:
         return [rows[k] for k in pareto.front([(self.val_NE[i, -1], self.log10_uj_N[i]) for i in rows])]
 
     def score(self, trained: Sequence[str], seed: int = 0) -> dict[str, float]:
-        """Relative hypervolume at both references, and accuracy in points below the best at four energies.
+        """Relative hypervolume at three references, and accuracy in points below the best at four energies.
 
         At the end nothing is noisy, so the seed does not matter.
         """
         shown = self.answer(trained)
         points = [(self.test_N[i], self.log10_uj_N[i]) for i in shown]
         scores = {
-            f"hv{k}": pareto.hypervolume(points, reference) / best
-            for k, (reference, best) in enumerate(zip(REFERENCES, self.best, strict=True))
+            name: pareto.hypervolume(points, reference) / self.best[name] for name, reference in self.references.items()
         }
         return scores | {f"regret{uj}": self._regret(shown, math.log10(uj)) for uj in BUDGETS_UJ}
 

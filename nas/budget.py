@@ -84,7 +84,8 @@ class Plan:
         rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
         disk_mb = (sum(self.networks) * _RECORD_BYTES + self.networks[-1] * 4 * parameters) / 1e6
         return [
-            f"Plan: about {rungs}; {spent:,} images in all, as {spent / full:.0f} full trainings.",
+            f"Plan: about {rungs}; {spent:,} images in all, for which random search would train {spent // full} "
+            "networks in full.",
             f"At the speed measured here that takes {_time(pace.seconds(self.networks, self.images))} in all, and up "
             f"to {disk_mb:,.0f} MB on disk.",
         ]

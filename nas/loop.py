@@ -27,7 +27,7 @@ from nas.errors import OutputError, StudyError
 from nas.leases import DIED, Leases
 from nas.processes import Processes
 from nas.progress import Dashboard, Observer, in_words
-from nas.proposals import SEARCHER, Proposal, Proposer, settings
+from nas.proposals import SEARCHER, Proposal, Proposer, reductions
 from nas.space import Constraints, SearchSpace
 from nas.study import Study
 from nas.target import IMAGE_SIZE
@@ -310,7 +310,7 @@ class _Loop:
 
     @property
     def _per_promotion(self) -> tuple[float, ...]:
-        return settings(self.space.recipe.rungs, None).per_promotion
+        return reductions(self.space.recipe.rungs)
 
     def _announce(self, expected: int | None, references: int) -> None:
         """Say what is to come."""

@@ -3,6 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+_FENCE = 0.5  # ranges between quartiles; compared with 0 and 3 by replays of searches (docs/search.md)
+_HAIR = 1e-6  # above the largest energy: the dearest network, if the most accurate, adds its gain times this
+
 Point = tuple[float, float]
 """(accuracy, energy)"""
 
@@ -35,15 +40,25 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
-def corner(points: Sequence[Point]) -> Point:
-    """The least accuracy and a hair more than the largest energy of all: where `hypervolume` may be measured from.
+def reference_point(points: Sequence[Point]) -> Point:
+    """Where the hypervolume of these points is measured from: the one definition of searcher, study and report.
+
+    It is the least accuracy and a hair more than the largest energy of all the points. An accuracy counts as no lower
+    than half the range between the quartiles below the lower one. Evenly spread accuracies end there; one dead network,
+    at chance, lies far below, and would add a tall empty strip to every front, beside which fronts look alike.
+
+    Args:
+        points: (accuracy, energy), energy as a logarithm.
 
     Raises:
         ValueError: no points.
     """
     if not points:
-        raise ValueError("without points there is no corner")
-    return min(accuracy for accuracy, _ in points), max(energy for _, energy in points) + 1e-6
+        raise ValueError("without points there is no reference point")
+    accuracies = [accuracy for accuracy, _ in points]
+    lower, upper = np.quantile(accuracies, [0.25, 0.75])
+    fence = float(lower - _FENCE * (upper - lower)) if upper > lower else -math.inf
+    return max(min(accuracies), fence), max(energy for _, energy in points) + _HAIR
 
 
 def knee(points: Sequence[Point]) -> int:

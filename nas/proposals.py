@@ -29,6 +29,8 @@ SAMPLERS = (
 )
 """Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
 
+_REDUCTION, _LAST_REDUCTION = 5.0, 2.0  # networks at a rung for one at the next; before the last of three or more
+_DEAR, _REDUCTION_OF_DEAR = 0.1, 3.5  # share of the images from which on the only low rung promotes more
 _FEWEST, _STARTUP = 3, 40  # networks at random, in the smallest studies and in others
 _DUPLICATES_IN_A_ROW = 10  # then a network that no trial has evaluated is drawn at random
 _DRAWS = 2000  # of them, in a space too large to list
@@ -54,12 +56,23 @@ class Proposal:
 def settings(rungs: Sequence[float], networks: int | None) -> Settings:
     """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose.
 
-    Most are left at the lowest rung; of those that a second reading found good, every other one is trained in full.
+    `benchmarks/search_budgets.py` compares the default with other splits.
+    """
+    startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
+    return Settings(shares=tuple(rungs), per_promotion=reductions(rungs), startup=startup)
+
+
+def reductions(rungs: Sequence[float]) -> tuple[float, ...]:
+    """How many networks at each rung but the last make up for one at the next.
+
+    With one rung below the last, one network in five is trained in full, or one in 3.5 if that rung is a tenth of the
+    images or more, which costs more and tells more. With several, one in five is promoted from each, and every other
+    one of those that come to the last but one is trained in full.
     """
     between = len(rungs) - 1
-    per_promotion = (3.5,) if between == 1 else (5.0,) * (between - 1) + (2.0,) * (between > 0)
-    startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
-    return Settings(shares=tuple(rungs), per_promotion=per_promotion, startup=startup)
+    if between == 1:
+        return (_REDUCTION if rungs[0] < _DEAR else _REDUCTION_OF_DEAR,)
+    return (_REDUCTION,) * (between - 1) + (_LAST_REDUCTION,) * (between > 1)
 
 
 class Proposer:
@@ -243,4 +256,4 @@ def _limits(constraints: Constraints) -> pareto.Point:
     return (-math.inf if least is None else least, math.inf if most is None else math.log10(most))
 
 
-__all__ = ["SAMPLERS", "SEARCHER", "Proposal", "Proposer", "settings"]
+__all__ = ["SAMPLERS", "SEARCHER", "Proposal", "Proposer", "reductions", "settings"]

@@ -155,16 +155,13 @@ class Settings:
         per_promotion: how many networks of a rung make up for one at the next.
         startup: networks at random, spread over the space, before the model chooses.
         caution: by which standard deviations shrink when networks are promoted, where a wrong hope costs more.
-        worst: accuracies further below the mean of the first networks than so many standard deviations count nothing,
-            nor energies so many above.
         pool, neighbours: candidates for a new network: drawn once, and one choice from the believed front.
     """
 
-    shares: tuple[float, ...] = (0.05, 0.25, 1.0)
-    per_promotion: tuple[float, ...] = (5.0, 2.0)
+    shares: tuple[float, ...] = (0.05, 1.0)
+    per_promotion: tuple[float, ...] = (5.0,)
     startup: int = 40
     caution: float = 0.5
-    worst: tuple[float, float] = (0.7, 2.0)
     pool: int = 1500
     neighbours: int = 300
 
@@ -381,15 +378,14 @@ class _Belief:
         return 1 - np.exp(log_error_M), np.exp(log_error_M) * sd_M
 
     def _reference(self) -> pareto.Point:
-        """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks."""
-        first = slice(self.settings.startup)
-        accuracy, accuracy_sd = _moments(self.accuracy_N[first], self.accuracy_sd_N[first])
-        energy, energy_sd = _moments(self.energy_N[first], self.energy_sd_N[first])
-        worst = accuracy - self.settings.worst[0] * accuracy_sd, energy + self.settings.worst[1] * energy_sd
-        at_top = (
-            self.rung == len(self.settings.shares) - 1
-        )  # below it, networks are not yet as accurate as they will be
-        return max(worst[0], self._limits[0]) if at_top else worst[0], min(worst[1], self._limits[1])
+        """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.
+
+        It is the reference point of report and study (`nas.pareto`), of a sample that no choice has drawn to one side.
+        """
+        points = [(float(a), float(e)) for a, e in zip(self.accuracy_N, self.energy_N, strict=True)]
+        accuracy, energy = pareto.reference_point(points[: self.settings.startup])
+        at_top = self.rung == len(self.settings.shares) - 1  # below it, networks are not yet as accurate as in the end
+        return max(accuracy, self._limits[0]) if at_top else accuracy, min(energy, self._limits[1])
 
 
 class _Encoding:
@@ -442,11 +438,6 @@ def _excess(mean: Array, sd: Array) -> Array:
 
 def _is_ordinal(choices: Sequence[Choice]) -> bool:
     return len(choices) > 2 and all(isinstance(c, int | float) and not isinstance(c, bool) for c in choices)
-
-
-def _moments(mean_N: Array, sd_N: Array) -> tuple[float, float]:
-    """Mean and standard deviation over networks that are themselves uncertain."""
-    return float(mean_N.mean()), math.sqrt(mean_N.var() + (sd_N**2).mean())
 
 
 def _earlier(records: Sequence[Record], readings: int) -> list[Record]:

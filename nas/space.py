@@ -119,7 +119,7 @@ class Recipe:
     augment: Literal["auto", "none", "shift", "shift_flip"] = "auto"
     spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    rungs: tuple[float, ...] = (0.05, 0.25, 1.0)
+    rungs: tuple[float, ...] = (0.05, 1.0)
 
 
 @dataclass(frozen=True)
@@ -545,7 +545,7 @@ class _Parser:
             raise self._error("proxy", "learning_rate", f"{recipe.learning_rate} must be positive")
         rising = all(low < high for low, high in zip((0.0, *recipe.rungs), recipe.rungs, strict=False))
         if not recipe.rungs or not rising or recipe.rungs[-1] != 1:
-            raise self._error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, as [0.05, 0.25, 1]")
+            raise self._error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, as [0.05, 1]")
 
     def _check_channels(self, base: dict[str, Any]) -> None:
         if base["stem"]["in_channels"] not in (1, 3):

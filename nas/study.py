@@ -234,13 +234,13 @@ class Study:
         return front_of(self.keeping(self.candidates), self.energy_of)
 
     def hypervolume(self) -> float | None:
-        """Of the front, in points of accuracy times decades of energy, from the corner of its fully trained networks.
+        """Of the front, in accuracy times decades of energy, from the reference point of its fully trained networks.
 
-        Comparable within a study; between studies only from one corner. None without a front.
+        Comparable within a study; between studies only from one reference point. None without a front.
         """
         kept = self.keeping(self.candidates)
         points = [point for c in kept.values() if (point := c.point(self.energy_of)) is not None]
-        return pareto.hypervolume(points, pareto.corner(points)) if points else None
+        return pareto.hypervolume(points, pareto.reference_point(points)) if points else None
 
     @property
     def full_trainings(self) -> list[FullTraining]:

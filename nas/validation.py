@@ -22,6 +22,7 @@ from nas.augmentation import settled
 from nas.candidate import Candidate
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
+from nas.proposals import reductions
 from nas.runs import Place, Run
 from nas.space import SearchSpace
 from nas.statistics import Interval, bootstrapped, deviation, recall, tau_interval
@@ -32,7 +33,6 @@ from spikformer.errors import ConfigError
 SHARES = (0.05, 0.1, 0.25, 0.5)
 RATES = (0.5, 2.0)  # times the recipe's learning rate
 GATE_TAU, GATE_RECALL = 0.6, 0.8  # lower bounds that a proxy must pass before it may prune
-PROMOTED = 1 / 3.5  # of networks, as a search with one rung below the last lets go on
 _POOL = 8  # networks drawn for each that is chosen
 _WHAT = "proxies"
 Against = Literal["full", "published"]
@@ -340,7 +340,7 @@ def quality(validation: Validation, share: float) -> Quality:
     for convention in energy.names():
         cheap, dear = (_log_energies(validation.trained[at], convention) for at in (share, 1.0))
         tau_energy[convention] = tau_interval(cheap, dear)
-        recalls[convention] = _recall((early, cheap), (final, dear))
+        recalls[convention] = _recall((early, cheap), (final, dear), promoted_at(share))
     within = tau_interval(early, final, strata)
     passes = within.low >= GATE_TAU and recalls["measured"].low >= GATE_RECALL
     return Quality(
@@ -446,11 +446,16 @@ def _log_energies(candidates: Sequence[Candidate], convention: str) -> np.ndarra
     return np.log10([mj if mj > 0 and _accuracy(c) > 0 else most for mj, c in zip(priced, candidates, strict=True)])
 
 
-def _recall(early: tuple[np.ndarray, np.ndarray], final: tuple[np.ndarray, np.ndarray]) -> Interval:
+def promoted_at(share: float) -> float:
+    """The part of all networks that a search promotes, whose only rung below the last is that share."""
+    return 1 / reductions((share, 1.0))[0]
+
+
+def _recall(early: tuple[np.ndarray, np.ndarray], final: tuple[np.ndarray, np.ndarray], promoted: float) -> Interval:
     def of(i: np.ndarray) -> float:
         distinct = np.unique(i)  # drawn twice, a network still is one
         points = [list(zip(a[distinct].tolist(), e[distinct].tolist(), strict=True)) for a, e in (early, final)]
-        return recall(points[0], points[1], math.ceil(PROMOTED * len(distinct)))
+        return recall(points[0], points[1], math.ceil(promoted * len(distinct)))
 
     return bootstrapped(of, len(early[0]))
 
@@ -458,7 +463,6 @@ def _recall(early: tuple[np.ndarray, np.ndarray], final: tuple[np.ndarray, np.nd
 __all__ = [
     "GATE_RECALL",
     "GATE_TAU",
-    "PROMOTED",
     "SHARES",
     "Foretold",
     "Network",
@@ -468,6 +472,7 @@ __all__ = [
     "against_printed",
     "from_papers",
     "noise",
+    "promoted_at",
     "proxy_toml",
     "quality",
     "recommended",

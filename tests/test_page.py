@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nas import confirmation, loop, status
+from nas import confirmation, loop, pareto, status
 from nas import report as reports
 from nas.errors import StudyError
 from nas.progress import Observer
@@ -346,9 +346,8 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
     (compared,) = report.compared
     assert compared.differs == ()
     every = [c for s in (study, other) for c in s.candidates.values() if c.status == "complete"]
-    assert report.corner is not None
-    assert report.corner[0] == pytest.approx(min(100 * (c.search_val_accuracy or 0) for c in every))
-    assert report.corner[1] == pytest.approx(max(math.log10(c.energy_mj or 1) for c in every), abs=2e-6)
+    points = [(100 * (c.search_val_accuracy or 0), math.log10(c.energy_mj or 1)) for c in every]
+    assert report.reference_point == pytest.approx(pareto.reference_point(points))
     assert "Hypervolume" in report.findings[-1]
     assert "random" in report.findings[-1]
     reports.write(report, tmp_path / "out")

@@ -18,9 +18,10 @@ from nas import candidate as candidates
 from nas import data, engines, inspection, loop, searcher, space, trials
 from nas import export as exports
 from nas import report as reports
+from nas.budget import Pace
 from nas.candidate import Candidate
 from nas.errors import StudyError
-from nas.proposals import SAMPLERS
+from nas.proposals import SAMPLERS, reductions, settings
 from nas.report import texts
 from nas.searcher import ConfigSpace, Searcher
 from nas.space import Constraints
@@ -99,6 +100,50 @@ def test_few_go_on_and_only_those_trained_on_all_images_are_on_the_front(ladder:
     assert study.front()
     text = texts.markdown(reports.build(study))
     assert "30 candidates evaluated: 27 stopped, 3 complete" in text
+
+
+@pytest.mark.parametrize(
+    ("rungs", "expected"),
+    [
+        ((1.0,), ()),
+        ((0.05, 1.0), (5.0,)),
+        ((0.25, 1.0), (3.5,)),
+        ((0.05, 0.25, 1.0), (5.0, 2.0)),
+        ((0.01, 0.05, 0.25, 1.0), (5.0, 5.0, 2.0)),
+    ],
+)
+def test_how_many_networks_make_up_for_one_at_the_next_rung(
+    rungs: tuple[float, ...], expected: tuple[float, ...]
+) -> None:
+    """As docs/search.md says it."""
+    assert reductions(rungs) == expected
+    assert settings(rungs, None).per_promotion == expected
+
+
+@pytest.mark.parametrize("networks", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_one_network_in_five_is_trained_in_full_by_default(ladder: Path, networks: int) -> None:
+    """By hand: 30 / 5 = 6 and 200 / 5 = 40, which is what docs/search.md says of `--trials 200`."""
+    two = dataclasses.replace(space.load(ladder), references={})
+    two = dataclasses.replace(two, recipe=dataclasses.replace(two.recipe, rungs=space.Recipe().rungs))
+    study = loop.search(two, networks, results_dir=ladder.parent / "results", observer=Heard())
+    assert Counter(rung for _, rung, _ in _sequence(study)) == {0: networks, 1: networks // 5}
+    guide = (Path(__file__).parent.parent / "docs" / "search.md").read_text()
+    assert "200 different networks evaluated; with the usual rungs, 40 of them are trained in full" in guide.replace(
+        "\n", " "
+    )
+
+
+def test_the_printed_plan_says_what_random_search_would_do_with_the_images(
+    ladder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 x 20 + 6 x 100 + 3 x 200 = 1,800 images: those of nine networks at 200."""
+    monkeypatch.setattr(engines, "pace", lambda *_: Pace(0.0, 1.0))
+    said = Heard()
+    _search(ladder, 30, references=False, observer=said)
+    assert (
+        "Plan: about 30 networks to 20 images each, 6 of them to 100 images, 3 of them to 200 images; 1,800 images in "
+        "all, for which random search would train 9 networks in full."
+    ) in said.text
 
 
 def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:

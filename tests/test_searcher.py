@@ -23,7 +23,7 @@ from nas.searcher import (
 from nas.space import Choice
 from nas.surrogate import Readings, Surrogate, distances
 
-QUICK = Settings(startup=8, pool=100, neighbours=30)
+QUICK = Settings((0.05, 0.25, 1.0), (5.0, 2.0), startup=8, pool=100, neighbours=30)
 
 
 class Toy:
@@ -319,6 +319,31 @@ def test_a_limit_on_energy_keeps_the_searcher_below_it() -> None:
         chosen = [truth(r.network)[1] for r in records[QUICK.startup :]]
         below.append(sum(energy <= 0.35 for energy in chosen) / len(chosen))
     assert below[0] > 1.5 * below[1]
+
+
+def test_the_reference_point_is_that_of_reports_taken_from_the_first_networks(steps: list[Step]) -> None:
+    """`nas.pareto.reference_point` of what is believed of the eight at random, not of what was chosen since."""
+    searcher, records = Searcher(Toy(), 0, QUICK), list[Record]()
+    for step in steps[:30]:
+        records = after(records, step)
+    belief = searcher._belief(records)
+    first = [(float(belief.accuracy_N[i]), float(belief.energy_N[i])) for i in range(QUICK.startup)]
+    assert belief.reference == pareto.reference_point(first)
+    assert belief.reference[1] == pytest.approx(max(energy for _, energy in first), abs=2e-6)
+
+
+def test_one_dead_network_does_not_ruin_the_reference_point() -> None:
+    """Twelve networks between 0.6 and 0.71, or one of them at 0.1: it costs a few ranges between quartiles, not 0.5."""
+    networks = [Toy().at(Toy().draw(random.Random(seed))) for seed in range(12)]
+    lowest = []
+    for dead in (0.60, 0.10):
+        accuracies = [dead, *(0.60 + 0.01 * i for i in range(1, 12))]
+        records = [
+            Record(n, {0: Reading(a, 0.1 * i, i)}, 0) for i, (n, a) in enumerate(zip(networks, accuracies, strict=True))
+        ]
+        lowest.append(Searcher(Toy(), 0, dataclasses.replace(QUICK, startup=12))._belief(records).reference[0])
+    assert lowest[0] == pytest.approx(0.60, abs=0.03)
+    assert lowest[1] > 0.35
 
 
 def test_a_limit_on_accuracy_counts_once_it_can_be_judged() -> None:

@@ -41,7 +41,7 @@ class Compared:
     """Another study, in the same frame.
 
     Attributes:
-        trajectory: see `nas.report.rows.trajectory_table`, from the corner that all share.
+        trajectory: see `nas.report.rows.trajectory_table`, from the reference point that all share.
         differs: settings of data and training that are otherwise; then accuracies do not compare.
     """
 
@@ -64,9 +64,9 @@ class Report:
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         knee: trial of the front from which on more energy buys little; None without a front.
-        hypervolume: of the front, in points of search-val accuracy times decades of energy, from the corner of all that
-            is shown.
-        corner: that corner: search-val accuracy in per cent, log10 energy in mJ.
+        hypervolume: of the front, in points of search-val accuracy times decades of energy, from the reference point of
+            all that is shown.
+        reference_point: see `nas.pareto`: search-val accuracy in per cent, log10 energy in mJ.
         importance, effects, importance_basis: see `nas.report.axes`.
         findings: sentences.
         methods: sentences on how the figures were obtained.
@@ -90,7 +90,7 @@ class Report:
     methods: list[str]
     knee: int | None = None
     hypervolume: float | None = None
-    corner: pareto.Point | None = None
+    reference_point: pareto.Point | None = None
     rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
     trajectory: pd.DataFrame = field(default_factory=pd.DataFrame)
     statuses: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -183,9 +183,9 @@ def build(
     points = rows.points_of(trials, column)
     others = [_other(study, other, convention) for other in compare]
     everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
-    corner = pareto.corner(everywhere) if everywhere else None
+    reference = pareto.reference_point(everywhere) if everywhere else None
     compared = tuple(
-        _compared(study, other, frame, corner, column) for other, frame in zip(compare, others, strict=True)
+        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
     )
     importance, effects, basis = axes.importance(trainings)
     again = repeats.read(study, candidates, convention)
@@ -199,10 +199,10 @@ def build(
         findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
         methods=methods(study, candidates, convention) if candidates else [],
         knee=_knee(front, points),
-        hypervolume=pareto.hypervolume(list(points.values()), corner) if corner is not None else None,
-        corner=corner,
+        hypervolume=pareto.hypervolume(list(points.values()), reference) if reference is not None else None,
+        reference_point=reference,
         rungs=rows.rungs_table(trainings),
-        trajectory=rows.trajectory_table(trainings, points, corner),
+        trajectory=rows.trajectory_table(trainings, points, reference),
         statuses=rows.statuses_table(trials),
         importance=importance,
         effects=effects,
@@ -287,14 +287,14 @@ def _other(study: Study, other: Study, convention: Convention) -> _Other:
     return table, rows.points_of(table, column)
 
 
-def _compared(study: Study, other: Study, frame: _Other, corner: pareto.Point | None, column: str) -> Compared:
+def _compared(study: Study, other: Study, frame: _Other, reference: pareto.Point | None, column: str) -> Compared:
     table, points = frame
     front = table[table["on_front"].astype(bool)].sort_values(column, ignore_index=True)
     return Compared(
         other.name,
         front,
-        rows.trajectory_table(other.trainings, points, corner),
-        pareto.hypervolume(list(points.values()), corner) if corner is not None else 0.0,
+        rows.trajectory_table(other.trainings, points, reference),
+        pareto.hypervolume(list(points.values()), reference) if reference is not None else 0.0,
         other.spent.images,
         study.trained_otherwise(other),
     )
@@ -309,7 +309,8 @@ def _against_others(report: Report) -> list[str]:
         for other in report.compared
     ]
     return [
-        f"Hypervolume, points of search-val accuracy times decades of energy from one corner for all: {report.study} "
+        f"Hypervolume, points of search-val accuracy times decades of energy from one reference point for all: "
+        f"{report.study} "
         f"{report.hypervolume:.2f}; {'; '.join(told)}."
     ]
 

@@ -163,10 +163,13 @@ def _spread(candidates: pd.DataFrame, column: str) -> float:
 
 
 def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame, column: str) -> float:
-    """In accuracy times decades of energy, above the least accuracy and below the largest energy of all."""
-    reference = (complete["search_val_accuracy"].min(), math.log10(complete[column].max()) + 1e-6)
-    pairs = zip(points["search_val_accuracy"], points[column].map(math.log10), strict=True)
-    return max(pareto.hypervolume(list(pairs), reference), 1e-12)
+    """In accuracy times decades of energy, from the reference point of all networks trained in full."""
+    reference = pareto.reference_point(_points(complete, column))
+    return max(pareto.hypervolume(_points(points, column), reference), 1e-12)
+
+
+def _points(networks: pd.DataFrame, column: str) -> list[pareto.Point]:
+    return list(zip(networks["search_val_accuracy"], networks[column].map(math.log10), strict=True))
 
 
 __all__ = [

@@ -11,12 +11,12 @@ from nas.statistics import Interval, enough
 from nas.validation import (
     GATE_RECALL,
     GATE_TAU,
-    PROMOTED,
     Noise,
     Quality,
     Validation,
     against_printed,
     noise,
+    promoted_at,
     proxy_toml,
     quality,
     recommended,
@@ -142,8 +142,9 @@ def markdown(validation: Validation, qualities: list[Quality], found: Noise | No
         f"* The whole training is {epochs} epochs ({images[-1]:,} images); a share has a schedule of its own.",
         "* Kendall's tau-b, of search-val accuracy. Within thirds: pairs of one third of cost only, since size "
         "alone ranks the rest.",
-        f"* Recall: of the networks that no other beats in full, in accuracy and energy, the share among the best "
-        f"{PROMOTED:.0%} by rank of domination at the share; so many a search with one rung below the last lets go on.",
+        "* Recall: of the networks that no other beats in full, in accuracy and energy, the part that a search with "
+        "that one rung below the last promotes, by rank of domination: of all networks "
+        f"{', '.join(f'{promoted_at(q.share):.0%} at {q.share:.0%}' for q in qualities)}.",
         "* What failed counts as accuracy 0 and the largest energy.",
     ]
     return "\n".join([*lines, ""])

@@ -135,21 +135,21 @@ def rungs_table(trainings: Sequence[Training]) -> pd.DataFrame:
 
 
 def trajectory_table(
-    trainings: Sequence[Training], points: dict[int, pareto.Point], corner: pareto.Point | None
+    trainings: Sequence[Training], points: dict[int, pareto.Point], reference: pareto.Point | None
 ) -> pd.DataFrame:
     """Hypervolume of the front after each training in full, against the images that all trainings saw by then.
 
     Args:
         points: accuracy in per cent and log10 energy, of the trials that may be on the front.
-        corner: from where it is measured.
+        reference: the point from which it is measured.
     """
     seen, members, rows = 0, list[pareto.Point](), []
     for training in trainings:
         seen += training.images_seen
-        if training.trial in points and corner is not None:
+        if training.trial in points and reference is not None:
             joined = [*members, points[training.trial]]
             members = [joined[i] for i in pareto.front(joined)]
-            rows.append((training.trial, seen, pareto.hypervolume(members, corner)))
+            rows.append((training.trial, seen, pareto.hypervolume(members, reference)))
     return pd.DataFrame(rows, columns=["trial", "images", "hypervolume"])
 
 
