@@ -115,19 +115,22 @@ class _Dispatch(TorchDispatchMode):
     def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
-        self._leaves = {torch.ops.prim.device.default}  # operations that are not made of others
+        self._leaves = {
+            id(torch.ops.prim.device.default)
+        }  # operations, which live for ever, that are not made of others
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         # Under inference_mode composite operations (linear, conv2d, matmul) arrive whole.
-        if func._overloadpacket not in _RULES and func not in self._leaves:
-            with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
-            self._leaves.add(func)
+        if id(func) not in self._leaves:
+            if func._overloadpacket not in _RULES:
+                with self:
+                    parts = func.decompose(*args, **kwargs)
+                if parts is not NotImplemented:
+                    return parts
+            self._leaves.add(id(func))
         out = func(*args, **kwargs)
         self._see(func._overloadpacket, args, kwargs, out)
         return out
@@ -198,7 +201,8 @@ class OperationCounter:
         for path, module in self._model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
-        self._readers.__enter__()  # type: ignore[no-untyped-call]
+        if self._is_custom:
+            self._readers.__enter__()  # type: ignore[no-untyped-call]
         self._dispatch.__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -206,7 +210,8 @@ class OperationCounter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._dispatch.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        self._readers.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        if self._is_custom:
+            self._readers.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -331,14 +336,15 @@ class OperationCounter:
     def _judge(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Count an operation, tally it, let it pass, or refuse it."""
         if self._open_neurons:  # its updates are tallied, whatever they multiply, one by one
-            if packet in flop_registry or packet in _WEIGHTED:
+            if _is_layer(packet):
                 raise CostError(
                     f"{self._place()} runs {packet} inside a neuron. A neuron must not contain convolutions or matrix "
                     f"products: move them into the block"
                 )
             return
         name = name_of(packet)
-        joins, averages = self._declares("joins"), self._declares("averages")
+        adds = name in ("add", "mul", "mean", "sum")
+        joins, averages = adds and self._declares("joins"), adds and self._declares("averages")
         varies = self._constants.is_activation
         if self._custom_depth:
             self._check_known(packet, args, kwargs)
@@ -691,6 +697,16 @@ _RULES: dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]] = {
 }
 _COUNTED = frozenset(_RULES) - {_aten.add}  # an addition is counted where both addends depend on the images
 _WEIGHTED = frozenset((_aten.convolution, _aten.mm, _aten.addmm))
+
+
+def _is_layer(packet: Any) -> bool:
+    """Whether it multiplies with weights, or activations with activations."""
+    if id(packet) not in _LAYERS:  # by identity: packets live for ever, and their hash is slow
+        _LAYERS[id(packet)] = packet in flop_registry or packet in _WEIGHTED
+    return _LAYERS[id(packet)]
+
+
+_LAYERS: dict[int, bool] = {}
 
 
 def _are_streams(args: tuple[Any, ...]) -> bool:

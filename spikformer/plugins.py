@@ -8,6 +8,7 @@ Opening data never runs code: a config may name any class, but its module is imp
 """
 
 import dataclasses
+import functools
 import importlib
 import re
 import sys
@@ -55,7 +56,12 @@ def is_ours(part: object) -> bool:
 
 def is_of(part: object, *packages: str) -> bool:
     """The same of other packages."""
-    kind = type(part)
+    kind: Any = type(part)
+    return _holds(kind, packages)
+
+
+@functools.cache
+def _holds(kind: Any, packages: tuple[str, ...]) -> bool:
     if kind.__module__.partition(".")[0] not in packages:
         return False
     return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
