@@ -5,7 +5,8 @@ multiplied by, or chosen among others: that would be a product that nobody count
 maximum, in an order) may select; as numbers they count.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,12 +48,18 @@ class Origins:
     def note_free(self, number: int, nature: Nature) -> str:
         """A step that is free by its own nature. Returns why it is not, by where its numbers come from; "" if it is."""
         step = self._steps[number]
-        floats = [i for i in step.varying if step.runs[0][i].is_floating_point() and not _is_mask(step, i)]
+        numbers = [i for i in step.varying if step.runs[0][i].is_floating_point()]
+        floats = [i for i in numbers if not _is_mask(step, i)]
         sources = {step.writers[i] for i in floats}
         scaled, uneven = bool(sources & self._scaled), bool(sources & self._uneven)
-        by_codes = len(floats) < len(step.varying) and len(floats) > 1
-        if (scaled and len(floats) > 1 and (nature.chooses or by_codes)) or (uneven and nature.chooses):
+        by_codes = len(numbers) < len(step.varying)
+        if (scaled and len(numbers) > 1 and (nature.chooses or by_codes)) or (uneven and nature.chooses):
             return "chooses among real numbers that were scaled, each by its own constant: that multiplies"
+        if step.shape and by_codes and not _only_selects(step, step.varying):
+            if numbers:
+                return "chooses between numbers and a constant, and a chain of such choices computes any function"
+            self._scaled.add(number)  # one of two constants, by a condition
+            self._uneven.add(number)
         if scaled:
             self._scaled.add(number)
         if uneven or (scaled and len(floats) > 1):
@@ -97,7 +104,7 @@ class Origins:
             isinstance(x, Tensor) and i not in whole for i, x in enumerate(first)
         )
         is_bool = all(out.dtype == torch.bool for out in results)
-        if is_bool or (is_selector and step.shape and _only_selects(step)):
+        if is_bool or (is_selector and step.shape and _only_selects(step, range(len(first)))):
             return ""
         return "makes numbers of positions, as of a rank, which counts"
 
@@ -115,12 +122,14 @@ def _is_rounding(step: Step, found: list[Tensor]) -> bool:
     return any(x.shape == y.shape and bool(((x - y).abs() <= 1).all()) for x in reals for y in found)
 
 
-def _only_selects(step: Step) -> bool:
-    """Whether each result is one of the real numbers given, or a spike."""
-    given = torch.cat([x.flatten().double() for x in step.runs[0] if isinstance(x, Tensor) and x.dtype not in _WHOLE])
-    given = torch.cat([given.cpu(), torch.tensor([0.0, 1.0, -1.0], dtype=torch.float64)])
-    results = torch.cat([out.flatten().double().cpu() for out in step.call(copies(step.runs[0]))])
-    return bool(torch.isin(results, given).all())
+def _only_selects(step: Step, places: Iterable[int]) -> bool:
+    """Whether each result is one of the real numbers given in these places, a spike, or a whole number."""
+    arguments = [step.runs[0][i] for i in places]
+    given = [x.flatten().double().cpu() for x in arguments if isinstance(x, Tensor) and x.dtype not in _WHOLE]
+    spikes = torch.tensor([0.0, 1.0, -1.0, math.inf, -math.inf], dtype=torch.float64)
+    reals = [out for out in step.call(copies(step.runs[0])) if out.is_floating_point()]
+    results = torch.cat([spikes, *(out.flatten().double().cpu() for out in reals)])
+    return bool(torch.isin(results, torch.cat([*given, spikes])).all())
 
 
 __all__ = ["Origins"]

@@ -221,17 +221,27 @@ def _find_varying(steps: list[Step]) -> None:
 def _follows(step: Step) -> bool:
     """Whether results change with the numbers given: those of `zeros_like` do not."""
     first, second = (step.call(copies(run)) for run in step.runs)
-    if any(not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+    if not first or any(not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
         return True
-    drawn = copies(step.runs[0])
+    for span in (1.0, 8.0, 64.0):
+        try:
+            results = step.call(_drawn(step, span))
+        except (RuntimeError, IndexError):  # an index, which leads elsewhere
+            return True
+        if any(not torch.equal(a, b) for a, b in zip(first, results, strict=True)):
+            return True
+    return False
+
+
+def _drawn(step: Step, span: float) -> list[Any]:
+    """Its arguments, with others that are drawn at random in place of those that depend on the images."""
+    flat = copies(step.runs[0])
     for place in step.varying:
-        noise = torch.rand(drawn[place].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
-        drawn[place] = (drawn[place] + 2 * noise.to(drawn[place].device) - 1).to(drawn[place].dtype)
-    try:
-        results = step.call(drawn)
-    except (RuntimeError, IndexError):  # an index, which leads elsewhere
-        return True
-    return any(not torch.equal(a, b) for a, b in zip(first, results, strict=True)) or not results
+        noise = torch.rand(flat[place].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
+        noise = noise.to(flat[place].device)
+        is_truth = flat[place].dtype == torch.bool
+        flat[place] = noise < 0.5 if is_truth else (span * (2 * noise - 1)).to(flat[place].dtype)
+    return flat
 
 
 def copies(flat: list[Any]) -> list[Any]:

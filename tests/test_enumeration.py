@@ -157,6 +157,42 @@ def test_real_numbers_that_were_scaled_are_not_added(name: str) -> None:
             judge()
 
 
+def counted_in_order(x: Tensor) -> Tensor:
+    """How many are above a threshold, by sorting them and choosing among constants."""
+    in_order = (x > 0.7).double().sort(-1, descending=True)[0]
+    found = torch.zeros_like(x[..., :1])
+    for i in range(4):
+        found = torch.where(in_order[..., i : i + 1] > 0, i + 1.0, found)
+    return found
+
+
+def sum_of_two(x: Tensor) -> Tensor:
+    spikes, others = x > 0.7, x.roll(1) > 0.7
+    return torch.where(spikes, torch.where(others, 2.0, 1.0), others.double())
+
+
+LADDERS: dict[str, Forward] = {
+    "spikes counted in order": counted_in_order,
+    "a sum of two spikes": sum_of_two,
+    "a product by levels": lambda x: torch.where(x.roll(1) > 0.7, 0.75 * x, 0.5 * x),
+    "a product by masks": lambda x: torch.maximum(0.5 * x, 0.75 * x * (x.roll(1) > 0.7)),
+    "a product in one tensor": lambda x: (x[..., None].expand(*x.shape, 2) * torch.tensor([0.5, 0.75])).amax(-1),
+    "ranks": lambda x: x.argsort(-1).argsort(-1).double(),
+    "a size": lambda x: x * torch.ones((x > 0.7).nonzero().shape[0]).double().flatten()[:1],
+    "what a mask leaves": lambda x: x[x > 0.7],
+}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_choices_that_compute_are_refused_by_both(name: str) -> None:
+    model = Hidden(LADDERS[name]).double()
+    x, y = pair(2, 3, 4)
+    with pytest.raises(CostError):
+        enumerate_costs(model, x, y)
+    with pytest.raises(CostError), torch.no_grad(), cost.OperationCounter(model):
+        model(x)
+
+
 def test_one_scale_behind_a_layer_is_part_of_its_weights() -> None:
     """Two scales of one result are not: they would be two layers."""
     once = Declared(((REAL, REAL),), lambda x: 0.5 * once.conv(x) + x)
