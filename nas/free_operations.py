@@ -58,8 +58,13 @@ COUNTERLESS = (
 
 def name_of(packet: Any) -> str:
     """Of an operation of ATen, without the mark of one in place; "" of other libraries."""
-    library, _, name = str(packet).partition(".")
-    return name.lstrip("_").removesuffix("_") if library in ("aten", "prim") else ""
+    if id(packet) not in _NAMES:  # by identity: packets live for ever, and their text is slow
+        library, _, name = str(packet).partition(".")
+        _NAMES[id(packet)] = name.lstrip("_").removesuffix("_") if library in ("aten", "prim") else ""
+    return _NAMES[id(packet)]
+
+
+_NAMES: dict[int, str] = {}
 
 
 def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: "Constants") -> str:
@@ -215,20 +220,19 @@ class Constants:
     def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """What an operation has made, or made of what it wrote to."""
         given = [tensor for tensor in tensors_in((args, kwargs)) if not self.has(tensor)]
-        constant = name_of(packet) in _MAKERS or not given
-        is_found = name_of(packet) in _POSITIONS or all(map(self.is_position, given))
+        is_maker = name_of(packet) in _MAKERS
+        constant = is_maker or not given
         for tensor in tensors_in(out):
             where = place(tensor)
             if constant:
                 self._computed.setdefault(where, tensor)
-            elif name_of(packet) not in _MAKERS:
+            elif not is_maker:
                 self._computed.pop(where, None)
                 self._weights.pop(where, None)
                 self._shown.add(where)
-                if is_found and tensor.dtype in _WHOLE:
+                self._positions.discard(where)
+                if tensor.dtype in _WHOLE and (name_of(packet) in _POSITIONS or all(map(self.is_position, given))):
                     self._positions.add(where)
-                else:
-                    self._positions.discard(where)
 
     def add(self, tensors: Iterable[Tensor]) -> None:
         """What is known from elsewhere to be constant."""
