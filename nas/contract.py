@@ -1,7 +1,8 @@
 """What every network of the schema owes, checked on a small one: ours in the tests, yours by `check-block`.
 
 Shapes and gradients; no state that survives a call; no influence between the samples of a batch; weights
-and config that survive being written down; operations counted as an enumeration of every pair counts them.
+and config that survive being written down; neurons that work place by place; time steps that are alike; operations
+counted as an enumeration of every pair counts them.
 Everything in float64, where rounding flips no spike.
 """
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from nas.cost import Operation, OperationCounter, Overheads
 from nas.custom_neurons import mixes_places
 from nas.enumeration import Enumeration, Tally, enumerate_costs
-from nas.equivariance import treats_steps_alike
+from nas.equivariance import difference_between_steps
 from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
@@ -28,7 +29,7 @@ from spikformer.errors import ConfigError
 from spikformer.layers import Residual
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
-from spikformer.plugins import is_of
+from spikformer.plugins import is_custom
 
 _CPU = torch.device("cpu")
 _BATCH = 3
@@ -92,21 +93,32 @@ def hold_to_costs(config: SpikformerConfig) -> None:
     Raises:
         CostError: it does not.
     """
-    time_steps = min(config.time_steps, 4)
     for reference, options in _own_blocks(config.to_dict()):
-        key = (reference, json.dumps(options, sort_keys=True), config.residual, time_steps)
+        key = (reference, json.dumps(options, sort_keys=True), config.residual, min(config.time_steps, 4))
         if key in _HELD:
             continue
         try:
-            network = _with_block(reference, options, config.residual, time_steps)
-            model, images = calibrated(network)
-        except ConfigError:  # it takes part in no network so small
-            model, images = calibrated(config)
-        for check in _OF_COSTS:
-            passed, detail = _CHECKS[check](model, images)
-            if not passed and _SILENT not in detail:
-                raise CostError(f"{detail}. `python cli.py check-block {reference}` checks all of it")
+            _hold(*_network_for(reference, options, config))
+        except CostError as error:
+            raise CostError(f"{error}. `python cli.py check-block {reference}` checks all of it") from None
+        except Exception as error:  # whatever code of yours raises
+            raise CostError(f"{reference} cannot be run: {type(error).__name__}: {error}") from error
         _HELD.add(key)
+
+
+def _network_for(reference: str, options: dict[str, Any], config: SpikformerConfig) -> tuple[Spikformer, Tensor]:
+    """A small network with the block, or its own where it takes part in no network so small."""
+    try:
+        return calibrated(_with_block(reference, options, config.residual, min(config.time_steps, 4)))
+    except Exception:  # of the package, or of the block
+        return calibrated(config)
+
+
+def _hold(model: Spikformer, images: Tensor) -> None:
+    for check in _OF_COSTS:
+        passed, detail = _CHECKS[check](model, images)
+        if not passed and _SILENT not in detail:
+            raise CostError(detail)
 
 
 _HELD: set[tuple[str, str, str, int]] = set()
@@ -114,7 +126,7 @@ _SILENT = "nothing ever reached"
 
 
 def _own_blocks(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of a config as plain values: the references in it, and their options."""
+    """Yields the references in a config, given as plain values, with their options."""
     if isinstance(part, dict):
         if ":" in str(part.get("kind", "")):
             yield part["kind"], part.get("options", {})
@@ -228,11 +240,11 @@ def _place_by_place(model: Spikformer, images: Tensor) -> tuple[bool, str]:
 
 
 def _alike_in_time(model: Spikformer, images: Tensor) -> tuple[bool, str]:
-    """Blocks of the user's own, whose neurons could else add up channels or tokens that take the place of time."""
-    blocks = {path: m for path, m in model.named_modules() if not is_of(m, "spikformer", "torch", "spikingjelly")}
+    """The neurons of a block could else add up channels or tokens that take the place of time."""
+    blocks = {path: module for path, module in model.named_modules() if is_custom(module)}
     outermost = [path for path in blocks if not any(path.startswith(f"{other}.") for other in blocks)]
     for path in outermost:
-        if not isinstance(blocks[path], Neuron) and (detail := treats_steps_alike(blocks[path], model, images)):
+        if not isinstance(blocks[path], Neuron) and (detail := difference_between_steps(blocks[path], model, images)):
             return False, f"{path}: {detail}"
     return True, "outside neurons all time steps are treated alike"
 
@@ -252,7 +264,7 @@ def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
 
 
 def _difference(counted: Sequence[Operation], overheads: Overheads, enumerated: Enumeration) -> str:
-    """Between the counter and the enumeration; "" for none."""
+    """Says in what the counter and the enumeration differ; "" where they agree."""
     expected = {(tally.path, tally.index): tally for tally in enumerated.operations}
     for operation in counted:
         values = {name: getattr(operation, name) for name in Tally.__dataclass_fields__}

@@ -34,10 +34,9 @@ from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
 from spikformer.operands import Operand
-from spikformer.plugins import is_of, is_ours
+from spikformer.plugins import is_custom, is_ours
 from spikformer.stems import ImageEncoding
 
-_KNOWN = ("spikformer", "torch", "spikingjelly")  # packages whose modules are not the user's own
 Kind = Literal["weight", "product", "sum"]
 
 
@@ -115,9 +114,8 @@ class _Dispatch(TorchDispatchMode):
     def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
-        self._leaves = {
-            id(torch.ops.prim.device.default)
-        }  # operations, which live for ever, that are not made of others
+        # Operations that are not made of others, by identity: they live for ever.
+        self._leaves = {id(torch.ops.prim.device.default)}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -179,7 +177,7 @@ class OperationCounter:
     def __init__(self, model: nn.Module) -> None:
         self.overheads = Overheads()
         self._model = model
-        self._is_custom = any(not is_of(m, *_KNOWN) for m in model.modules())
+        self._is_custom = any(map(is_custom, model.modules()))
         self._stack: list[_Running] = []
         self._custom: CustomNeuron | None = None  # that runs
         self._custom_depth = 0  # modules of the user's own that run
@@ -255,7 +253,7 @@ class OperationCounter:
             if not self._stack:
                 self._constants.forget()
                 self._constants.show(tensors_in((inputs, kwargs)))
-            self._custom_depth += not is_of(module, *_KNOWN)
+            self._custom_depth += is_custom(module)
             repeats = self._stack[-1].repeats if self._stack else 1
             if isinstance(module, ImageEncoding) and is_ours(module):
                 repeats *= module.stands_for(inputs[0])
@@ -294,7 +292,7 @@ class OperationCounter:
             # Last, so that the sum above counts as the neuron's own and not as attention's.
             self._stack.pop()
             self._open_neurons -= isinstance(module, Neuron)
-            self._custom_depth -= not is_of(module, *_KNOWN)
+            self._custom_depth -= is_custom(module)
 
         return leave
 

@@ -25,7 +25,7 @@ from spikformer.plugins import is_ours
 
 @dataclass(frozen=True)
 class Tally:
-    """Costs of one operation; fields as in `nas.cost.Operation`."""
+    """The costs of one operation; its fields mean what they mean in `nas.cost.Operation`."""
 
     path: str
     index: int
@@ -42,7 +42,7 @@ class Tally:
 
 @dataclass
 class Enumeration:
-    """What was found.
+    """The costs of one pass.
 
     Attributes:
         operations: in the order in which they run.
@@ -55,7 +55,10 @@ class Enumeration:
 
 
 def enumerate_costs(model: nn.Module, images: Tensor, others: Tensor) -> Enumeration:
-    """Of one pass over `images`, [B, C, H, W]; `others`, as many, show what depends on them.
+    """Count the costs of one pass over `images`, [B, C, H, W].
+
+    Args:
+        others: as many images, by which it is seen what depends on them.
 
     Raises:
         CostError: an operation computes with activations and is not declared, or is fed worse than declared, or
@@ -111,7 +114,7 @@ def _is_average(step: Step) -> bool:
 
 
 def _has_role(step: Step, role: str) -> bool:
-    """Of the modules of ours, outside blocks of the user's own."""
+    """Whether a class of ours declares it; inside blocks of the user's own that counts for nothing."""
     return not step.in_custom and is_ours(step.module) and getattr(step.module, role, False)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from spikformer.neurons import Neuron
 
 
-def treats_steps_alike(block: nn.Module, model: nn.Module, images: Tensor) -> str:
-    """Why it does not; "" if it does.
+def difference_between_steps(block: nn.Module, model: nn.Module, images: Tensor) -> str:
+    """Says how a block treats time steps otherwise than one another; "" if it treats all alike.
 
     Args:
         model: in which it stands: one run on `images` shows what it is given.
@@ -25,6 +25,8 @@ def treats_steps_alike(block: nn.Module, model: nn.Module, images: Tensor) -> st
     with torch.no_grad():
         model(images)
     hook.remove()
+    if not streams:  # it is not run
+        return ""
     stream_T = streams[0]
     straight = torch.arange(len(stream_T), device=stream_T.device)
     before = _run(block, stream_T, straight)
@@ -68,4 +70,4 @@ def _drawn(neuron: Neuron, shape: torch.Size, seed: int) -> Tensor:
     return torch.randint(lowest, highest + 1, shape, generator=generator) * neuron.spikes.quantum
 
 
-__all__ = ["treats_steps_alike"]
+__all__ = ["difference_between_steps"]

@@ -207,6 +207,7 @@ def _flat(results: list[Tensor]) -> Tensor:
 
 
 def is_mask(x: Tensor) -> bool:
+    """Whether all numbers are 0, 1 or -1."""
     return x.dtype == torch.bool or bool(((x == 0) | (x.abs() == 1)).all())
 
 

@@ -16,9 +16,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from nas.errors import CostError
 from spikformer.neurons import Neuron
-from spikformer.plugins import is_ours
+from spikformer.plugins import is_custom
 
-_OF_TORCH = (nn.Sequential, nn.Identity, nn.BatchNorm2d, nn.Conv2d, nn.Linear)
 _IMAGES, _CONSTANT = -1, -2  # in place of the step that wrote something
 
 
@@ -105,7 +104,7 @@ class _Recorder(TorchDispatchMode):
         named = [_From(self._place(x)) if isinstance(x, Tensor) else x for x in flat]
         path, module = self._stack[-1] if self._stack else ("", self._model)
         in_neuron = any(isinstance(m, Neuron) for _, m in self._stack)
-        in_custom = any(not is_ours(m) and type(m) not in _OF_TORCH for _, m in self._stack)
+        in_custom = any(is_custom(m) for _, m in self._stack)
         step = Step(path, module, in_neuron, in_custom, func, spec, _flat=named, _seen=copies(flat))
         out = func(*args, **(kwargs or {}))
         for result in tree_flatten(out)[0]:

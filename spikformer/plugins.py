@@ -51,13 +51,14 @@ def allow(*blocks: str | Path, folder: str | Path = "") -> None:
 
 def is_ours(part: object) -> bool:
     """Whether an object's class is one of this package: not what a class calls itself, but what the package holds."""
-    return is_of(part, "spikformer")
-
-
-def is_of(part: object, *packages: str) -> bool:
-    """The same of other packages."""
     kind: Any = type(part)
-    return _holds(kind, packages)
+    return _holds(kind, ("spikformer",))
+
+
+def is_custom(part: object) -> bool:
+    """Whether an object's class is the user's own: neither one of this package nor one of the libraries below it."""
+    kind: Any = type(part)
+    return not _holds(kind, ("spikformer", "torch", "spikingjelly"))
 
 
 @functools.cache
@@ -182,7 +183,7 @@ __all__ = [
     "canonical",
     "check_reference",
     "imported",
-    "is_of",
+    "is_custom",
     "is_ours",
     "named",
     "options",

@@ -206,6 +206,35 @@ def test_a_search_holds_blocks_to_the_same(tmp_path: Path, run_here: Run) -> Non
     assert f"check-block {__name__}:Grouped" in done.stderr
 
 
+class Wide(AlongChannels):
+    """Runs at some widths only, and says so by an error of its own; adds up nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] == 16:
+            raise RuntimeError("16 channels are too few")
+        y: Tensor = self.conv(self.neuron(x))
+        return y
+
+
+class Never(AlongChannels):
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.equal(x, x[:1].expand_as(x)):
+            raise RuntimeError("time steps differ")
+        return x
+
+
+@pytest.mark.parametrize(("block", "message"), [(Wide, ""), (Never, "time steps differ")])
+def test_a_block_that_fails_in_the_small_network_is_held_in_its_own(block: type[nn.Module], message: str) -> None:
+    plugins.allow(__name__)
+    stage = {"embed_dim": 24, "depth": 1, "mixer": {"kind": f"{__name__}:{block.__name__}"}}
+    config = SpikformerConfig.from_dict(contract.small() | {"stages": [stage]})
+    if not message:
+        contract.hold_to_costs(config)
+        return
+    with pytest.raises(CostError, match=message):
+        contract.hold_to_costs(config)
+
+
 def test_a_layer_inside_a_neuron_is_refused() -> None:
     class Holds(LIF):
         def forward(self, x_T: Tensor) -> Tensor:
