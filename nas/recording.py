@@ -158,6 +158,9 @@ def _recorded(model: nn.Module, images: Tensor) -> _Recorder:
             hook.remove()
     if id(out) not in recorder._places:
         raise CostError("what the network returns comes from no operation that torch saw")
+    with torch.no_grad():
+        if not _agree([out], [model(images)]):
+            raise CostError("the network does something else while its operations are recorded")
     end = Step("", model, False, False, torch.ops.aten.alias.default, tree_flatten(((out,), {}))[1])
     end._flat, end._seen, end._results = [_From(recorder._places[id(out)])], [out.clone()], [recorder._new(out)]
     recorder.steps.append(end)

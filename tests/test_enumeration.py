@@ -71,7 +71,7 @@ def test_what_is_selected_by_indices_of_an_image_is_free() -> None:
 
 def test_what_goes_past_torch_is_noticed() -> None:
     """A dispatcher switched off, a number written through numpy: the record does not give the network's results."""
-    from torch.utils._python_dispatch import _disable_current_modes
+    from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
     def hidden(x: Tensor) -> Tensor:
         with _disable_current_modes():
@@ -82,7 +82,10 @@ def test_what_goes_past_torch_is_noticed() -> None:
         y.numpy()[...] *= y.numpy()
         return y + 0
 
-    for forward in (hidden, written):
+    def watchful(x: Tensor) -> Tensor:
+        return x.flip(1) if _get_current_dispatch_mode() else x * x
+
+    for forward in (hidden, written, watchful):
         with pytest.raises(CostError):
             enumerate_costs(Hidden(forward).double(), *pair(2, 3, 4))
 
