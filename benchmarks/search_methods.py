@@ -15,7 +15,8 @@ import optuna
 import nas.pareto
 import nas.searcher
 import nas.surrogate
-from nas.budget import Budget, Pace, affordable
+from nas.budget import Budget, affordable
+from nas.pace import Pace
 from nas.proposals import settings
 from nas.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
 from nas.space import Recipe

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
-from scipy.optimize import nnls
-
 from nas.errors import StudyError
+from nas.pace import Pace
 
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _RECORD_BYTES = 40_000  # of a training, in the journal
@@ -40,25 +38,6 @@ class Budget:
     def allows(self, images: float, hours: float, more: int) -> bool:
         """Whether a training on `more` images may follow what was spent; of time, as long as any is left."""
         return images + more <= self.images and hours < self.hours
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast this machine trains: seconds an image, and what beginning and measuring add to each training."""
-
-    image_s: float
-    measuring_s: float
-
-    @classmethod
-    def of(cls, images: Sequence[int], seconds: Sequence[float]) -> Self:
-        """From trainings on so many images that took so long: least squares, neither of the two below 0."""
-        columns = np.stack([np.array(images, dtype=float), np.ones(len(images))], axis=1)
-        found, _ = nnls(columns, np.array(seconds))
-        return cls(float(found[0]), float(found[1]))
-
-    def seconds(self, networks: Sequence[float], images: Sequence[int]) -> float:
-        """Of so many trainings on so many images each, rung by rung."""
-        return sum(n * (self.image_s * seen + self.measuring_s) for n, seen in zip(networks, images, strict=True))
 
 
 @dataclass(frozen=True)
@@ -111,4 +90,4 @@ def _time(seconds: float) -> str:
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
-__all__ = ["Budget", "Pace", "Plan", "affordable"]
+__all__ = ["Budget", "Plan", "affordable"]

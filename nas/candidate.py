@@ -12,12 +12,12 @@ import torch
 
 from nas import contract, cost, device_memory, energy, measurement, pareto, provenance, target, training
 from nas.augmentation import Normalise
-from nas.budget import Pace
 from nas.cost import Operation, Overheads
 from nas.data import Splits
 from nas.energy import Convention
 from nas.errors import CostError
 from nas.measurement import Measurement
+from nas.pace import Pace
 from nas.space import Recipe
 from nas.speed import Speed
 from nas.training import Epoch

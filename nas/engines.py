@@ -12,9 +12,9 @@ from typing import Any, Protocol, Self
 import torch
 
 from nas import device_memory
-from nas.budget import Pace
 from nas.candidate import Candidate, evaluate, pace
 from nas.data import Split, Splits
+from nas.pace import Pace
 from nas.space import Recipe
 from nas.training import Epoch
 from spikformer import plugins

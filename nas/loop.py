@@ -18,13 +18,14 @@ from nas import constraints as limits
 from nas import space as spaces
 from nas import storage as storages
 from nas.augmentation import settled
-from nas.budget import Budget, Pace, Plan, affordable
+from nas.budget import Budget, Plan, affordable
 from nas.candidate import Candidate, EnergyOf, died, front_of
 from nas.claims import Drawn
 from nas.cost import static_model
 from nas.engines import Died, Done, Engine, InProcess, Job, Trainer
 from nas.errors import OutputError, StudyError
 from nas.leases import DIED, Leases
+from nas.pace import Pace
 from nas.processes import Processes
 from nas.progress import Dashboard, Observer, in_words
 from nas.proposals import SEARCHER, Proposal, Proposer, reductions

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import torch
 
-from nas.budget import Pace
 from nas.engines import Died, Done, Job, Packed, Trainer
 from nas.errors import StudyError
+from nas.pace import Pace
 from nas.training import Epoch
 from spikformer import plugins
 from spikformer.config import SpikformerConfig

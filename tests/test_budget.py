@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from nas.budget import Budget, Pace, Plan, affordable
+from nas.budget import Budget, Plan, affordable
 from nas.errors import StudyError
+from nas.pace import Pace
 
 
 @pytest.mark.parametrize(

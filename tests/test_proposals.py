@@ -18,9 +18,9 @@ from nas import candidate as candidates
 from nas import data, engines, inspection, loop, searcher, space, trials
 from nas import export as exports
 from nas import report as reports
-from nas.budget import Pace
 from nas.candidate import Candidate
 from nas.errors import StudyError
+from nas.pace import Pace
 from nas.proposals import SAMPLERS, reductions, settings
 from nas.report import texts
 from nas.searcher import ConfigSpace, Searcher
