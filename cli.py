@@ -119,8 +119,8 @@ def search(
     All are trained on a few images, promising ones on more, and the best on all. Interrupt it as you like: the same
     command goes on where it stopped. Run it again elsewhere to work on one study together: see docs/cluster.md.
     """
-    from nas import loop  # torch, only now
-    from nas.space import Constraints
+    from nas.searching import loop  # torch, only now
+    from nas.spaces import Constraints
 
     constraints = Constraints(max_params, max_macs, max_energy, min_accuracy)
     found = loop.search(**settings, constraints=constraints, results_dir=results_dir)
@@ -138,8 +138,8 @@ def studies(status: bool, study: str | None, storage: str | None, results_dir: s
     import dataclasses
     import json
 
-    from nas import status as states  # torch, only now
-    from nas.study import load_study
+    from nas.studies import load_study
+    from nas.studies import status as states  # torch, only now
 
     rows: list[Any]
     if status:
@@ -223,19 +223,19 @@ def report(
     Safe while a search runs. Another convention prices the study anew, from the operations in its records: nothing is
     trained or loaded.
     """
-    from nas import chip as chips  # torch, only now
-    from nas import energy
-    from nas import report as reports
-    from nas import study as studies
+    from nas.costs import chip as chips  # torch, only now
+    from nas.costs import energy
+    from nas.reports import build, write
+    from nas.studies import study as studies
 
     chosen = energy.convention(convention, unit_costs)
     model = chips.load(chip) if chip is not None else None
     with _without_garbage_collection():
         loaded = studies.load_study(study, storage=storage, results_dir=results_dir)
         others = [studies.load_study(name, storage=storage, results_dir=results_dir) for name in compare]
-        result = reports.build(loaded, chosen, model, memory=memory, compare=others)
+        result = build(loaded, chosen, model, memory=memory, compare=others)
         place = _place(results_dir, storage)
-        written = reports.write(result, loaded.folder, latex=latex, options=place, program=PROGRAM)
+        written = write(result, loaded.folder, latex=latex, options=place, program=PROGRAM)
     console = _console()
     console.print(result.table())
     for sentence in result.findings:
@@ -280,8 +280,8 @@ def export(
 
     Without --params and --macs they are as wide and deep as they were searched.
     """
-    from nas import export as exports  # torch, only now
-    from nas import study as studies
+    from nas.exports import export as exports  # torch, only now
+    from nas.studies import study as studies
 
     size = exports.Size(as_is, params, macs, classes or 0)
     if network is not None and size != exports.Size():
@@ -343,8 +343,8 @@ def confirm(
 
     Interrupt it as you like: the same command goes on where it stopped.
     """
-    from nas import confirmation  # torch, only now
-    from nas.study import load_study
+    from nas.replicates import confirmation  # torch, only now
+    from nas.studies import load_study
 
     if top != "front" and not (top.isascii() and top.isdecimal()):
         raise click.UsageError(f'--top "{top}" must be front or a whole number')
@@ -381,8 +381,8 @@ def validate_proxy(space: str, shares: str, results_dir: str, **settings: Any) -
 
     Interrupt it as you like: the same command goes on where it stopped.
     """
-    from nas import validation  # torch, only now
-    from nas.report import proxies
+    from nas.replicates import validation  # torch, only now
+    from nas.reports import proxies
 
     found = validation.validate(space, shares=_numbers("--shares", shares), results_dir=results_dir, **settings)
     written, said = proxies.write(found)
@@ -492,7 +492,7 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
 
     DIR holds class folders or WebDataset shards. If interrupted, run the same command again to continue.
     """
-    from nas.full_training import shrinking  # torch, only now
+    from nas.datasets import shrinking  # torch, only now
 
     def on_progress(what: str, done: int, total: int) -> None:
         click.echo(f"{what}: {done} of {total}", err=True)
@@ -544,12 +544,12 @@ def evaluate(
     """
     import json
 
-    from nas import energy  # torch, only now
+    from nas.costs import energy  # torch, only now
     from nas.full_training import evaluation
 
     steps, sizes = _whole("--time-steps", time_steps), _whole("--image-sizes", image_sizes)
     if plot is not None:
-        from nas.report import evaluated  # matplotlib, only now
+        from nas.reports import evaluated  # matplotlib, only now
 
         evaluated.check(Path(plot))
     chosen = energy.convention(convention, unit_costs)
@@ -573,7 +573,7 @@ def _whole(option: str, text: str) -> list[int]:
 
 
 def _evaluations_table(found: list[Any]) -> Any:
-    from nas.full_training.evaluation import mean_and_deviation
+    from nas.full_training import mean_and_deviation
     from nas.progress import in_si
 
     headings = (
@@ -611,7 +611,7 @@ def spaces() -> None:
     """List the search spaces that come with the project, with their size."""
     from rich.table import Table
 
-    from nas import space
+    from nas.spaces import space
 
     table = Table(title="Search spaces", title_justify="left")
     for heading in ("name", "networks", "data", "epochs", "axes", "references"):
@@ -655,7 +655,7 @@ def inspect(
     """
     import json
 
-    from nas import inspection  # torch, only now
+    from nas.reports import inspection  # torch, only now
 
     _one_source({"--trial": trial, "--data-dir": rest["data_dir"], "--rates": rest["rates"], "--check": check})
     if trial is not None and (rest["fused"] or image_size):
@@ -707,10 +707,11 @@ def _inspected(
     storage: str | None,
     results_dir: str,
 ) -> Any:
-    from nas import chip as chips
-    from nas import energy, inspection
-    from nas import rates as firing
-    from nas import study as studies
+    from nas.costs import chip as chips
+    from nas.costs import energy
+    from nas.costs import rates as firing
+    from nas.reports import inspection
+    from nas.studies import study as studies
 
     chosen = energy.convention(convention, unit_costs)
     on = None if chip is None else chips.load(chip)
@@ -733,7 +734,7 @@ def check_block(block: str) -> None:
     """
     from rich.table import Table
 
-    from nas import contract  # torch, only now
+    from nas.costs import contract  # torch, only now
 
     checks = contract.check_block(block)
     table = Table(title=block, title_justify="left")
@@ -780,7 +781,7 @@ def _place(results_dir: str, storage: str | None) -> list[str]:
     """Options that lead another command to the same study."""
     options = [] if results_dir == "results" else ["--results-dir", results_dir]
     if storage and "SPIKFORMER_STORAGE" not in os.environ:
-        from nas import urls
+        from nas.studies import urls
 
         options += ["--storage", urls.hidden(storage)]
     return options

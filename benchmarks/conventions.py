@@ -15,8 +15,9 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas import chip, contract, energy, space
-from nas.cost import OperationCounter
+from nas.costs import chip, contract, energy
+from nas.costs.cost import OperationCounter
+from nas.spaces import space
 from spikformer import Spikformer, SpikformerConfig
 
 NETWORKS = 60

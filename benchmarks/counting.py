@@ -21,8 +21,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas import augmentation, candidate, data, measurement, space, training
-from nas.cost import OperationCounter
+from nas.costs.cost import OperationCounter
+from nas.datasets import loaders as data
+from nas.spaces import space
+from nas.training import augmentation, candidate, measurement
+from nas.training import fitting as training
 from spikformer import Spikformer, published
 from spikformer.neurons import Neuron
 

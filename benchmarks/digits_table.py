@@ -1,6 +1,6 @@
 """Train the networks of a table that replays read: random networks of the demo's space, at several rungs and seeds.
 
-Each training is one of the product's own (`nas.candidate.evaluate`), with a whole schedule of its own. The split of the
+Each training is one of the product's own (`nas.training.evaluate`), with a whole schedule of its own. The split of the
 data is the same for all; a seed is of weights, order of images and augmentation. A line is written after each training
 and what is there is not trained again, so the command may be interrupted and goes on where it stopped.
 """
@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 from header import note
 
-from nas import data, space
-from nas.candidate import Candidate, evaluate
-from nas.data import Splits
-from nas.searcher import ConfigSpace, Network
-from nas.space import SearchSpace
+from nas.datasets import loaders as data
+from nas.datasets.loaders import Splits
+from nas.searchers.searcher import ConfigSpace, Network
+from nas.spaces import space
+from nas.spaces.space import SearchSpace
+from nas.training.candidate import Candidate, evaluate
 
 SPACE = "spikformer_tiny"
 TABLE = Path(__file__).parent / "results" / "digits_table.csv"

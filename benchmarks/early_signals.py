@@ -20,9 +20,14 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas import data, files, pareto, space, step, training
-from nas.candidate import evaluate
-from nas.space import SearchSpace
+from nas import files
+from nas.datasets import loaders as data
+from nas.spaces import space
+from nas.spaces.space import SearchSpace
+from nas.stats import pareto
+from nas.training import fitting as training
+from nas.training import step
+from nas.training.candidate import evaluate
 from spikformer import SpikformerConfig
 
 SHARES = (0.05, 0.25, 1.0)
@@ -44,7 +49,7 @@ def networks(source: SearchSpace, count: int) -> list[SpikformerConfig]:
 
 
 def trunk(recipe_steps: int) -> Callable[[int, float], Callable[[int], float]]:
-    """In place of the schedule of `nas.training`: the same rise and constant rate for all parts, then a cool-down."""
+    """In place of the schedule of `nas.training.step`: the same rise and rate for all parts, then a cool-down."""
     rise = max(1, round(SHARES[0] * recipe_steps / 2))
 
     def schedule(steps: int, _warmup: float) -> Callable[[int], float]:

@@ -22,11 +22,12 @@ import torch
 from gpu_task import Task, check_device, processors
 from torch import nn
 
-from nas import candidate, measurement, training
-from nas.augmentation import Normalise
-from nas.data import Split, Splits
-from nas.space import Recipe
-from nas.speed import REFERENCE, Speed, fastest
+from nas.datasets.loaders import Split, Splits
+from nas.spaces.space import Recipe
+from nas.training import candidate, measurement
+from nas.training import fitting as training
+from nas.training.augmentation import Normalise
+from nas.training.speed import REFERENCE, Speed, fastest
 from spikformer import Spikformer, SpikformerConfig, published, spiking
 
 _PACKAGES = ("torch", "triton", "torchvision", "timm", "spikingjelly", "optuna", "numpy")
@@ -133,7 +134,7 @@ class Checks:
     def pace_is_that_of_a_training(self) -> Any:
         """What a time budget is planned by, beside a training that is long enough to know better."""
         splits, recipe = self._splits(4 if self.on_cuda else 1), Recipe(epochs=2, batch_size=self.batch)
-        pace = candidate.pace(self._config(), splits, recipe)
+        pace = candidate.measured_pace(self._config(), splits, recipe)
         assert pace is not None, "there is no pace: the probe did not fit into memory"
         started = time.monotonic()
         record, _ = candidate.evaluate(self._config(), splits, recipe)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from gpu_task import REPOSITORY, Task, check_device, processors
 
-from nas import bundle as bundles
-from nas.full_training import recipe as recipes
-from nas.full_training.images import InMemory, Source
+from nas.bundles import bundle as bundles
+from nas.bundles import recipe as recipes
+from nas.datasets.sources import InMemory, Source
 from nas.full_training.loop import Training
 from nas.full_training.team import joined
 from spikformer.config import SpikformerConfig

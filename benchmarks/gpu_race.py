@@ -14,10 +14,10 @@ from gpu_task import Task, check_device
 from proxy_speed import SHAPES, Contestant
 from torch.profiler import ProfilerActivity, profile
 
-from nas import training
-from nas.space import Recipe
-from nas.speed import fastest
-from nas.training import Epoch
+from nas.spaces.space import Recipe
+from nas.training import fitting as training
+from nas.training.fitting import Epoch
+from nas.training.speed import fastest
 from spikformer import Spikformer
 
 _PROFILED = 4  # epoch of five steps, when all is compiled and momentum has settled

@@ -8,9 +8,11 @@ import time
 import torch
 from header import header, note, table
 
-from nas import data, space, training
-from nas.augmentation import Normalise
-from nas.speed import REFERENCE, Speed, fastest
+from nas.datasets import loaders as data
+from nas.spaces import space
+from nas.training import fitting as training
+from nas.training.augmentation import Normalise
+from nas.training.speed import REFERENCE, Speed, fastest
 from spikformer import Spikformer
 
 SEEDS = 5

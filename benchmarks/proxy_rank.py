@@ -15,10 +15,12 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas import data, space, training
-from nas.augmentation import Normalise
-from nas.data import Splits
-from nas.space import Recipe, SearchSpace
+from nas.datasets import loaders as data
+from nas.datasets.loaders import Splits
+from nas.spaces import space
+from nas.spaces.space import Recipe, SearchSpace
+from nas.training import fitting as training
+from nas.training.augmentation import Normalise
 from spikformer import Spikformer, SpikformerConfig
 
 NETWORKS = 12

@@ -30,11 +30,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nas import candidate, training
-from nas.augmentation import Normalise, augment
-from nas.data import Split, Splits
-from nas.space import Recipe
-from nas.speed import REFERENCE, Speed, fastest
+from nas.datasets.loaders import Split, Splits
+from nas.spaces.space import Recipe
+from nas.training import candidate
+from nas.training import fitting as training
+from nas.training.augmentation import Normalise, augment
+from nas.training.speed import REFERENCE, Speed, fastest
 from spikformer import Spikformer, SpikformerConfig, published
 from spikformer.neurons import Neuron
 

@@ -24,10 +24,10 @@ from timm.data import create_dataset, create_loader
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
 
-from nas.full_training import images as sources
-from nas.full_training import recipe as recipes
+from nas.bundles import recipe as recipes
+from nas.bundles.recipe import TrainingRecipe
+from nas.datasets import sources as sources
 from nas.full_training.loading import TrainLoader
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team
 from spikformer.config import StemConfig
 

@@ -3,7 +3,7 @@
 Both search a space with the same cut of the data; random search trains every network in full. An answer is the front by
 search-val accuracy and energy among the networks trained in full so far; report-val accuracy, which neither looked at,
 scores it: hypervolume in points of accuracy times decades of energy, from the reference point of all networks that
-either trained in full (`nas.pareto.reference_point`).
+either trained in full (`nas.stats.pareto.reference_point`).
 """
 
 import argparse
@@ -17,10 +17,12 @@ import torch
 from header import header, note, table
 
 import nas
-from nas import pareto, space, trials
-from nas.candidate import Candidate, front_of
 from nas.progress import Observer
-from nas.space import SearchSpace
+from nas.spaces import space
+from nas.spaces.space import SearchSpace
+from nas.stats import pareto
+from nas.studies import trials
+from nas.training.candidate import Candidate, front_of
 
 PARTS = (0.25, 0.5, 0.75, 1.0)
 METHODS = {"searcher": "searcher", "random, all in full": "RandomSampler"}

@@ -20,9 +20,11 @@ import optuna
 from header import header, note
 from optuna.trial import FrozenTrial, TrialState
 
-from nas import loop, space, storage, trials
 from nas.progress import Observer
-from nas.study import Study
+from nas.searching import loop
+from nas.spaces import space
+from nas.studies import storage, trials
+from nas.studies.study import Study
 
 ROOT = Path(__file__).parent.parent
 

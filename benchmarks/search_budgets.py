@@ -21,8 +21,8 @@ from search_methods import FULL, LADDER, RUNGS, Ledger, Problem, planned, unifor
 from search_table import Noise, Table
 
 from nas import files
-from nas.proposals import settings
-from nas.searcher import Settings
+from nas.searchers.searcher import Settings
+from nas.searching.proposals import settings
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 200
@@ -147,8 +147,8 @@ _DIGITS = """\
 `digits_table.py` trained them: random networks of `spikformer_tiny`, at 5, 25 and 100 % of the recipe, with two seeds.
 A search of an even seed reads the trainings of the first seed, one of an odd seed those of the second. "read" scores an
 answer by the accuracies and energies that the search read, "other" by those of the other seed, by which nothing was
-chosen. The reference point is that of all networks of the table (`nas.pareto.reference_point`); "least" is "other" from
-the least accuracy of all."""
+chosen. The reference point is that of all networks of the table (`pareto.reference_point`); "least" is "other" from the
+least accuracy of all."""
 _SPIKENAS = """\
 A search reads validation accuracy, test accuracy scores it. Energy at 5 and 25 epochs has the noise of
 `search_efficiency.py`. "hv" is measured from the reference point of the whole table, "hv0" from 80 % and 1,100 uJ,

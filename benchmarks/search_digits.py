@@ -13,8 +13,9 @@ from pathlib import Path
 from digits_table import SEEDS, SPACE, TABLE, key, rows
 from search_methods import Suggest
 
-from nas import pareto, space
-from nas.searcher import Choice, ConfigSpace, Network, Reading
+from nas.searchers.searcher import Choice, ConfigSpace, Network, Reading
+from nas.spaces import space
+from nas.stats import pareto
 
 
 class Digits:

@@ -25,8 +25,8 @@ from search_synthetic import Conditional
 from search_table import BUDGETS_UJ, FETCH, Noise, Table
 
 from nas import files
-from nas.proposals import settings
-from nas.searcher import Record, Searcher
+from nas.searchers.searcher import Record, Searcher
+from nas.searching.proposals import settings
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

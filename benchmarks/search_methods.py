@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
-import nas.pareto
-import nas.searcher
-import nas.surrogate
-from nas.budget import Budget, affordable
-from nas.pace import Pace
-from nas.proposals import settings
-from nas.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
-from nas.space import Recipe
+import nas.searchers.searcher
+import nas.searchers.surrogate
+import nas.stats.pareto
+from nas.searchers.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
+from nas.searching.budget import Budget, affordable
+from nas.searching.proposals import settings
+from nas.spaces.space import Recipe
+from nas.training.throughput import Pace
 
 Suggest = Callable[[str, list[Choice]], Choice]
 FULL = 100  # epochs of a full training: the unit of all costs is one of them
@@ -283,6 +283,6 @@ def version(method: str, settings: object) -> str:
     """Of a method's settings and, for the searcher, its code: raw results of others are not taken for these."""
     code = b""
     if method in ("searcher", "planned"):
-        modules = (nas.searcher, nas.surrogate, nas.pareto)
+        modules = (nas.searchers.searcher, nas.searchers.surrogate, nas.stats.pareto)
         code = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
     return hashlib.sha256(f"{method} {settings}".encode() + code).hexdigest()[:10]

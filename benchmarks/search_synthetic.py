@@ -12,8 +12,8 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from nas import pareto
-from nas.searcher import Choice, Network, Reading
+from nas.searchers.searcher import Choice, Network, Reading
+from nas.stats import pareto
 
 Suggest = Callable[[str, list[Choice]], Choice]
 _MIXERS: dict[str, tuple[str, list[Choice]]] = {

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas import pareto
-from nas.searcher import Choice, Network, Reading
+from nas.searchers.searcher import Choice, Network, Reading
+from nas.stats import pareto
 
 Array = npt.NDArray[np.float64]
 Suggest = Callable[[str, list[Choice]], Choice]

@@ -15,9 +15,13 @@ from pathlib import Path
 import torch
 from header import header, note, table
 
-from nas import augmentation, data, energy, measurement, space, target, training
-from nas.cost import Operation
-from nas.data import Splits
+from nas.costs import energy, target
+from nas.costs.cost import Operation
+from nas.datasets import loaders as data
+from nas.datasets.loaders import Splits
+from nas.spaces import space
+from nas.training import augmentation, measurement
+from nas.training import fitting as training
 from spikformer import Spikformer, SpikformerConfig, published
 
 SPACE = "cifar10_cpu"  # its images, cut and recipe

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from header import header, note, table
 
-from nas import loop, space
 from nas.progress import Observer
-from nas.study import Study
+from nas.searching import loop
+from nas.spaces import space
+from nas.studies.study import Study
 
 
 def main() -> None:

@@ -7,20 +7,16 @@
 Names are loaded when first used, so that the command line answers before torch is imported.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nas import lazy
 
 if TYPE_CHECKING:
-    from nas.loop import search
-    from nas.study import Study, load_study
+    from nas.searching.loop import search
+    from nas.studies import Study, load_study
 
-_LAZY = {"Study": "nas.study", "load_study": "nas.study", "search": "nas.loop"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'nas' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
+__getattr__ = lazy.attributes(
+    __name__, {"Study": "nas.studies", "load_study": "nas.studies", "search": "nas.searching.loop"}
+)
 
 __all__ = ["Study", "load_study", "search"]

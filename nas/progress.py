@@ -17,8 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from nas.candidate import Candidate, EnergyOf, front_of
-from nas.training import Epoch
+from nas.training import Candidate, EnergyOf, Epoch, front_of
 
 _FRONT_ROWS = 8
 

@@ -16,8 +16,11 @@ from typing import Any, NoReturn
 from unittest import mock
 
 import cli
-from nas import data, engines, loop, space
-from nas.candidate import Candidate, evaluate
+from nas.datasets import loaders as data
+from nas.engines import engine as engines
+from nas.searching import loop
+from nas.spaces import space
+from nas.training.candidate import Candidate, evaluate
 from spikformer import Spikformer, SpikformerConfig
 
 
@@ -54,7 +57,7 @@ def _pretend(path: Path) -> None:
         return made, Spikformer(config)
 
     mock.patch.object(engines, "evaluate", pretended).start()
-    mock.patch.object(engines, "pace", return_value=None).start()
+    mock.patch.object(engines, "measured_pace", return_value=None).start()
 
 
 def _become(folder: Path, errors: str, arguments: list[str]) -> NoReturn:

@@ -27,8 +27,8 @@ import torch
 
 import cli
 import nas
-from nas import contract
-from nas.cost import OperationCounter
+from nas.costs import contract
+from nas.costs.cost import OperationCounter
 from nas.errors import StudyError
 from spikformer import SpikformerConfig, plugins, published
 from tests import pictures
@@ -40,6 +40,7 @@ SPACE = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
 _TIMES = ("wall_s", "seconds", "latency_s", "images_per_s", "images_a_s", "finished_at")
 _HIDDEN = [
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|min|h|images/s|MiB|GiB|GB)\b"), "TIME"),
+    (re.compile(r"Commit\s+[0-9a-f]{12}\+?"), "COMMIT"),
     (re.compile(r"\d\d\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "DATE"),
 ]
 

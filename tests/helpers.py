@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import torch
 
-from nas import contract
+from nas.costs import contract
 from nas.progress import Observer
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import Residual

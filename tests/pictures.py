@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas import bundle as bundles
-from nas.full_training.recipe import TrainingRecipe
+from nas.bundles import bundle as bundles
+from nas.bundles.recipe import TrainingRecipe
 from spikformer.config import HeadConfig, MixerConfig, SpikformerConfig, StageConfig, StemConfig
 
 

@@ -15,10 +15,12 @@ import torch
 
 import nas
 import spikformer
-from nas import bundle as bundles
-from nas import export, loop, space
+from nas.bundles import bundle as bundles
+from nas.exports import export
 from nas.full_training import state
-from nas.study import Study
+from nas.searching import loop
+from nas.spaces import space
+from nas.studies.study import Study
 from spikformer import ConfigError, SpikformerConfig, TrustError, plugins
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard

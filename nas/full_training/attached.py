@@ -1,10 +1,10 @@
 """Results of full trainings in the study that their networks came from, so that reports show both accuracies."""
 
-from nas import bundle as bundles
-from nas import study as studies
+from nas.bundles import bundle as bundles
 from nas.errors import StudyError
 from nas.full_training.loop import Trained
-from nas.study import FullTraining, Study
+from nas.studies import FullTraining, Study
+from nas.studies import study as studies
 from spikformer import checkpoints
 
 

@@ -17,10 +17,9 @@ from timm.data import create_transform
 from timm.data.auto_augment import rand_augment_transform
 from torch.nn import functional
 
+from nas.bundles import TrainingRecipe
+from nas.datasets import Content, decoding
 from nas.errors import TrainingError
-from nas.full_training import decoding
-from nas.full_training.decoding import Content
-from nas.full_training.recipe import TrainingRecipe
 from spikformer.config import StemConfig
 
 Pixels = npt.NDArray[np.uint8]

@@ -10,9 +10,9 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from nas.full_training.recipe import TrainingRecipe
+from nas.bundles import TrainingRecipe
 from nas.full_training.team import Team, in_parallel, with_team_norms
-from nas.speed import precision_of
+from nas.training import precision_of
 from spikformer import spiking
 from spikformer.model import Block, Spikformer
 

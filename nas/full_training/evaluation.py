@@ -12,20 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas import bundle as bundles
-from nas import energy, files, measurement
-from nas.bundle import Bundle
-from nas.energy import MEASURED, Convention
+from nas import files
+from nas.bundles import Bundle, TrainingRecipe
+from nas.bundles import bundle as bundles
+from nas.bundles import recipe as recipes
+from nas.costs import MEASURED, Convention, energy
+from nas.datasets import Images, Source
+from nas.datasets import sources as sources
 from nas.errors import TrainingError
-from nas.full_training import images as sources
-from nas.full_training import recipe as recipes
 from nas.full_training import state
-from nas.full_training.images import Images, Source
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, joined
-from nas.speed import exact
-from nas.training import accuracies, counts_by_class
+from nas.training import accuracies, counts_by_class, exact, measurement
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
 
@@ -146,9 +144,9 @@ def evaluate(
 
     Args:
         networks: folders or checkpoints; several of one config differ by their seeds.
-        data_dir: see `nas.full_training.images`.
+        data_dir: see `nas.datasets.sources`.
         settings: "key=value" each, over the recipe that each was trained with; those of
-            `nas.full_training.recipe.EVALUATION`.
+            `nas.bundles.recipe.EVALUATION`.
         time_steps, image_sizes: instead of those that each was trained with; each network is measured at every pair.
 
     Raises:

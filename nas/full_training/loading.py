@@ -19,11 +19,11 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nas.bundles import TrainingRecipe
+from nas.datasets import Images, InMemory, Numbers, decoding
 from nas.errors import DataError, TrainingError
-from nas.full_training import augmentation, decoding
+from nas.full_training import augmentation
 from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
-from nas.full_training.images import Images, InMemory, Numbers
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.resident import Resident, resident_of
 from nas.full_training.team import Team
 from spikformer.config import StemConfig

@@ -13,24 +13,23 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas import bundle as bundles
-from nas import storage
-from nas.bundle import Bundle
+from nas.bundles import Bundle, TrainingRecipe
+from nas.bundles import bundle as bundles
+from nas.bundles import recipe as recipes
+from nas.datasets import Source, overlap
+from nas.datasets import sources as sources
 from nas.errors import OutputError, TrainingError
-from nas.full_training import images as sources
-from nas.full_training import journal, outcome, overlap, state
-from nas.full_training import recipe as recipes
+from nas.full_training import journal, outcome, state
 from nas.full_training.build import Autocast, average_of, laid_out, optimizer_of, schedule_of, uncompiled, wrapped
 from nas.full_training.evaluation import Scores, measured_scores
-from nas.full_training.images import Source
 from nas.full_training.journal import Journal
 from nas.full_training.loading import Batch, ToDevice, TrainLoader, check_readable
 from nas.full_training.objective import Objective, teacher_of
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.state import State
 from nas.full_training.stopping import Stop, stopping
 from nas.full_training.team import Team, joined
-from nas.step import set_momentum
+from nas.studies import storage
+from nas.training import set_momentum
 from spikformer import checkpoints
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
@@ -66,7 +65,7 @@ def train(
 
     Args:
         bundle: folder of a bundle, or the name of a published network.
-        data_dir: see `nas.full_training.images`.
+        data_dir: see `nas.datasets.sources`.
         out: folder for the trained bundle, its checkpoint and log; `results/trained/<name>` by default.
         recipe: name or file of another recipe than the bundle's.
         settings: "key=value" each, over the recipe's.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.full_training.recipe import TrainingRecipe
+from nas.bundles import TrainingRecipe
 from spikformer.config import SpikformerConfig
 from spikformer.model import Block, Spikformer
 

@@ -13,8 +13,8 @@ from timm.data import Mixup
 from timm.data.mixup import mixup_target
 from torch import Tensor, nn
 
+from nas.bundles import TrainingRecipe
 from nas.errors import TrainingError
-from nas.full_training.recipe import TrainingRecipe
 from spikformer.config import SpikformerConfig
 
 Teacher = Callable[[Tensor], Tensor]

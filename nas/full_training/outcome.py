@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from nas.bundles import TrainingRecipe
+from nas.datasets import Source
 from nas.full_training.evaluation import Scores
-from nas.full_training.images import Source
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team
 from spikformer.config import SpikformerConfig
 

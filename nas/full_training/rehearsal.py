@@ -20,16 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas import bundle as bundles
-from nas.bundle import Bundle
-from nas.data import CIFAR10_CLASSES, CIFAR100_CLASSES
-from nas.full_training import images as sources
+from nas.bundles import Bundle, TrainingRecipe
+from nas.bundles import bundle as bundles
+from nas.bundles import recipe as recipes
+from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, Images, InMemory, Source
+from nas.datasets import sources as sources
 from nas.full_training import memory
-from nas.full_training import recipe as recipes
-from nas.full_training.images import Images, InMemory, Source
 from nas.full_training.loading import Batch, TrainLoader
 from nas.full_training.loop import Training
-from nas.full_training.recipe import TrainingRecipe
 from nas.full_training.team import Team, joined
 from spikformer.config import SpikformerConfig
 

@@ -9,10 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nas.full_training import decoding
-from nas.full_training.decoding import UnreadableError
-from nas.full_training.images import Images, InMemory
-from nas.full_training.recipe import TrainingRecipe
+from nas.bundles import TrainingRecipe
+from nas.datasets import Images, InMemory, UnreadableError, decoding
 from spikformer.config import StemConfig
 
 _LARGEST_GB = 1.0

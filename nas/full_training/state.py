@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from nas import files
+from nas.bundles import EXECUTION, TrainingRecipe
 from nas.errors import TrainingError
-from nas.full_training.recipe import EXECUTION, TrainingRecipe
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import plain

@@ -12,8 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nas import device_memory
 from nas.errors import TrainingError
+from nas.training import device_memory
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""What a network costs: its operations counted exactly, then priced.
+
+cost             operations and overheads of a model, counted while it runs, and those that shapes alone determine
+free_operations  the operations on activations that move, compare or select, and so cost nothing
+custom_neurons   what is held against a neuron that the project does not know
+scales           numbers that are a spike times a known scale
+energy           conventions that price operations
+rates            operations at given firing rates
+memory           energy of memory accesses
+chip             energy and latency on a named chip
+target           the costs that a proxy predicts for the full-size network
+scaling          a proxy's shape made larger, to a budget of parameters or MACs
+contract         what every block keeps, held against a brute force
+recording        every ATen operation of a forward pass, recorded without the counter's tables
+probing          what an operation does to numbers, found by moving them a little
+origins          which numbers come from spikes, and with what scale
+enumeration      costs counted by loops over a record
+equivariance     whether all time steps are treated alike
+"""
+
+from nas.costs import chip, contract, cost, energy, rates, scaling, target
+from nas.costs.chip import Chip, ChipCosts
+from nas.costs.cost import Operation, OperationCounter, Overheads, Part, static_model
+from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
+from nas.costs.memory import MODEL, memory_mj
+from nas.costs.rates import Rates
+from nas.costs.target import IMAGE_SIZE
+
+__all__ = [
+    "IMAGE_SIZE",
+    "MEASURED",
+    "MODEL",
+    "Chip",
+    "ChipCosts",
+    "Convention",
+    "Operation",
+    "OperationCounter",
+    "Overheads",
+    "Part",
+    "Rates",
+    "UnitCosts",
+    "chip",
+    "contract",
+    "cost",
+    "energy",
+    "memory_mj",
+    "overheads_mj",
+    "rates",
+    "scaling",
+    "static_model",
+    "target",
+]

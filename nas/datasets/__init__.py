@@ -1,0 +1,41 @@
+"""Every source of images, read in one place, and the parts that they are cut into.
+
+loaders       the images of a search as tensors
+splits        train, search-val and report-val; duplicates are kept together
+data_account  what was read, passed over and found twice
+cifar         downloads, with checksums
+pictures      which files are images, and which are hidden or passed over
+sources       CIFAR, class folders and WebDataset shards as lists of images that are read when needed
+shards        images inside tar files
+decoding      an image file to its pixels
+overlap       copies of training images among those of the test
+shrinking     images stored smaller, as shards
+"""
+
+from nas.datasets import decoding, loaders, overlap, shrinking, sources
+from nas.datasets.data_account import tells_imbalance
+from nas.datasets.decoding import Content, UnreadableError
+from nas.datasets.loaders import CIFAR10_CLASSES, CIFAR100_CLASSES, Splits
+from nas.datasets.shards import Numbers
+from nas.datasets.sources import Images, InMemory, Source
+from nas.datasets.splits import Split, is_grey
+
+__all__ = [
+    "CIFAR10_CLASSES",
+    "CIFAR100_CLASSES",
+    "Content",
+    "Images",
+    "InMemory",
+    "Numbers",
+    "Source",
+    "Split",
+    "Splits",
+    "UnreadableError",
+    "decoding",
+    "is_grey",
+    "loaders",
+    "overlap",
+    "shrinking",
+    "sources",
+    "tells_imbalance",
+]

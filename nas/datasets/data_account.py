@@ -1,0 +1,137 @@
+"""What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.datasets.pictures import in_words
+from nas.datasets.splits import Copies, Cut, Split, is_grey
+from nas.spaces import Recipe
+from spikformer.config import StemConfig
+
+DETAILS = ("height", "width", "grey", "transparent", "turned")
+"""Columns of what is kept of each image as it was read, before it was fitted; the last three are 0 or 1."""
+
+_LISTED = 10  # classes; of more only the smallest and the largest are named
+_IMBALANCED = 1.5  # times as many images
+_IMBALANCE = "times as many images as class"
+
+
+def account(
+    cut: Cut, classes: tuple[str, ...], details: Tensor, passed: Counter[str], stem: StemConfig, recipe: Recipe
+) -> tuple[str, ...]:
+    """Sentences: images per class and part, imbalance, copies, what was passed over, and how images were changed.
+
+    Args:
+        details: [n, len(DETAILS)], of all images that were read.
+        passed: see `nas.datasets.pictures.in_words`.
+    """
+    counts = np.stack([_per_class(part, classes) for part in (cut.train, cut.search_val, cut.report_val)], 1)
+    sentences = [
+        _per_part(counts, classes),
+        *_imbalance(counts.sum(1), classes),
+        *_copies(cut.copies),
+        *in_words(passed),
+        *_fitted(details, stem),
+        *_as_people_see(details),
+        *_mirrored(cut.train, recipe),
+    ]
+    return tuple(sentences)
+
+
+def _per_class(part: Split, classes: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return torch.bincount(part.labels.cpu(), minlength=len(classes)).numpy()
+
+
+def _per_part(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes: tuple[str, ...]) -> str:
+    def of(label: int) -> str:
+        return " / ".join(f"{count:,}" for count in counts[label])
+
+    heading = "Images per class (train / search-val / report-val)"
+    if (counts == counts[0]).all():
+        return f"{heading}: {of(0)} of each of {len(classes)} classes."
+    if len(classes) <= _LISTED:
+        return f"{heading}: {'; '.join(f'{name} {of(label)}' for label, name in enumerate(classes))}."
+    totals = counts.sum(1)
+    few, most = int(totals.argmin()), int(totals.argmax())
+    return f"{heading}: {len(classes)} classes, from {classes[few]} {of(few)} to {classes[most]} {of(most)}."
+
+
+def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes: tuple[str, ...]) -> list[str]:
+    few, most = int(totals.argmin()), int(totals.argmax())
+    if totals[most] < _IMBALANCED * totals[few]:
+        return []
+    return [
+        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {_IMBALANCE} {classes[few]}: accuracy counts "
+        "images, and says most about the large classes. The report has balanced accuracy too, the mean of the classes' "
+        "own; the search ranks by plain accuracy."
+    ]
+
+
+def _copies(copies: Copies) -> list[str]:
+    if not copies.images:
+        return []
+    told = [
+        f"Copies, pixel by pixel at the network's size: {copies.images:,}, of {copies.originals:,} different images. "
+        "All copies of an image are on one side of the cut."
+    ]
+    if copies.left_out:
+        told.append(f"Images of val/ that are in train/ too, and were left out: {copies.left_out:,}.")
+    if copies.relabelled:
+        told.append(f"Images that are in more than one class: {copies.relabelled:,}. Remove the wrong copies.")
+    return told
+
+
+def _fitted(details: Tensor, stem: StemConfig) -> list[str]:
+    sizes, grey = details[:, :2], details[:, 2]
+    told = []
+    resized = sizes[(sizes != stem.image_size).any(1)]
+    if len(resized):
+        low, high = _pixels(resized.amin(0)), _pixels(resized.amax(0))
+        span = f"of {low}" if low == high else f"from {low} to {high}"
+        told.append(
+            f"Resized to {stem.image_size} x {stem.image_size} pixels, by the short side, and cut to the centre: "
+            f"{len(resized):,} {span} pixels."
+        )
+    recoloured = int((grey == (stem.in_channels == 3)).sum())
+    if recoloured and stem.in_channels == 3:
+        told.append(f"Grey images, shown in three equal channels: {recoloured:,}.")
+    elif recoloured:
+        told.append(f"Colour images, shown grey as stem.in_channels = 1 says: {recoloured:,}.")
+    return told
+
+
+def _pixels(size: Tensor) -> str:
+    height, width = size.tolist()
+    return f"{width} x {height}"
+
+
+def _as_people_see(details: Tensor) -> list[str]:
+    transparent, turned = details[:, 3:].sum(0).tolist()
+    told = [f"Images with a channel of transparency, shown on white: {transparent:,}."] if transparent else []
+    return told + ([f"Images turned as their EXIF says: {turned:,}."] if turned else [])
+
+
+def _mirrored(train: Split, recipe: Recipe) -> list[str]:
+    if recipe.augment not in ("auto", "shift_flip") or not is_grey(train.images):
+        return []
+    if recipe.augment == "auto":
+        return [
+            'All images are grey: they are shifted and not mirrored while training. [proxy] augment = "shift_flip" '
+            "mirrors them."
+        ]
+    return [
+        'All images are grey, and are mirrored while training. Set [proxy] augment = "shift" where a mirrored image is '
+        "another class, as with letters and digits."
+    ]
+
+
+def tells_imbalance(sentences: Sequence[str]) -> bool:
+    """Whether an account says that the largest class has far more images than the smallest."""
+    return any(_IMBALANCE in sentence for sentence in sentences)
+
+
+__all__ = ["DETAILS", "account", "tells_imbalance"]

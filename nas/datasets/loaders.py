@@ -1,0 +1,318 @@
+"""The images of a search as uint8 tensors, in the three parts that `nas.datasets.splits` cuts.
+
+Test images are not opened here at all.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nas.datasets import pictures, splits
+from nas.datasets.data_account import DETAILS, account
+from nas.datasets.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden
+from nas.datasets.splits import Split, subset
+from nas.errors import DataError
+from nas.spaces import DataSettings, SearchSpace
+from spikformer.config import StemConfig
+
+CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CIFAR100_CLASSES = tuple(
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+    motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
+    poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+    wardrobe whale willow_tree wolf woman worm""".split()
+)
+_CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
+_CACHE_FORMAT = 2
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a search needs of a data set.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        fingerprint: 12 hex digits of the images and labels that were read, before the cut, and of how they were cut
+            where images have copies or a class is rare.
+        account: what was read and how it was cut, in sentences.
+    """
+
+    train: Split
+    search_val: Split
+    report_val: Split
+    classes: tuple[str, ...]
+    fingerprint: str
+    account: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> "Splits":
+        parts = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
+        return Splits(*parts, self.classes, self.fingerprint, self.account)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was found, before the cut.
+
+    Attributes:
+        validation: images that the user set apart to validate on.
+        details: see `nas.datasets.data_account.DETAILS`; of both parts.
+        passed: see `nas.datasets.pictures.in_words`.
+    """
+
+    source: Split
+    validation: Split | None
+    classes: tuple[str, ...]
+    details: Tensor
+    passed: Counter[str] = field(default_factory=Counter)
+
+
+def load(
+    space: SearchSpace,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = lambda _what, _done, _total: None,
+) -> Splits:
+    """The three splits of a space's data set, on the CPU.
+
+    Args:
+        data_dir: where the images are: a folder with `cifar-10-batches-py` (or `cifar-100-python`), or one
+            with `train/<class>/`. None takes the user's cache folder and downloads CIFAR into it.
+        seed: of the cut.
+
+    Raises:
+        DataError: images that are missing, damaged, too few to cut, or of other classes than the space says.
+    """
+    stem = StemConfig(**space.base["stem"])
+    read = _read(space.data, stem, data_dir, on_progress)
+    _check_classes(space, read.classes)
+    digest = hashlib.sha256()
+    for split in (read.source, read.validation):
+        if split is not None:
+            digest.update(split.images.numpy().tobytes())
+            digest.update(split.labels.numpy().tobytes())
+    origin = space.data.dataset if data_dir is None else str(data_dir)
+    train_images = space.recipe.train_images
+    parts = splits.cut(read.source, read.validation, space.data, read.classes, origin, seed, train_images)
+    if not parts.plain:
+        digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
+    told = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
+    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], told)
+
+
+def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
+    if settings.dataset == "digits":
+        return _digits(stem)
+    folder = None if data_dir is None else Path(data_dir)
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"data folder {folder} does not exist. {_layouts(settings)}")
+    if folder is not None and (folder / "train").is_dir():
+        return _image_folder(folder, stem, on_progress)
+    if settings.dataset == "image_folder":
+        where = "no --data-dir was given" if folder is None else f"{folder} has no train/<class>/ folders"
+        raise DataError(f"{where}. {_layouts(settings)}")
+    return _cifar(settings, stem, folder)
+
+
+def _layouts(settings: DataSettings) -> str:
+    wanted = "Give a folder with train/<class>/ and images in it"
+    if settings.dataset == "image_folder":
+        return wanted
+    base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
+    return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
+
+
+def _digits(stem: StemConfig) -> _Read:
+    """1797 handwritten digits, 8x8 grey, bundled with scikit-learn (UCI ML repository)."""
+    from sklearn.datasets import load_digits  # slow to import, and only the demo needs it
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8))[:, None]
+    return _at_once(images, torch.from_numpy(bunch.target.astype(np.int64)), _CLASSES["digits"], stem)
+
+
+def _at_once(images: Tensor, labels: Tensor, classes: tuple[str, ...], stem: StemConfig) -> _Read:
+    """Images of one size, [n, C, H, W]."""
+    detail = torch.tensor([*images.shape[2:], images.shape[1] == 1, 0, 0])
+    return _Read(Split(_fit(images, stem), labels), None, classes, detail.expand(len(labels), -1))
+
+
+def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Read:
+    from torchvision.datasets.utils import check_integrity
+
+    from nas.datasets.cifar import SOURCES
+
+    source = SOURCES[settings.dataset]
+    root = folder or cache_folder()
+    if root.name == source.base_folder:
+        root = root.parent
+    batches = root / source.base_folder
+    if batches.is_dir():
+        wanted = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
+        damaged = [name for name, md5 in wanted if not check_integrity(batches / name, md5)]
+        if damaged:
+            raise DataError(
+                f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). "
+                f"Delete {batches} and leave --data-dir out to download it again"
+            )
+    elif folder is not None:
+        raise DataError(f"{folder} holds neither {source.base_folder} nor train/<class>/. {_layouts(settings)}")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        loaded = source(str(root), train=True, download=not batches.is_dir())
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{source.url} could not be downloaded to {root}: {error}. {_layouts(settings)}") from None
+    images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
+    return _at_once(images, torch.tensor(loaded.targets), _CLASSES[settings.dataset], stem)
+
+
+def _image_folder(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
+    """`train/<class>/`. `test/`, else `val/`, is sealed; with both, `val/` is there to validate on."""
+    passed: Counter[str] = Counter()
+    classes, files = _listing(folder / "train", passed)
+    validation_files: list[tuple[Path, int]] = []
+    if (folder / "val").is_dir() and (folder / "test").is_dir():
+        validation_classes, validation_files = _listing(folder / "val", passed)
+        if validation_classes != classes:
+            raise DataError(f"{folder}: val/ has classes {validation_classes}, train/ has {classes}. Make them equal")
+    cached = _cached(files + validation_files, stem)
+    tensors = _read_cache(cached)
+    if tensors is None:
+        tensors = _decode(files + validation_files, stem, on_progress)
+        _write_cache(cached, tensors)
+    whole = Split(tensors["images"], tensors["labels"])
+    train, validation = whole.take(np.arange(len(files))), whole.take(np.arange(len(files), len(whole)))
+    return _Read(train, validation if validation_files else None, classes, tensors["details"], passed)
+
+
+def _listing(folder: Path, passed: Counter[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Class names, sorted, and every image with its label; counts what is passed over."""
+    entries = sorted(folder.iterdir())
+    classes = tuple(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
+    files = [(path, label) for label, name in enumerate(classes) for path in _images_in(folder / name, passed)]
+    found = {label for _, label in files}
+    empty = [name for label, name in enumerate(classes) if label not in found]
+    if not classes or empty:
+        what = f"no images in {', '.join(empty)}" if empty else "no class folders"
+        raise DataError(f"{folder}: {what}. Put images ({', '.join(IMAGE_SUFFIXES)}) into {folder}/<class>/")
+    return classes, files
+
+
+def _images_in(folder: Path, passed: Counter[str]) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if is_within_hidden(inside):
+            passed[HIDDEN] += not is_within_hidden(inside.parent)  # a hidden folder counts once
+        elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path
+        elif not path.is_dir():
+            passed[pictures.passed_over(path.name) if path.exists() else BROKEN] += 1
+
+
+def _decode(files: list[tuple[Path, int]], stem: StemConfig, on_progress: OnProgress) -> dict[str, Tensor]:
+    images = torch.empty(len(files), stem.in_channels, stem.image_size, stem.image_size, dtype=torch.uint8)
+    details = torch.empty(len(files), len(DETAILS), dtype=torch.int32)
+    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
+        for i, (image, detail) in enumerate(pool.map(lambda file: _open(file[0], stem), files)):
+            images[i], details[i] = image, torch.tensor(detail)
+            if i % 500 == 499 or i + 1 == len(files):
+                on_progress("reading images", i + 1, len(files))
+    return {"images": images, "labels": torch.tensor([label for _, label in files]), "details": details}
+
+
+def _open(path: Path, stem: StemConfig) -> tuple[Tensor, list[int]]:
+    """The image as the network is shown it, and its `DETAILS`."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
+            turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
+            upright = pictures.upright(image)
+            pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
+            detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
+    return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
+
+
+def _fit(images: Tensor, stem: StemConfig) -> Tensor:
+    """Images of any size, [..., C, H, W], to the size and channels that the stem takes: resized, centre cut."""
+    from torchvision.transforms.v2 import functional as tv  # slow to import
+
+    if images.shape[-3] != stem.in_channels:
+        images = tv.rgb_to_grayscale(images) if stem.in_channels == 1 else tv.grayscale_to_rgb(images)
+    if images.shape[-2:] == (stem.image_size, stem.image_size):
+        return images
+    return tv.center_crop(tv.resize(images, [stem.image_size], antialias=True), [stem.image_size])
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded images are kept: `~/.cache/spikformer-nas` on Linux."""
+    return platformdirs.user_cache_path("spikformer-nas")
+
+
+def _cached(files: list[tuple[Path, int]], stem: StemConfig) -> Path:
+    """The cache file of these images: its name changes with any path, size or time of change."""
+    digest = hashlib.sha256(repr((_CACHE_FORMAT, stem.in_channels, stem.image_size)).encode())
+    for path, label in files:
+        stat = path.stat()
+        digest.update(repr((str(path.absolute()), label, stat.st_size, stat.st_mtime_ns)).encode())
+    return cache_folder() / f"images-{digest.hexdigest()[:16]}.safetensors"
+
+
+def _read_cache(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError):
+        return None  # not there, or damaged: read the images again
+
+
+def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, partial)
+        partial.replace(path)
+    except (OSError, safetensors.SafetensorError):
+        pass  # a cache that cannot be written costs time, nothing else
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
+    wanted = space.data.classes or _CLASSES.get(space.data.dataset)
+    if wanted is not None and classes != wanted:
+        missing, extra = sorted(set(wanted) - set(classes)), sorted(set(classes) - set(wanted))
+        raise DataError(
+            f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
+            f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
+        )
+    num_classes = space.base["head"]["num_classes"]
+    if len(classes) != num_classes:
+        raise DataError(
+            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
+            f"head.num_classes = {num_classes}. Make them equal"
+        )
+
+
+__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]

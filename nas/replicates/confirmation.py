@@ -1,0 +1,139 @@
+"""More seeds for the networks that a search found: which of its differences are real.
+
+A search trains each network once, and keeps the luckiest. What is repeated here is trained anew with seeds that the
+search did not use, on the same images and by the same recipe, so that the choice does not flatter it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from nas.datasets import loaders as data
+from nas.errors import DataError, StudyError
+from nas.progress import Dashboard, Observer, in_words
+from nas.replicates import runs
+from nas.replicates.runs import Place, Run
+from nas.spaces import Recipe
+from nas.stats import promoted
+from nas.studies import Study, handles
+from nas.studies import storage as storages
+from nas.training import Candidate, ann_counterpart
+from spikformer.errors import ConfigError
+
+WHAT = "repeats"
+"""Under which name they are kept beside the study."""
+
+
+def confirm(
+    study: Study,
+    seeds: int = 3,
+    top: int | Literal["front"] = "front",
+    spike_penalties: Sequence[float] = (),
+    *,
+    ann_twin: bool = False,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    per_gpu: int = 1,
+    observer: Observer | None = None,
+) -> None:
+    """Train networks of a study again, with other seeds; those that are trained already are not repeated.
+
+    Args:
+        seeds: how many, beside the search's own.
+        top: the front, or so many networks by rank of domination; references come with them.
+        spike_penalties: also by the recipe with these instead of its own, for the curve of each network.
+        ann_twin: also the same-shaped quantised networks (`nas.training.counterpart`), where there are any.
+        data_dir: where the images are (`nas.datasets.loaders.load`).
+        device, workers, per_gpu: see `nas.searching.loop.search`.
+
+    Raises:
+        StudyError: nothing to repeat, or arguments that make no sense.
+        DataError: not the images of the study.
+        KeyboardInterrupt: nothing is lost; the same call goes on.
+    """
+    _check(seeds, top, spike_penalties)
+    place = Place(study.folder, device, workers, per_gpu)
+    place.check()
+    chosen = members(study, top)
+    with observer or Dashboard() as watcher, storages.quiet_optuna():
+        splits = data.load(study.space, data_dir, study.seed, watcher.reading)
+        if splits.fingerprint != study.identity["data.images"]:
+            raise DataError(
+                f"study {study.name} was searched on the images {study.identity['data.images']}, these are "
+                f"{splits.fingerprint}. Give their folder with --data-dir"
+            )
+        for sentence in splits.account:
+            watcher.notice(sentence)
+        wanted = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
+        with place.alone():
+            kept = runs.opened(study.name, WHAT, handles.storage_of(study.optuna), study.identity)
+            runs.train(wanted, kept, splits, place, study.target_image_size, watcher)
+
+
+def _check(seeds: int, top: int | str, penalties: Sequence[float]) -> None:
+    if seeds < 1:
+        raise StudyError(f"seeds {seeds} must be at least 1; intervals need 2")
+    if isinstance(top, int) and top < 1:
+        raise StudyError(f"top {top} must be at least 1, or front")
+    for penalty in penalties:
+        if not 0 <= penalty < math.inf:
+            raise StudyError(f"spike penalty {penalty} must be 0 or more")
+
+
+def members(study: Study, top: int | Literal["front"]) -> dict[int, Candidate]:
+    """Those to repeat, by trial: the front or the best by rank of domination, then the references.
+
+    Raises:
+        StudyError: no network is trained in full yet.
+    """
+    kept = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
+    if not kept:
+        raise StudyError(f"study {study.name} has no network trained in full to repeat. Run the search on")
+    if top == "front":
+        best = list(study.front())
+    else:
+        numbers = list(kept)
+        points = [point for c in kept.values() if (point := c.point(study.energy_of)) is not None]
+        best = sorted(numbers[i] for i in promoted(points, top))
+    named = [n for n, c in study.candidates.items() if c.reference and c.point(study.energy_of) is not None]
+    return {n: study.candidates[n] for n in dict.fromkeys([*best, *named])}
+
+
+def plan(
+    study: Study, chosen: dict[int, Candidate], seeds: int, penalties: Sequence[float], twins: Observer | None
+) -> list[Run]:
+    """Seed by seed, so that an early end leaves all networks equally far.
+
+    Args:
+        twins: hears which network has none; None asks for none.
+    """
+    recipe = study.space.recipe
+    recipes = [recipe, *(dataclasses.replace(recipe, spike_penalty=p) for p in penalties if p != recipe.spike_penalty)]
+    found = []
+    for seed in range(study.seed + 1, study.seed + 1 + seeds):
+        for number, candidate in chosen.items():
+            found += [_repeat(number, candidate, changed, seed, recipe) for changed in recipes]
+            if twins is not None:
+                found += _twin(number, candidate, recipe, seed, twins if seed == study.seed + 1 else Observer())
+    return found
+
+
+def _repeat(number: int, candidate: Candidate, recipe: Recipe, seed: int, own: Recipe) -> Run:
+    penalised = f", spike penalty {recipe.spike_penalty:g}" if recipe != own else ""
+    label = f"trial {number}, {in_words(candidate)}, seed {seed}{penalised}"
+    return Run(label, candidate.config, recipe, seed, of=candidate.config_id)
+
+
+def _twin(number: int, candidate: Candidate, recipe: Recipe, seed: int, observer: Observer) -> list[Run]:
+    try:
+        config = ann_counterpart(candidate.config)
+    except ConfigError as error:
+        observer.notice(f"trial {number} has no quantised twin: {error}")
+        return []
+    return [Run(f"twin of trial {number}, seed {seed}", config, recipe, seed, of=candidate.config_id, what="twin")]
+
+
+__all__ = ["WHAT", "confirm", "members", "plan"]

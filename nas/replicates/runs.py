@@ -1,0 +1,243 @@
+"""Trainings beside a search's own, kept in a storage: repeats of its networks, and what a proxy is held against.
+
+They are an Optuna study of their own, in the same storage as the search's, under a name that no search can have. Each
+training is there once, whichever run of the command did it; what was interrupted goes on.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from nas.datasets import Splits
+from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer
+from nas.errors import StudyError
+from nas.progress import Observer, summary
+from nas.searching import device_of, places_of
+from nas.spaces import Recipe
+from nas.studies import handles
+from nas.studies import storage as storages
+from nas.training import Candidate, died, epochs_of
+from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
+
+_ATTEMPTS = 3
+_RANKED = ("complete", "stopped")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training to do.
+
+    Attributes:
+        label: for people.
+        share: of the recipe's images.
+        of: config_id of the network that it tells about; of a twin not its own.
+        what: it is of it: "repeat" or "twin".
+    """
+
+    label: str
+    config: SpikformerConfig
+    recipe: Recipe
+    seed: int
+    share: float = 1.0
+    of: str = ""
+    what: str = "repeat"
+
+    @property
+    def key(self) -> str:
+        """Equal for equal trainings, whatever they are called."""
+        said = json.dumps([self.config.config_id, dataclasses.asdict(self.recipe), self.seed, self.share])
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was done: `of` and `what` as in `Run`, `share` of the recipe's images."""
+
+    candidate: Candidate
+    of: str
+    what: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was trained, in a storage."""
+
+    optuna: optuna.Study
+
+    def done(self) -> dict[str, Trained]:
+        """Key of a run -> what came of it; of two, the first."""
+        found: dict[str, Trained] = {}
+        for trial in self.optuna.get_trials(deepcopy=False):
+            said = trial.user_attrs
+            if "key" in said and said["key"] not in found:
+                try:
+                    candidate = Candidate.from_dict(said["candidate"])
+                    found[said["key"]] = Trained(candidate, said["of"], said["what"], said["share"])
+                except (KeyError, TypeError, ConfigError) as error:
+                    raise StudyError(
+                        f"run {trial.number} of {self.optuna.study_name} was recorded by another version of this "
+                        f"program ({type(error).__name__}: {error})"
+                    ) from error
+        return found
+
+    def add(self, run: Run, candidate: Candidate) -> None:
+        """Keep a record: it is there whole, or not at all."""
+        values = None
+        if candidate.status in _RANKED and candidate.search_val_accuracy is not None and candidate.energy_mj:
+            values = [candidate.search_val_accuracy, candidate.energy_mj]
+        self.optuna.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE if values else TrialState.PRUNED,
+                values=values,
+                user_attrs={
+                    "key": run.key,
+                    "label": run.label,
+                    "of": run.of or run.config.config_id,
+                    "what": run.what,
+                    "share": run.share,
+                    "candidate": candidate.to_dict(),
+                },
+            )
+        )
+
+
+def beside(study: optuna.Study, what: str) -> Runs | None:
+    """Those that are kept with a study, if there are any."""
+    try:
+        with storages.quiet_optuna():
+            return Runs(
+                optuna.load_study(
+                    study_name=storages.companion(study.study_name, what), storage=handles.storage_of(study)
+                )
+            )
+    except KeyError:
+        return None
+
+
+def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings: dict[str, Any]) -> Runs:
+    """Those of that name, begun if they are not there.
+
+    Args:
+        settings: on which results depend, and that all its runs share.
+
+    Raises:
+        StudyError: they were begun with other settings.
+    """
+    study = optuna.create_study(
+        study_name=storages.companion(name, what),
+        storage=storage,
+        directions=["maximize", "minimize"],
+        load_if_exists=True,
+    )
+    study.set_metric_names(["search_val_accuracy", "energy_mj"])
+    wanted = json.loads(json.dumps(settings))
+    before = study.user_attrs.get("settings")
+    if before is None:
+        study.set_user_attr("settings", wanted)
+    elif before != wanted:
+        changed = [key for key in sorted({*before, *wanted}) if before.get(key) != wanted.get(key)]
+        raise StudyError(
+            f"{study.study_name} was begun with other settings ({', '.join(changed)} differ): its results would not "
+            "compare. Restore them, or give another name"
+        )
+    return Runs(study)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trainings run, and where they leave how far they came.
+
+    Attributes:
+        folder: of the study, or of what stands for one.
+        workers, per_gpu: see `nas.searching.loop.search`.
+    """
+
+    folder: Path
+    device: str = "auto"
+    workers: int = 1
+    per_gpu: int = 1
+
+    def check(self) -> None:
+        """
+        Raises:
+            StudyError: no such device, workers that do not fit, a folder that cannot be written.
+        """
+        places_of(self.device, self.workers, self.per_gpu)
+        storages.check_writable(self.folder)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process of this machine trains for the same folder's runs."""
+        with storages.alone(self.folder / "runs", wait_s=0):
+            yield
+
+    def engine(self, trainer: Trainer, observer: Observer) -> Engine:
+        if self.workers > 1:
+            return Processes(trainer, places_of(self.device, self.workers, self.per_gpu), observer.epoch)
+        return InProcess(trainer.on(str(device_of(self.device))), observer.epoch)
+
+
+def train(
+    wanted: Sequence[Run], runs: Runs, splits: Splits, place: Place, target_image_size: int, observer: Observer
+) -> None:
+    """Train those that are not there yet, in this order; equal ones once.
+
+    Raises:
+        KeyboardInterrupt: nothing is lost; the same call goes on.
+    """
+    known, by_key = runs.done(), {run.key: run for run in wanted}
+    waiting = deque(run for key, run in by_key.items() if key not in known)
+    if not waiting:
+        observer.notice(f"All {len(by_key)} trainings are there.")
+        return
+    observer.notice(f"{len(waiting)} of {len(by_key)} trainings are to be done. Ctrl-C loses nothing.")
+    numbers, flying, attempts = itertools.count(), dict[int, Run](), Counter[str]()
+    first = waiting[0]
+    trainer = Trainer(splits, first.recipe, first.seed, target_image_size, place.folder / "unfinished")
+    with place.engine(trainer, observer) as engine:
+        while waiting or flying:
+            observer.counted(len(by_key) - len(waiting) - len(flying), len(by_key), None)
+            while waiting and len(flying) < engine.slots:
+                run, number = waiting.popleft(), next(numbers)
+                flying[number] = run
+                observer.started(run.label, epochs_of(len(splits.train), run.recipe, run.share))
+                engine.submit(_job(run, number))
+            ended = engine.next(1.0)
+            if ended is None:
+                continue
+            run = flying.pop(ended.job.trial)
+            observer.ended(run.label)
+            if isinstance(ended, Died):
+                attempts[run.key] += 1
+                observer.notice(f"{run.label} ended without a result: {ended.why}.")
+                if attempts[run.key] < _ATTEMPTS:
+                    waiting.append(run)
+                    continue
+            candidate = ended.candidate if isinstance(ended, Done) else _given_up(run, splits)
+            runs.add(run, candidate)
+            trainer.forget(ended.job)
+            observer.notice(f"{run.label}: {summary(candidate)}")
+
+
+def _job(run: Run, number: int) -> Job:
+    return Job(number, run.label, run.config, None, run.share, run.recipe, run.seed)
+
+
+def _given_up(run: Run, splits: Splits) -> Candidate:
+    reason = f"given up after {_ATTEMPTS} attempts"
+    return died(run.config, splits, run.recipe, run.seed, None, run.share, reason)
+
+
+__all__ = ["Place", "Run", "Runs", "Trained", "beside", "opened", "train"]

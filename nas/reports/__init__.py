@@ -1,0 +1,27 @@
+"""Reports of studies and networks: the one door to pandas, matplotlib and plotly.
+
+contents    a study -> Report: tables and sentences
+rows        its tables; axes which axis matters; repeats what more seeds say
+findings    its sentences; methods how the figures came about, and the checklist
+page        report.html, with charts (plotly), drawing (networks as SVG) and page.html.jinja
+figure      front.png, .svg, .pdf (matplotlib); texts report.md, front.tex
+evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
+proxies     what `validate-proxy` found
+inspection  the layers of one network and what each costs
+
+All of it is derived: it can be deleted and written again from the study's storage.
+"""
+
+from typing import TYPE_CHECKING
+
+from nas import lazy
+
+if TYPE_CHECKING:
+    from nas.reports.contents import Report, build
+    from nas.reports.page import write
+
+__getattr__ = lazy.attributes(
+    __name__, {"Report": "nas.reports.contents", "build": "nas.reports.contents", "write": "nas.reports.page"}
+)
+
+__all__ = ["Report", "build", "evaluated", "inspection", "proxies", "repeats", "write"]

@@ -1,0 +1,317 @@
+"""From a study to its report: tables, sentences, and what the pages and figures are drawn from."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from nas.costs import MEASURED, Chip, Convention
+from nas.datasets import tells_imbalance
+from nas.errors import StudyError
+from nas.progress import in_si
+from nas.reports import axes, findings, inspection, repeats, rows
+from nas.reports.inspection import Costs
+from nas.reports.methods import Check, checklist, memory_methods, methods
+from nas.reports.repeats import Repeats
+from nas.spaces import Constraints
+from nas.stats import pareto
+from nas.studies import Study
+from nas.studies import constraints as limits
+from nas.training import Candidate, front_of, repriced
+from spikformer.config import SpikformerConfig
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the front: where its energy goes."""
+
+    trial: int
+    config: SpikformerConfig
+    costs: Costs
+    silent_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Another study, in the same frame.
+
+    Attributes:
+        trajectory: see `nas.reports.rows.trajectory_table`, from the reference point that all share.
+        differs: settings of data and training that are otherwise; then accuracies do not compare.
+    """
+
+    name: str
+    front: pd.DataFrame
+    trajectory: pd.DataFrame
+    hypervolume: float
+    images: int
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study says.
+
+    Attributes:
+        study: its name.
+        convention: under which energy is priced and the front taken.
+        energy: column by which the front is taken, "energy_mj" or "energy_target_mj".
+        trials: a row a candidate, by trial number.
+        front: the rows that no other beats in search-val accuracy and energy, by rising energy.
+        knee: trial of the front from which on more energy buys little; None without a front.
+        hypervolume: of the front, in points of search-val accuracy times decades of energy, from the reference point of
+            all that is shown.
+        reference_point: see `nas.stats.pareto`: search-val accuracy in per cent, log10 energy in mJ.
+        importance, effects, importance_basis: see `nas.reports.axes`.
+        findings: sentences.
+        methods: sentences on how the figures were obtained.
+        rungs, trajectory, statuses: see `nas.reports.rows`.
+        repeats: what `confirm` left.
+        members: of the front.
+        compared: other studies.
+        constraints: what the last search asked for.
+        checks: the checklist.
+        running: trainings that are under way.
+        changed: when the last training ended.
+        imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
+    """
+
+    study: str
+    convention: str
+    energy: str
+    trials: pd.DataFrame
+    front: pd.DataFrame
+    findings: list[str]
+    methods: list[str]
+    knee: int | None = None
+    hypervolume: float | None = None
+    reference_point: pareto.Point | None = None
+    rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    trajectory: pd.DataFrame = field(default_factory=pd.DataFrame)
+    statuses: pd.DataFrame = field(default_factory=pd.DataFrame)
+    importance: pd.DataFrame = field(default_factory=pd.DataFrame)
+    effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    importance_basis: str = ""
+    repeats: Repeats | None = None
+    members: tuple[Member, ...] = ()
+    compared: tuple[Compared, ...] = ()
+    constraints: Constraints = field(default_factory=Constraints)
+    checks: tuple[Check, ...] = ()
+    running: int = 0
+    changed: str = ""
+    imbalanced: bool = False
+
+    def table(self) -> Table:
+        """The front for a terminal."""
+        table = Table(title=Text(f"Pareto front of {self.study}"), title_justify="left")
+        for heading in front_headings(self):
+            table.add_column(heading, justify="left" if heading == "network" else "right")
+        for cells in front_cells(self):
+            table.add_row(*map(Text, cells))
+        return table
+
+    @property
+    def means(self) -> dict[int, dict[Any, Any]]:
+        """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
+        rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
+        return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}
+
+
+def front_headings(report: Report) -> tuple[str, ...]:
+    energy = "energy" if report.energy == "energy_mj" else "energy on ImageNet"
+    balanced = ("report-val, balanced",) if report.imbalanced else ()
+    return "trial", "report-val", *balanced, "search-val", energy, "spike operations", "parameters", "network"
+
+
+def front_cells(report: Report) -> list[list[str]]:
+    """Report-val accuracy stands first: the mean of further seeds with its interval, where there is one."""
+    return [
+        [
+            str(row["trial"]),
+            repeats.interval(report.means[row["trial"]], "report_val")
+            if row["trial"] in report.means
+            else f"{100 * row['report_val_accuracy']:.1f} %",
+            *([_share(row["report_val_balanced"])] if report.imbalanced else []),
+            f"{100 * row['search_val_accuracy']:.1f} %",
+            in_si(row[report.energy] * 1e-3, "J"),
+            in_si(row["spike_operations"], "").strip(),
+            f"{row['parameters']:,}",
+            row["network"],
+        ]
+        for row in report.front.to_dict("records")
+    ]
+
+
+def _share(value: float | None) -> str:
+    """ "61.2 %"; of a record of an earlier version nothing."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def build(
+    study: Study,
+    convention: Convention = MEASURED,
+    chip: Chip | None = None,
+    *,
+    memory: bool = False,
+    compare: Sequence[Study] = (),
+) -> Report:
+    """Read a study into tables and sentences, its energies priced anew from the counts in its records.
+
+    Safe while a search runs; of a study without a finished candidate the report says so.
+
+    Args:
+        chip: a model whose energy, latency and fit become columns of their own.
+        memory: whether the methods say what memory accesses would add.
+        compare: studies to be drawn beside it.
+
+    Raises:
+        CostError: a record without counts, or a model of a chip that fails.
+        StudyError: a study to compare with that ranks by another energy.
+    """
+    stored = study.candidates
+    candidates = _priced(study, stored, convention)
+    broken = _broken(study, stored)
+    front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
+    column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
+    trainings = study.trainings
+    trials = rows.candidates_table(study, candidates, front, broken, convention, chip, trainings)
+    points = rows.points_of(trials, column)
+    others = [_other(study, other, convention) for other in compare]
+    everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
+    reference = pareto.reference_point(everywhere) if everywhere else None
+    compared = tuple(
+        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
+    )
+    importance, effects, basis = axes.importance(trainings)
+    again = repeats.read(study, candidates, convention)
+    front_table = trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
+    report = Report(
+        study=study.name,
+        convention=convention.label,
+        energy=column,
+        trials=trials,
+        front=front_table,
+        findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
+        methods=methods(study, candidates, convention) if candidates else [],
+        knee=_knee(front, points),
+        hypervolume=pareto.hypervolume(list(points.values()), reference) if reference is not None else None,
+        reference_point=reference,
+        rungs=rows.rungs_table(trainings),
+        trajectory=rows.trajectory_table(trainings, points, reference),
+        statuses=rows.statuses_table(trials),
+        importance=importance,
+        effects=effects,
+        importance_basis=basis,
+        repeats=again,
+        members=tuple(_member(study, n, candidates[n], convention) for n in front),
+        compared=compared,
+        constraints=study.constraints,
+        checks=tuple(checklist(study, candidates, again, list(compare))),
+        running=study.running,
+        imbalanced=tells_imbalance(study.account),
+        changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
+    )
+    report.findings.extend([*again.findings, *_against_others(report)])
+    if chip is not None and stored:
+        report.findings.append(findings.on_chip(stored, trials, chip))
+        report.methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+    if memory:
+        report.methods.extend(memory_methods(candidates))
+    return report
+
+
+def _priced(study: Study, stored: dict[int, Candidate], convention: Convention) -> dict[int, Candidate]:
+    ranked_by_target = study.energy_of == "target" and convention != MEASURED
+    return repriced(stored, convention, study.target_image_size if ranked_by_target else None)
+
+
+def _broken(study: Study, stored: dict[int, Candidate]) -> dict[int, list[str]]:
+    asked, energy_of = study.constraints, study.energy_of
+    return {n: limits.broken(c, asked, energy_of) if c.status == "complete" else [] for n, c in stored.items()}
+
+
+def _findings(
+    study: Study,
+    stored: dict[int, Candidate],
+    candidates: dict[int, Candidate],
+    broken: dict[int, list[str]],
+    trials: pd.DataFrame,
+    front: pd.DataFrame,
+    column: str,
+    convention: Convention,
+) -> list[str]:
+    if trials.empty:
+        return [f"Study {study.name} has no finished candidate yet."]
+    complete = trials[(trials["status"] == "complete") & trials[column].notna()]
+    found = [findings.counts(trials), *findings.constrained(study, trials)]
+    if complete.empty:
+        found.append("No candidate is trained in full yet: there is no front.")
+    if not front.empty:
+        kept = complete[complete["constraints"] == ""]
+        found += [findings.optimism(complete, front), *findings.against_size(kept, front, column)]
+        found += findings.against_target(stored)
+    if convention != MEASURED:
+        kept_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
+        found += findings.against_measured(kept_of[0], kept_of[1], study.energy_of, convention)
+    return found + findings.trained_in_full(study, stored)
+
+
+def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
+    return front[pareto.knee([points[n] for n in front])] if front else None
+
+
+def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
+    costs = inspection.costs_of(f"{study.name}, trial {number}", candidate, convention)
+    return Member(number, candidate.config, costs, tuple(candidate.silent_layers))
+
+
+_Other = tuple[pd.DataFrame, dict[int, pareto.Point]]
+
+
+def _other(study: Study, other: Study, convention: Convention) -> _Other:
+    if other.energy_of != study.energy_of:
+        raise StudyError(
+            f"study {other.name} ranks by the energy of the {other.energy_of}, {study.name} by that of the "
+            f"{study.energy_of}: their fronts do not compare"
+        )
+    column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
+    stored = other.candidates
+    candidates, broken = _priced(other, stored, convention), _broken(other, stored)
+    front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, other.energy_of))
+    table = rows.candidates_table(other, candidates, front, broken, convention, None, other.trainings)
+    return table, rows.points_of(table, column)
+
+
+def _compared(study: Study, other: Study, frame: _Other, reference: pareto.Point | None, column: str) -> Compared:
+    table, points = frame
+    front = table[table["on_front"].astype(bool)].sort_values(column, ignore_index=True)
+    return Compared(
+        other.name,
+        front,
+        rows.trajectory_table(other.trainings, points, reference),
+        pareto.hypervolume(list(points.values()), reference) if reference is not None else 0.0,
+        other.spent.images,
+        study.trained_otherwise(other),
+    )
+
+
+def _against_others(report: Report) -> list[str]:
+    if not report.compared or report.hypervolume is None:
+        return []
+    told = [
+        f"{other.name} {other.hypervolume:.2f} with {other.images:,} images"
+        + (f" (NOT comparable: {', '.join(other.differs[:3])} differ)" if other.differs else "")
+        for other in report.compared
+    ]
+    return [
+        f"Hypervolume, points of search-val accuracy times decades of energy from one reference point for all: "
+        f"{report.study} "
+        f"{report.hypervolume:.2f}; {'; '.join(told)}."
+    ]
+
+
+__all__ = ["Compared", "Member", "Report", "build", "front_cells", "front_headings"]

@@ -1,0 +1,130 @@
+"""The front as a figure for a paper: matplotlib, in PNG, SVG and PDF."""
+
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nas.reports.contents import Report
+from nas.reports.findings import by_size
+from nas.stats import pareto
+
+matplotlib.use("agg")  # files only: no display is needed
+STYLE: Any = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,  # text stays text: journals refuse type 3 fonts
+    "svg.fonttype": "none",
+    "svg.hashsalt": "spikformer-nas",  # the same figure is the same file
+}
+_OTHERS = ("#cc79a7", "#009e73", "#e69f00", "#56b4e9")
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Write a figure in the format that the path's end names."""
+    dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that no font here has
+        drawn.savefig(path, dpi=300, metadata=dated.get(path.suffix))
+
+
+def figure(report: Report) -> Figure:
+    """Report-val accuracy against energy: all candidates, the front, references by name, and what size alone chooses.
+
+    The front is the one that search-val chose. Its report-val accuracies, which nothing chose, may fall where those of
+    search-val rise, so its networks are joined by straight lines and not by a staircase.
+    """
+    column = report.energy
+    whose = "energy" if column == "energy_mj" else "predicted energy on ImageNet"
+    with matplotlib.rc_context(STYLE):
+        return _drawn(report, column, whose)
+
+
+def _drawn(report: Report, column: str, whose: str) -> Figure:
+    fig = Figure(figsize=(5.5, 3.7), layout="constrained")
+    axes = fig.add_subplot()
+    axes.set(
+        xscale="log",
+        xlabel=f"{whose} per image (mJ, convention '{report.convention}')",
+        ylabel="report-val accuracy (%)",
+    )
+    axes.grid(alpha=0.25, lw=0.5)
+    complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
+    name = report.study if len(report.study) <= 40 else f"{report.study[:37]}..."
+    axes.set_title(f"{name}: {len(complete)} candidates trained in full", loc="left", parse_math=False)
+    if complete.empty:
+        axes.text(0.5, 0.5, "no candidate is trained in full yet", ha="center", transform=axes.transAxes)
+        return fig
+    percent = 100 * complete["report_val_accuracy"]
+    axes.scatter(complete[column], percent, s=12, color="#9aa5b1", label="candidates", zorder=2)
+    if not report.front.empty:
+        sizes = by_size(complete[complete["constraints"] == ""], len(report.front), column)
+        pairs = list(zip(sizes["search_val_accuracy"], sizes[column], strict=True))
+        best = sizes.iloc[pareto.front(pairs)]
+        _joined(axes, best, column, "#d55e00", "x", "--", "best of rank by parameter count")
+        _joined(axes, report.front, column, "#0072b2", "o", "-", "front, chosen by search-val")
+    for other, color in zip(report.compared, itertools.cycle(_OTHERS), strict=False):
+        if not other.front.empty:
+            _joined(axes, other.front, column, color, "s", "-", plain(other.name))
+    _means(axes, report)
+    named = complete[complete["reference"] != ""].sort_values(column)
+    for row, marker in zip(named.to_dict("records"), itertools.cycle("D^vP*s"), strict=False):
+        axes.scatter(
+            row[column],
+            100 * row["report_val_accuracy"],
+            label=plain(row["reference"]),
+            marker=marker,
+            s=45,
+            facecolor="none",
+            edgecolor="#009e73",
+            linewidth=1.3,
+            zorder=6,
+        )
+    axes.legend(loc="lower right", framealpha=0.9, fontsize=7)
+    return fig
+
+
+def plain(name: str) -> str:
+    """Matplotlib takes $ for formulas, and hides names that begin with an underscore."""
+    escaped = name.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def _means(axes: Axes, report: Report) -> None:
+    table = report.repeats.confirmed if report.repeats is not None else pd.DataFrame()
+    if table.empty:
+        return
+    known = table[table["seeds"] > 0]
+    half = 100 * (known["report_val_high"] - known["report_val_accuracy"]).fillna(0.0)
+    left, right = (
+        (known["energy_mj"] - known["energy_low_mj"]).fillna(0.0),
+        (known["energy_high_mj"] - known["energy_mj"]).fillna(0.0),
+    )
+    axes.errorbar(
+        known["energy_mj"],
+        100 * known["report_val_accuracy"],
+        yerr=half,
+        xerr=[left, right],
+        fmt="_",
+        color="black",
+        ms=5,
+        lw=0.9,
+        capsize=1.5,
+        label="mean of more seeds, 95 %",
+        zorder=7,
+    )
+
+
+def _joined(axes: Axes, points: pd.DataFrame, column: str, color: str, marker: str, line: str, label: str) -> None:
+    percent = 100 * points["report_val_accuracy"].astype(float)
+    axes.plot(points[column], percent, color=color, lw=1.1, ls=line, zorder=4)
+    axes.scatter(points[column], percent, s=20, color=color, marker=marker, label=label, zorder=5)
+
+
+__all__ = ["STYLE", "figure", "plain", "save"]

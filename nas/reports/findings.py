@@ -1,0 +1,184 @@
+"""Sentences on what a study found."""
+
+import math
+import statistics
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from nas.costs import MEASURED, Chip, Convention
+from nas.stats import pareto
+from nas.studies import Study, constraints
+from nas.training import Candidate, EnergyOf, front_of
+
+
+def by_size(complete: pd.DataFrame, count: int, column: str = "energy_mj") -> pd.DataFrame:
+    """What someone gets who ranks by parameter count alone, smallest first.
+
+    `count` sizes, spread evenly over the ranking from the smallest to the largest; of networks of equal
+    size, which the parameter count cannot tell apart, the mean.
+    """
+    columns = [column, "search_val_accuracy", "report_val_accuracy"]
+    sizes = complete.groupby("parameters")[columns].mean().reset_index().sort_values("parameters")
+    if count >= len(sizes):
+        return sizes
+    last = len(sizes) - 1
+    return sizes.iloc[[round(i * last / max(1, count - 1)) for i in range(count)]]
+
+
+def counts(trials: pd.DataFrame) -> str:
+    by_status = trials["status"].value_counts()
+    listed = ", ".join(f"{count} {status}" for status, count in by_status.items())
+    return f"{len(trials)} candidates evaluated: {listed}; {int(trials['on_front'].sum())} on the front."
+
+
+def constrained(study: Study, trials: pd.DataFrame) -> list[str]:
+    asked = constraints.in_words(study.constraints)
+    if not asked:
+        return []
+    complete = trials[trials["status"] == "complete"]
+    kept = int((complete["constraints"] == "").sum())
+    return [f"Asked for: {asked}. {kept} of the {len(complete)} networks trained in full keep that."]
+
+
+def optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
+    best = front.iloc[-1]
+    gap = 100 * (best["search_val_accuracy"] - best["report_val_accuracy"])
+    mean_gap = 100 * (complete["search_val_accuracy"] - complete["report_val_accuracy"]).mean()
+    return (
+        f"Optimism of having chosen: the best by search-val reaches {100 * best['search_val_accuracy']:.1f} % there "
+        f"and {100 * best['report_val_accuracy']:.1f} % on report-val, a gap of {gap:+.1f} points; over all "
+        f"{len(complete)} complete candidates, chosen or not, it is {mean_gap:+.1f} points."
+    )
+
+
+def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]:
+    """The proxy's report-val accuracy beside that of the network that was made of it."""
+    if not study.full_trainings:
+        return []
+    groups: dict[tuple[int, str, int], list[float]] = {}
+    for full in study.full_trainings:
+        groups.setdefault((full.trial, full.config_id, full.epochs), []).append(100 * full.test_top1)
+    found: list[str] = []
+    pairs: list[tuple[float | None, float | None]] = []
+    for (trial, _, epochs), accuracies in groups.items():
+        proxy = candidates[trial].report_val_accuracy if trial in candidates else None
+        mean = sum(accuracies) / len(accuracies)
+        spread = f" +- {statistics.stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
+        known = f"{100 * proxy:.1f} %" if proxy is not None else "unknown"
+        pairs.append((proxy, mean))
+        found.append(
+            f"trial {trial}: {mean:.1f}{spread} % ({len(accuracies)} seed(s), {epochs} epochs), proxy "
+            f"{known} of report-val"
+        )
+    agreement = f" Kendall's tau between both: {_agreement(pairs)}." if len(pairs) > 2 else ""
+    return [f"Trained in full, accuracy on test images: {'; '.join(found)}.{agreement}"]
+
+
+def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> list[str]:
+    """What the parameter count alone would have told."""
+    if complete["parameters"].nunique() < 2:
+        return ["All candidates have one size, so parameter count cannot rank them."]
+    tau_accuracy = kendalltau(complete["parameters"], complete["search_val_accuracy"]).statistic
+    tau_energy = kendalltau(complete["parameters"], complete[column]).statistic
+    by_count = by_size(complete, len(front), column)
+    share = _hypervolume(by_count, complete, column) / _hypervolume(front, complete, column)
+    sentences = [
+        f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with search-val "
+        f"accuracy and "
+        f"{tau_energy:.2f} with energy; as many networks spread evenly over the sizes, the mean of each size, reach "
+        f"{100 * share:.0f} % of the front's hypervolume."
+    ]
+    twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
+    if twins:
+        widest = max(twins, key=lambda group: _spread(group, column))
+        accuracy = 100 * widest["report_val_accuracy"]
+        sentences.append(
+            f"Equal size, different networks: the {len(widest)} candidates of {widest['parameters'].iloc[0]:,} "
+            f"parameters span {accuracy.min():.1f} to {accuracy.max():.1f} % of report-val and a factor "
+            f"{_spread(widest, column):.1f} in energy."
+        )
+    return sentences
+
+
+def against_target(candidates: dict[int, Candidate]) -> list[str]:
+    """Whether cheap proxies are cheap networks."""
+    known = [c for c in candidates.values() if c.status == "complete" and c.energy_target_mj is not None]
+    if len(known) < 3:
+        return []
+    tau = kendalltau([c.energy_mj for c in known], [c.energy_target_mj for c in known]).statistic
+    return [
+        f"Energy of the {len(known)} networks that export makes of them for ImageNet, predicted from their own "
+        f"operations and the proxies' rates, ranks as the proxies' with Kendall's tau {tau:.2f} (convention measured)."
+    ]
+
+
+def against_measured(
+    measured: dict[int, Candidate], candidates: dict[int, Candidate], energy_of: EnergyOf, convention: Convention
+) -> list[str]:
+    """What another convention changes: the search ranked by "measured"."""
+    before, after = set(front_of(measured, energy_of)), set(front_of(candidates, energy_of))
+    complete = [n for n, c in candidates.items() if c.ranked_mj(energy_of) is not None and c.status == "complete"]
+
+    def listed(numbers: set[int]) -> str:
+        return "trial " + ", ".join(map(str, sorted(numbers))) if numbers else "nobody"
+
+    sentence = (
+        f"Under the convention {convention.label}, unlike under {MEASURED.label}, by which the search chose: "
+        f"{listed(after - before)} enters the front, {listed(before - after)} leaves it."
+    )
+    if len(complete) < 3:
+        return [sentence]
+    energies = [[of[n].ranked_mj(energy_of) or 0.0 for n in complete] for of in (measured, candidates)]
+    tau = kendalltau(energies[0], energies[1]).statistic
+    return [sentence, f"The two rank the {len(complete)} complete candidates by energy with Kendall's tau {tau:.3f}."]
+
+
+def on_chip(stored: dict[int, Candidate], trials: pd.DataFrame, chip: Chip) -> str:
+    """Whether the chip ranks as the search did."""
+    rows = [row for row in trials.to_dict("records") if row["status"] == "complete"]
+    fits = [row["chip_fits"] for row in rows if row["chip_fits"] is not None]
+    fitting = f"{sum(fits)} of the {len(fits)} complete candidates fit" if fits else "which candidates fit is not said"
+    measured = {n: c.energy_mj for n, c in stored.items()}
+    agreements = [
+        f"{name} {_agreement([(measured[row['trial']], row[column]) for row in rows])}"
+        for name, column in (("energy", "chip_energy_mj"), ("latency", "chip_latency_ms"))
+    ]
+    return (
+        f'On the chip "{chip.name}" {fitting}. Rank agreement with the energy under {MEASURED.label}, by which the '
+        f"search chose, in Kendall's tau: {', '.join(agreements)}."
+    )
+
+
+def _agreement(pairs: list[tuple[float | None, float | None]]) -> str:
+    known = [(a, b) for a, b in pairs if a is not None and b is not None and not math.isnan(b)]
+    if len(known) < 3 or len({b for _, b in known}) < 2:
+        return f"without one ({len(known)} candidates, {len({b for _, b in known})} different figures)"
+    return f"{kendalltau([a for a, _ in known], [b for _, b in known]).statistic:.3f}"
+
+
+def _spread(candidates: pd.DataFrame, column: str) -> float:
+    return float(candidates[column].max() / candidates[column].min())
+
+
+def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame, column: str) -> float:
+    """In accuracy times decades of energy, from the reference point of all networks trained in full."""
+    reference = pareto.reference_point(_points(complete, column))
+    return max(pareto.hypervolume(_points(points, column), reference), 1e-12)
+
+
+def _points(networks: pd.DataFrame, column: str) -> list[pareto.Point]:
+    return list(zip(networks["search_val_accuracy"], networks[column].map(math.log10), strict=True))
+
+
+__all__ = [
+    "against_measured",
+    "against_size",
+    "against_target",
+    "by_size",
+    "constrained",
+    "counts",
+    "on_chip",
+    "optimism",
+    "trained_in_full",
+]

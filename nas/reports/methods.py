@@ -1,0 +1,189 @@
+"""How the figures came about, and the checklist of good practice, answered from the record."""
+
+import math
+from dataclasses import dataclass
+
+from nas.costs import MODEL as MEMORY_MODEL
+from nas.costs import Convention, UnitCosts, memory_mj, overheads_mj
+from nas.reports.repeats import Repeats
+from nas.studies import Spent, Study
+from nas.training import Candidate
+
+
+def methods(study: Study, candidates: dict[int, Candidate], convention: Convention) -> list[str]:
+    every = list(candidates.values())
+    one = max(every, key=lambda c: c.counted_images)  # a candidate that diverged was not counted
+    identity, recipe = study.identity, one.recipe
+    devices = sorted({str(c.provenance["device"]) for c in every})
+    commits = sorted({str(c.provenance["commit"]) for c in every})
+    versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
+    spent = study.spent
+    return [
+        f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
+        f"{one.train_images} to train on, {one.counted_images} for search-val, "
+        f"{one.report_val_images} for report-val, cut from the training images, stratified, seed {one.seed}. "
+        "No test image was read.",
+        *study.account,
+        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images, batch {recipe.batch_size}, "
+        f"AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a "
+        "candidate, so differences within seed noise are not established.",
+        *_rungs(study, spent),
+        *_energy_methods(every, convention),
+        f"Ran on {', '.join(devices)} in {spent.hours:.2f} h of training and measuring; {', '.join(versions)}; "
+        f"commit {', '.join(commits)}.",
+    ]
+
+
+def _rungs(study: Study, spent: Spent) -> list[str]:
+    shares = study.identity.get("recipe.rungs", [1.0])
+    if len(shares) == 1:
+        return []
+    steps = [f"{n} on {share:.0%} of these images" for n, share in zip(spent.networks, shares, strict=False)]
+    return [
+        f"Rungs: {', '.join(steps)}, each a training of its own with a whole schedule; {spent.images:,} images in all. "
+        "Which networks went on was decided by their search-val accuracy and energy. Only those trained on all images "
+        "can be on the front."
+    ]
+
+
+def _energy_methods(candidates: list[Candidate], convention: Convention) -> list[str]:
+    costs = convention.costs
+    errors = [c.energy_error for c in candidates if c.energy_error is not None]
+    complete = [c for c in candidates if c.status == "complete"]
+    sure = f"; its standard error over images is at most {100 * max(errors):.2f} %" if errors else ""
+    sentences = [
+        f"Energy, convention '{convention.label}' (docs/costs.md): {costs.pj_per_ac:g} pJ an accumulate, "
+        f"{costs.pj_per_mac:g} pJ a multiplication with its addition ({costs.source}), priced from the operations "
+        f"counted on all search-val images{sure}. The spread between seeds is larger (`confirm` measures it). An "
+        "estimate of arithmetic, not a measurement of a chip.",
+    ]
+    if complete:
+        shares = [_overhead_share(c, costs) for c in complete if c.energy_mj]
+        sentences.append(
+            "Not in it: neuron updates (a multiplication and an addition each), residual additions and pool "
+            f"comparisons would add {100 * min(shares):.0f} to {100 * max(shares):.0f} %; batch norm folds; memory "
+            "accesses are not in it either."
+        )
+    return sentences
+
+
+def memory_methods(candidates: dict[int, Candidate]) -> list[str]:
+    complete = [c for c in candidates.values() if c.status == "complete" and c.energy_mj]
+    shares = [
+        memory_mj(c.operations, c.overheads, c.counted_images, c.config.time_steps) / (c.energy_mj or math.inf)
+        for c in complete
+    ]
+    if not shares:
+        return []
+    return [
+        f"Memory accesses, by {MEMORY_MODEL}, would be {min(shares):.1f} to {max(shares):.1f} times the headline; not "
+        "in it."
+    ]
+
+
+def _overhead_share(candidate: Candidate, costs: UnitCosts) -> float:
+    extra_mj = overheads_mj(candidate.overheads, candidate.counted_images, costs)
+    return extra_mj / (candidate.energy_mj or math.inf)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A point of the checklist: `answer` is "yes", "no", "partly" or "not recorded", `evidence` what it rests on."""
+
+    question: str
+    answer: str
+    evidence: str
+
+
+def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, compared: list[Study]) -> list[Check]:
+    """Lindauer & Hutter, "Best Practices for Scientific Research on Neural Architecture Search", JMLR 2020.
+
+    In our words, and as far as the record answers them.
+    """
+    every = list(candidates.values())
+    commits = sorted({str(c.provenance["commit"]) for c in every})
+    devices = sorted({str(c.provenance["device"]) for c in every})
+    changed = any(commit.endswith("+") or commit == "None" for commit in commits)
+    samplers = {str(t.user_attrs.get("proposed_by")) for t in study.optuna.get_trials(deepcopy=False)}
+    others = [other.name for other in compared if _is_random(other)]
+    same = not any(study.trained_otherwise(other) for other in compared)
+    seeds = repeats.confirmed["seeds"].max() if not repeats.confirmed.empty else 0
+    longer = {full.trial for full in study.full_trainings}
+    spent = study.spent
+    nothing = not every
+    return [
+        Check(
+            "Can the search and the trainings be run again: code, space, settings, seeds?",
+            "not recorded" if nothing else "partly" if changed else "yes",
+            f"commit {', '.join(commits) or 'none'}"
+            + (", a working tree with changes of its own or no clone" if changed else "")
+            + f"; space, data, recipe and seed {study.seed} are stored with the study",
+        ),
+        Check(
+            "Were all candidates trained alike: images, recipe, code?",
+            "not recorded" if nothing else "yes" if len(commits) == 1 else "partly",
+            "one space, one cut of the images and one recipe, which a study refuses to change; "
+            f"{len(commits)} commit(s)",
+        ),
+        Check(
+            "Is hardware the same for all, and named?",
+            "not recorded" if nothing else "yes" if len(devices) == 1 else "partly",
+            ", ".join(devices) or "nothing ran yet",
+        ),
+        Check(
+            "Were the final networks trained by the full recipe, and their test accuracy told?",
+            "yes" if longer else "no",
+            f"{len(longer)} networks of this study, by `train --study`" if longer else "export, train --study",
+        ),
+        Check("Was nothing chosen by test images?", "yes", "a search cannot open them; report-val chooses nothing"),
+        Check(
+            "Is there a random search beside it, on equal terms?",
+            "yes" if others and same else "no",
+            f"{', '.join(others)}, by --compare" if others else "search --sampler RandomSampler, report --compare",
+        ),
+        Check(
+            "Is there an ablation of the search method?",
+            "partly" if compared and not others else "no",
+            f"compared with {', '.join(other.name for other in compared)}" if compared else "not for this study",
+        ),
+        Check(
+            "Is performance told over time, not only at the end?",
+            "yes" if spent.images else "no",
+            "hypervolume against trained images, above",
+        ),
+        Check(
+            "Was the search itself run more than once?",
+            "no",
+            "one study is one run; several seeds are several studies, which --compare sets side by side",
+        ),
+        Check(
+            "Were the networks trained with several seeds?",
+            "yes" if seeds > 1 else "no",
+            f"{len(repeats.confirmed)} networks, {int(seeds)} further seeds" if seeds else "confirm",
+        ),
+        Check(
+            "How were the settings of search and recipe chosen, and at what cost?",
+            "not recorded",
+            "they stand in the space file; what was tried before it is known to its author only",
+        ),
+        Check(
+            "What did it cost from end to end?",
+            "yes" if spent.images else "no",
+            f"{spent.images:,} images, {spent.hours:.2f} h of training and measuring; repeats and full trainings apart",
+        ),
+        Check(
+            "Who proposed networks?",
+            "yes" if samplers - {"None"} else "not recorded",
+            ", ".join(sorted(samplers - {"None"})) or "nothing proposed yet",
+        ),
+    ]
+
+
+def _is_random(study: Study) -> bool:
+    """Whether chance proposed its networks; which of them go on to the next rung the searcher always decides."""
+    every = study.optuna.get_trials(deepcopy=False)
+    new = {t.user_attrs.get("proposed_by") for t in every if t.user_attrs.get("rung", 0) == 0}
+    return "RandomSampler" in new and "searcher" not in new
+
+
+__all__ = ["Check", "checklist", "memory_methods", "methods"]

@@ -1,0 +1,205 @@
+"""The report as files: one page that opens anywhere, and the tables that all its figures stand in."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from nas import files
+from nas.costs import MEASURED
+from nas.progress import in_si
+from nas.reports import charts, drawing, figure, repeats, texts
+from nas.reports.contents import Member, Report
+from nas.studies import constraints
+
+_ONLY_WITH = {
+    "confirmed": "confirmed.csv",
+    "repeats": "repeats.csv",
+    "curves": "curves.csv",
+    "twins": "twins.csv",
+}
+
+
+def write(
+    report: Report, folder: Path, *, latex: bool = False, options: Sequence[str] = (), program: str = "python cli.py"
+) -> list[Path]:
+    """Write the report into the study's folder; each file appears whole.
+
+    Args:
+        latex: also the front as a LaTeX table.
+        options: of the commands that the page shows, beside --study and --pick.
+        program: by which commands are called.
+
+    Returns:
+        The page first.
+    """
+
+    def place(name: str) -> Path:
+        return folder / _file(report, name)
+
+    pages = {"report.html": html(report, options, program)}
+    pages["report.md"] = texts.markdown(report, _file(report, "front.png"))
+    if latex:
+        pages["front.tex"] = texts.latex(report)
+    written = [_written(place(name), text) for name, text in pages.items()]
+    drawn = figure.figure(report)
+    for kind in ("png", "svg", "pdf"):
+        written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(drawn, partial)))
+    there = tables(report)
+    written += [_written(place(name), table.to_csv(index=False)) for name, table in there.items()]
+    for name in {*_ONLY_WITH.values(), "compared.csv"} - there.keys():  # of an earlier report, whose page is gone
+        place(name).unlink(missing_ok=True)
+    return written
+
+
+def _written(path: Path, text: str) -> Path:
+    return files.write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _file(report: Report, name: str) -> str:
+    """A report under another convention leaves that of the search alone."""
+    if report.convention == MEASURED.label:
+        return name
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{re.sub(r'[^A-Za-z0-9.+_-]+', '_', report.convention)}.{suffix}"
+
+
+def tables(report: Report) -> dict[str, pd.DataFrame]:
+    """File name -> table: every figure of the page stands in one of them."""
+    found = {
+        "trials.csv": report.trials,
+        "front.csv": report.front,
+        "layers.csv": layers(report.members),
+        "rungs.csv": report.rungs,
+        "hypervolume.csv": report.trajectory,
+        "statuses.csv": report.statuses,
+        "importance.csv": report.importance,
+        "effects.csv": report.effects,
+    }
+    again = report.repeats
+    if again is not None:
+        more = {"confirmed": again.confirmed, "repeats": again.runs, "curves": again.curves, "twins": again.twins}
+        found |= {_ONLY_WITH[name]: table for name, table in more.items() if not table.empty}
+    if report.compared:
+        fronts = [other.front.assign(study=other.name) for other in report.compared]
+        found["compared.csv"] = pd.concat(fronts, ignore_index=True)
+    return found
+
+
+def layers(members: Sequence[Member]) -> pd.DataFrame:
+    """A row a layer of each front member: `spikes` a number that it is fed, `energy_share` of its network's."""
+    rows = []
+    for member in members:
+        whole = sum(layer["energy_mj"] for layer in member.costs.layers)
+        for layer in member.costs.layers:
+            share = layer["energy_mj"] / whole if whole else 0.0
+            figures = (layer["mean"], layer["accumulates"], layer["macs"], layer["energy_mj"], share)
+            rows.append((member.trial, layer["path"], layer["fed"], *figures))
+    columns = ["trial", "layer", "fed", "spikes", "accumulates", "macs", "energy_mj", "energy_share"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def html(report: Report, options: Sequence[str] = (), program: str = "python cli.py") -> str:
+    """The page, whole: styles, script, plotly.js and all figures are in it."""
+    loader = jinja2.PackageLoader("nas.reports", ".")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
+    table = layers(report.members)
+    shown = report.trials[report.trials["status"] == "complete"]
+    choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
+    axes = [column.removeprefix("choice_") for column in choices]
+    drawn = _charts(report)
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        front=report.front.to_dict("records"),
+        statuses=report.statuses.to_dict("records"),
+        confirmed=_records(report.repeats, "confirmed"),
+        twins=_records(report.repeats, "twins"),
+        curves=_records(report.repeats, "curves"),
+        means=report.means,
+        interval=repeats.interval,
+        energy_interval=repeats.energy_interval,
+        asked=constraints.in_words(report.constraints),
+        whose="energy" if report.energy == "energy_mj" else "energy on ImageNet",
+        members=[
+            {
+                "trial": member.trial,
+                "row": report.front.set_index("trial").loc[member.trial].to_dict(),
+                "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}")),
+                "layers": table[table["trial"] == member.trial].to_dict("records"),
+                "silent": member.silent_layers,
+                "export": _command(program, "export", report.study, options, "--pick", str(member.trial)),
+            }
+            for member in report.members
+        ],
+        commands={name: _command(program, name, report.study, options) for name in ("confirm", "export")},
+        axes=axes,
+        effect_axes=[name for name in drawn if name.startswith("effect:")],
+        has=set(drawn),
+        data=_script_safe({"charts": drawn, "colours": charts.colours(report, axes)}),
+        plotly=Markup(get_plotlyjs().replace("</script", r"<\/script")),
+    )
+
+
+def _charts(report: Report) -> dict[str, charts.Chart]:
+    found = {"front": charts.front(report)}
+    if not report.trajectory.empty:
+        found["trajectory"] = charts.trajectory(report)
+    attained = charts.attainment(report)
+    if attained is not None:
+        found["attainment"] = attained
+    if (report.trials["status"] == "complete").any():
+        found["optimism"] = charts.optimism(report)
+    if not report.importance.empty:
+        found["importance"] = charts.importance(report)
+        ranked = report.importance.groupby("axis")["importance"].max().sort_values(ascending=False)
+        found |= {f"effect:{axis}": charts.effects(report, str(axis)) for axis in ranked.index}
+    if report.rungs["rung"].nunique() > 1:
+        found["rungs"] = charts.rungs(report)
+    return found
+
+
+def _records(again: repeats.Repeats | None, name: str) -> list[dict[Any, Any]]:
+    return getattr(again, name).to_dict("records") if again is not None else []
+
+
+def _command(program: str, name: str, study: str, options: Sequence[str], *more: str) -> str:
+    return f"{program} {name} {shlex.join(['--study', study, *more, *options])}"
+
+
+def _script_safe(value: Any) -> Markup:
+    """JSON that no name in it can leave: `<` would end the script."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %" if not _missing(share) else "no result"
+
+
+def _joules(mj: float) -> str:
+    return in_si(mj * 1e-3, "J") if not _missing(mj) and mj else "0" if mj == 0 else "no result"
+
+
+def _si(value: float) -> str:
+    return "" if _missing(value) else in_si(value, "").strip() if value else "0"
+
+
+def _raw(value: Any) -> str:
+    """As the CSV has it."""
+    return "" if _missing(value) else repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+__all__ = ["html", "layers", "tables", "write"]

@@ -1,0 +1,101 @@
+"""The report as Markdown, and its front as a LaTeX table."""
+
+import re
+from typing import Any
+
+from nas.progress import in_si
+from nas.reports.contents import Report, front_cells, front_headings
+from nas.reports.repeats import energy_interval, interval
+
+_LATEX = {
+    **{c: rf"\{c}" for c in "&%$#_{}"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "µ": r"\textmu{}"},
+}
+
+
+def markdown(report: Report, picture: str = "front.png") -> str:
+    """The report as Markdown."""
+    lines = [f"# {_inline(report.study)}", "", *map(_inline, report.findings), "", f"![front]({picture})", ""]
+    lines += ["## Front", ""]
+    lines += _table(front_headings(report), front_cells(report))
+    lines += [
+        "",
+        "Quote report-val: it was not used to choose. With an interval it is the mean of further seeds, "
+        "95 %; else of the search's one seed. The search ranks by search-val, which flatters what it chose.",
+    ]
+    if report.repeats is not None and not report.repeats.confirmed.empty:
+        lines += ["", "## More seeds", ""]
+        lines += _table(
+            ("trial", "seeds", "report-val", "search-val", "energy", "really beaten by", "ties with"),
+            [_confirmed_cells(row) for row in report.repeats.confirmed.to_dict("records")],
+        )
+    lines += ["", "## How", "", *(f"* {_inline(sentence)}" for sentence in report.methods)]
+    lines += ["", "## Checklist", ""]
+    lines += _table(("", "", ""), [[check.question, check.answer, check.evidence] for check in report.checks])
+    return "\n".join([*lines, ""])
+
+
+def _confirmed_cells(row: dict[Any, Any]) -> list[str]:
+    return [
+        str(row["trial"]),
+        str(row["seeds"]),
+        interval(row, "report_val"),
+        interval(row, "search_val"),
+        energy_interval(row),
+        str(row["beaten_by"]),
+        str(row["ties"]),
+    ]
+
+
+def _table(headings: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    cells = [[_inline(cell).replace("|", r"\|") for cell in row] for row in rows]
+    return [f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}", *(f"| {' | '.join(row)} |" for row in cells)]
+
+
+def _inline(text: str) -> str:
+    """Names are shown, not obeyed: Markdown lets HTML through."""
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def latex(report: Report) -> str:
+    """The front for a paper: a tabular of the booktabs package.
+
+    Accuracy is that of report-val, which chose nothing. Of a network that was trained with more seeds, accuracy and
+    energy are means over these, which did not choose it either.
+    """
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
+        r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
+        r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
+        r"\begin{tabular}{rlrrrrr}",
+        r"\toprule",
+        r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
+        r"\midrule",
+    ]
+    for row in report.front.to_dict("records"):
+        accuracy, seeds, energy_mj = f"{100 * row['report_val_accuracy']:.1f}", 1, row[report.energy]
+        mean = report.means.get(row["trial"])
+        if mean is not None:
+            half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
+            accuracy = rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$"
+            seeds, energy_mj = mean["seeds"], mean["energy_mj"]
+        cells = (
+            str(row["trial"]),
+            _tex(row["network"]),
+            accuracy,
+            str(seeds),
+            _tex(in_si(energy_mj * 1e-3, "J")),
+            _tex(in_si(row["spike_operations"], "").strip()),
+            _tex(f"{row['parameters']:,}"),
+        )
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"[&%$#_{}~^\\<>µ]", lambda found: _LATEX[found[0]], " ".join(text.split()))
+
+
+__all__ = ["latex", "markdown"]

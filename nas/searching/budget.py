@@ -1,0 +1,93 @@
+"""How much a study may spend, and what that buys."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from nas.errors import StudyError
+from nas.training import Pace
+
+_UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_RECORD_BYTES = 40_000  # of a training, in the journal
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What trainings may cost in all: images that they see, or hours that they and their measuring take."""
+
+    images: float = math.inf
+    hours: float = math.inf
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """ "2e6", "500k" or "2M" images; "90min" or "8h" of training and measuring.
+
+        Raises:
+            StudyError: none of these.
+        """
+        found = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\d+)?) ?(k|M|G|min|h|)", text.strip())
+        amount = float(found[1]) if found else 0.0
+        if found is None or not 0 < amount < math.inf:
+            raise StudyError(f'budget "{text}" is no amount. Use images, as 2e6, 500k or 2M, or time, as 90min or 8h')
+        if found[2] in ("min", "h"):
+            return cls(hours=amount / (60 if found[2] == "min" else 1))
+        return cls(images=amount * _UNITS[found[2]])
+
+    def allows(self, images: float, hours: float, more: int) -> bool:
+        """Whether a training on `more` images may follow what was spent; of time, as long as any is left."""
+        return images + more <= self.images and hours < self.hours
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a budget buys: `networks` come to each rung, where a training sees `images`."""
+
+    networks: tuple[int, ...]
+    images: tuple[int, ...]
+
+    @classmethod
+    def of(cls, trials: int, references: int, images: Sequence[int], per_promotion: Sequence[float]) -> Self:
+        """Of so many networks; each rung gets its share of the one below, rounded up, and all references."""
+        networks = [max(trials, references)]
+        for per in per_promotion:
+            networks.append(max(math.ceil(networks[-1] / per), references))
+        return cls(tuple(networks), tuple(images))
+
+    def lines(self, pace: Pace, parameters: int) -> list[str]:
+        """For people; `parameters` of a typical network."""
+        spent = sum(n * seen for n, seen in zip(self.networks, self.images, strict=True))
+        full = self.images[-1]
+        steps = [f"{n} of them to {seen:,} images" for n, seen in zip(self.networks[1:], self.images[1:], strict=True)]
+        rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
+        disk_mb = (sum(self.networks) * _RECORD_BYTES + self.networks[-1] * 4 * parameters) / 1e6
+        return [
+            f"Plan: about {rungs}; {spent:,} images in all, for which random search would train {spent // full} "
+            "networks in full.",
+            f"At the speed measured here that takes {_time(pace.seconds(self.networks, self.images))} in all, and up "
+            f"to {disk_mb:,.0f} MB on disk.",
+        ]
+
+
+def affordable(
+    budget: Budget, references: int, images: Sequence[int], per_promotion: Sequence[float], pace: Pace
+) -> int:
+    """About how many networks a budget lets begin, each with its share of the rungs above; references go up whole."""
+    shares = [1.0]
+    for per in per_promotion:
+        shares.append(shares[-1] / per)
+    seen = sum(share * n for share, n in zip(shares, images, strict=True))
+    hours = pace.seconds(shares, images) / 3600
+    whole_hours = pace.seconds([references] * len(images), images) / 3600
+    left = (budget.images - references * sum(images)) / seen, (budget.hours - whole_hours) / hours
+    return references + max(0 if references else 1, int(min(left)))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+__all__ = ["Budget", "Plan", "affordable"]

@@ -1,0 +1,36 @@
+"""What a storage holds: the one room in which Optuna's own names are used to keep and read studies.
+
+storage      journals, databases and gRPC proxies
+urls         what a storage is called when it is printed
+handles      writing on trials by number; the one module that touches what Optuna keeps to itself
+trials       what is written on an Optuna trial, and how it is read
+claims       one training is begun by one process only
+leases       whose training is running, and which were abandoned
+constraints  violations of limits
+study        Study, the records of a search
+status       what is running now
+"""
+
+from nas.studies import claims, constraints, handles, status, storage, study, trials, urls
+from nas.studies.claims import Drawn
+from nas.studies.leases import DIED, Leases
+from nas.studies.study import FullTraining, Spent, Study, Training, load_study
+
+__all__ = [
+    "DIED",
+    "Drawn",
+    "FullTraining",
+    "Leases",
+    "Spent",
+    "Study",
+    "Training",
+    "claims",
+    "constraints",
+    "handles",
+    "load_study",
+    "status",
+    "storage",
+    "study",
+    "trials",
+    "urls",
+]

@@ -1,0 +1,60 @@
+"""Writing on trials by their numbers: the one module that touches names which Optuna keeps to itself.
+
+Optuna 5 has no public call to end a running trial from another process, nor to add an attribute to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """The storage that keeps a study."""
+    return study._storage
+
+
+def trial_of(study: optuna.Study, number: int) -> optuna.Trial:
+    """A trial that can be written on."""
+    return optuna.Trial(study, _id_of(study, number))
+
+
+def set_attribute(study: optuna.Study, number: int, name: str, value: Any) -> None:
+    """Write a user attribute of a trial, whichever process began it.
+
+    Raises:
+        UpdateFinishedTrialError: it has ended.
+    """
+    storage_of(study).set_trial_user_attr(_id_of(study, number), name, value)
+
+
+def set_parameter(study: optuna.Study, number: int, name: str, value: Any, distribution: BaseDistribution) -> None:
+    """Write a parameter of a trial.
+
+    Raises:
+        UpdateFinishedTrialError: it has ended.
+    """
+    internal = distribution.to_internal_repr(value)
+    storage_of(study).set_trial_param(_id_of(study, number), name, internal, distribution)
+
+
+def set_state(study: optuna.Study, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+    """End a trial, queue it again or take it from the queue.
+
+    Returns:
+        Whether it is this process's: False for a queued trial that another process took first.
+
+    Raises:
+        UpdateFinishedTrialError: it has ended.
+    """
+    return bool(storage_of(study).set_trial_state_values(_id_of(study, number), state, values))
+
+
+def _id_of(study: optuna.Study, number: int) -> int:
+    return storage_of(study).get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
+__all__ = ["set_attribute", "set_parameter", "set_state", "storage_of", "trial_of"]

@@ -1,0 +1,178 @@
+"""Who works on a trial, and whether they still live.
+
+A trial says which process holds it, and that process leaves a new beat in it every half a minute. On the holder's own
+machine the system knows whether the process has ended, at once. Other machines wait until they have not seen a new
+beat for a while by their own clock, which no setting of a clock disturbs. A database's own heartbeat is not used: the
+journal and gRPC have none, and one way serves all.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.studies import handles
+
+BEAT_S = 30.0
+GRACE_S = 150.0
+DIED = "its process ended"
+_LOGGER = logging.getLogger(__name__)
+_SEARCHING: set[str] = set()
+"""Searches of this process that have not ended."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A search in a process, among all of all machines.
+
+    Attributes:
+        host: name of the machine, for people.
+        machine: the machine since it was last started, and the namespace in which `pid` counts; empty if not known.
+        pid: the process.
+        began: when it began, in the system's ticks: numbers of processes are used again.
+        search: which search of that process.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    began: str
+    search: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """A new search of this process."""
+        return cls(platform.node(), _machine(), os.getpid(), _began(os.getpid()) or "", uuid.uuid4().hex)
+
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, about which the system can be asked."""
+        return bool(self.machine) and self.machine == _machine()
+
+    def has_ended(self) -> bool:
+        """Of a process of this machine."""
+        if self.pid == os.getpid() and self.began == _began(self.pid):
+            return self.search not in _SEARCHING
+        return _began(self.pid) != self.began
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux
+        return ""
+
+
+def _began(pid: int) -> str | None:
+    """When a process of this machine began; None if there is none, or only its remains."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = told[told.rindex(")") + 2 :].split()  # a program's name may hold anything
+    return None if fields[0] in "ZX" else fields[19]
+
+
+class Leases:
+    """The trials that this process holds, kept alive by a thread: a training step may take longer than a beat.
+
+    Args:
+        study: whose trials they are.
+
+    Attributes:
+        held: their numbers.
+        holder: this search.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study, self.holder = study, Holder.here()
+        self.held: set[int] = set()
+        self._seen: dict[int, tuple[Any, float]] = {}
+        self._looked = time.monotonic()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        _SEARCHING.add(self.holder.search)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _SEARCHING.discard(self.holder.search)
+        self._end.set()
+        self._thread.join(timeout=1.0)
+
+    def attributes(self) -> dict[str, Any]:
+        """What a trial says from its beginning."""
+        return {"holder": dataclasses.asdict(self.holder), "beat": _now()}
+
+    def _beat(self) -> None:
+        while not self._end.wait(BEAT_S):
+            for number in list(self.held):
+                try:
+                    handles.set_attribute(self.study, number, "beat", _now())
+                except UpdateFinishedTrialError:  # somebody took this process for dead
+                    self.held.discard(number)
+                except Exception as error:  # such as a full disk, which the search itself will meet
+                    _LOGGER.warning("trial %d could not be kept alive: %s", number, error)
+            with contextlib.suppress(Exception):
+                self.abandoned()  # while a training goes on nobody else watches
+
+    def abandoned(self) -> list[FrozenTrial]:
+        """Running trials whose holders are gone, as far as can be told by now."""
+        if time.monotonic() - self._looked > GRACE_S / 2:  # this process was stopped, and maybe all others with it
+            self._seen.clear()
+        self._looked = time.monotonic()
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if trial.number not in self.held and self._is_abandoned(trial)]
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        named = trial.user_attrs.get("holder")
+        holder = Holder(**named) if named is not None else None
+        if holder is not None and holder.is_here():
+            return holder.has_ended()
+        beat = trial.user_attrs.get("beat")
+        last, since = self._seen.get(trial.number, (None, 0.0))
+        if trial.number not in self._seen or last != beat:
+            self._seen[trial.number] = (beat, time.monotonic())
+            return False
+        return time.monotonic() - since > GRACE_S
+
+    def reap(self) -> list[int]:
+        """Close the abandoned ones, so that they are repeated; those that were only queued are queued again.
+
+        Returns:
+            Numbers of the trials that were closed: by this process, however many see that a holder is gone.
+        """
+        return [trial.number for trial in self.abandoned() if _close(self.study, trial)]
+
+
+def _close(study: optuna.Study, trial: FrozenTrial) -> bool:
+    queued = "config_id" not in trial.user_attrs and "fixed_params" in trial.system_attrs
+    try:
+        if not queued:
+            handles.set_attribute(study, trial.number, "reason", DIED)
+        return handles.set_state(study, trial.number, TrialState.WAITING if queued else TrialState.FAIL)
+    except UpdateFinishedTrialError:  # another process was first
+        return False
+
+
+def _now() -> float:
+    return round(time.time(), 3)
+
+
+__all__ = ["BEAT_S", "DIED", "GRACE_S", "Holder", "Leases"]

@@ -1,0 +1,114 @@
+"""What studies there are, and who works on them; reading them disturbs nobody."""
+
+import datetime
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from nas.errors import StudyError
+from nas.studies import storage as storages
+from nas.studies import trials
+from nas.studies.leases import Holder
+from nas.studies.study import Study, load_study
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A study in a line.
+
+    Attributes:
+        evaluated, fully: networks, and those of them on all images.
+        running: trainings.
+        hypervolume: of the front (`nas.studies.study.Study.hypervolume`).
+        changed: when a trial last began or ended; None before the first.
+        trouble: why it cannot be read, if so.
+    """
+
+    name: str
+    evaluated: int = 0
+    fully: int = 0
+    running: int = 0
+    front: int = 0
+    hypervolume: float | None = None
+    changed: datetime.datetime | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training that runs.
+
+    Attributes:
+        network: its choices in the space, or its name as a reference.
+        attempt: which one it is, from 1, if earlier ones ended with their process.
+        since: when it began.
+        holder: whose it is; None for a trial that somebody else's program began.
+        beat_s: seconds since the holder last showed life, by the two machines' clocks.
+        alive: whether it lives; None where this machine cannot tell.
+    """
+
+    trial: int
+    rung: int
+    network: str
+    attempt: int
+    since: datetime.datetime | None
+    holder: Holder | None
+    beat_s: float | None
+    alive: bool | None
+
+
+def overview(results: Path, storage: str | None) -> list[Overview]:
+    """All studies of a results folder or a storage, the latest last.
+
+    Raises:
+        StudyError: the storage cannot be opened.
+    """
+    with storages.quiet_optuna():
+        known = storages.known_studies(results, storages.database(storage))
+    return [_overview(name, results, storage) for name in known]
+
+
+def _overview(name: str, results: Path, storage: str | None) -> Overview:
+    try:
+        study = load_study(name, storage=storage, results_dir=results)
+        candidates = study.candidates
+    except StudyError as error:
+        return Overview(name, trouble=str(error))
+    every = study.optuna.get_trials(deepcopy=False)
+    times = [moment for t in every for moment in (t.datetime_start, t.datetime_complete) if moment is not None]
+    return Overview(
+        name,
+        evaluated=len(candidates),
+        fully=sum(candidate.status == "complete" for candidate in candidates.values()),
+        running=sum(trial.state == TrialState.RUNNING for trial in every),
+        front=len(study.front()),
+        hypervolume=study.hypervolume(),
+        changed=max(times, default=None),
+    )
+
+
+def work(study: Study) -> list[Work]:
+    """What is being trained, in the order in which it began."""
+    found = []
+    for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        said = trial.user_attrs
+        holder = Holder(**said["holder"]) if "holder" in said else None
+        choices = " ".join(f"{name.split('{')[0]}={choice}" for name, choice in trial.params.items())
+        found.append(
+            Work(
+                trial.number,
+                trials.rung_of(trial),
+                said.get("reference", choices),
+                trials.attempt_of(trial),
+                trial.datetime_start,
+                holder,
+                time.time() - said["beat"] if "beat" in said else None,
+                not holder.has_ended() if holder is not None and holder.is_here() else None,
+            )
+        )
+    return found
+
+
+__all__ = ["Overview", "Work", "overview", "work"]

@@ -1,0 +1,361 @@
+"""Where studies are kept: a journal in the study's folder, or a database of Optuna's.
+
+Everything here is about files and Optuna's storages; what a study means is in `study`. One journal serves any
+number of processes of one machine, a PostgreSQL or MySQL server those of many, and a gRPC proxy before it hundreds;
+SQLite serves one, because it hands the same trial to two (Optuna 5.0).
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from nas.datasets import loaders as data
+from nas.errors import StudyError
+from nas.studies import urls
+
+_JOURNAL = "journal.log"
+_SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
+_AWAY_S = 900.0  # a server that restarts is back by then
+_AWAY_AT_START_S = 5.0  # more likely there is no such server
+_LONGEST_PAUSE_S = 10.0
+_BLOCK = 1 << 16
+_LOGGER = logging.getLogger(__name__)
+
+
+def study_folder(results: Path, name: str, storage: str | None = None) -> Path:
+    """Where a study's files go: in `results`, whatever its name.
+
+    Args:
+        storage: URL of a database, which may hold any name; those that are none for a folder get one made of them.
+
+    Raises:
+        StudyError: the name is none for a folder, and the folder is where the study is kept.
+    """
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
+        return results / name
+    if storage is None:
+        raise StudyError(
+            f"study name {_cut(name)!r} names no folder. Use up to 100 letters, digits, ., - and _ with --study"
+        )
+    if not 0 < len(name) <= 500 or "~" in name:
+        raise StudyError(f"study name {_cut(name)!r} must have 1 to 500 characters, and no ~")
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
+    return results / f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:12]}".lstrip("-")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
+
+
+def companion(name: str, what: str) -> str:
+    """Name of what is kept beside a study, in the same storage: one that no study can have."""
+    return f"{name}~{what}"
+
+
+def check_writable(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise StudyError(f"{folder} cannot be written: {existing} is no writable folder. Give another --results-dir")
+
+
+def is_for_one(url: str | None) -> TypeGuard[str]:
+    """Whether a storage serves one process only."""
+    return url is not None and url.startswith("sqlite")
+
+
+def place_of_lock(url: str, name: str) -> Path:
+    """Where searches of this machine meet that share a database but not a results folder."""
+    return data.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def alone(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
+    """No other process of this machine is in here; the system lets go of it however this one ends.
+
+    Raises:
+        StudyError: another one still is, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
+    with lock:
+        deadline = time.monotonic() + wait_s
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise StudyError(f"{folder} is in use by {holder}. Wait for it, or name another --study or --out")
+            time.sleep(0.05)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        yield
+
+
+def _locked(file: typing.IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna's log lines are ours to print, and the experimental features that we chose need no warning."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def create(name: str, storage: BaseStorage) -> optuna.Study:
+    """The study of that name, made if it is not there."""
+    study = optuna.create_study(
+        study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
+    )
+    if len(study.directions) != 2:
+        raise StudyError(
+            f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
+        )
+    study.set_metric_names(["search_val_accuracy", "log10_energy_mj"])
+    return study
+
+
+def database(url: str | None) -> BaseStorage | None:
+    """That of an Optuna storage URL, or of grpc://HOST:PORT; None without a URL.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
+    if url is None:
+        return None
+    try:
+        return typing.cast(BaseStorage, _Patient(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
+    except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
+        raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
+
+
+def _opened(url: str) -> BaseStorage:
+    if url.startswith("grpc://"):
+        place = re.fullmatch(r"grpc://([^:@/?#]+)(?::(\d{1,5}))?/?", url)
+        if place is None:
+            raise ValueError("write grpc://HOST:PORT. A gRPC proxy takes no user and no password")
+        host, port = place.groups()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=host, port=int(port or 13000))
+            proxy.wait_server_ready(timeout=_LONGEST_PAUSE_S)
+        return proxy
+    if is_for_one(url):
+        return optuna.storages.get_storage(url)
+    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one to beat
+    for attempt in range(5):
+        try:
+            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=kept))
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):  # two processes make the tables
+            if attempt == 4:
+                raise
+            time.sleep(1)
+    raise AssertionError("the last attempt raises")
+
+
+class _Patient:
+    """A storage that waits for its server to come back, instead of failing."""
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._storage, name)
+        return self._patiently(found) if callable(found) else found
+
+    def _patiently(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def repeated(*arguments: Any, **named: Any) -> Any:
+            return _repeated(lambda: call(*arguments, **named), _AWAY_S)
+
+        return repeated
+
+
+def _repeated(call: Callable[[], Any], away_s: float) -> Any:
+    """While the server is away, at most so long."""
+    pause_s, deadline = 0.5, time.monotonic() + away_s
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not _is_away(error) or time.monotonic() > deadline:
+                raise
+            _LOGGER.warning("the storage does not answer, and is asked again in %g s", pause_s)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server may answer when it is asked again: by the error, or what it came of."""
+    while error is not None:
+        if isinstance(error, sqlalchemy.exc.DBAPIError):
+            lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+            return isinstance(error, lost) or error.connection_invalidated
+        code = getattr(error, "code", None)  # of gRPC, which need not be installed
+        if callable(code):
+            return getattr(code(), "name", "") == "UNAVAILABLE"
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def journal(folder: Path) -> BaseStorage:
+    path = folder.absolute() / _JOURNAL
+    try:
+        opened = JournalStorage(_Journal(path))
+        opened.get_all_studies()  # reads every record
+    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+        raise _damaged(path, _first_line(error)) from None
+    return opened
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, to which nothing is added behind a record that was cut short."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=typing.cast(Any, _Lock(path)))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise StudyError(
+                f"{self._path} cannot be written: {error.strerror}. Make room; then the same command goes on"
+            ) from None
+
+
+class _Lock:
+    """Of the journal itself. The system lets go of it when its holder dies, so none is ever left over.
+
+    Optuna's own are files: what a dead process leaves blocks the others for 30 s, with a relative path for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        file = self._path.open("rb+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _mend(self._path, file)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _mend(path: Path, file: BinaryIO) -> None:
+    """Cut off the beginning of a record that a crash or a full disk left at the end: the next one would be lost too."""
+    size = file.seek(0, os.SEEK_END)
+    whole = _end_of_last_line(file, size)
+    if whole == size:
+        return
+    file.seek(whole)
+    if file.read(1) != b"{":  # anything else is not ours to cut
+        raise _damaged(path, "its last line is no record")
+    file.truncate(whole)
+
+
+def _end_of_last_line(file: BinaryIO, size: int) -> int:
+    start = size
+    while start > 0:
+        start = max(0, start - _BLOCK)
+        file.seek(start)
+        found = file.read(min(_BLOCK, size - start)).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+    return 0
+
+
+def _damaged(path: Path, what: str) -> StudyError:
+    return StudyError(
+        f"{path} is no record of a study ({what}). Restore the file from a backup, or name another --study"
+    )
+
+
+def check_journal(folder: Path) -> None:
+    """Before it is added to: Optuna takes a bad last line for a torn one, and would write behind it.
+
+    Raises:
+        StudyError: it has a line that is no record.
+    """
+    path = folder.absolute() / _JOURNAL
+    if not path.exists():
+        return
+    lock = _Lock(path)
+    lock.acquire()
+    try:
+        lines = path.read_bytes().splitlines()
+    finally:
+        lock.release()
+    for number, line in enumerate(lines, start=1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise _damaged(path, f"line {number}: {error}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
+    """Names, the latest last."""
+    if database is not None:
+        summaries = optuna.get_all_study_summaries(storage=database)
+        started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
+        return [summary.study_name for summary in started if "~" not in summary.study_name]
+    journals = sorted(results.glob(f"*/{_JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in journals]
+
+
+__all__ = [
+    "alone",
+    "check_journal",
+    "check_writable",
+    "companion",
+    "create",
+    "database",
+    "is_for_one",
+    "journal",
+    "known_studies",
+    "place_of_lock",
+    "quiet_optuna",
+    "study_folder",
+]

@@ -1,0 +1,98 @@
+"""How a training runs on this machine. What is trained stays the same, up to rounding and with it seed noise."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from nas.spaces import Recipe
+from spikformer import spiking
+
+_LONG = 10_000_000  # pixels that a training sees, from where compiled neurons repay half a minute of compiling
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The levers, each of which can be switched off.
+
+    Attributes:
+        precision: of convolutions and products while training; weights, batch norm's statistics and membranes stay
+            float32. On CUDA, "fp32" lets convolutions round to TF32, as torch does by default. Evaluation is float32
+            throughout (`exact`).
+        channels_last: whether channels lie next to each other in memory.
+        neurons: how they are computed (`spikformer.spiking.use`).
+        cuda_graph: whether a CUDA device replays the whole step.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    neurons: spiking.Implementation = "eager"
+    cuda_graph: bool = False
+
+    def __str__(self) -> str:
+        words = [self.precision, f"{self.neurons} neurons"]
+        words += ["channels last"] * self.channels_last + ["CUDA graph"] * self.cuda_graph
+        return ", ".join(words)
+
+
+REFERENCE = Speed()
+"""Every lever off: what the others are held against."""
+
+
+def fastest(device: torch.device, recipe: Recipe, pixels: int) -> Speed:
+    """The levers that pay on a device.
+
+    Args:
+        pixels: that the training sees, in all images of all epochs: neurons are compiled only for a long one.
+    """
+    on_cuda = device.type == "cuda"
+    compiles = not on_cuda and pixels >= _LONG and any(map(shutil.which, ("g++", "clang++", "c++")))
+    return Speed(
+        precision=precision_of(device) if recipe.precision == "auto" else recipe.precision,
+        channels_last=True,
+        neurons="compiled" if compiles else "auto",
+        cuda_graph=on_cuda,
+    )
+
+
+def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
+    """bfloat16 where the hardware multiplies it: elsewhere it is slower."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    # torch before 2.10 does not tell
+    found = getattr(torch.cpu, "get_capabilities", dict[str, object])()
+    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+
+
+@contextlib.contextmanager
+def neurons(implementation: spiking.Implementation) -> Iterator[None]:
+    """Neurons are computed so within; afterwards as before."""
+    before = spiking.in_use()
+    spiking.use(implementation)
+    try:
+        yield
+    finally:
+        spiking.use(before)
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Within, float32 is float32: CUDA neither convolves nor multiplies in TF32, with its 10 bits of mantissa.
+
+    Spikes near their threshold would flip, and counts and accuracies differ from those of a CPU.
+    """
+    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
+
+
+__all__ = ["REFERENCE", "Speed", "exact", "fastest", "neurons", "precision_of"]

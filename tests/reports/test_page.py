@@ -1,0 +1,541 @@
+"""The report's page: figures are those of the tables and of the storage, names are harmless, a browser shows it."""
+
+import dataclasses
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+
+from nas import reports
+from nas.errors import StudyError
+from nas.progress import Observer
+from nas.replicates import confirmation
+from nas.reports import page, texts
+from nas.searching import loop
+from nas.spaces.space import Constraints
+from nas.stats import pareto
+from nas.studies import status
+from nas.studies.study import Study, load_study
+from tests.conftest import MICRO
+
+RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
+HOSTILE = '<script>alert("1")</script> ünïcode \' & $x_1$ | %'
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """With rungs, limits, and repeats of its front."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "micro.toml").write_text(RUNGS)
+    torch.set_num_threads(1)
+    found = loop.search(
+        folder / "micro.toml",
+        12,
+        constraints=Constraints(max_energy_mj=1.0, min_accuracy=0.01),
+        results_dir=folder / "results",
+        observer=Observer(),
+    )
+    confirmation.confirm(found, 2, 1, spike_penalties=[1.0], ann_twin=True, observer=Observer())
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(study: Study) -> Path:
+    reports.write(reports.build(study), study.folder, latex=True, options=["--results-dir", "x y"])
+    return study.folder
+
+
+class _Figures(HTMLParser):
+    """Every marked figure of a page with its text, and the JSON of its charts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figures: list[tuple[dict[str, str], str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.data = ""
+        self._marked: dict[str, str] | None = None
+        self._in_data = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        self._in_data = tag == "script" and given.get("id") == "data"
+        if "data-file" in given:
+            self._marked = {key: value or "" for key, value in given.items()}
+            self.figures.append((self._marked, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._marked, self._in_data = None, False
+
+    def handle_data(self, data: str) -> None:
+        if self._marked is not None:
+            self.figures[-1] = (self._marked, self.figures[-1][1] + data)
+        if self._in_data:
+            self.data += data
+
+
+def _read(path: Path) -> _Figures:
+    parser = _Figures()
+    parser.feed(path.read_text(encoding="utf-8"))
+    return parser
+
+
+def _cell(folder: Path, marked: dict[str, str]) -> Any:
+    table = pd.read_csv(folder / marked["data-file"])
+    if marked["data-file"] == "layers.csv":
+        trial, layer, place = marked["data-key"].split("/")
+        row = table[table["trial"] == int(trial)].iloc[int(place)]
+        assert row["layer"] == layer
+    elif marked["data-file"] == "statuses.csv":
+        row = table.iloc[int(marked["data-key"])]
+    else:
+        (row,) = (row for _, row in table[table["trial"] == int(marked["data-key"])].iterrows())
+    return row[marked["data-column"]]
+
+
+def test_every_figure_of_the_page_stands_in_a_table(written: Path) -> None:
+    figures = _read(written / "report.html").figures
+    assert len(figures) > 100
+    assert {marked["data-file"] for marked, _ in figures} >= {"trials.csv", "layers.csv", "confirmed.csv"}
+    for marked, shown in figures:
+        value = float(_cell(written, marked))
+        assert math.isnan(value) if marked["data-value"] == "" else float(marked["data-value"]) == value, marked
+        first = re.match(r"-?[\d.,]+", shown)
+        if first is not None and not math.isnan(value):
+            _check_shown(shown, value)
+
+
+def _check_shown(shown: str, value: float) -> None:
+    """The text is the value, to the digits that it shows."""
+    number, unit = re.match(r"(-?[\d.,]+) ?(\D*)", shown).groups()  # type: ignore[union-attr]
+    factors = {"%": 1e-2, "nJ": 1e-6, "µJ": 1e-3, "pJ": 1e-9, "mJ": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+    factor = factors.get(unit.split(" ")[0].split("(")[0].strip(), 1.0)
+    digits = len(number.partition(".")[2])
+    assert float(number.replace(",", "")) * factor == pytest.approx(value, abs=0.51 * factor * 10**-digits, rel=6e-3)
+
+
+def test_the_tables_are_those_of_the_storage(study: Study, written: Path) -> None:
+    trials = pd.read_csv(written / "trials.csv").set_index("trial")
+    candidates = study.candidates
+    assert set(trials.index) == set(candidates)
+    for number, candidate in candidates.items():
+        row = trials.loc[number]
+        for column in ("search_val_accuracy", "report_val_accuracy", "energy_mj", "spike_operations", "parameters"):
+            assert row[column] == getattr(candidate, column)
+        for split in ("search_val", "report_val"):
+            assert row[f"{split}_low"] < row[f"{split}_accuracy"] < row[f"{split}_high"]
+    rungs = pd.read_csv(written / "rungs.csv").set_index("trial")
+    for trial in study.optuna.trials:
+        said = trial.user_attrs.get("candidate")
+        if said is not None and trial.number in rungs.index:
+            assert rungs.loc[trial.number, "search_val_accuracy"] == said["search_val_accuracy"]
+            assert rungs.loc[trial.number, "images_seen"] == said["images_seen"]
+    layers = pd.read_csv(written / "layers.csv")
+    for number, candidate in study.front().items():
+        mine = layers[layers["trial"] == number]
+        assert mine["energy_mj"].sum() == pytest.approx(candidate.energy_mj)
+        assert mine["energy_share"].sum() == pytest.approx(1)
+
+
+def test_the_charts_draw_the_tables(written: Path) -> None:
+    data = json.loads(_read(written / "report.html").data)
+    trials = pd.read_csv(written / "trials.csv").set_index("trial")
+    drawn = 0
+    for trace in data["charts"]["front"]["data"]:
+        if trace.get("meta") != "candidates":
+            continue
+        assert len(trace["hovertext"]) == len(trace["x"])
+        for number, x, y, words in zip(trace["customdata"], trace["x"], trace["y"], trace["hovertext"], strict=True):
+            row = trials.loc[number]
+            assert (x, y) == (row["energy_mj"], pytest.approx(100 * row["search_val_accuracy"]))
+            assert f"trial {number}" in words
+            assert f"{row['parameters']:,} parameters" in words
+            assert f"report-val {100 * row['report_val_accuracy']:.1f} %" in words
+            drawn += 1
+    assert drawn == (trials["status"] == "complete").sum()
+    volumes = pd.read_csv(written / "hypervolume.csv")
+    (line,) = data["charts"]["trajectory"]["data"]
+    assert line["x"] == volumes["images"].tolist()
+    assert line["y"] == volumes["hypervolume"].tolist()
+    assert volumes["hypervolume"].is_monotonic_increasing
+    importance = pd.read_csv(written / "importance.csv")
+    for bars in data["charts"]["importance"]["data"]:
+        rows = importance[importance["objective"] == bars["name"]].set_index("axis")
+        assert bars["x"] == [rows.loc[axis, "importance"] for axis in bars["y"]]
+    means = pd.read_csv(written / "confirmed.csv")
+    (points,) = [t for t in data["charts"]["front"]["data"] if t["name"].startswith("mean of more seeds")]
+    assert points["x"] == means[means["seeds"] > 0]["energy_mj"].tolist()
+    _check_smaller_charts(written, data["charts"], trials)
+    for axis, colours in data["colours"].items():
+        for number, choice in colours["of"].items():
+            assert colours["choices"][choice] == str(trials.loc[int(number), f"choice_{axis}"])
+
+
+def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataFrame) -> None:
+    """Rungs, optimism and the effect of each choice."""
+    rungs = pd.read_csv(folder / "rungs.csv").set_index("trial")
+    shown = [
+        (number, x, y)
+        for trace in charts["rungs"]["data"]
+        for number, x, y in zip(trace["customdata"], trace["x"], trace["y"], strict=True)
+        if number is not None
+    ]
+    assert {number for number, _, _ in shown} == set(rungs.index)
+    for number, x, y in shown:
+        assert (x, y) == (rungs["images_seen"][number], pytest.approx(100 * rungs["search_val_accuracy"][number]))
+    for trace in charts["optimism"]["data"]:
+        for number, x, y in zip(trace.get("customdata", ()), trace["x"], trace["y"], strict=False):
+            row = trials.loc[number]
+            assert x == pytest.approx(100 * row["search_val_accuracy"])
+            assert y == pytest.approx(100 * row["report_val_accuracy"])
+    effects = pd.read_csv(folder / "effects.csv", dtype={"choice": str})
+    for name, chart in charts.items():
+        if name.startswith("effect:"):
+            for trace in chart["data"]:
+                mine = effects[(effects["axis"] == name[7:]) & (effects["objective"] == trace["name"])]
+                factor = 1 if trace["name"] == "accuracy" else 1e3
+                assert trace["x"] == mine["choice"].tolist()
+                assert trace["y"] == pytest.approx((factor * mine["mean"]).tolist())
+                assert trace["customdata"] == mine["networks"].tolist()
+
+
+def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
+    report = reports.build(study)
+    assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
+    assert report.trajectory["images"].iloc[-1] <= study.spent.images
+    assert study.hypervolume() == pytest.approx(report.hypervolume)
+    (row,) = status.overview(study.folder.parent, None)
+    assert row.hypervolume == pytest.approx(report.hypervolume)
+
+
+def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
+    for tag, given in _read(written / "report.html").tags:
+        for name in ("src", "href", "action", "data"):
+            value = given.get(name) or ""
+            assert value.startswith(("#", "data:")) or value == "", f"<{tag} {name}={value}>"
+
+
+def test_commands_are_quoted(written: Path, study: Study) -> None:
+    number = next(iter(study.front()))
+    text = html.unescape((written / "report.html").read_text(encoding="utf-8"))
+    assert f"python cli.py export --study micro --pick {number} --results-dir 'x y'" in text
+
+
+def test_paper_figures_and_latex(written: Path, study: Study) -> None:
+    assert (written / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (written / "front.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (written / "front.svg").read_text()
+    table = (written / "front.tex").read_text()
+    assert table.count(r"\\") == len(study.front()) + 1
+    assert r"\toprule" in table
+
+
+def test_equal_reports_are_equal_files(study: Study, tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        reports.write(reports.build(study), folder, latex=True)
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("text", [r"50 % & $x_1$ #{~^\}", "µ < >"])
+def test_latex_takes_any_name(text: str) -> None:
+    """No character that LaTeX obeys is left bare."""
+    found = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]", "", texts._tex(text))
+    assert not re.search(r"[&%$#_{}~^\\]", found)
+
+
+def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
+    class Stop(Observer):
+        def started(self, label: str, epochs: int) -> None:
+            raise KeyboardInterrupt
+
+    (tmp_path / "micro.toml").write_text(RUNGS)
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=Stop())
+    empty = load_study("micro", results_dir=tmp_path / "results")
+    report = reports.build(empty)
+    assert report.findings == ["Study micro has no finished candidate yet."]
+    reports.write(report, empty.folder, latex=True)
+    assert "There is no front yet" in (empty.folder / "report.html").read_text()
+
+
+def test_a_report_during_a_search(tmp_path: Path) -> None:
+    """Written after each network by a program of its own reading: always whole, with as many networks as are stored."""
+    counts = []
+
+    class Look(Observer):
+        def counted(self, done: int, total: int | None, fully: int | None) -> None:
+            if done:
+                there = load_study("micro", results_dir=tmp_path / "results")
+                reports.write(reports.build(there), tmp_path / "out")
+                counts.append(len(pd.read_csv(tmp_path / "out" / "trials.csv")))
+
+    (tmp_path / "micro.toml").write_text(RUNGS)
+    loop.search(tmp_path / "micro.toml", 3, results_dir=tmp_path / "results", observer=Look())
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+
+
+def test_hostile_names_are_shown_and_not_obeyed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    hostile = dataclasses.replace(study, name=HOSTILE)
+    reports.write(reports.build(hostile), tmp_path, latex=True)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'alert("1")' not in text
+    assert "<script>alert" not in text
+    assert html.escape(HOSTILE, quote=False)[:20] in text
+    scripts = [given for tag, given in _read(tmp_path / "report.html").tags if tag == "script"]
+    assert len(scripts) == 3  # plotly, the data, our own
+    data = json.loads(_read(tmp_path / "report.html").data)
+    names = [trace["name"] for trace in data["charts"]["front"]["data"]]
+    assert html.escape(HOSTILE) in names
+    assert "<script>" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "../../x", "Größe 零" * 60])
+def test_a_database_may_hold_any_name(tmp_path: Path, name: str) -> None:
+    """It is searched, listed and reported; its files lie in one folder below results/."""
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    (tmp_path / "micro.toml").write_text(MICRO)
+    results = tmp_path / "deep" / "results"
+    loop.search(tmp_path / "micro.toml", 2, study=name, storage=url, results_dir=results, observer=Observer())
+    assert [row.name for row in status.overview(results, url)] == [name]
+    found = load_study(name, storage=url, results_dir=results)
+    assert found.folder.parent == results
+    confirmation.confirm(found, 1, observer=Observer())
+    assert [row.name for row in status.overview(results, url)] == [name]  # its repeats are no study of their own
+    reports.write(reports.build(found), found.folder)
+    assert [path.parent for path in tmp_path.rglob("report.html")] == [found.folder]
+    assert set(tmp_path.iterdir()) == {tmp_path / "studies.db", tmp_path / "micro.toml", tmp_path / "deep"}
+
+
+def test_two_names_never_share_a_folder(tmp_path: Path) -> None:
+    from nas.studies import storage as storages
+
+    names = ["a/b", "a b", "a_b", "ä b", "a__b", "A b"]
+    assert len({storages.study_folder(tmp_path, name, "sqlite:///x") for name in names}) == len(names)
+    for bad in ("", "a" * 501, "a~b"):
+        with pytest.raises(StudyError, match="must have 1 to 500 characters"):
+            storages.study_folder(tmp_path, bad, "sqlite:///x")
+
+
+def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "micro.toml").write_text(RUNGS)
+    other = loop.search(
+        tmp_path / "micro.toml",
+        6,
+        sampler="RandomSampler",
+        study="random",
+        results_dir=tmp_path / "results",
+        references=False,
+        observer=Observer(),
+    )
+    report = reports.build(study, compare=[other])
+    (compared,) = report.compared
+    assert compared.differs == ()
+    every = [c for s in (study, other) for c in s.candidates.values() if c.status == "complete"]
+    points = [(100 * (c.search_val_accuracy or 0), math.log10(c.energy_mj or 1)) for c in every]
+    assert report.reference_point == pytest.approx(pareto.reference_point(points))
+    assert "Hypervolume" in report.findings[-1]
+    assert "random" in report.findings[-1]
+    reports.write(report, tmp_path / "out")
+    data = json.loads(_read(tmp_path / "out" / "report.html").data)
+    assert "attainment" in data["charts"]
+    assert len(data["charts"]["trajectory"]["data"]) == 2
+    assert any(
+        check.question.startswith("Is there a random search") and check.answer == "yes" for check in report.checks
+    )
+    assert set(pd.read_csv(tmp_path / "out" / "compared.csv")["study"]) == {"random"}
+    reports.write(reports.build(study), tmp_path / "out")
+    assert not (tmp_path / "out" / "compared.csv").exists()  # the page that it belonged to is gone
+
+
+def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "micro.toml").write_text(RUNGS)
+    other = loop.search(tmp_path / "micro.toml", 3, epochs=2, results_dir=tmp_path / "results", observer=Observer())
+    report = reports.build(study, compare=[other])
+    assert report.compared[0].differs == ("recipe.epochs",)
+    assert "NOT comparable: recipe.epochs differ" in report.findings[-1]
+
+
+def test_attainment_by_hand() -> None:
+    """Of fronts (1 mJ, 50 %), (2 mJ, 60 %) and (1.5 mJ, 55 %): at 2 mJ any attains 60, all attain 55."""
+    from nas.reports import charts
+    from nas.reports.contents import Compared
+
+    def front(*points: tuple[float, float]) -> pd.DataFrame:
+        return pd.DataFrame(points, columns=["energy_mj", "search_val_accuracy"])
+
+    report = reports.Report("one", "measured", "energy_mj", pd.DataFrame(), front((1, 0.5), (2, 0.6)), [], [])
+    other = Compared("two", front((1.5, 0.55)), pd.DataFrame(), 0.0, 0, ())
+    chart = charts.attainment(dataclasses.replace(report, compared=(other,)))
+    assert chart is not None
+    lines = {trace["name"]: (trace["x"], trace["y"]) for trace in chart["data"]}
+    assert lines["any of the studies"] == ([1.0, 1.5, 2.0], [50.0, pytest.approx(55.0), 60.0])
+    assert lines["all of the studies"] == ([1.0, 1.5, 2.0], [None, 50.0, pytest.approx(55.0)])
+
+
+def test_importance_finds_the_axis_that_decides() -> None:
+    """Accuracy is made from one axis alone and energy from the other; the third does nothing."""
+    import random
+
+    from nas.reports import axes
+    from nas.studies.study import Training
+
+    rng = random.Random(0)
+    trainings = []
+    for i in range(80):
+        choices: dict[str, Any] = {"a": rng.choice([1, 2, 4]), "b": rng.choice(["x", "y"]), "c": rng.choice([1, 2])}
+        accuracy = 0.5 + 0.1 * choices["a"] + rng.gauss(0, 0.005)
+        energy = 1.0 if choices["b"] == "x" else 10.0
+        trainings.append(Training(i, f"{i:012x}", 0, "complete", 100, accuracy, energy, True, choices, None))
+    importance, effects, basis = axes.importance(trainings)
+    low = {(row["objective"], row["axis"]): row["low"] for row in importance.to_dict("records")}
+    assert low["accuracy", "a"] > 0.5
+    assert low["energy", "b"] > 0.5
+    assert low["accuracy", "c"] <= 0.02
+    shown = {(row["objective"], row["axis"], row["choice"]): row["mean"] for row in effects.to_dict("records")}
+    assert shown["accuracy", "a", "4"] == pytest.approx(90, abs=1.5)
+    assert shown["accuracy", "a", "1"] == pytest.approx(60, abs=1.5)
+    assert shown["energy", "b", "y"] == pytest.approx(10, rel=0.1)
+    assert "From 80 networks" in basis
+    nothing, _, why = axes.importance(trainings[:5])
+    assert nothing.empty
+    assert "At least 12" in why
+
+
+def test_a_search_loads_no_report() -> None:
+    """plotly, pandas and matplotlib are for reports; help is for everybody."""
+    for module, absent in (
+        ("nas.searching.loop", ("plotly", "pandas", "matplotlib")),
+        ("cli", ("plotly", "pandas", "torch", "nas")),
+    ):
+        program = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {absent!r}))"
+        root = Path(__file__).parents[2]
+        assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0, module
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Headless Chromium, as Debian has it; it may fetch nothing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", "--window-size=1280,900"),
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
+
+
+def _requests(browser: Any) -> list[str]:
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+def _wait(browser: Any, script: str) -> Any:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        found = browser.execute_script(script)
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never true: {script}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: int) -> None:
+    """All charts drawn, no message in the console, nothing fetched, nothing wider than the screen, text on hovering."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    url = (written / "report.html").as_uri()
+    browser.get(url)
+    _wait(browser, "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
+    assert browser.execute_script("return document.querySelectorAll('.chart').length") >= 5
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    words = _hover(browser)
+    assert "trial" in words
+    assert "search-val" in words
+    assert "parameters" in words
+    axis, colours = next(iter(json.loads(_read(written / "report.html").data)["colours"].items()))
+    browser.execute_script(
+        "const s = document.getElementById('colour'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))",
+        axis,
+    )
+    chips = _wait(browser, "return [...document.querySelectorAll('#chips .chip')].map(c => c.textContent)")
+    assert chips == colours["choices"]
+    browser.execute_script("document.querySelector('#chips .chip').click()")
+    assert (
+        browser.execute_script("return document.querySelector('#chips .chip').getAttribute('aria-pressed')") == "true"
+    )
+    browser.execute_script("document.querySelector('.theme').click()")
+    assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    assert {request for request in _requests(browser) if not request.startswith(("data:", "blob:"))} == {url}
+
+
+def _hover(browser: Any) -> str:
+    """What appears over a point of the front."""
+    browser.execute_script(
+        """
+        const frame = document.querySelector('[data-chart="front"]');
+        const curve = frame.data.findIndex(t => t.name === "front" && t.mode === "markers");
+        frame.scrollIntoView();
+        Plotly.Fx.hover(frame, [{curveNumber: curve, pointNumber: 0}]);
+        """
+    )
+    return str(_wait(browser, "return document.querySelector('[data-chart=\"front\"] .hoverlayer').textContent"))
+
+
+@pytest.mark.slow
+def test_a_browser_shows_an_empty_study_and_hostile_names(
+    browser: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    reports.write(reports.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
+    browser.get((tmp_path / "report.html").as_uri())
+    _wait(browser, "return document.querySelectorAll('.main-svg').length > 5")
+    assert browser.execute_script("return document.querySelector('h1').textContent") == HOSTILE
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_the_file_of_another_convention_leaves_the_searchs_alone(study: Study, tmp_path: Path) -> None:
+    from nas.costs import energy
+
+    report = reports.build(study, energy.convention("paper"))
+    names = {path.name for path in reports.write(report, tmp_path)}
+    assert "report-paper.html" in names
+    assert all("-paper." in name for name in names)
+    assert page.tables(report).keys() >= {"trials.csv", "layers.csv"}
+
+
+def test_an_optuna_dashboard_finds_names(study: Study) -> None:
+    assert study.optuna.metric_names == ["search_val_accuracy", "log10_energy_mj"]
+    complete = [t for t in study.optuna.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    assert all(trial.params for trial in complete)

@@ -1,0 +1,55 @@
+"""Limits on networks, each against a figure that is had elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from nas.errors import SpaceError
+from nas.spaces import space
+from nas.spaces.space import Constraints
+from nas.studies import constraints
+from spikformer import Spikformer, published
+from tests.helpers import small_config
+
+
+def test_parameters_are_those_that_the_paper_prints() -> None:
+    """Spikformer-8-512 has 29.68 M parameters (Zhou et al., 2023, table 1)."""
+    config = published.config("spikformer_in_8_512")
+    assert constraints.of_size(config, Constraints(max_params=29_690_000))["max_params"] < 0
+    assert constraints.of_size(config, Constraints(max_params=29_670_000))["max_params"] > 0
+
+
+def test_multiplications_are_those_of_the_authors_network() -> None:
+    """33,436,192,768 at T = 4 and 224 x 224: their code on meta tensors."""
+    for limit, sign in ((33_436_192_768, 0), (33_436_192_767, 1), (33_436_192_769, -1)):
+        excess = constraints.of_size(published.config("spikformer_in_8_512"), Constraints(max_macs=limit))["max_macs"]
+        assert (excess > 0) - (excess < 0) == sign
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_params = -1", r"\[constraints\] max_params -1 must be positive"),
+        ("min_accuracy = 90", r"min_accuracy 90\.0 must be a share below 1, such as 0\.9"),
+        ("max_params = 1.5", r"line 2, \[constraints\] max_params: must be int"),
+        ("max_parms = 1", r"max_parms: unknown key\. Did you mean \"max_params\""),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(f"[constraints]\n{text}\n[axes]\ndepth = [1, 2]\n")
+    with pytest.raises(SpaceError, match=message):
+        space.load(path)
+
+
+def test_limits_in_words() -> None:
+    assert constraints.in_words(Constraints(max_params=16_000_000, min_accuracy=0.9)) == (
+        "max_params 16,000,000, min_accuracy 0.9"
+    )
+    assert constraints.in_words(Constraints()) == ""
+
+
+def test_the_model_of_a_limit_is_the_model_that_is_trained() -> None:
+    config = small_config("ms", "qkta")
+    built = sum(p.numel() for p in Spikformer(config).parameters())
+    assert constraints.of_size(config, Constraints(max_params=built)) == {"max_params": 0}
