@@ -6,7 +6,6 @@ minimise); what its trials say is in `nas.trials`, how they come about in `nas.l
 
 import dataclasses
 import datetime
-import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from nas.space import Axis, Choice, Constraints, DataSettings, Recipe, SearchSpa
 from nas.target import IMAGE_SIZE
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
+from spikformer.identity import is_id
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Study:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Space, data, recipe and seed that its candidates share."""
+        """Space, data, recipe, seed and version of ids that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
 
     @property
@@ -259,7 +259,7 @@ class Study:
         Raises:
             StudyError: its record names a place elsewhere.
         """
-        if not re.fullmatch("[0-9a-f]{12}", candidate.config_id):
+        if not is_id(candidate.config_id):
             raise StudyError(
                 f'study {self.name} holds a record of network "{candidate.config_id}", which is no id of ours'
             )

@@ -14,6 +14,7 @@ SPIKFORMER = (
     "errors",
     "plugins",
     "fields",
+    "identity",
     "config",
     "operands",
     "spiking_kernels",
