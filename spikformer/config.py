@@ -14,16 +14,14 @@ A kind "package.module:Class" names a block of your own (`spikformer.plugins`). 
 Standard library only, so that reading a space or printing help needs no torch.
 """
 
-import hashlib
 import itertools
-import json
 import math
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from spikformer import plugins
+from spikformer import identity, plugins
 from spikformer.errors import ConfigError
 from spikformer.fields import Options, build, check_types, divisors, listed, names, nearest, plain, require
 
@@ -638,12 +636,15 @@ class SpikformerConfig:
 
     @property
     def config_id(self) -> str:
-        """12 hex digits that two configs share if and only if they build equal networks."""
-        values = self.canonical().to_dict()
-        if not values["stem"]["shared_neuron"]:  # younger than studies whose ids must stay
-            del values["stem"]["shared_neuron"]
-        text = json.dumps(values, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """What two configs share if and only if they build equal networks, such as "n1-0123456789ab".
+
+        Later versions keep it (`spikformer.identity`).
+
+        Raises:
+            TrustError: a block of a module that the user did not name.
+            ConfigError: the module of a block cannot be imported, or the block refuses its options.
+        """
+        return identity.id_of(self.canonical())
 
 
 def _check_kind(part: Any, name: str) -> None:

@@ -146,6 +146,16 @@ def _module(name: str) -> ModuleType:
         sys.path.remove(_named[name])
 
 
+def declared_by(kind: str) -> Any:
+    """The dataclass of the settings of the class of `kind`; None, if it has none.
+
+    Raises:
+        TrustError: the user did not name its module.
+        ConfigError: no such module or class.
+    """
+    return getattr(resolve(kind), "Options", None)
+
+
 def options(kind: str, values: dict[str, Any]) -> Any:
     """Settings for the class of `kind`, as an instance of its `Options`; None, if it declares none.
 
@@ -153,7 +163,7 @@ def options(kind: str, values: dict[str, Any]) -> Any:
         TrustError: the user did not name its module.
         ConfigError: a name that it does not declare, or a value that it refuses.
     """
-    declared = getattr(resolve(kind), "Options", None)
+    declared = declared_by(kind)
     names = [] if declared is None else [field.name for field in dataclasses.fields(declared)]
     for name in values:
         if name not in names:
@@ -182,6 +192,7 @@ __all__ = [
     "arguments",
     "canonical",
     "check_reference",
+    "declared_by",
     "imported",
     "is_custom",
     "is_ours",

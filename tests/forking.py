@@ -51,8 +51,8 @@ def _pretend(path: Path) -> None:
             config=config,
             config_id=config.config_id,
             reference=None,
-            search_val_accuracy=int(config.config_id[:4], 16) / 2**16,
-            energy_mj=1e-5 * (1 + int(config.config_id[4:8], 16)),
+            search_val_accuracy=int(config.config_id[-12:-8], 16) / 2**16,
+            energy_mj=1e-5 * (1 + int(config.config_id[-8:-4], 16)),
         )
         return made, Spikformer(config)
 

@@ -15,6 +15,7 @@ SPIKFORMER = (
     "errors",
     "plugins",
     "fields",
+    "identity",
     "config",
     "operands",
     "spiking_kernels",

@@ -28,7 +28,7 @@ from nas.studies import handles
 from nas.studies import storage as storages
 from nas.training import Candidate, died, epochs_of
 from spikformer.config import SpikformerConfig
-from spikformer.errors import ConfigError
+from spikformer.errors import ConfigError, TrustError
 
 _ATTEMPTS = 3
 _RANKED = ("complete", "stopped")
@@ -69,6 +69,18 @@ class Trained:
     what: str
     share: float
 
+    def key(self, stored: str) -> str:
+        """That of its run today, so that a record under ids of another version counts.
+
+        Args:
+            stored: its key in the record, which stays where the network has a block that may not be imported here.
+        """
+        candidate = self.candidate
+        try:
+            return Run("", candidate.config, candidate.recipe, candidate.seed, self.share).key
+        except (ConfigError, TrustError):
+            return stored
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -81,15 +93,16 @@ class Runs:
         found: dict[str, Trained] = {}
         for trial in self.optuna.get_trials(deepcopy=False):
             said = trial.user_attrs
-            if "key" in said and said["key"] not in found:
+            if "key" in said:
                 try:
                     candidate = Candidate.from_dict(said["candidate"])
-                    found[said["key"]] = Trained(candidate, said["of"], said["what"], said["share"])
+                    trained = Trained(candidate, said["of"], said["what"], said["share"])
                 except (KeyError, TypeError, ConfigError) as error:
                     raise StudyError(
                         f"run {trial.number} of {self.optuna.study_name} was recorded by another version of this "
                         f"program ({type(error).__name__}: {error})"
                     ) from error
+                found.setdefault(trained.key(said["key"]), trained)
         return found
 
     def add(self, run: Run, candidate: Candidate) -> None:

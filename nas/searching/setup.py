@@ -16,6 +16,7 @@ from nas.spaces import Constraints, Recipe, SearchSpace
 from nas.studies import Study
 from nas.training import EnergyOf
 from spikformer.fields import nearest
+from spikformer.identity import VERSION as IDS
 
 
 def check(
@@ -114,10 +115,18 @@ def identity_of(
 
 
 def check_identity(study: Study, identity: dict[str, Any]) -> None:
+    """Raises StudyError unless a search may go on with a study; one that has not begun takes these settings."""
+    identity = identity | {"ids": IDS}
     if not study.identity:
         study.optuna.set_user_attr("identity", identity)
         return
-    stored = {"recipe.rungs": [1.0]} | study.identity  # before there were rungs, all networks were trained in full
+    if study.identity.get("ids") != IDS:  # before ids had a version, a study did not say so
+        raise StudyError(
+            f"study {study.name} names its networks by ids of another version of this program: a search would train "
+            f"them again under new ids. Go on with that version, or start a new study with --study NAME. `report`, "
+            f"`confirm`, `inspect` and `export` read the study as it is"
+        )
+    stored = study.identity
     changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
     if changed:
         listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])

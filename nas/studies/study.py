@@ -6,7 +6,6 @@ minimise); what its trials say is in `nas.studies.trials`, how they come about i
 
 import dataclasses
 import datetime
-import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from nas.studies import trials, urls
 from nas.training import Candidate, EnergyOf, front_of
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
+from spikformer.identity import is_id
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Study:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Space, data, recipe and seed that its candidates share."""
+        """Space, data, recipe, seed and version of ids that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
 
     @property
@@ -260,7 +260,7 @@ class Study:
         Raises:
             StudyError: its record names a place elsewhere.
         """
-        if not re.fullmatch("[0-9a-f]{12}", candidate.config_id):
+        if not is_id(candidate.config_id):
             raise StudyError(
                 f'study {self.name} holds a record of network "{candidate.config_id}", which is no id of ours'
             )
