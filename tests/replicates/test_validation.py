@@ -277,8 +277,8 @@ def test_published_networks_become_small_alike(small_published: list[Network]) -
     assert {n.name: n.parameters_m for n in small_published}["spikformer_in_8_768"] == 66.34  # Zhou et al., 2023
     for family in ("spikformer", "spikingformer", "sdt1"):
         assert widths[f"{family}_in_8_384"] < widths[f"{family}_in_8_512"] < widths[f"{family}_in_8_768"]
-    base = validation._parameters(SpikformerConfig.from_dict(space.load("cifar10_cpu").base))
-    assert np.median([validation._parameters(n.config) for n in small_published]) <= base
+    base = validation._parameter_count(SpikformerConfig.from_dict(space.load("cifar10_cpu").base))
+    assert np.median([validation._parameter_count(n.config) for n in small_published]) <= base
 
 
 def _against_papers(one: Candidate, folder: Path) -> Validation:

@@ -13,15 +13,15 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import spikformer.config
-from nas import confirmation, trials
-from nas.study import load_study
+from nas.replicates import confirmation
+from nas.studies import load_study, trials
 from spikformer import ConfigError, SpikformerConfig, identity, plugins, published
 from spikformer.config import NeuronConfig
 from tests import id_record
 from tests.conftest import Run
 from tests.helpers import Heard, random_config, small_config
 
-FIRST = Path(__file__).parent / "data" / "studies" / "first_version" / "journal.log"
+FIRST = Path(__file__).parents[1] / "data" / "studies" / "first_version" / "journal.log"
 REMEDY = (
     "Studies hold ids, so they must stay. If a field is new, give it a constant default with which older networks stay "
     "as they are, and write the record anew with `python -m tests.id_record`: its default is added. If a published "
