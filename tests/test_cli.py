@@ -185,11 +185,11 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     assert "no writable folder" in done.stderr
 
 
-def test_rungs_limits_and_budget_from_the_command_line(micro: Path, tmp_path: Path) -> None:
+def test_rungs_limits_and_budget_from_the_command_line(micro: Path, tmp_path: Path, run_here: Run) -> None:
     """12 networks see 50 of 200 images, 4 of them then all: 1,400 images, 200 less than allowed."""
     micro.write_text(micro.read_text().replace("rungs = [1]", "rungs = [0.25, 1]"))
     limits = ["--max-params", "10k", "--max-macs", "1G", "--max-energy", "1", "--min-accuracy", "0.01"]
-    done = _run("search", "--space", str(micro), "--trials", "12", "--budget", "1.6k", *limits, cwd=tmp_path)
+    done = run_here("search", "--space", str(micro), "--trials", "12", "--budget", "1.6k", *limits, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
         "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all, for which random search would "
@@ -197,50 +197,50 @@ def test_rungs_limits_and_budget_from_the_command_line(micro: Path, tmp_path: Pa
     )
     assert "MB on disk" in done.stderr
     assert "on 50 images" in done.stderr
-    done = _run("report", cwd=tmp_path)
+    done = run_here("report", cwd=tmp_path)
     assert "8 stopped, 4 complete" in done.stdout
     assert "max_params 10000, max_macs 1,000,000,000, max_energy_mj 1, min_accuracy 0.01" in done.stdout
 
 
-def test_the_whole_road(micro: Path, tmp_path: Path) -> None:
+def test_the_whole_road(micro: Path, tmp_path: Path, run_here: Run) -> None:
     """search, report, export, inspect, as the README has them."""
-    done = _run("search", "--space", str(micro), "--trials", "4", cwd=tmp_path)
+    done = run_here("search", "--space", str(micro), "--trials", "4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "trial 0, Spikformer miniature" in done.stderr
     assert "Next: python cli.py report --study micro" in done.stdout
-    done = _run("report", cwd=tmp_path)
+    done = run_here("report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Pareto front of micro" in done.stdout
     assert (tmp_path / "results" / "micro" / "front.png").exists()
     assert "Next: python cli.py confirm --study micro" in done.stdout
-    done = _run("confirm", "--seeds", "2", "--top", "1", "--ann-twin", cwd=tmp_path)
+    done = run_here("confirm", "--seeds", "2", "--top", "1", "--ann-twin", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: python cli.py report --study micro" in done.stdout
-    done = _run("report", "--latex", "--compare", "micro", cwd=tmp_path)
+    done = run_here("report", "--latex", "--compare", "micro", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "More seeds:" in done.stdout
     assert (tmp_path / "results" / "micro" / "front.tex").exists()
-    done = _run("export", "--study", cwd=tmp_path)
+    done = run_here("export", "--study", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: python cli.py train" in done.stdout
     folder = next((tmp_path / "results" / "micro" / "exports").iterdir())
-    done = _run("inspect", str(folder), "--json", cwd=tmp_path)
+    done = run_here("inspect", str(folder), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 224
-    assert _run("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
-    _costs_by_layer(tmp_path)
+    assert run_here("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
+    _costs_by_layer(tmp_path, run_here)
 
 
-def test_a_proxy_is_validated_and_its_recommendation_searched(micro: Path, tmp_path: Path) -> None:
+def test_a_proxy_is_validated_and_its_recommendation_searched(micro: Path, tmp_path: Path, run_here: Run) -> None:
     settings = ["--configs", "6", "--replicates", "2", "--shares", "0.5"]
-    done = _run("validate-proxy", "--space", str(micro), *settings, cwd=tmp_path)
+    done = run_here("validate-proxy", "--space", str(micro), *settings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     following = done.stdout.splitlines()[-1]
     assert following.endswith("--proxy results/proxies/micro/proxy.toml --trials 200")
     recommended = ["--space", str(micro), "--proxy", "results/proxies/micro/proxy.toml"]
-    done = _run("search", *recommended, "--trials", "2", cwd=tmp_path)
+    done = run_here("search", *recommended, "--trials", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [row["name"] for row in json.loads(_run("studies", "--json", cwd=tmp_path).stdout)] == ["micro"]
+    assert [row["name"] for row in json.loads(run_here("studies", "--json", cwd=tmp_path).stdout)] == ["micro"]
 
 
 def test_an_error_shows_no_traceback() -> None:
@@ -249,14 +249,14 @@ def test_an_error_shows_no_traceback() -> None:
     assert done.stderr == "Error: no study in nowhere. Run a search first, or give --storage\n"
 
 
-def _costs_by_layer(folder: Path) -> None:
+def _costs_by_layer(folder: Path, run_here: Run) -> None:
     """Shares of the report's energy; the same study under another convention and other unit costs."""
     trials = pd.read_csv(folder / "results" / "micro" / "trials.csv").set_index("trial")
-    found = json.loads(_run("inspect", "micro", "--trial", "0", "--json", cwd=folder).stdout)
+    found = json.loads(run_here("inspect", "micro", "--trial", "0", "--json", cwd=folder).stdout)
     assert sum(layer["energy_mj"] for layer in found["layers"]) == pytest.approx(trials["energy_mj"][0], rel=1e-9)
     assert found["energy_mj"]["measured"] == pytest.approx(trials["energy_mj"][0], rel=1e-9)
-    assert "whole network" in _run("inspect", "micro", "--trial", "0", cwd=folder).stdout
-    done = _run("report", "--convention", "paper+head", "--unit-costs", "45nm_int8", cwd=folder)
+    assert "whole network" in run_here("inspect", "micro", "--trial", "0", cwd=folder).stdout
+    done = run_here("report", "--convention", "paper+head", "--unit-costs", "45nm_int8", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "paper+head, 45nm_int8" in done.stdout
     for arguments, message in (
@@ -264,7 +264,7 @@ def _costs_by_layer(folder: Path) -> None:
         (["report", "--unit-costs", "45nm"], "no unit costs are named"),
         (["inspect", "micro", "--trial", "99"], "trial 99 of study micro is not there"),
     ):
-        done = _run(*arguments, cwd=folder)
+        done = run_here(*arguments, cwd=folder)
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -277,22 +277,22 @@ def _costs_by_layer(folder: Path) -> None:
         ("spikingformer_cifar10_4_256", ["stem.embedding.0.conv.conv", "head.linear"], 1),
     ],
 )
-def test_what_multiplies_when_deployed_is_named(network: str, remaining: list[str], code: int) -> None:
+def test_what_multiplies_when_deployed_is_named(network: str, remaining: list[str], code: int, run_here: Run) -> None:
     """V2's claim to be spike-driven holds for the merged form; the classifier of Spikingformer reads membranes."""
-    done = _run("inspect", network, "--check", "spike-driven", "--json")
+    done = run_here("inspect", network, "--check", "spike-driven", "--json")
     assert [line.split(":")[0] for line in json.loads(done.stdout)] == remaining
     assert done.returncode == code
 
 
-def test_inspect_gives_parameters_and_macs_as_json() -> None:
+def test_inspect_gives_parameters_and_macs_as_json(run_here: Run) -> None:
     """Parameters of the authors' code; dense MACs as in tests/test_cost.py."""
-    found = json.loads(_run("inspect", "spikformer_cifar10_4_384", "--json").stdout)
+    found = json.loads(run_here("inspect", "spikformer_cifar10_4_384", "--json").stdout)
     assert (found["name"], found["parameters"], found["macs"]) == ("spikformer_cifar10_4_384", 9324730, 3710979840)
     for form, said in (((), "9,324,730"), (("--fused",), "9,295,978"), (("--rates", "0.1"), "at the rates given")):
-        done = _run("inspect", "spikformer_cifar10_4_384", *form)
+        done = run_here("inspect", "spikformer_cifar10_4_384", *form)
         assert (done.returncode, done.stderr) == (0, "")
         assert said in done.stdout
-    assert "3.71 G" in _run("inspect", "spikformer_cifar10_4_384").stdout
+    assert "3.71 G" in run_here("inspect", "spikformer_cifar10_4_384").stdout
 
 
 def test_spaces_lists_names_and_sizes() -> None:

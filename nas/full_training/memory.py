@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 from nas.bundles import TrainingRecipe
 from spikformer.config import SpikformerConfig
@@ -20,10 +21,34 @@ def states_gb(parameters: int, recipe: TrainingRecipe) -> float:
 
 
 def kept_gb(config: SpikformerConfig) -> tuple[float, float]:
-    """What a training image keeps for its backward pass, in GB: all, or block inputs and one block at a time."""
-    model = Spikformer(config).train()
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    stem = config.stem
+    """What a training image keeps for its backward pass, in GB: all, or block inputs and one block at a time.
+
+    Shapes and types tell it, without a number computed: in bfloat16 a CPU would take minutes for a large network. One
+    whose way depends on its values is run.
+    """
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _kept_gb(_without_values(config))
+    except Exception:  # by whatever means it looks at its values; what else is wrong is raised again below
+        return _kept_gb(Spikformer(config))
+
+
+def _without_values(config: SpikformerConfig) -> Spikformer:
+    """The network with weights of the mode it is called in: to draw some, torch looks at values."""
+    with torch.device("meta"):
+        model = Spikformer(config)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty_like(buffer, device="cpu"))
+    return model
+
+
+def _kept_gb(model: Spikformer) -> tuple[float, float]:
+    model.train()
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    stem = model.config.stem
     images = torch.randn(_IMAGES, stem.in_channels, stem.image_size, stem.image_size)
     by_block: dict[str, int] = {}
     inputs = 0
@@ -32,8 +57,8 @@ def kept_gb(config: SpikformerConfig) -> tuple[float, float]:
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in seen:
-                seen.add(storage.data_ptr())
+            if storage._cdata not in seen:
+                seen.add(storage._cdata)
                 held.append(tensor.detach())  # so that its memory is not given to another
                 by_block[place[0]] = by_block.get(place[0], 0) + storage.nbytes()
             return tensor.detach()  # itself, it would hold the graph that holds it, for ever

@@ -37,18 +37,28 @@ from tests.helpers import Heard
 
 RUNGS = (0.1, 0.5, 1.0)
 IMAGES = (20, 100, 200)  # of 200 in batches of 10
+LADDER = MICRO.replace(
+    "\n[references]", "time_steps = [1, 2, 4]\nmlp_ratio = [1, 2, 4]\ndepth = [1, 2, 3]\n\n[references]"
+).replace("rungs = [1]", f"rungs = {list(RUNGS)}")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """The record of one network that was really trained."""
+    path = tmp_path_factory.mktemp("real") / "ladder.toml"
+    path.write_text(LADDER)
+    network = space.load(path).references["Spikformer miniature"]
+    return candidates.evaluate(network, _splits(path), _recipe(path))[0]
 
 
 @pytest.fixture
-def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: Candidate) -> Path:
     """A space of 324 spellings and three rungs, in which evaluating takes no time.
 
     Accuracy rises with width, time steps and the share of images, and with something that only the id knows.
     """
     path = tmp_path / "ladder.toml"
-    more = "time_steps = [1, 2, 4]\nmlp_ratio = [1, 2, 4]\ndepth = [1, 2, 3]\n\n[references]"
-    path.write_text(MICRO.replace("\n[references]", more).replace("rungs = [1]", f"rungs = {list(RUNGS)}"))
-    real, _ = candidates.evaluate(space.load(path).references["Spikformer miniature"], _splits(path), _recipe(path))
+    path.write_text(LADDER)
 
     def pretended(
         config: SpikformerConfig, *arguments: Any, share: float, **_rest: Any
@@ -125,7 +135,7 @@ def test_how_many_networks_make_up_for_one_at_the_next_rung(
     assert settings(rungs, None).per_promotion == expected
 
 
-@pytest.mark.parametrize("networks", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("networks", [30, pytest.param(200, marks=pytest.mark.exhaustive)])
 def test_one_network_in_five_is_trained_in_full_by_default(ladder: Path, networks: int) -> None:
     """By hand: 30 / 5 = 6 and 200 / 5 = 40, which is what docs/search.md says of `--trials 200`."""
     two = dataclasses.replace(space.load(ladder), references={})
@@ -209,10 +219,11 @@ def test_references_that_axes_do_not_tell_whole_are_trained_once_too(ladder: Pat
 def test_no_network_is_trained_twice_on_equally_many_images(ladder: Path) -> None:
     study = _search(ladder, 60)
     assert max(Counter(_sequence(study)).values()) == 1
+    assert Counter(rung for _, rung, _ in _sequence(study)) == {0: 60, 1: 12, 2: 6}
     assert len(study.candidates) == 60
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nor_of_two_hundred_networks(ladder: Path) -> None:
     """By hand: 200 / 5 = 40, 40 / 2 = 20."""
     study = _search(ladder, 200)
