@@ -1,10 +1,16 @@
-"""Neural architecture search for spiking transformers.
+"""Neural architecture search for spiking transformers, from a search space to a trained network.
 
-    study = nas.search("spikformer_small", trials=200)
-    study = nas.load_study("spikformer_small")
-    study.front()
+    study = nas.search("spikformer_small", trials=200)    # or nas.load_study("spikformer_small")
+    nas.confirm(study)                                    # more seeds for the front
+    report = nas.report(study)                            # the front, a page, tables and figures
+    folders = nas.export(study, "knee")                   # bundles for full training
+    trained = nas.train(folders[0], "imagenet/")          # under torchrun on many GPUs
+    nas.evaluate([trained.folder], "imagenet/")           # accuracy and costs on test images
+    nas.inspect("spikformer_cifar10_4_256")               # the layers of a network
+    nas.validate_proxy("spikformer_small")                # does a short training rank as a long one does?
 
-Names are loaded when first used, so that the command line answers before torch is imported.
+Each is the command of that name, called from Python. Names are loaded when first used, so that the command line answers
+before torch is imported.
 """
 
 from typing import TYPE_CHECKING
@@ -12,11 +18,42 @@ from typing import TYPE_CHECKING
 from nas import lazy
 
 if TYPE_CHECKING:
-    from nas.searching.loop import search
+    from nas.exports import export
+    from nas.full_training import evaluate, train
+    from nas.replicates import confirm, validate_proxy
+    from nas.reports import inspect, report
+    from nas.searching import search
     from nas.studies import Study, load_study
 
-__getattr__ = lazy.attributes(
-    __name__, {"Study": "nas.studies", "load_study": "nas.studies", "search": "nas.searching.loop"}
-)
+_ROOMS = {
+    "Study": "nas.studies",
+    "confirm": "nas.replicates",
+    "evaluate": "nas.full_training",
+    "export": "nas.exports",
+    "inspect": "nas.reports",
+    "load_study": "nas.studies",
+    "report": "nas.reports",
+    "search": "nas.searching",
+    "train": "nas.full_training",
+    "validate_proxy": "nas.replicates",
+}
+__getattr__ = lazy.attributes(__name__, _ROOMS)
 
-__all__ = ["Study", "load_study", "search"]
+
+def __dir__() -> list[str]:
+    """Names that were not used yet are completed too."""
+    return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Study",
+    "confirm",
+    "evaluate",
+    "export",
+    "inspect",
+    "load_study",
+    "report",
+    "search",
+    "train",
+    "validate_proxy",
+]

@@ -52,6 +52,7 @@ ROOMS = (
     "full_training",
     "reports",
     "exports",
+    "commands",
 )
 # Where each big library may be imported: a module, or a room with a dot behind it.
 DOORS = {

@@ -16,7 +16,7 @@ import torch
 import nas
 import spikformer
 from nas.bundles import bundle as bundles
-from nas.exports import export
+from nas.exports import exporting as export
 from nas.full_training import state
 from nas.searching import loop
 from nas.spaces import space

@@ -22,10 +22,17 @@ from typing import TYPE_CHECKING
 from nas import lazy
 
 if TYPE_CHECKING:
-    from nas.full_training.evaluation import Evaluation, mean_and_deviation
+    from nas.full_training.evaluation import Evaluation, evaluate, mean_and_deviation
+    from nas.full_training.loop import train
 
 __getattr__ = lazy.attributes(
-    __name__, {"Evaluation": "nas.full_training.evaluation", "mean_and_deviation": "nas.full_training.evaluation"}
+    __name__,
+    {
+        "Evaluation": "nas.full_training.evaluation",
+        "evaluate": "nas.full_training.evaluation",
+        "mean_and_deviation": "nas.full_training.evaluation",
+        "train": "nas.full_training.loop",
+    },
 )
 
-__all__ = ["Evaluation", "attached", "evaluation", "loop", "mean_and_deviation", "memory", "rehearsal"]
+__all__ = ["Evaluation", "attached", "evaluate", "evaluation", "mean_and_deviation", "memory", "rehearsal", "train"]

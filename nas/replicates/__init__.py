@@ -5,8 +5,8 @@ confirmation  `confirm`: more seeds, penalties, quantised counterparts
 validation    `validate-proxy`: does a short training rank networks as a long one does?
 """
 
-from nas.replicates import confirmation, runs, validation
-from nas.replicates.confirmation import WHAT
+from nas.replicates import runs
+from nas.replicates.confirmation import WHAT, confirm
 from nas.replicates.runs import Trained
 from nas.replicates.validation import (
     GATE_RECALL,
@@ -21,6 +21,7 @@ from nas.replicates.validation import (
     quality,
     recommended,
     thirds,
+    validate_proxy,
 )
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
     "Trained",
     "Validation",
     "against_printed",
-    "confirmation",
+    "confirm",
     "noise",
     "promoted_at",
     "proxy_toml",
@@ -40,5 +41,5 @@ __all__ = [
     "recommended",
     "runs",
     "thirds",
-    "validation",
+    "validate_proxy",
 ]

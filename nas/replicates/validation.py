@@ -79,7 +79,7 @@ class Validation:
     rates: dict[float, dict[int, Candidate]]
 
 
-def validate(
+def validate_proxy(
     space: str | Path | SearchSpace,
     configs: int = 30,
     replicates: int = 8,
@@ -480,5 +480,5 @@ __all__ = [
     "spread",
     "stratified",
     "thirds",
-    "validate",
+    "validate_proxy",
 ]

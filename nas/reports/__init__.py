@@ -8,6 +8,7 @@ figure      front.png, .svg, .pdf (matplotlib); texts report.md, front.tex
 evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
 proxies     what `validate-proxy` found
 inspection  the layers of one network and what each costs
+reporting   `report`: all of it at once
 
 All of it is derived: it can be deleted and written again from the study's storage.
 """
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING
 from nas import lazy
 
 if TYPE_CHECKING:
-    from nas.reports.contents import Report, build
-    from nas.reports.page import write
+    from nas.reports.contents import Report
+    from nas.reports.inspection import inspect
+    from nas.reports.reporting import report
 
 __getattr__ = lazy.attributes(
-    __name__, {"Report": "nas.reports.contents", "build": "nas.reports.contents", "write": "nas.reports.page"}
+    __name__, {"Report": "nas.reports.contents", "inspect": "nas.reports.inspection", "report": "nas.reports.reporting"}
 )
 
-__all__ = ["Report", "build", "evaluated", "inspection", "proxies", "repeats", "write"]
+__all__ = ["Report", "evaluated", "inspect", "inspection", "proxies", "repeats", "report"]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -78,6 +79,7 @@ class Report:
         running: trainings that are under way.
         changed: when the last training ended.
         imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
+        files: those that were written of it.
     """
 
     study: str
@@ -104,6 +106,7 @@ class Report:
     running: int = 0
     changed: str = ""
     imbalanced: bool = False
+    files: tuple[Path, ...] = ()
 
     def table(self) -> Table:
         """The front for a terminal."""

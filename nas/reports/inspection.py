@@ -25,9 +25,10 @@ from nas.costs import (
     cost,
     energy,
     memory_mj,
-    rates,
 )
 from nas.costs import MODEL as MEMORY_MODEL
+from nas.costs import chip as chips
+from nas.costs import rates as firing
 from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.errors import CostError, DataError, StudyError
@@ -206,14 +207,14 @@ def costs_at_rates(
     """What each layer of a network would cost at firing rates that the user gives.
 
     Args:
-        network, image_size, fused: see `inspect`.
+        network, image_size, fused: see `structure`.
         given: see `nas.costs.rates`.
 
     Raises:
         ConfigError: no such network, or not at that image size.
         CostError: a layer without a rate, or a rate without a layer.
     """
-    operations = rates.at(cost.static_operations(_at(_config(network), image_size), fused=fused), given)
+    operations = firing.at(cost.static_operations(_at(_config(network), image_size), fused=fused), given)
     return _costs(_name(network, fused), "at the rates given, not measured", operations, 1, convention)
 
 
@@ -303,7 +304,7 @@ def _costs(name: str, source: str, operations: tuple[Operation, ...], images: in
 def _layer(op: Operation, images: int, convention: Convention) -> dict[str, Any]:
     priced = energy.price([op], images, convention)
     return {
-        "path": rates.label(op),
+        "path": firing.label(op),
         "fed": " x ".join(operand.kind for operand in op.operands),
         "dense_macs": 0 if op.kind == "sum" else op.dense * op.repeats / images,
         "mean": None if op.kind == "product" or op.is_real else op.spikes / op.values,
@@ -322,7 +323,48 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     return real_multiplications(cost.static_model(_at(_config(network), image_size), fused=True))
 
 
-def inspect(network: str, image_size: int | None = None, *, fused: bool = False) -> Inspection:
+def inspect(
+    network: str | Study,
+    trial: int | None = None,
+    *,
+    image_size: int | None = None,
+    fused: bool = False,
+    rates: str | None = None,
+    data_dir: str | None = None,
+    convention: str = "measured",
+    unit_costs: str = "45nm_fp32",
+    chip: str | None = None,
+    memory: bool = False,
+) -> Inspection | Costs:
+    """The structure of a network, or what each of its layers costs.
+
+    Costs are those of a study's trial, those counted on images, or those at given firing rates; without any of them
+    the structure is told.
+
+    Args:
+        network: a study, of which `trial` names the network; else see `structure`.
+        rates: firing rates (`nas.costs.rates.read`).
+        data_dir: images on which an exported folder's proxy is counted.
+        convention, unit_costs: name of the energy convention, and energy per operation.
+        chip, memory: see `costs`.
+
+    Raises:
+        StudyError: no such trial, or a study without one.
+        ConfigError, CostError: see `structure`, `costs_on_images` and `costs_at_rates`.
+    """
+    chosen, model = energy.convention(convention, unit_costs), None if chip is None else chips.load(chip)
+    if isinstance(network, Study):
+        if trial is None:
+            raise StudyError(f"study {network.name} has many networks. Give the number of a trial")
+        return costs(network, trial, chosen, model, memory=memory)
+    if data_dir is not None:
+        return costs_on_images(network, data_dir, chosen, model, fused=fused, memory=memory)
+    if rates is not None:
+        return costs_at_rates(network, firing.read(rates), chosen, image_size, fused=fused)
+    return structure(network, image_size, fused=fused)
+
+
+def structure(network: str, image_size: int | None = None, *, fused: bool = False) -> Inspection:
     """Take a published network, a config file or an exported folder apart.
 
     Args:

@@ -7,8 +7,9 @@ budget     how much a study may spend, and what that buys
 artifacts  what is kept of each network beside its record
 """
 
-from nas.searching import loop, setup
+from nas.searching import setup
+from nas.searching.loop import search
 from nas.searching.proposals import reductions
 from nas.searching.setup import device_of, places_of
 
-__all__ = ["device_of", "loop", "places_of", "reductions", "setup"]
+__all__ = ["device_of", "places_of", "reductions", "search", "setup"]

@@ -102,7 +102,7 @@ def test_bad_numbers_are_refused() -> None:
 
 def test_the_deployable_form_has_no_chains_by_hand() -> None:
     """A RepConv of width d is d*d + 9*d + d*d weights as trained, and 9*d*d when merged."""
-    plain, fused = inspection.inspect("sdt2_in_15M"), inspection.inspect("sdt2_in_15M", fused=True)
+    plain, fused = inspection.structure("sdt2_in_15M"), inspection.structure("sdt2_in_15M", fused=True)
     kinds = {part.kind for part in fused.parts}
     assert "BatchNorm2d" in {part.kind for part in plain.parts}
     assert not kinds & {"BatchNorm2d", "RepConv"}

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from nas import reports
 from nas.datasets import loaders as data
 from nas.datasets.data_account import tells_imbalance
 from nas.datasets.splits import Split
 from nas.progress import Observer
+from nas.reports import contents
 from nas.searching import loop
 from nas.spaces import space
 from nas.training import augmentation
@@ -163,7 +163,7 @@ def test_a_search_tells_it_once_and_keeps_it_for_the_report(micro: Path, tmp_pat
     expected = data.load(space.load(micro)).account
     assert study.account == expected
     assert [text for text in heard if text in expected] == list(expected)
-    assert set(expected) <= set(reports.build(study).methods)
+    assert set(expected) <= set(contents.build(study).methods)
 
 
 def test_transparency_is_told_of_the_file_not_of_what_is_shown(tmp_path: Path) -> None:

@@ -515,7 +515,7 @@ def test_every_published_imagenet_network_is_exported_and_rehearsed(network: str
 
 def _rehearse(network: str, pixels: int, place: Path) -> None:
     """Parameters as `spikformer.load` builds them; two steps at a small image size."""
-    from nas.exports import export
+    from nas.exports import exporting as export
     from nas.full_training import rehearsal
 
     folder = export.export_published(network, place)

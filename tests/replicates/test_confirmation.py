@@ -10,14 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from nas import reports
 from nas.costs import energy
 from nas.errors import DataError, StudyError
-from nas.exports import export as exports
+from nas.exports import exporting as exports
 from nas.progress import Observer
 from nas.replicates import confirmation, runs
 from nas.replicates.runs import Runs
-from nas.reports import repeats
+from nas.reports import contents, repeats
 from nas.searching import loop
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
@@ -180,7 +179,7 @@ def test_a_card_of_an_export_has_the_mean_of_the_report(confirmed: Study, tmp_pa
 
 
 def test_the_report_tells_of_it(confirmed: Study) -> None:
-    report = reports.build(confirmed)
+    report = contents.build(confirmed)
     text = " ".join(report.findings)
     assert "More seeds:" in text
     assert "Quantised twins without time" in text

@@ -33,7 +33,7 @@ def micro_space(tmp_path_factory: pytest.TempPathFactory) -> SearchSpace:
 @pytest.fixture(scope="module")
 def validated(micro_space: SearchSpace, tmp_path_factory: pytest.TempPathFactory) -> Validation:
     results = tmp_path_factory.mktemp("results")
-    return validation.validate(micro_space, 6, 3, shares=[0.5], results_dir=results, observer=Observer())
+    return validation.validate_proxy(micro_space, 6, 3, shares=[0.5], results_dir=results, observer=Observer())
 
 
 def test_as_many_networks_of_each_third_of_cost(micro_space: SearchSpace) -> None:
@@ -76,7 +76,7 @@ def test_interrupted_it_goes_on(micro_space: SearchSpace, validated: Validation,
                 raise KeyboardInterrupt
 
     def go(observer: Observer) -> Validation:
-        return validation.validate(micro_space, 6, 3, shares=[0.5], results_dir=tmp_path, observer=observer)
+        return validation.validate_proxy(micro_space, 6, 3, shares=[0.5], results_dir=tmp_path, observer=observer)
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -91,14 +91,16 @@ def test_it_tells_what_its_data_step_did(micro_space: SearchSpace, validated: Va
     """Before it begins; all is trained already."""
     heard = Heard()
     results = validated.folder.parent.parent
-    validation.validate(micro_space, 6, 3, shares=[0.5], results_dir=results, observer=heard)
+    validation.validate_proxy(micro_space, 6, 3, shares=[0.5], results_dir=results, observer=heard)
     assert heard.text.startswith("Images per class (train / search-val / report-val): ")
 
 
 def test_other_settings_are_refused(micro_space: SearchSpace, validated: Validation) -> None:
     results = validated.folder.parent.parent
     with pytest.raises(StudyError, match=r"other settings \(recipe\.epochs differ\)"):
-        validation.validate(micro_space, 6, 3, shares=[0.5], full_epochs=2, results_dir=results, observer=Observer())
+        validation.validate_proxy(
+            micro_space, 6, 3, shares=[0.5], full_epochs=2, results_dir=results, observer=Observer()
+        )
 
 
 def _made(accuracies: dict[float, list[float]], one: Candidate, costs: list[int]) -> Validation:
@@ -258,7 +260,7 @@ def test_bad_arguments_are_refused(
 ) -> None:
     arguments: dict[str, Any] = {"configs": 6, "replicates": 2, "results_dir": tmp_path, "observer": Observer()}
     with pytest.raises(StudyError, match=message):
-        validation.validate(micro_space, **arguments | changes)
+        validation.validate_proxy(micro_space, **arguments | changes)
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,10 @@ import pandas as pd
 import pytest
 import torch
 
-from nas import reports
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.replicates import confirmation
-from nas.reports import page, texts
+from nas.reports import contents, page, texts
 from nas.searching import loop
 from nas.spaces.space import Constraints
 from nas.stats import pareto
@@ -54,7 +53,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def written(study: Study) -> Path:
-    reports.write(reports.build(study), study.folder, latex=True, options=["--results-dir", "x y"])
+    page.write(contents.build(study), study.folder, latex=True, options=["--results-dir", "x y"])
     return study.folder
 
 
@@ -213,7 +212,7 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
 
 
 def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
-    report = reports.build(study)
+    report = contents.build(study)
     assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
     assert report.trajectory["images"].iloc[-1] <= study.spent.images
     assert study.hypervolume() == pytest.approx(report.hypervolume)
@@ -246,7 +245,7 @@ def test_paper_figures_and_latex(written: Path, study: Study) -> None:
 def test_equal_reports_are_equal_files(study: Study, tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     for folder in (first, second):
-        reports.write(reports.build(study), folder, latex=True)
+        page.write(contents.build(study), folder, latex=True)
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
@@ -267,9 +266,9 @@ def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=Stop())
     empty = load_study("micro", results_dir=tmp_path / "results")
-    report = reports.build(empty)
+    report = contents.build(empty)
     assert report.findings == ["Study micro has no finished candidate yet."]
-    reports.write(report, empty.folder, latex=True)
+    page.write(report, empty.folder, latex=True)
     assert "There is no front yet" in (empty.folder / "report.html").read_text()
 
 
@@ -281,7 +280,7 @@ def test_a_report_during_a_search(tmp_path: Path) -> None:
         def counted(self, done: int, total: int | None, fully: int | None) -> None:
             if done:
                 there = load_study("micro", results_dir=tmp_path / "results")
-                reports.write(reports.build(there), tmp_path / "out")
+                page.write(contents.build(there), tmp_path / "out")
                 counts.append(len(pd.read_csv(tmp_path / "out" / "trials.csv")))
 
     (tmp_path / "micro.toml").write_text(RUNGS)
@@ -294,7 +293,7 @@ def test_hostile_names_are_shown_and_not_obeyed(study: Study, tmp_path: Path, mo
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
     hostile = dataclasses.replace(study, name=HOSTILE)
-    reports.write(reports.build(hostile), tmp_path, latex=True)
+    page.write(contents.build(hostile), tmp_path, latex=True)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'alert("1")' not in text
     assert "<script>alert" not in text
@@ -319,7 +318,7 @@ def test_a_database_may_hold_any_name(tmp_path: Path, name: str) -> None:
     assert found.folder.parent == results
     confirmation.confirm(found, 1, observer=Observer())
     assert [row.name for row in status.overview(results, url)] == [name]  # its repeats are no study of their own
-    reports.write(reports.build(found), found.folder)
+    page.write(contents.build(found), found.folder)
     assert [path.parent for path in tmp_path.rglob("report.html")] == [found.folder]
     assert set(tmp_path.iterdir()) == {tmp_path / "studies.db", tmp_path / "micro.toml", tmp_path / "deep"}
 
@@ -345,7 +344,7 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
         references=False,
         observer=Observer(),
     )
-    report = reports.build(study, compare=[other])
+    report = contents.build(study, compare=[other])
     (compared,) = report.compared
     assert compared.differs == ()
     every = [c for s in (study, other) for c in s.candidates.values() if c.status == "complete"]
@@ -353,7 +352,7 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
     assert report.reference_point == pytest.approx(pareto.reference_point(points))
     assert "Hypervolume" in report.findings[-1]
     assert "random" in report.findings[-1]
-    reports.write(report, tmp_path / "out")
+    page.write(report, tmp_path / "out")
     data = json.loads(_read(tmp_path / "out" / "report.html").data)
     assert "attainment" in data["charts"]
     assert len(data["charts"]["trajectory"]["data"]) == 2
@@ -361,14 +360,14 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
         check.question.startswith("Is there a random search") and check.answer == "yes" for check in report.checks
     )
     assert set(pd.read_csv(tmp_path / "out" / "compared.csv")["study"]) == {"random"}
-    reports.write(reports.build(study), tmp_path / "out")
+    page.write(contents.build(study), tmp_path / "out")
     assert not (tmp_path / "out" / "compared.csv").exists()  # the page that it belonged to is gone
 
 
 def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Path) -> None:
     (tmp_path / "micro.toml").write_text(RUNGS)
     other = loop.search(tmp_path / "micro.toml", 3, epochs=2, results_dir=tmp_path / "results", observer=Observer())
-    report = reports.build(study, compare=[other])
+    report = contents.build(study, compare=[other])
     assert report.compared[0].differs == ("recipe.epochs",)
     assert "NOT comparable: recipe.epochs differ" in report.findings[-1]
 
@@ -381,7 +380,7 @@ def test_attainment_by_hand() -> None:
     def front(*points: tuple[float, float]) -> pd.DataFrame:
         return pd.DataFrame(points, columns=["energy_mj", "search_val_accuracy"])
 
-    report = reports.Report("one", "measured", "energy_mj", pd.DataFrame(), front((1, 0.5), (2, 0.6)), [], [])
+    report = contents.Report("one", "measured", "energy_mj", pd.DataFrame(), front((1, 0.5), (2, 0.6)), [], [])
     other = Compared("two", front((1.5, 0.55)), pd.DataFrame(), 0.0, 0, ())
     chart = charts.attainment(dataclasses.replace(report, compared=(other,)))
     assert chart is not None
@@ -518,7 +517,7 @@ def test_a_browser_shows_an_empty_study_and_hostile_names(
 ) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
-    reports.write(reports.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
+    page.write(contents.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
     browser.get((tmp_path / "report.html").as_uri())
     _wait(browser, "return document.querySelectorAll('.main-svg').length > 5")
     assert browser.execute_script("return document.querySelector('h1').textContent") == HOSTILE
@@ -528,8 +527,8 @@ def test_a_browser_shows_an_empty_study_and_hostile_names(
 def test_the_file_of_another_convention_leaves_the_searchs_alone(study: Study, tmp_path: Path) -> None:
     from nas.costs import energy
 
-    report = reports.build(study, energy.convention("paper"))
-    names = {path.name for path in reports.write(report, tmp_path)}
+    report = contents.build(study, energy.convention("paper"))
+    names = {path.name for path in page.write(report, tmp_path)}
     assert "report-paper.html" in names
     assert all("-paper." in name for name in names)
     assert page.tables(report).keys() >= {"trials.csv", "layers.csv"}

@@ -14,10 +14,9 @@ import torch
 from matplotlib.collections import PathCollection
 from rich.console import Console
 
-from nas import reports
-from nas.exports import export as exports
+from nas.exports import exporting as exports
 from nas.progress import Observer, front_table, summary
-from nas.reports import figure, page, texts
+from nas.reports import contents, figure, page, texts
 from nas.reports.contents import Report
 from nas.searching import loop
 from nas.studies.study import Study
@@ -38,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def _report(study: Study, *, confirmed: bool) -> Report:
     """The front's last network, alone, with the accuracies above; energies as they are."""
-    report = reports.build(study)
+    report = contents.build(study)
     shares = {
         **{f"search_val_{name}": value for name, value in (("accuracy", SEARCH), ("low", 0.9), ("high", 0.92))},
         **{f"report_val_{name}": value for name, value in (("accuracy", REPORT), ("low", 0.6), ("high", 0.64))},
@@ -156,7 +155,7 @@ def test_balanced_accuracy_is_shown_where_classes_are_imbalanced(study: Study, t
     even = dataclasses.replace(even, trials=trials, front=trials)
     assert not even.imbalanced  # of digits
     for report, shown in ((even, False), (dataclasses.replace(even, imbalanced=True), True)):
-        reports.write(report, tmp_path)
+        page.write(report, tmp_path)
         assert "0.44" in (tmp_path / "trials.csv").read_text()
         assert ("| 62.0 % | 44.0 % | 91.0 % |" in (tmp_path / "report.md").read_text()) == shown
         body = (tmp_path / "report.html").read_text().partition("<script>")[0]
@@ -167,7 +166,7 @@ def test_balanced_accuracy_is_shown_where_classes_are_imbalanced(study: Study, t
 def test_a_study_of_imbalanced_classes_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     told = ("Class cat has 50.0 times as many images as class owl: accuracy counts images.",)
     monkeypatch.setattr(Study, "account", property(lambda _self: told))
-    assert reports.build(study).imbalanced
+    assert contents.build(study).imbalanced
 
 
 def test_records_of_earlier_versions_have_no_balanced_accuracy(study: Study) -> None:
@@ -180,6 +179,6 @@ def test_records_of_earlier_versions_have_no_balanced_accuracy(study: Study) -> 
     before = Candidate.from_dict({key: value for key, value in values.items() if not key.endswith("_balanced")})
     assert before.report_val_balanced is None
     assert before == candidate
-    trials = reports.build(study).trials.set_index("trial")
+    trials = contents.build(study).trials.set_index("trial")
     number = next(iter(study.front()))
     assert trials.loc[number, "search_val_balanced"] == candidate.search_val_balanced

@@ -16,12 +16,11 @@ from rich.console import Console
 
 import nas
 import spikformer
-from nas import reports
 from nas.costs import chip, energy, memory, target
 from nas.errors import CostError, DataError, OutputError, StudyError, TrainingError
-from nas.exports import export as exports
+from nas.exports import exporting as exports
 from nas.progress import Observer
-from nas.reports import findings, inspection, texts
+from nas.reports import contents, findings, inspection, page, texts
 from nas.searching import loop
 from nas.spaces import space
 from nas.studies.study import FullTraining, Study
@@ -39,7 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_the_front_is_monotone_and_nothing_beats_it(study: Study) -> None:
-    report = reports.build(study)
+    report = contents.build(study)
     assert report.front["energy_mj"].is_monotonic_increasing
     assert report.front["search_val_accuracy"].is_monotonic_increasing
     for row in report.trials[report.trials["status"] == "complete"].itertuples():
@@ -50,8 +49,8 @@ def test_the_front_is_monotone_and_nothing_beats_it(study: Study) -> None:
 
 
 def test_files(study: Study, tmp_path: Path) -> None:
-    report = reports.build(study)
-    names = [path.name for path in reports.write(report, tmp_path)]
+    report = contents.build(study)
+    names = [path.name for path in page.write(report, tmp_path)]
     assert names[0] == "report.html"
     assert {"report.md", "front.png", "front.svg", "front.pdf", "trials.csv", "front.csv"} < set(names)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -66,7 +65,7 @@ def test_files(study: Study, tmp_path: Path) -> None:
 
 
 def test_numbers_are_those_of_the_records(study: Study) -> None:
-    report = reports.build(study)
+    report = contents.build(study)
     for row in report.trials.to_dict("records"):
         candidate = study.candidates[row["trial"]]
         assert row["energy_mj"] == candidate.energy_mj
@@ -96,7 +95,7 @@ def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         loop.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
-    report = reports.build(nas.load_study("micro", results_dir=micro.parent / "results"))
+    report = contents.build(nas.load_study("micro", results_dir=micro.parent / "results"))
     assert report.findings == ["Study micro has no finished candidate yet."]
     assert report.front.empty
 
@@ -104,7 +103,7 @@ def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(study: Study, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
-        reports.write(reports.build(study), tmp_path / "file")
+        page.write(contents.build(study), tmp_path / "file")
 
 
 def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
@@ -227,7 +226,7 @@ def test_networks_trained_in_full_stand_beside_their_proxies(study: Study, tmp_p
         dataclasses.replace(full, seed=1, test_top1=0.74),
     ):
         study.attach(one)
-    found = reports.build(study)
+    found = contents.build(study)
     (sentence,) = [line for line in found.findings if line.startswith("Trained in full")]
     proxy = 100 * (candidate.report_val_accuracy or 0)
     assert f"trial {number}: 72.0 +- 2.8 % (2 seed(s), 5 epochs), proxy {proxy:.1f} % of report-val" in sentence
@@ -261,8 +260,8 @@ def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch:
 def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = {n: dataclasses.replace(c, reference=r"Ours [/x] $\frac$ a | b") for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates", property(lambda _self: named))
-    report = reports.build(study)
-    reports.write(report, tmp_path)
+    report = contents.build(study)
+    page.write(report, tmp_path)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(report.table())
     assert r"Ours [/x] $\frac$" in console.export_text()
@@ -273,7 +272,7 @@ def test_a_candidate_without_figures_does_not_spoil_the_methods(study: Study, mo
     last = list(study.candidates.values())[-1]
     diverged = dataclasses.replace(last, status="diverged", counted_images=0, search_val_accuracy=None, energy_mj=None)
     monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: diverged}))
-    methods = " ".join(reports.build(study).methods)
+    methods = " ".join(contents.build(study).methods)
     assert "200 to train on, 180 for search-val" in methods
 
 
@@ -349,7 +348,7 @@ def test_windows_and_patches_fit_the_new_grid_by_hand() -> None:
 def test_another_convention_prices_the_study_anew_from_its_records(study: Study) -> None:
     """Energies from the stored counts; who enters and who leaves the front is a brute force over its points."""
     convention = energy.convention("paper_strict")
-    report = reports.build(study, convention)
+    report = contents.build(study, convention)
     points = {}
     for row in report.trials[report.trials["status"] == "complete"].to_dict("records"):
         candidate = study.candidates[row["trial"]]
@@ -394,9 +393,9 @@ def test_a_record_of_another_version_is_named(study: Study) -> None:
 
 
 def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: Study, tmp_path: Path) -> None:
-    own = reports.write(reports.build(study), tmp_path)
+    own = page.write(contents.build(study), tmp_path)
     before = {path: path.read_bytes() for path in own}
-    written = reports.write(reports.build(study, energy.convention("paper+head", "45nm_int8")), tmp_path)
+    written = page.write(contents.build(study, energy.convention("paper+head", "45nm_int8")), tmp_path)
     assert {path: path.read_bytes() for path in own} == before
     assert all("-paper+head_45nm_int8." in path.name for path in written)
     names = {path.name.replace("-paper+head_45nm_int8", "") for path in written}
@@ -420,7 +419,7 @@ def test_the_page_is_opened_on_request(study: Study, run_here: Run, monkeypatch:
 def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_path: Path) -> None:
     """Figures of each row from the model itself; Kendall's tau by counting pairs."""
     loihi = chip.load("loihi")
-    plain, report = reports.build(study), reports.build(study, chip=loihi)
+    plain, report = contents.build(study), contents.build(study, chip=loihi)
     columns = ["chip_energy_mj", "chip_latency_ms", "chip_fits"]
     assert list(report.trials.columns) == [*plain.trials.columns, *columns]
     assert report.trials[plain.trials.columns].equals(plain.trials)
@@ -428,7 +427,7 @@ def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_p
     assert report.findings[:-1] == plain.findings
     complete = {n: c for n, c in study.candidates.items() if c.status == "complete"}
     found = {n: loihi(c.config, c.operations, c.overheads, c.counted_images) for n, c in complete.items()}
-    reports.write(report, tmp_path)
+    page.write(report, tmp_path)
     for name in ("trials.csv", "front.csv"):
         for row in pd.read_csv(tmp_path / name).to_dict("records"):
             if row["status"] == "complete":
@@ -453,7 +452,7 @@ def test_a_chip_that_says_little_and_candidates_without_counts(study: Study, mon
     last = list(study.candidates.values())[-1]
     diverged = dataclasses.replace(last, status="diverged", operations=(), search_val_accuracy=None, energy_mj=None)
     monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: last, 2: last, 3: diverged}))
-    report = reports.build(study, chip=chip.Chip("same", lambda *_: chip.ChipCosts(1.5, None, None)))
+    report = contents.build(study, chip=chip.Chip("same", lambda *_: chip.ChipCosts(1.5, None, None)))
     assert report.trials["chip_energy_mj"].to_list()[:3] == [1.5] * 3
     assert report.trials["chip_energy_mj"].isna().to_list() == [False] * 3 + [True]
     assert 'On the chip "same" which candidates fit is not said' in report.findings[-1]
@@ -462,7 +461,7 @@ def test_a_chip_that_says_little_and_candidates_without_counts(study: Study, mon
 
 
 def test_memory_is_a_sentence_and_in_no_figure(study: Study) -> None:
-    plain, report = reports.build(study), reports.build(study, memory=True)
+    plain, report = contents.build(study), contents.build(study, memory=True)
     assert report.trials.equals(plain.trials)
     assert report.findings == plain.findings
     assert report.methods[:-1] == plain.methods

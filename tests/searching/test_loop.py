@@ -18,12 +18,11 @@ import torch
 from optuna.trial import TrialState
 
 import nas
-from nas import reports
 from nas.costs import energy, target
 from nas.engines import engine as engines
 from nas.errors import StudyError
 from nas.progress import Observer
-from nas.reports import figure
+from nas.reports import contents, figure
 from nas.searching import loop
 from nas.spaces.space import SearchSpace
 from nas.studies.study import Study
@@ -431,12 +430,12 @@ def test_a_search_can_rank_by_the_energy_predicted_for_imagenet(micro: Path) -> 
     }
     assert set(study.front()) == front
     assert all(study.weights(candidate).is_file() == (n in front) for n, candidate in found.items())
-    report = reports.build(study, energy.convention("paper"))
+    report = contents.build(study, energy.convention("paper"))
     for row in report.trials.to_dict("records"):
         large = target.for_imagenet(found[row["trial"]].config, 64)
         paper_mj = target.predicted_energy_mj(found[row["trial"]].operations, large, energy.convention("paper"))
         assert row["energy_target_mj"] == paper_mj
-    assert set(reports.build(study).front["trial"]) == front
+    assert set(contents.build(study).front["trial"]) == front
     assert "predicted energy on ImageNet" in figure.figure(report).axes[0].get_xlabel()
     with pytest.raises(StudyError, match=r'energy_of "target" -> null'):
         _search(micro, 6)

@@ -14,12 +14,11 @@ import pytest
 from optuna.trial import TrialState
 
 import nas
-from nas import reports
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
 from nas.errors import StudyError
-from nas.exports import export as exports
-from nas.reports import inspection, texts
+from nas.exports import exporting as exports
+from nas.reports import contents, inspection, texts
 from nas.searchers import searcher
 from nas.searchers.searcher import ConfigSpace, Searcher
 from nas.searching import loop
@@ -113,7 +112,7 @@ def test_few_go_on_and_only_those_trained_on_all_images_are_on_the_front(ladder:
     assert Counter(c.images_seen for c in study.candidates.values()) == {20: 24, 100: 3, 200: 3}
     assert all(c.images_seen == 200 for c in study.front().values())
     assert study.front()
-    text = texts.markdown(reports.build(study))
+    text = texts.markdown(contents.build(study))
     assert "30 candidates evaluated: 27 stopped, 3 complete" in text
 
 
@@ -331,7 +330,7 @@ def test_networks_that_miss_a_limit_stay_off_the_front(ladder: Path) -> None:
     dearest = max(c.energy_mj or 0 for c in study.front().values())
     study = _search(ladder, 40, constraints=Constraints(max_energy_mj=0.9 * dearest, min_accuracy=limit))
     assert all((c.energy_mj or 0) < dearest for c in study.front().values())
-    report = reports.build(study)
+    report = contents.build(study)
     assert "min_accuracy" in " ".join(report.findings)
     over = report.trials[report.trials["constraints"].str.contains("max_energy_mj")]
     assert len(over)
@@ -439,7 +438,7 @@ def test_a_study_from_before_there_were_rungs_opens_and_is_not_searched_on(ladde
     old = nas.load_study("ladder", results_dir=study.folder.parent)
     assert [c.config_id for c in old.candidates.values()] == [c.config_id for c in found.values()]
     assert {c.recipe.rungs for c in old.candidates.values()} == {(1.0,)}
-    assert "3 candidates evaluated: 3 complete" in " ".join(reports.build(old).findings)
+    assert "3 candidates evaluated: 3 complete" in " ".join(contents.build(old).findings)
     with pytest.raises(StudyError, match="study ladder names its networks by ids of another version"):
         _search(ladder, 5)
 

@@ -1,0 +1,34 @@
+"""The commands: each parses its options, calls one function of `nas` and prints what came of it.
+
+proxies        search, confirm, validate-proxy, studies, spaces
+results        report, export, inspect, check-block
+full_training  train, evaluate, shrink
+options        types of values, and options that several commands have
+tables         results as tables of a terminal
+following      the command that is printed as the next one, and settings of the process
+
+torch and Optuna are imported only when a command needs them.
+"""
+
+from nas.commands.following import let_threads_sleep
+from nas.commands.full_training import evaluate, shrink, train
+from nas.commands.proxies import confirm, search, spaces, studies, validate_proxy
+from nas.commands.results import check_block, export, inspect, report
+
+COMMANDS = (
+    search,
+    studies,
+    report,
+    export,
+    confirm,
+    validate_proxy,
+    train,
+    shrink,
+    evaluate,
+    spaces,
+    inspect,
+    check_block,
+)
+"""All of them."""
+
+__all__ = ["COMMANDS", "let_threads_sleep"]

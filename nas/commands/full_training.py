@@ -1,0 +1,154 @@
+"""Commands of full training: train, evaluate, and images stored for it."""
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from nas.commands import following, options, tables
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE|NAME")
+@options.TRAINING_IMAGES
+@click.option("--out", metavar="DIR", help="The trained bundle, checkpoint and log.  [default: results/trained/NAME]")
+@click.option("--recipe", default="", metavar="NAME|FILE", help="Recipe to use instead of the bundle's own.")
+@options.RECIPE_SETTINGS
+@options.DEVICE
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Run a few steps on noise and print memory, images/s and the time of the whole recipe; with --data-dir, "
+    "time the readers too.",
+)
+@click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
+@options.WHERE_STUDIES_ARE
+@options.BLOCKS
+def train(
+    bundle: str,
+    data_dir: str | None,
+    out: str | None,
+    recipe: str,
+    settings: tuple[str, ...],
+    device: str,
+    dry_run: bool,
+    study: str | None,
+    storage: str | None,
+    results_dir: str,
+) -> None:
+    """Train an exported folder, or a published network by its name, in full.
+
+    Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
+    like: the same command goes on where it stopped.
+    """
+    import nas
+
+    if study is None:
+        options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")
+    if dry_run:
+        unread = ("--out", "--study", "--storage", "--results-dir")
+        options.refuse_unread("--dry-run writes nothing and does not read", *unread)
+        from nas.full_training import rehearsal
+
+        rehearsed = rehearsal.rehearse(bundle, data_dir, recipe, settings, device)
+        for line in rehearsed.lines() if rehearsed is not None else ():
+            click.echo(line)
+        return
+    from nas.full_training import attached
+
+    target = attached.opened(bundle, study, storage, results_dir) if study is not None else None
+    trained = nas.train(bundle, data_dir, out, recipe, settings, device)
+    if trained is None:  # one of several processes, and not the first
+        return
+    if target is not None:
+        attached.attach(target, trained)
+    click.echo(f"wrote {trained.folder}")
+    following.print_next("evaluate", str(trained.folder), *(["--data-dir", data_dir] if data_dir else []))
+
+
+@click.command()
+@click.argument("networks", nargs=-1, required=True, metavar="BUNDLE|CHECKPOINT...")
+@options.TRAINING_IMAGES
+@options.RECIPE_SETTINGS
+@options.DEVICE
+@options.CONVENTION
+@click.option("--time-steps", default="", metavar="T,T", help="Time steps, instead of the trained; as 1,2,4.")
+@click.option("--image-sizes", default="", metavar="PIXELS,PIXELS", help="Image sizes, likewise; as 32,40.")
+@click.option(
+    "--csv",
+    "table",
+    metavar="FILE",
+    help="File for the table.  [default: with the two options above or --plot, results/evaluated/NAME.csv]",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Figure of accuracy, energy and spike operations against T, a line per image size: .svg, .png or .pdf.",
+)
+@options.AS_JSON
+@options.BLOCKS
+def evaluate(
+    networks: tuple[str, ...],
+    data_dir: str | None,
+    settings: tuple[str, ...],
+    device: str,
+    convention: str,
+    unit_costs: str,
+    time_steps: str,
+    image_sizes: str,
+    table: str | None,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
+
+    Balanced accuracy is the mean over classes of each class's own. With --time-steps or --image-sizes the same weights
+    run at each of them, without being trained for it.
+    """
+    steps = options.whole_numbers("--time-steps", time_steps)
+    sizes = options.whole_numbers("--image-sizes", image_sizes)
+    import nas
+    from nas.costs import energy
+    from nas.full_training import evaluation
+
+    if plot is not None:
+        from nas.reports import evaluated  # matplotlib, only now
+
+        evaluated.check(Path(plot))
+    chosen = energy.convention(convention, unit_costs)
+    results = nas.evaluate(networks, data_dir, chosen, settings, device, steps, sizes)
+    if as_json:
+        click.echo(json.dumps([result.to_dict() for result in results], indent=2))
+    else:
+        tables.console().print(tables.evaluations(results))
+    if table is not None or plot is not None or steps or sizes:
+        place = Path(table or Path("results", "evaluated", f"{Path(networks[0]).resolve().name}.csv"))
+        click.echo(f"wrote {evaluation.write_csv(results, place)}", err=as_json)
+    if plot is not None:
+        click.echo(f"wrote {evaluated.write(results, Path(plot))}", err=as_json)
+
+
+@click.command()
+@click.argument("data_dir", metavar="DIR")
+@click.option("--out", required=True, metavar="DIR", help="Directory for the shards (required).")
+@click.option(
+    "--side", default=256, show_default=True, help="Images with a longer short side are reduced to it, in pixels."
+)
+@click.option("--workers", default=1, show_default=True, help="Number of processes that write shards.")
+def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
+    """Copy the images of DIR to WebDataset shards, reduced in size so that training reads them faster.
+
+    DIR holds class folders or WebDataset shards. If interrupted, run the same command again to continue.
+    """
+    from nas.datasets import shrinking  # torch, only now
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        click.echo(f"{what}: {done} of {total}", err=True)
+
+    folder = shrinking.shrink(data_dir, out, side, workers, on_progress)
+    click.echo(f"wrote {folder}")
+    click.echo(f"Next: {following.program()} train BUNDLE --data-dir {shlex.quote(str(folder))}")
+
+
+__all__ = ["evaluate", "shrink", "train"]

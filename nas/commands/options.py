@@ -1,0 +1,164 @@
+"""Types of values, and options that several commands have. Nothing here imports torch."""
+
+from collections.abc import Callable
+
+import click
+
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
+
+
+class Count(click.ParamType[int]):
+    """A whole number, also written as 500k or 16M."""
+
+    name = "count"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        factor = {"k": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
+        try:
+            return round(float(text[:-1] if factor > 1 else text) * factor)
+        except (ValueError, OverflowError):
+            self.fail(f'"{value}" is no number, such as 500000, 500k or 16M', param, ctx)
+
+
+COUNT = Count()
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator; `--help` lists them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def _allow(_context: click.Context, _option: click.Parameter, blocks: tuple[str, ...]) -> None:
+    from spikformer import plugins
+
+    plugins.allow(*blocks)
+
+
+BLOCKS = click.option(
+    "--blocks",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    expose_value=False,
+    callback=_allow,
+    help="A module with custom blocks that may be imported, such as mypkg.mine; repeatable.",
+)
+RESULTS_DIR = click.option(
+    "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory that holds the studies."
+)
+STUDY = click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
+STORAGE = click.option(
+    "--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="Storage of the search, if it was given one."
+)
+WHERE_STUDIES_ARE = together(STORAGE, RESULTS_DIR)
+CONVENTION = together(
+    click.option(
+        "--convention", default="measured", show_default=True, metavar="NAME", help="Energy convention: docs/costs.md."
+    ),
+    click.option(
+        "--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="Energy per operation, in pJ."
+    ),
+)
+HARDWARE = together(
+    click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md."),
+    click.option("--memory", is_flag=True, help="Also estimate memory accesses, as a line of their own."),
+)
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Device to run on."
+)
+SEARCH_IMAGES = click.option(
+    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+)
+TRAINING_IMAGES = click.option(
+    "--data-dir", metavar="DIR", help="Class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded]"
+)
+WORKERS = together(
+    click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs."),
+    click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU."),
+)
+RECIPE_SETTINGS = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe, as epochs=100; repeatable."
+)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Random seed for the data split, training and sampling."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """The numbers of a text such as "0.1,0.5".
+
+    Raises:
+        click.UsageError: something else.
+    """
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise click.UsageError(f'{option} "{text}" must be numbers, such as 0.1,0.5') from None
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """The numbers of a text such as "1,2,4".
+
+    Raises:
+        click.UsageError: something else.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 and int(part) for part in parts):
+        raise click.UsageError(f'{option} "{text}" must be whole numbers from 1, such as 1,2,4')
+    return [int(part) for part in parts]
+
+
+def refuse_unread(why: str, *options: str) -> None:
+    """Refuse options that stand on the command line and would have no effect.
+
+    Raises:
+        click.UsageError: one of them does.
+    """
+    context = click.get_current_context()
+    names = {word: p.name or "" for p in context.command.params for word in p.opts}
+    given = [o for o in options if context.get_parameter_source(names[o]) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"{why} {', '.join(given)}: leave it out")
+
+
+def one_of(values: dict[str, object]) -> None:
+    """Refuse more than one of options that ask different questions.
+
+    Raises:
+        click.UsageError: several have a value.
+    """
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} are different questions. Give one of them")
+
+
+__all__ = [
+    "AS_JSON",
+    "BLOCKS",
+    "CONVENTION",
+    "COUNT",
+    "DEVICE",
+    "HARDWARE",
+    "RECIPE_SETTINGS",
+    "RESULTS_DIR",
+    "SEARCH_IMAGES",
+    "SEED",
+    "STORAGE",
+    "STUDY",
+    "TRAINING_IMAGES",
+    "WHERE_STUDIES_ARE",
+    "WORKERS",
+    "numbers",
+    "one_of",
+    "refuse_unread",
+    "together",
+    "whole_numbers",
+]

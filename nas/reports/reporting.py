@@ -1,0 +1,51 @@
+"""`report`: a study read, priced and written as page, tables and figures."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from nas.costs import chip as chips
+from nas.costs import energy
+from nas.reports.contents import Report, build
+from nas.reports.page import write
+from nas.studies import Study
+
+
+def report(
+    study: Study,
+    *,
+    convention: str = "measured",
+    unit_costs: str = "45nm_fp32",
+    chip: str | None = None,
+    memory: bool = False,
+    compare: Sequence[Study] = (),
+    latex: bool = False,
+    options: Sequence[str] = (),
+    program: str = "python cli.py",
+) -> Report:
+    """Write a study's report into its folder: `report.html`, tables and figures, each whole.
+
+    Safe while a search runs. Energies are priced anew from the counts in the study's records.
+
+    Args:
+        convention: name of the energy convention (`nas.costs.energy.convention`).
+        unit_costs: energy per operation: a preset, or a TOML file.
+        chip: name of a model of a chip, or "package.module:function", whose energy and latency become columns.
+        memory: whether the methods say what memory accesses would add.
+        compare: studies to be drawn beside it.
+        latex: also write the front as a LaTeX table.
+        options, program: of the commands that the page shows.
+
+    Returns:
+        The report; its `files` are those that were written, the page first.
+
+    Raises:
+        CostError: no such convention, preset or chip; a record without counts.
+        StudyError: a study to compare with that ranks by another energy.
+    """
+    model = chips.load(chip) if chip is not None else None
+    result = build(study, energy.convention(convention, unit_costs), model, memory=memory, compare=compare)
+    paths = write(result, study.folder, latex=latex, options=options, program=program)
+    return dataclasses.replace(result, files=tuple(paths))
+
+
+__all__ = ["report"]
