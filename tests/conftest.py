@@ -119,7 +119,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(cli, "_let_threads_sleep", lambda: None)
+    monkeypatch.setattr(cli, "let_threads_sleep", lambda: None)
     yield run
     signal.signal(signal.SIGTERM, before)
     gc.unfreeze()  # `report` leaves all that there is to the end of its process
