@@ -11,9 +11,12 @@ import pytest
 import torch
 
 import cli
+from nas.engines import engine as engines
+from nas.training import measurement
 from spikformer import plugins
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+USUAL_BATCHES = measurement._BATCHES
 MICRO = """
 [base]
 neuron.threshold = 0.5
@@ -58,11 +61,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that belong to the chosen device, the slow ones first.
+    """Tests that belong to the chosen device, files with slow ones first.
 
-    Several processes that share the tests then end at about the same time.
+    Several processes that share the tests then end at about the same time. Files stay whole, for the sake of what their
+    tests share.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
     if config.getoption("device") == "cpu":
         _skip(items, "it means something on a GPU only: pytest --device cuda", marker="cuda")
         return
@@ -83,6 +88,24 @@ def _skip(items: list[pytest.Item], reason: str, marker: str | None = None) -> N
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where to train, count and compute: the option `--device`."""
     return torch.device("cuda", 0) if request.config.getoption("device") == "cuda" else torch.device("cpu")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unhurried() -> Iterator[None]:
+    """A search begins without the trainings that tell how long it will take, and measures in few batches.
+
+    In this process: those that a test starts do neither.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "measured_pace", lambda *_: None)
+        patch.setattr(measurement, "_BATCHES", 4)
+        yield
+
+
+@pytest.fixture
+def usual_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are measured as in other processes, to the last bit of the standard error."""
+    monkeypatch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
 
 
 @pytest.fixture(autouse=True)

@@ -35,8 +35,9 @@ def main() -> None:
 
 def neurons() -> None:
     """`spiking_kernels.forward` and `backward`."""
-    cases = itertools.product((1, 2, 4), (40, 700), spiking_kernels.DTYPES, CHARGES, SURROGATES)
-    for time_steps, n, dtype, charge, surrogate in cases:
+    sizes = ((1, 700), (2, 40), (4, 700))  # less than a block of the kernel, and more than one
+    cases = itertools.product(sizes, spiking_kernels.DTYPES, CHARGES, SURROGATES)
+    for (time_steps, n), dtype, charge, surrogate in cases:
         case = f"T={time_steps}, n={n}, {dtype}, {charge}, {surrogate}"
         x = (2 * torch.randn(time_steps, n)).to(dtype)
         gradient = torch.randn(time_steps, n).to(dtype)

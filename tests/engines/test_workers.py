@@ -192,36 +192,45 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
         shutil.rmtree(where, ignore_errors=True)
 
 
-@pytest.mark.slow
-def test_eight_searches_of_which_twenty_are_killed_share_a_journal(tmp_path: Path) -> None:
-    _eight_of_which_twenty_are_killed(Crew(tmp_path, 200, "--no-references", pretend=True), None)
+# Networks, searches, and how many of these are killed.
+CREWS = [
+    pytest.param(60, 4, 6, marks=pytest.mark.slow),
+    pytest.param(200, 8, 20, marks=pytest.mark.exhaustive),
+]
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("networks", "searches", "kills"), CREWS)
+def test_searches_of_which_some_are_killed_share_a_journal(
+    tmp_path: Path, networks: int, searches: int, kills: int
+) -> None:
+    _some_are_killed(Crew(tmp_path, networks, "--no-references", pretend=True), None, searches, kills)
+
+
+@pytest.mark.parametrize(("networks", "searches", "kills"), CREWS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_eight_searches_of_which_twenty_are_killed_share_a_database(tmp_path: Path, postgresql: dict[str, Any]) -> None:
+def test_searches_of_which_some_are_killed_share_a_database(
+    tmp_path: Path, postgresql: dict[str, Any], networks: int, searches: int, kills: int
+) -> None:
     """The server restarts in between: they wait, and go on."""
-    url = postgresql["url"]
-    _eight_of_which_twenty_are_killed(
-        Crew(tmp_path, 200, "--no-references", "--storage", url, pretend=True), postgresql
-    )
+    crew = Crew(tmp_path, networks, "--no-references", "--storage", postgresql["url"], pretend=True)
+    _some_are_killed(crew, postgresql, searches, kills)
 
 
-def _eight_of_which_twenty_are_killed(crew: Crew, server: dict[str, Any] | None) -> None:
+def _some_are_killed(crew: Crew, server: dict[str, Any] | None, searches: int, kills: int) -> None:
     rng = random.Random(0)
     url = server["url"] if server else None
-    for _ in range(8):
+    for _ in range(searches):
         crew.join()
     _wait_for(crew, 10, url)
-    for killed in range(20):
+    for killed in range(kills):
         crew.kill(rng)
         time.sleep(rng.uniform(0.5, 3.0))
-        if killed == 10 and server is not None:
+        if killed == kills // 2 and server is not None:
             server["stop"]()
             time.sleep(2)
             server["start"]()
     crew.finish(600)
-    _check(crew.study(url), 200, 8)
+    _check(crew.study(url), crew.networks, searches)
 
 
 @pytest.fixture
@@ -263,7 +272,7 @@ def test_also_on_an_empty_server_whose_password_nobody_ever_sees(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_processes_give_what_one_process_gives(tmp_path: Path, unhurried: None) -> None:
+def test_processes_give_what_one_process_gives(tmp_path: Path, usual_batches: None) -> None:
     """The same list of networks, queued; every field of every record."""
     spellings = [
         {"embed_dim": 8, "num_heads": 1, "residual": residual, "attention": "ssa", "time_steps": steps, "mlp_ratio": 1}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ from nas.training.candidate import Candidate
 from spikformer import SpikformerConfig, published
 from tests.conftest import MICRO
 from tests.helpers import Heard
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _counted_once() -> Iterator[None]:
+    """The multiplications of equal networks."""
+    macs, found = validation._macs, dict[str, int]()
+
+    def known(config: SpikformerConfig) -> int:
+        if config.config_id not in found:
+            found[config.config_id] = macs(config)
+        return found[config.config_id]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "_macs", known)
+        yield
 
 
 @pytest.fixture(scope="module")

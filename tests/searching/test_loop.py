@@ -19,7 +19,6 @@ from optuna.trial import TrialState
 
 import nas
 from nas.costs import energy, target
-from nas.engines import engine as engines
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.reports import contents, figure
@@ -31,16 +30,10 @@ from nas.training import measurement
 from nas.training.candidate import Candidate
 from nas.training.fitting import DivergedError
 from spikformer import SpikformerError
-from tests.conftest import MICRO
+from tests.conftest import MICRO, USUAL_BATCHES, Run
 from tests.helpers import Heard, interruptible
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the short training that tells how long a search will take."""
-    monkeypatch.setattr(engines, "measured_pace", lambda *_: None)
 
 
 def _search(space: Path, trials: int, **settings: Any) -> Study:
@@ -181,15 +174,22 @@ def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
     torch.set_num_threads(1)  # as the processes that it is compared with
     folder = tmp_path_factory.mktemp("whole")
     (folder / "micro.toml").write_text(MICRO)
-    return _comparable(loop.search(folder / "micro.toml", 6, epochs=8, results_dir=folder, observer=Observer()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
+        return _comparable(loop.search(folder / "micro.toml", 5, epochs=6, results_dir=folder, observer=Observer()))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_interrupted_anywhere_the_same_command_goes_on(
-    micro: Path, tmp_path: Path, how: signal.Signals, never_interrupted: list[dict[str, Any]]
+    micro: Path,
+    tmp_path: Path,
+    how: signal.Signals,
+    never_interrupted: list[dict[str, Any]],
+    run_here: Run,
+    usual_batches: None,
 ) -> None:
     """A process is really killed in the middle of a training; the study ends as if it never had been."""
-    settings = ["--space", str(micro), "--trials", "6", "--epochs", "8", "--results-dir", str(tmp_path / "killed")]
+    settings = ["--space", str(micro), "--trials", "5", "--epochs", "6", "--results-dir", str(tmp_path / "killed")]
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
     journal = tmp_path / "killed" / "micro" / "journal.log"
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in another order round otherwise
@@ -205,11 +205,11 @@ def test_interrupted_anywhere_the_same_command_goes_on(
         assert "Traceback" not in said
     interrupted = nas.load_study("micro", results_dir=tmp_path / "killed")
     assert len(interrupted.candidates) < 4  # early, so that what comes after is compared
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=one_thread)
+    done = run_here("search", *settings)
     assert done.returncode == 0, done.stderr
     assert "continues" in done.stderr
     study = nas.load_study("micro", results_dir=tmp_path / "killed")
-    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 6
+    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 5
     assert {trial.state for trial in study.optuna.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert sum(trial.state == TrialState.FAIL for trial in study.optuna.trials) == 1
     assert _comparable(study) == never_interrupted
@@ -264,7 +264,7 @@ def _wait_for(journal: Path, condition: Any, timeout_s: float = 300) -> None:
                 trials = []
             if condition(trials):
                 return
-        time.sleep(0.02)
+        time.sleep(0.1)
     raise AssertionError("the search did not get there")
 
 

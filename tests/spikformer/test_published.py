@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.costs import contract
+from nas.costs import contract, cost
 from nas.costs.cost import OperationCounter
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import HeadConfig
@@ -151,9 +151,27 @@ def test_unknown_name_gives_the_nearest(ask: object) -> None:
 
 
 def forward_cases() -> list[object]:
-    """All networks; those of ImageNet's size take seconds each."""
-    small = [n for n in published.names() if "cifar" in n]
-    return [n if n in small else pytest.param(n, marks=pytest.mark.slow) for n in published.names()]
+    """All networks; of those of ImageNet's size, which take seconds each, the first of each family by default."""
+    large = [n for n in published.names() if "cifar" not in n]
+    first = {n.split("_in_")[0]: n for n in sorted(large, key=_width, reverse=True)}
+    others = set(large) - set(first.values())
+    return [pytest.param(n, marks=pytest.mark.exhaustive) if n in others else n for n in published.names()]
+
+
+def _width(name: str) -> int:
+    return published.config(name).stages[-1].embed_dim
+
+
+@pytest.mark.parametrize("name", published.names())
+def test_the_shapes_of_every_network_fit(name: str) -> None:
+    """At the size of its images, without values."""
+    config, seen = published.config(name), []
+    model = cost.static_model(config)
+    model.register_forward_hook(lambda _model, _images, logits: seen.append(logits.shape))
+    image = torch.empty(1, 3, config.stem.image_size, config.stem.image_size, device="meta")
+    with torch.no_grad():
+        model(image)
+    assert seen == [(1, config.head.num_classes)]
 
 
 @pytest.mark.parametrize("name", forward_cases())

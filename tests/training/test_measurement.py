@@ -47,7 +47,7 @@ def test_a_head_that_sees_the_same_for_everything_is_silent() -> None:
     assert measurement.firing_rates["head.neuron"] == 0
 
 
-def test_the_standard_error_is_that_of_images_counted_one_by_one() -> None:
+def test_the_standard_error_is_that_of_images_counted_one_by_one(usual_batches: None) -> None:
     """16 images are counted in batches of one: the textbook formula on their own energies."""
     model, _ = calibrated(small_config())
     torch.manual_seed(0)
