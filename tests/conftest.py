@@ -16,7 +16,7 @@ from nas.training import measurement
 from spikformer import plugins
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-USUAL_BATCHES = measurement._BATCHES
+USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["pace"]
 MICRO = """
 [base]
 neuron.threshold = 0.5
@@ -106,6 +106,12 @@ def _unhurried() -> Iterator[None]:
 def usual_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are measured as in other processes, to the last bit of the standard error."""
     monkeypatch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
+
+
+@pytest.fixture
+def usual_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search begins with the trainings that tell how long it will take."""
+    monkeypatch.setattr(engines, "pace", USUAL_PACE)
 
 
 @pytest.fixture(autouse=True)

@@ -185,7 +185,9 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     assert "no writable folder" in done.stderr
 
 
-def test_rungs_limits_and_budget_from_the_command_line(micro: Path, tmp_path: Path, run_here: Run) -> None:
+def test_rungs_limits_and_budget_from_the_command_line(
+    micro: Path, tmp_path: Path, run_here: Run, usual_pace: None
+) -> None:
     """12 networks see 50 of 200 images, 4 of them then all: 1,400 images, 200 less than allowed."""
     micro.write_text(micro.read_text().replace("rungs = [1]", "rungs = [0.25, 1]"))
     limits = ["--max-params", "10k", "--max-macs", "1G", "--max-energy", "1", "--min-accuracy", "0.01"]
