@@ -27,7 +27,7 @@ from nas.spaces.space import SearchSpace
 from nas.stats import pareto
 from nas.training import fitting as training
 from nas.training import step
-from nas.training.candidate import evaluate
+from nas.training.evaluation import evaluate
 from spikformer import SpikformerConfig
 
 SHARES = (0.05, 0.25, 1.0)

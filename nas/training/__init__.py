@@ -11,12 +11,14 @@ throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
 candidate      a config evaluated: one record, with all of it
+evaluation     a config trained, measured and written down as a candidate
 """
 
 from nas.training import device_memory, measurement
 from nas.training.augmentation import Normalise, settled
-from nas.training.candidate import Candidate, EnergyOf, died, evaluate, front_of, measured_pace, repriced
+from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.training.counterpart import ann_counterpart, bits
+from nas.training.evaluation import died, evaluate, measured_pace
 from nas.training.fitting import Epoch, accuracies, counts_by_class, epochs_of, images_seen
 from nas.training.speed import exact, precision_of
 from nas.training.step import set_momentum

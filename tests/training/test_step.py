@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.spaces.space import Recipe
-from nas.training import candidate, graph, step
+from nas.training import evaluation, graph, step
 from nas.training import fitting as training
 from nas.training.speed import REFERENCE, fastest
 from nas.training.step import SpikeCount, Step
@@ -287,10 +287,10 @@ def test_the_pace_is_that_of_settled_steps(monkeypatch: pytest.MonkeyPatch) -> N
         now[0] += 50.0
 
     monkeypatch.setattr(Step, "__call__", call)
-    monkeypatch.setattr(candidate._Trained, "measure", measure)
+    monkeypatch.setattr(evaluation._ProxyTraining, "measure", measure)
     images = split_of(torch.device("cpu"))
     splits = Splits(images, images, images, tuple("abcde"), "")
-    found = candidate.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
+    found = evaluation.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
     assert found is not None
     assert found.image_s == pytest.approx(1 / 12)
     assert found.measuring_s == pytest.approx(12 * 99 + 50)
@@ -429,6 +429,6 @@ def test_a_candidate_leaves_no_memory_behind(device: torch.device) -> None:
     splits = Splits(images, images, images, tuple("abcde"), "")
     held = []
     for seed in range(4):
-        candidate.evaluate(BRIGHT, splits, PENALISED, seed=seed)
+        evaluation.evaluate(BRIGHT, splits, PENALISED, seed=seed)
         held.append(torch.cuda.memory_allocated(device))
     assert max(held[1:]) <= held[0]
