@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.costs.cost import OperationCounter
 from nas.datasets import loaders as data
 from nas.spaces import space
-from nas.training import augmentation, candidate, measurement
+from nas.training import augmentation, evaluation, measurement
 from nas.training import fitting as training
 from spikformer import Spikformer, published
 from spikformer.neurons import Neuron
@@ -180,9 +180,9 @@ def share_of_a_trial(name: str, data_dir: str | None, rounds: int) -> str:
     found = space.load(name)
     splits = data.load(found, data_dir)
     config = found.references[REFERENCE]
-    candidate.evaluate(config, splits, dataclasses.replace(found.recipe, epochs=1))  # warms up
+    evaluation.evaluate(config, splits, dataclasses.replace(found.recipe, epochs=1))  # warms up
     trained: list[Spikformer] = []
-    trial_s = seconds(lambda: trained.append(candidate.evaluate(config, splits, found.recipe)[1]))
+    trial_s = seconds(lambda: trained.append(evaluation.evaluate(config, splits, found.recipe)[1]))
     normalise = augmentation.Normalise(splits.train)
     measured_s, plain_s = [], []
     for _ in range(rounds):

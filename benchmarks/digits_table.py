@@ -20,7 +20,8 @@ from nas.datasets.loaders import Splits
 from nas.searchers.searcher import ConfigSpace, Network
 from nas.spaces import space
 from nas.spaces.space import SearchSpace
-from nas.training.candidate import Candidate, evaluate
+from nas.training.candidate import Candidate
+from nas.training.evaluation import evaluate
 
 SPACE = "spikformer_tiny"
 TABLE = Path(__file__).parent / "results" / "digits_table.csv"

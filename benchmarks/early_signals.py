@@ -23,11 +23,10 @@ from scipy.stats import kendalltau
 from nas import files
 from nas.datasets import loaders as data
 from nas.spaces import space
-from nas.spaces.space import SearchSpace
+from nas.spaces.space import Recipe, SearchSpace
 from nas.stats import pareto
 from nas.training import fitting as training
-from nas.training import step
-from nas.training.candidate import evaluate
+from nas.training.evaluation import evaluate
 from spikformer import SpikformerConfig
 
 SHARES = (0.05, 0.25, 1.0)
@@ -48,13 +47,13 @@ def networks(source: SearchSpace, count: int) -> list[SpikformerConfig]:
     return list(found.values())
 
 
-def trunk(recipe_steps: int) -> Callable[[int, float], Callable[[int], float]]:
-    """In place of the schedule of `nas.training.step`: the same rise and rate for all parts, then a cool-down."""
+def trunk(recipe_steps: int) -> Callable[[Recipe, int], Callable[[int], float]]:
+    """In place of the schedule of `nas.training.fitting`: the same rise and rate for all parts, then a cool-down."""
     rise = max(1, round(SHARES[0] * recipe_steps / 2))
 
-    def schedule(steps: int, _warmup: float) -> Callable[[int], float]:
+    def schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
         cool = round(COOLING * steps)
-        return lambda step: min((step + 1) / rise, 1.0, (steps - step) / cool)
+        return lambda step: recipe.learning_rate * min((step + 1) / rise, 1.0, (steps - step) / cool)
 
     return schedule
 
@@ -64,7 +63,7 @@ def read(config: SpikformerConfig, source: SearchSpace, splits: data.Splits, cac
     path = cache / f"{source.name}-{config.config_id}.json"
     row: Row = json.loads(path.read_text()) if path.exists() else {}
     steps = training.steps_of(len(splits.train), source.recipe)
-    for name, schedule in (("own", step.schedule), ("trunk", trunk(steps))):
+    for name, schedule in (("own", training.schedule), ("trunk", trunk(steps))):
         for share in SHARES:
             if f"{name} {share:g}" not in row:
                 with mock.patch.object(training, "schedule", schedule):

@@ -24,7 +24,7 @@ from torch import nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.spaces.space import Recipe
-from nas.training import candidate, measurement
+from nas.training import evaluation, measurement
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
 from nas.training.speed import REFERENCE, Speed, fastest
@@ -111,7 +111,7 @@ class Checks:
         """What a candidate leaves behind, MiB allocated and reserved."""
         found = []
         for seed in range(2 if self.quick else 5):
-            record, _ = candidate.evaluate(
+            record, _ = evaluation.evaluate(
                 self._config(), self._splits(), Recipe(epochs=1, batch_size=self.batch), seed
             )
             assert record.status in ("complete", "silent"), record.reason
@@ -134,10 +134,10 @@ class Checks:
     def pace_is_that_of_a_training(self) -> Any:
         """What a time budget is planned by, beside a training that is long enough to know better."""
         splits, recipe = self._splits(4 if self.on_cuda else 1), Recipe(epochs=2, batch_size=self.batch)
-        pace = candidate.measured_pace(self._config(), splits, recipe)
+        pace = evaluation.measured_pace(self._config(), splits, recipe)
         assert pace is not None, "there is no pace: the probe did not fit into memory"
         started = time.monotonic()
-        record, _ = candidate.evaluate(self._config(), splits, recipe)
+        record, _ = evaluation.evaluate(self._config(), splits, recipe)
         took_s, foretold_s = time.monotonic() - started, pace.seconds([1], [record.images_seen])
         found = {"foretold_s": round(foretold_s, 2), "took_s": round(took_s, 2)}
         assert not self.on_cuda or 0.6 < foretold_s / took_s < 1.7, f"the pace is off: {found}"

@@ -10,8 +10,8 @@ from gpu_task import REPOSITORY, Task, check_device, processors
 from nas.bundles import bundle as bundles
 from nas.bundles import recipe as recipes
 from nas.datasets.sources import InMemory, Source
-from nas.full_training.loop import Training
 from nas.full_training.team import joined
+from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
 
 _WARM = 12  # steps in which kernels are chosen and momentum settles
@@ -38,12 +38,13 @@ def steady(task: Task, name: str, batch: int, steps: int, *settings: str) -> Non
         if task.on_cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(team.device)
-        for i in range(_WARM + steps):
-            if i == _WARM:
-                _wait(task)
-                started = time.perf_counter()
-            training.step(parts)
-        _wait(task)
+        with training.stepping():
+            for i in range(_WARM + steps):
+                if i == _WARM:
+                    _wait(task)
+                    started = time.perf_counter()
+                training.step(parts)
+            _wait(task)
         step_s = (time.perf_counter() - started) / steps
     peak_gb = torch.cuda.max_memory_allocated() / 1e9 if task.on_cuda else 0.0
     task.tell(

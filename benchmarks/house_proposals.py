@@ -1,6 +1,7 @@
 """For house.py: what one proposal costs, in the checkout that is on the path."""
 
 import dataclasses
+import itertools
 import json
 import random
 import statistics
@@ -175,7 +176,7 @@ def between(history: int) -> float:
         if (getattr(module, "__name__", "") or "").startswith("nas.") and vars(module).get("evaluate") is original:
             setattr(module, "evaluate", timed)  # noqa: B010
     nas.search("proposals.toml", trials=history, study="timed", device="cpu", observer=Observer())
-    gaps = [1e3 * (begin - end) for (_, end), (begin, _) in zip(moments[:-1], moments[1:], strict=True)]
+    gaps = [1e3 * (begin - end) for (_, end), (begin, _) in itertools.pairwise(moments)]
     for module in list(sys.modules.values()):
         if (getattr(module, "__name__", "") or "").startswith("nas.") and vars(module).get("evaluate") is timed:
             setattr(module, "evaluate", original)  # noqa: B010

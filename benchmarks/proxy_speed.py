@@ -32,7 +32,7 @@ from torchvision import transforms
 
 from nas.datasets.loaders import Split, Splits
 from nas.spaces.space import Recipe
-from nas.training import candidate
+from nas.training import evaluation
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise, augment
 from nas.training.speed import REFERENCE, Speed, fastest
@@ -294,7 +294,7 @@ def whole_candidate(shape: Shape, device: torch.device, images: int, epochs: int
     walls = []
     for _ in range(2):
         started = time.perf_counter()
-        candidate.evaluate(shape.config(), splits, Recipe(epochs=epochs, batch_size=128))
+        evaluation.evaluate(shape.config(), splits, Recipe(epochs=epochs, batch_size=128))
         walls.append(time.perf_counter() - started)
     return (
         f"a whole candidate, {shape.name}, {epochs} epochs of {images:,} images, trained, measured twice and recorded: "

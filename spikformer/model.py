@@ -50,10 +50,6 @@ class Head(nn.Module):
     """Mean over tokens, then logits averaged over time: [T, B, C, H, W] -> [B, num_classes].
 
     With distillation, the mean of two classifiers; the second is always fed by spikes.
-
-    Attributes:
-        apart: whether, while training, the two classifiers' logits leave apart, [2, B, num_classes], the second's to be
-            held against a teacher.
     """
 
     averages = True
@@ -66,12 +62,12 @@ class Head(nn.Module):
         self.feeds_classifier = head.neuron
         self.mean_first = head.time_mean == "before" and config.time_steps > 1
         spikes = self.neuron.spikes if self.neuron is not None and not self.mean_first else REAL
-        self.apart = False
         self.linear = Linear(dim, head.num_classes, fed=spikes if head.neuron else REAL, bias=head.bias)
         if head.distillation:
             self.distilled = Linear(dim, head.num_classes, fed=spikes, bias=head.bias)
 
-    def forward(self, x_TBCHW: Tensor) -> Tensor:
+    def forward(self, x_TBCHW: Tensor, *, separate: bool = False) -> Tensor:
+        """Logits; see `Spikformer.forward` for `separate`."""
         if x_TBCHW.requires_grad:
             x_TBCHW.register_hook(_in_order_of(x_TBCHW))
         x_TBC = x_TBCHW.mean((-2, -1))
@@ -79,7 +75,9 @@ class Head(nn.Module):
         logits = self._logits(self.linear, spikes_TBC if self.feeds_classifier else x_TBC)
         if hasattr(self, "distilled"):
             distilled = self._logits(self.distilled, spikes_TBC)
-            return torch.stack([logits, distilled]) if self.apart and self.training else (logits + distilled) / 2
+            return torch.stack([logits, distilled]) if separate else (logits + distilled) / 2
+        if separate:
+            raise ValueError("this head has one classifier. Use separate=True with head.distillation only")
         return logits
 
     def _logits(self, linear: nn.Module, x_TBC: Tensor) -> Tensor:
@@ -112,21 +110,25 @@ class Spikformer(nn.Module):
         self.head = Head(widths[-1], config)
         self.apply(_init)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *, separate: bool = False) -> Tensor:
         """Logits, averaged over time.
 
         Args:
             images: [B, C, H, W], shown at every time step, or frames [T, B, C, H, W].
+            separate: whether the two classifiers of a head with distillation each give their logits, so that the
+                second can learn from a teacher. Any other head has one classifier only.
 
         Returns:
-            [B, num_classes].
+            [B, num_classes]; if separate, [2, B, num_classes].
 
         Raises:
-            ValueError: the images are not of the size, channels or time steps of the config.
+            ValueError: the images are not of the size, channels or time steps of the config; or the logits of two
+                classifiers are asked of a head that has one.
         """
         x_TBCHW = images.unsqueeze(0) if images.dim() == 4 else images
         self._check(x_TBCHW, images)
-        logits: Tensor = self.head(self.stages(self.stem(x_TBCHW)))
+        x_TBCHW = self.stages(self.stem(x_TBCHW))
+        logits: Tensor = self.head(x_TBCHW, separate=True) if separate else self.head(x_TBCHW)
         return logits
 
     def _check(self, x_TBCHW: Tensor, images: Tensor) -> None:

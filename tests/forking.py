@@ -20,7 +20,8 @@ from nas.datasets import loaders as data
 from nas.engines import engine as engines
 from nas.searching import loop
 from nas.spaces import space
-from nas.training.candidate import Candidate, evaluate
+from nas.training.candidate import Candidate
+from nas.training.evaluation import evaluate
 from spikformer import Spikformer, SpikformerConfig
 
 

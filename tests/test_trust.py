@@ -17,7 +17,7 @@ import nas
 import spikformer
 from nas.bundles import bundle as bundles
 from nas.exports import exporting as export
-from nas.full_training import state
+from nas.full_training import checkpoint
 from nas.searching import loop
 from nas.spaces import space
 from nas.studies.study import Study
@@ -69,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network["stages"][0]["mixer"]["kind"] = KIND
     opened, nothing = bundles.read(bundle), torch.zeros(1)
     config = SpikformerConfig.from_dict(network)
-    state.save(state.State(config, opened.recipe, 0, nothing, {}, None, {}, None, (), ""), results)
+    checkpoint.save(checkpoint.Checkpoint(config, opened.recipe, 0, nothing, {}, None, {}, None, (), ""), results)
     (bundle / "config.json").write_text(json.dumps(document | {"network": network, "proxy": network}))
     shutil.copy(bundle / "proxy.safetensors", bundle / "model.safetensors")
     bundle.rename(results / "bundle")
@@ -148,7 +148,7 @@ def test_opening_results_of_others_runs_none_of_their_code(hostile: Path, run_he
         ("inspect", "results/bundle", "--data-dir", "."),
         ("train", "results/bundle", "--dry-run"),
         ("evaluate", "results/bundle"),
-        ("evaluate", f"results/{state.FILE}"),
+        ("evaluate", f"results/{checkpoint.FILE}"),
     ]
     for command in (*shown, *refused):
         done = run_here(*command)
@@ -171,7 +171,7 @@ def test_nor_does_opening_them_in_python(hostile: Path) -> None:
         with pytest.raises(TrustError, match="was not imported"):
             spikformer.load("results/bundle", part)
     with pytest.raises(TrustError, match="was not imported"):
-        _ = state.load(Path("results", state.FILE)).config.config_id
+        _ = checkpoint.load(Path("results", checkpoint.FILE)).config.config_id
     _assert_untouched(hostile, before)
 
 

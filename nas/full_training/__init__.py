@@ -4,13 +4,15 @@ augmentation  pixels to what the network is shown
 resident      images that stay on the device
 loading       which images make a step, read and augmented by several processes
 team          the processes that train together: ranks, batch norm over all of them
-objective     loss: mixed labels, a teacher
+criterion     loss: mixed labels, a teacher
 memory        what a training needs of the device's memory
-state         checkpoints
-journal       JSON lines, TensorBoard, progress
+build         network, optimizer, schedule, average, and whether a graph may replay the step
+training      a training between two steps: network, step of `nas.training`, how far it came
+checkpoint    how far a training came, in a file
+logger        JSON lines, TensorBoard, progress
+keeping       when a checkpoint is written
 stopping      SIGINT and SIGTERM end it between two steps
-build         network, optimizer, schedule, average
-loop          the training loop
+loop          epochs, from the first step or from a checkpoint to the trained bundle
 evaluation    accuracy and costs on test images
 outcome       the record and card of a finished training
 rehearsal     a few steps, and how long the whole training would take

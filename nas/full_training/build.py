@@ -1,37 +1,38 @@
-"""A network with all that moves its weights: wrapped for several processes, with optimizer, schedule and average."""
+"""A network with all that moves its weights: wrapped for several processes, with optimizer, schedule and average.
+
+timm brings LAMB and the moving average; AdamW, groups of weights and the schedule are those of `nas.training`.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import memopt
-from timm.optim import create_optimizer_v2
-from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.optim import Lamb
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from nas.bundles import TrainingRecipe
 from nas.full_training.team import Team, in_parallel, with_team_norms
-from nas.training import precision_of
+from nas.training import Precision, Schedule, adamw, lay_out, parameter_groups, precision_of
 from spikformer import spiking
 from spikformer.model import Block, Spikformer
 
 
-def precision(recipe: TrainingRecipe, device: torch.device) -> str:
-    """ "fp32", "bf16" or "fp16"."""
+def precision(recipe: TrainingRecipe, device: torch.device) -> Precision:
+    """Of convolutions and products."""
     return precision_of(device) if recipe.precision == "auto" else recipe.precision
 
 
-class Autocast:
-    """Convolutions and products in a recipe's precision; membranes of neurons and batch norm stay float32."""
+def captures(recipe: TrainingRecipe, team: Team) -> bool:
+    """Whether a CUDA graph may replay the step of a training.
 
-    def __init__(self, recipe: TrainingRecipe, device: torch.device) -> None:
-        self._device = device.type
-        self.name = precision(recipe, device)
-        self._type = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
-
-    def __call__(self) -> Any:
-        return torch.autocast(self._device, self._type, enabled=self._type is not None)
+    Gradients of several parts or processes come together between launches. A compiled or checkpointed network, LAMB
+    and scaled losses decide on the host what to launch, from numbers that change with each step.
+    """
+    one_part = team.size == 1 and recipe.accumulation == 1
+    decides = recipe.compile or recipe.checkpointing or recipe.optimizer == "lamb"
+    return team.device.type == "cuda" and one_part and not decides and precision(recipe, team.device) != "fp16"
 
 
 def laid_out(model: Spikformer, recipe: TrainingRecipe, team: Team) -> Spikformer:
@@ -40,9 +41,7 @@ def laid_out(model: Spikformer, recipe: TrainingRecipe, team: Team) -> Spikforme
     if recipe.sync_norm and team.size > 1:
         model = with_team_norms(model, team.device)  # type: ignore[assignment]  # the same model
     if recipe.channels_last:
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
+        lay_out(model, torch.channels_last)
     return model
 
 
@@ -67,24 +66,27 @@ def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[Any]:
 
 
 def optimizer_of(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """timm's, without weight decay on biases, norms and other vectors."""
-    settings: dict[str, Any] = {"betas": recipe.betas, "eps": recipe.eps}
+    """The optimizer that a recipe names, without weight decay on biases, norms and other vectors."""
     if recipe.optimizer == "lamb":
-        settings["trust_clip"] = recipe.trust_clip
-    return create_optimizer_v2(
-        model, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, **settings
-    )
+        return Lamb(
+            parameter_groups(model, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            weight_decay=0.0,
+            trust_clip=recipe.trust_clip,
+        )
+    return adamw(model, recipe.weight_decay, recipe.betas, recipe.eps)
 
 
-def schedule_of(optimizer: torch.optim.Optimizer, recipe: TrainingRecipe, steps_an_epoch: int) -> CosineLRScheduler:
-    """timm's cosine by step; from the end of `epochs` on at the lowest rate."""
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=recipe.epochs * steps_an_epoch,
-        lr_min=recipe.min_learning_rate,
-        warmup_t=recipe.warmup_epochs * steps_an_epoch,
-        warmup_lr_init=recipe.warmup_learning_rate,
-        t_in_epochs=False,
+def schedule_of(recipe: TrainingRecipe, steps_an_epoch: int) -> Schedule:
+    """The cosine of the published recipes, as timm has it; from the end of `epochs` on, the lowest rate."""
+    return Schedule(
+        peak=recipe.learning_rate,
+        end=recipe.epochs * steps_an_epoch,
+        warmup=recipe.warmup_epochs * steps_an_epoch,
+        initial=recipe.warmup_learning_rate,
+        least=recipe.min_learning_rate,
     )
 
 
@@ -93,4 +95,13 @@ def average_of(model: Spikformer, recipe: TrainingRecipe) -> ModelEmaV3 | None:
     return ModelEmaV3(model, recipe.ema_decay, use_warmup=True) if recipe.ema_decay > 0 else None
 
 
-__all__ = ["Autocast", "average_of", "laid_out", "optimizer_of", "precision", "schedule_of", "uncompiled", "wrapped"]
+__all__ = [
+    "average_of",
+    "captures",
+    "laid_out",
+    "optimizer_of",
+    "precision",
+    "schedule_of",
+    "uncompiled",
+    "wrapped",
+]

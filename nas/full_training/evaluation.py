@@ -20,7 +20,7 @@ from nas.costs import MEASURED, Convention, energy
 from nas.datasets import Images, Source
 from nas.datasets import sources as sources
 from nas.errors import TrainingError
-from nas.full_training import state
+from nas.full_training import checkpoint
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
 from nas.full_training.team import Team, joined
 from nas.training import accuracies, counts_by_class, exact, measurement
@@ -200,7 +200,7 @@ def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, 
     """Name, model with weights, recipe, data set, classes if known."""
     path = Path(network)
     if path.is_file():
-        saved = state.load(path)
+        saved = checkpoint.load(path)
         model = Spikformer(saved.config)
         model.load_state_dict(saved.model if saved.ema is None else saved.ema)
         return f"{path}, step {saved.steps}", model, saved.recipe, "", saved.classes

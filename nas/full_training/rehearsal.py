@@ -1,9 +1,8 @@
 """A training rehearsed: all is built, a few steps are run, and what the whole would take is told.
 
-On a GPU the steps have the recipe's size, ten are timed after two that warm up, and memory is what the device says. On
-a CPU the second of two steps is timed, they are of a few images, and
-the memory of a GPU is estimated from the tensors that a forward pass in bfloat16 keeps for its backward pass; CUDA's
-kernels keep somewhat other ones.
+On a GPU the steps have the recipe's size, ten are timed after twelve that warm up, and memory is what the device says.
+On a CPU the second of two steps is timed, they are of a few images, and the memory of a GPU is estimated from the
+tensors that a forward pass in bfloat16 keeps for its backward pass; CUDA's kernels keep somewhat other ones.
 """
 
 import dataclasses
@@ -27,11 +26,11 @@ from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, Images, InMemory, So
 from nas.datasets import sources as sources
 from nas.full_training import memory
 from nas.full_training.loading import Batch, TrainLoader
-from nas.full_training.loop import Training
 from nas.full_training.team import Team, joined
+from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
 
-_WARM_UP = {"cuda": 2, "cpu": 1}  # steps, which compile, choose algorithms and allocate
+_WARM_UP = {"cuda": 12, "cpu": 1}  # steps, which choose algorithms and allocate; the last compiles or captures
 _TIMED = {"cuda": 10, "cpu": 1}  # steps: the host runs ahead of a GPU, so that a single one tells little
 _NOISE_STEPS = 2  # so many steps have images of their own; more are shown them again
 _CPU_PART = 4  # images that a CPU is shown
@@ -182,7 +181,8 @@ def _rehearsed(
     training = Training(bundle, config, tried, noise, team)
     if not on_cpu:
         torch.cuda.reset_peak_memory_stats(team.device)
-    step_s = _timed_step(training)
+    with training.stepping():
+        step_s = _timed_step(training)
     parameters = sum(p.numel() for p in training.model.parameters())
     states_gb = memory.states_gb(parameters, recipe)
     pace = tried.batch_size / step_s

@@ -1,35 +1,50 @@
-"""Proxy trainings: one step, a training, its measurement, and the candidate that results.
+"""The step of every training; proxy trainings, their measurement, and the candidate that results.
 
-step           forward, backward and update
+step           forward and backward passes, and the update: of proxies and of full training
 graph          the step as a captured CUDA graph
-fitting        a training: epochs, schedule, checkpoints
-augmentation   what is drawn anew for each batch
+optimizer      groups of weights, AdamW, the update of weights by gradients
+schedule       the learning rate by step
 speed          kernels, precision and compilation by device
+proxy          the steps of a proxy: images and loss
+spikes         spikes counted while training, for a penalty on them
+fitting        a proxy's training: epochs and checkpoints
+augmentation   what is drawn anew for each batch of a proxy
 device_memory  what fits on a device, and what is said when it does not
 measurement    accuracy, operations and energy on held-out images
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
 candidate      a config evaluated: one record, with all of it
+evaluation     a config trained, measured and written down as a candidate
 """
 
 from nas.training import device_memory, measurement
 from nas.training.augmentation import Normalise, settled
-from nas.training.candidate import Candidate, EnergyOf, died, evaluate, front_of, measured_pace, repriced
+from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.training.counterpart import ann_counterpart, bits
+from nas.training.evaluation import died, evaluate, measured_pace
 from nas.training.fitting import Epoch, accuracies, counts_by_class, epochs_of, images_seen
-from nas.training.speed import exact, precision_of
-from nas.training.step import set_momentum
+from nas.training.optimizer import Update, adamw, parameter_groups
+from nas.training.schedule import Schedule
+from nas.training.speed import Precision, autocast, exact, lay_out, precision_of, tuned
+from nas.training.step import Inputs, Step, momentum_settles
 from nas.training.throughput import Pace
 
 __all__ = [
     "Candidate",
     "EnergyOf",
     "Epoch",
+    "Inputs",
     "Normalise",
     "Pace",
+    "Precision",
+    "Schedule",
+    "Step",
+    "Update",
     "accuracies",
+    "adamw",
     "ann_counterpart",
+    "autocast",
     "bits",
     "counts_by_class",
     "device_memory",
@@ -39,10 +54,13 @@ __all__ = [
     "exact",
     "front_of",
     "images_seen",
+    "lay_out",
     "measured_pace",
     "measurement",
+    "momentum_settles",
+    "parameter_groups",
     "precision_of",
     "repriced",
-    "set_momentum",
     "settled",
+    "tuned",
 ]

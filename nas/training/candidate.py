@@ -2,33 +2,20 @@
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
-
-from nas.costs import Convention, Operation, Overheads, contract, cost, energy, target
-from nas.datasets import Splits
+from nas.costs import Convention, Operation, Overheads, cost, energy, target
 from nas.errors import CostError
 from nas.spaces import Recipe
 from nas.stats import pareto
-from nas.training import device_memory, measurement, provenance
-from nas.training import fitting as training
-from nas.training.augmentation import Normalise
 from nas.training.fitting import Epoch
-from nas.training.measurement import Measurement
-from nas.training.speed import Speed
-from nas.training.throughput import Pace
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
-from spikformer.model import Spikformer
 
 Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
-_PROBED_STEPS = {"cpu": 12, "cuda": 30}  # of a training, timed to tell how long a search will take
 EnergyOf = Literal["proxy", "target"]
 """Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
@@ -171,222 +158,31 @@ def _repriced(number: int, candidate: Candidate, convention: Convention, target_
             f"trial {number} has no counted operations: it cannot be ranked with the others under {convention.label}. "
             f"Search again under a new study name"
         )
-    found = energy.price(candidate.operations, candidate.counted_images, convention)
+    priced = energy.price(candidate.operations, candidate.counted_images, convention)
     target_mj = candidate.energy_target_mj
     if target_image_size is not None:
-        target_mj = _at_target(candidate.config, candidate.operations, target_image_size, convention)
+        target_mj = energy_at_target(candidate.config, candidate.operations, target_image_size, convention)
     return dataclasses.replace(
         candidate,
         energy_target_mj=target_mj,
-        energy_mj=found.energy_mj,
-        spike_operations=found.spike_operations,
-        real_macs=found.real_macs,
+        energy_mj=priced.energy_mj,
+        spike_operations=priced.spike_operations,
+        real_macs=priced.real_macs,
     )
 
 
-def evaluate(
-    config: SpikformerConfig,
-    splits: Splits,
-    recipe: Recipe,
-    seed: int = 0,
-    reference: str | None = None,
-    on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
-    target_image_size: int = target.IMAGE_SIZE,
-    share: float = 1.0,
-    saved: Path | None = None,
-) -> tuple[Candidate, Spikformer]:
-    """Train a config on its splits' device, measure it, and write its record.
-
-    Args:
-        seed: of weights, order of images and augmentation.
-        target_image_size: in pixels, of the images of the network that `energy_target_mj` is of.
-        share: of the recipe's training, with a whole schedule of its own; below 1 the candidate is "stopped".
-        saved: a file for how far the training came (`nas.training.fitting.fit`).
-
-    Returns:
-        The record and the trained model, in eval mode.
-
-    Raises:
-        DeviceError: other processes hold the memory that this one may use.
-    """
-    contract.hold_to_costs(config)
-    device = splits.train.labels.device
-    started = time.monotonic()
-    seen, wanted = (training.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
-    status: Status = "complete" if seen == wanted else "stopped"
-    reason = "" if seen == wanted else f"trained on {seen:,} of {wanted:,} images"
-    speed = training.speed_of(splits.train, recipe)
-    trained = _Trained(config, splits, recipe, seed, speed, on_epoch, share, saved)
-    try:
-        _run_twice_if_out_of_memory(trained)
-        if trained.measured is not None and trained.measured.silent is not None:
-            status, reason = "silent", trained.measured.silent
-    except training.DivergedError as error:
-        status, reason = "diverged", str(error)
-    except (RuntimeError, MemoryError) as error:
-        if not device_memory.is_full(error):
-            raise
-        status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
-        device_memory.free()
-    record = _record(trained, reference, status, reason, target_image_size)
-    return dataclasses.replace(record, provenance=provenance.of(device, started, speed)), trained.model.eval()
-
-
-def died(
-    config: SpikformerConfig,
-    splits: Splits,
-    recipe: Recipe,
-    seed: int,
-    reference: str | None,
-    share: float,
-    reason: str,
-) -> Candidate:
-    """The record of a network whose training ends the process that trains it, however often it is tried."""
-    speed = training.speed_of(splits.train, recipe)
-    unborn = _Trained(config, splits, recipe, seed, speed, lambda _i, _epoch: None, share)
-    record = _record(unborn, reference, "died", reason, target.IMAGE_SIZE)
-    return dataclasses.replace(record, provenance=provenance.of(splits.train.labels.device, time.monotonic()))
-
-
-def _record(
-    trained: "_Trained", reference: str | None, status: Status, reason: str, target_image_size: int
-) -> Candidate:
-    """Of what it reached, without its provenance."""
-    config, splits, found = trained.config, trained.splits, trained.measured
-    measured = energy.price(found.operations, found.images) if found else None
-    repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
-    return Candidate(
-        config=config,
-        config_id=config.config_id,
-        reference=reference,
-        seed=trained.seed,
-        recipe=trained.recipe,
-        train_images=len(splits.train),
-        images_seen=training.images_seen(len(splits.train), trained.recipe, trained.share),
-        status=status,
-        reason=reason,
-        parameters=sum(p.numel() for p in trained.model.parameters()),
-        search_val_accuracy=found.accuracy if found else None,
-        report_val_accuracy=trained.report_accuracy,
-        report_val_images=len(splits.report_val),
-        energy_mj=measured.energy_mj if measured else None,
-        energy_repeated_mj=repeated.energy_mj if repeated else None,
-        energy_target_mj=_at_target(config, found.operations, target_image_size) if found else None,
-        energy_error=found.energy_error if found else None,
-        spike_operations=measured.spike_operations if measured else None,
-        real_macs=measured.real_macs if measured else None,
-        dense_macs=cost.multiplications(found.operations) / found.images if found else None,
-        counted_images=found.images if found else 0,
-        operations=found.operations if found else (),
-        overheads=found.overheads if found else Overheads(),
-        firing_rates=found.firing_rates if found else {},
-        history=tuple(trained.history),
-        provenance={},
-        search_val_balanced=found.balanced_accuracy if found else None,
-        report_val_balanced=trained.report_balanced,
-    )
-
-
-def measured_pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
-    """How fast `evaluate` is with such a network, from a few steps and one measuring; None if it does not fit."""
-    train, speed = splits.train, training.speed_of(splits.train, recipe)
-    batch = min(recipe.batch_size, len(train))
-    try:
-        for _ in range(2):  # the first of a process compiles and loads what the others find
-            probe = _Trained(config, splits, recipe, 0, speed, lambda _i, _epoch: None, share=1.0)
-            start_s, step_s = probe.step_seconds(_PROBED_STEPS[train.labels.device.type])
-            started = time.monotonic()
-            probe.measure()
-            measuring_s = time.monotonic() - started
-    except (RuntimeError, MemoryError) as error:
-        if not device_memory.is_full(error):
-            raise
-        return None
-    return Pace(step_s / batch, start_s + measuring_s)
-
-
-class _Trained:
-    """A network on its way through training and measuring; what is there when it fails is what it reached."""
-
-    def __init__(
-        self,
-        config: SpikformerConfig,
-        splits: Splits,
-        recipe: Recipe,
-        seed: int,
-        speed: Speed,
-        on_epoch: Callable[[int, Epoch], None],
-        share: float,
-        saved: Path | None = None,
-    ) -> None:
-        self.config, self.splits, self.recipe, self.seed, self.speed = config, splits, recipe, seed, speed
-        self.on_epoch, self.share, self.saved = on_epoch, share, saved
-        self.begin()
-
-    def begin(self) -> None:
-        """A fresh network, equally seeded."""
-        torch.manual_seed(self.seed)
-        self.model = Spikformer(self.config)
-        self.history: list[Epoch] = []
-        self.measured: Measurement | None = None
-        self.report_accuracy: float | None = None
-        self.report_balanced: float | None = None
-
-    def run(self) -> None:
-        self.train()
-        self.measure()
-
-    def train(self) -> None:
-        self.model.to(self.splits.train.labels.device)
-        training.fit(
-            self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share, self.saved
-        )
-
-    def step_seconds(self, count: int) -> tuple[float, float]:
-        """See `nas.training.fitting.step_seconds`."""
-        self.model.to(self.splits.train.labels.device)
-        return training.step_seconds(self.model, self.splits.train, self.recipe, self.seed, self.speed, count)
-
-    def measure(self) -> None:
-        splits, normalise = self.splits, Normalise(self.splits.train)
-        self.measured = measurement.measure(self.model, splits.search_val, normalise)
-        self.report_accuracy, self.report_balanced = training.scores(self.model, splits.report_val, normalise)
-
-    def _record(self, i: int, epoch: Epoch) -> None:
-        self.history.append(epoch)
-        self.on_epoch(i, epoch)
-
-
-def _run_twice_if_out_of_memory(trained: _Trained) -> None:
-    """Once more before it is given up: without what earlier candidates left behind, nor what neighbours hold."""
-    try:
-        trained.run()
-    except (RuntimeError, MemoryError) as error:
-        if not device_memory.is_full(error):
-            raise
-        error.__traceback__ = None  # it holds the tensors of the step that failed
-    else:
-        return
-    device = trained.splits.train.labels.device
-    trained.begin()
-    device_memory.free()
-    device_memory.wait_for_share(device)
-    try:
-        trained.run()
-    except (RuntimeError, MemoryError) as error:
-        if device_memory.is_full(error):
-            device_memory.check_share(device)  # a neighbour may have come back meanwhile
-        raise
-
-
-def _at_target(
+def energy_at_target(
     config: SpikformerConfig,
     operations: tuple[Operation, ...],
     image_size: int,
     convention: Convention = energy.MEASURED,
 ) -> float | None:
+    """Predicted energy of an image, in mJ, of the network that `export` makes for ImageNet; None if there is none."""
     try:
         large = target.for_imagenet(config, image_size)
     except ConfigError:  # its stages halve the grid too often
         return None
     return target.predicted_energy_mj(operations, large, convention)
+
+
+__all__ = ["Candidate", "EnergyOf", "Status", "energy_at_target", "front_of", "repriced"]

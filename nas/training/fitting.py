@@ -18,12 +18,15 @@ from nas.datasets import Split
 from nas.errors import OutputError
 from nas.spaces import Recipe
 from nas.training.augmentation import Normalise
-from nas.training.speed import Speed, exact, fastest, neurons
-from nas.training.step import SpikeCount, Step, lay_out, schedule
+from nas.training.proxy import ProxySteps
+from nas.training.schedule import Schedule
+from nas.training.speed import Speed, exact, fastest, lay_out, neurons, tuned
+from nas.training.spikes import SpikeCount
 
 EVALUATION_BATCH = 256
 _LOGGER = logging.getLogger(__name__)
 _SAVED_EVERY_S = 60.0
+_FORMAT = 2  # of the file; the first had none, and the optimizer's groups in another order
 
 
 class DivergedError(Exception):
@@ -72,7 +75,7 @@ def fit(
     device, batch = train.labels.device, min(recipe.batch_size, len(train))
     steps, in_epoch = steps_of(len(train), recipe, share), len(train) // batch
     speed = speed or speed_of(train, recipe)
-    rate = schedule(steps, recipe.warmup)
+    rate = schedule(recipe, steps)
     with _stepping(model, train, recipe, seed, speed) as step:
         kept = _Saved(saved, model, step)
         history = kept.restored()
@@ -82,7 +85,7 @@ def fit(
             order = torch.randperm(len(train), generator=step.random, device=device)
             batches_left = order.split(batch)[: min(in_epoch, steps - epoch * in_epoch)]
             for number, chosen in enumerate(batches_left, start=epoch * in_epoch):
-                step(number, chosen, rate(number) * recipe.learning_rate)
+                step(number, chosen, rate(number))
             history.append(Epoch(*step.totals(len(batches_left))))
             if not math.isfinite(history[-1].loss):
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
@@ -122,11 +125,12 @@ def _now(device: torch.device) -> float:
 
 
 @contextlib.contextmanager
-def _stepping(model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed) -> Iterator[Step]:
+def _stepping(model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed) -> Iterator[ProxySteps]:
     """Steps of a training, for as long as the context lasts; `model` is in training mode afterwards."""
     model.train()
-    with neurons(speed.neurons), _on_cuda(train.labels.device, speed), SpikeCount(model, recipe) as spikes:
-        step = Step(model, train, recipe, seed, speed, spikes)
+    device = train.labels.device
+    with neurons(speed.neurons), tuned(device, captures=speed.cuda_graph), SpikeCount(model, recipe) as spikes:
+        step = ProxySteps(model, train, recipe, seed, speed, spikes)
         try:
             yield step
         finally:
@@ -144,7 +148,7 @@ def speed_of(train: Split, recipe: Recipe) -> Speed:
 class _Saved:
     """How far a training came, in a file that appears whole; no more than tensors and numbers are read from it."""
 
-    def __init__(self, path: Path | None, model: nn.Module, step: Step) -> None:
+    def __init__(self, path: Path | None, model: nn.Module, step: ProxySteps) -> None:
         self._path, self._model, self._step = path, model, step
         self._last = time.monotonic()
 
@@ -155,6 +159,8 @@ class _Saved:
         fresh = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}, self._step.state()
         try:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
+            if state["format"] != _FORMAT:
+                raise ValueError(f"format {state['format']}, this program reads {_FORMAT}")
             history = [Epoch(*values) for values in state["history"]]
             self._model.load_state_dict(state["model"])
             self._step.load_state(state)
@@ -169,38 +175,17 @@ class _Saved:
         if self._path is None or time.monotonic() - self._last < _SAVED_EVERY_S:
             return
         self._last = time.monotonic()
-        state = {"model": self._model.state_dict(), "history": [astuple(epoch) for epoch in history]}
+        state = {"format": _FORMAT, "model": self._model.state_dict(), "history": [astuple(epoch) for epoch in history]}
         try:
             files.write(self._path, lambda partial: torch.save({**state, **self._step.state()}, partial))
         except (OutputError, RuntimeError) as error:  # torch raises the latter on a full disk; training matters more
             _LOGGER.warning("how far this training came is not kept: %s", error)
 
 
-@contextlib.contextmanager
-def _on_cuda(device: torch.device, speed: Speed) -> Iterator[None]:
-    """On CUDA, convolutions of the kind that is fastest for their shapes, and a stream for what a graph captures."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        with _stream(device) if speed.cuda_graph else contextlib.nullcontext():
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = before
-
-
-@contextlib.contextmanager
-def _stream(device: torch.device) -> Iterator[None]:
-    """A stream other than the default one, which nothing that is captured may have run on."""
-    outer, inner = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    inner.wait_stream(outer)
-    try:
-        with torch.cuda.stream(inner):
-            yield
-    finally:
-        outer.wait_stream(inner)
+def schedule(recipe: Recipe, steps: int) -> Schedule:
+    """The learning rate of a proxy: it rises to the recipe's, from the first step on, and falls to 0 with the last."""
+    rise = max(1, round(recipe.warmup * steps))
+    return Schedule(recipe.learning_rate, steps, warmup=rise, ahead=1, start=rise)
 
 
 def steps_of(images: int, recipe: Recipe, share: float = 1.0) -> int:
@@ -271,6 +256,7 @@ __all__ = [
     "epochs_of",
     "fit",
     "images_seen",
+    "schedule",
     "scores",
     "speed_of",
     "step_seconds",

@@ -1,28 +1,33 @@
 """A function captured into a CUDA graph, which replays all that it launches at once."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 _SYNCHRONISING = "called a synchronizing CUDA operation"  # torch's words in its debug mode
 
 
-def captured(run: Callable[[], None], random: torch.Generator) -> torch.cuda.CUDAGraph:
+def captured(
+    run: Callable[[], None], device: torch.device, generators: Sequence[torch.Generator] = ()
+) -> torch.cuda.CUDAGraph:
     """Record what `run` launches, without running it.
 
     Args:
-        random: a generator that `run` draws from, besides the device's own.
+        device: the GPU that it launches on.
+        generators: those that `run` draws from, besides the device's own.
 
     Raises:
-        RuntimeError: it cannot be captured. Both generators are as before, and can be drawn from.
+        RuntimeError: it cannot be captured. All generators are as before, and can be drawn from.
     """
     graph = torch.cuda.CUDAGraph()
-    before = [(generator, generator.clone_state()) for generator in (random, _own_generator(random.device))]
+    before = [(generator, generator.clone_state()) for generator in (*generators, _own_generator(device))]
     if torch.__version__ < "2.12":  # from there on, a generator is registered when it is first drawn from
-        graph.register_generator_state(random)
+        for generator in generators:
+            graph.register_generator_state(generator)
     try:
-        with torch.cuda.graph(graph):
+        # Other threads go on: one of them may pin the memory of the images of the next step.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             run()
     except RuntimeError:
         # A capture that failed leaves a generator's state marked as being captured, up to torch 2.11: that state is

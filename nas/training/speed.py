@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from nas.spaces import Recipe
 from spikformer import spiking
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 _LONG = 10_000_000  # pixels that a training sees, from where compiled neurons repay half a minute of compiling
 
@@ -27,7 +30,7 @@ class Speed:
         cuda_graph: whether a CUDA device replays the whole step.
     """
 
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = False
     neurons: spiking.Implementation = "eager"
     cuda_graph: bool = False
@@ -58,6 +61,13 @@ def fastest(device: torch.device, recipe: Recipe, pixels: int) -> Speed:
     )
 
 
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the kernels of convolutions in memory; other parameters have no channels."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=memory_format)
+
+
 def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
     """bfloat16 where the hardware multiplies it: elsewhere it is slower."""
     if device.type == "cuda":
@@ -65,6 +75,12 @@ def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
     # torch before 2.10 does not tell
     found = getattr(torch.cpu, "get_capabilities", dict[str, object])()
     return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Within, convolutions and products have a precision; membranes of neurons and batch norm stay float32."""
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 @contextlib.contextmanager
@@ -76,6 +92,33 @@ def neurons(implementation: spiking.Implementation) -> Iterator[None]:
         yield
     finally:
         spiking.use(before)
+
+
+@contextlib.contextmanager
+def tuned(device: torch.device, *, captures: bool) -> Iterator[None]:
+    """On CUDA, convolutions of the kind that is fastest for their shapes, and a stream for what a graph captures."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with _stream(device) if captures else contextlib.nullcontext():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def _stream(device: torch.device) -> Iterator[None]:
+    """A stream other than the default one, which nothing that is captured may have run on."""
+    outer, inner = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    inner.wait_stream(outer)
+    try:
+        with torch.cuda.stream(inner):
+            yield
+    finally:
+        outer.wait_stream(inner)
 
 
 @contextlib.contextmanager
@@ -95,4 +138,15 @@ def exact() -> Iterator[None]:
             setting.fp32_precision = precision
 
 
-__all__ = ["REFERENCE", "Speed", "exact", "fastest", "neurons", "precision_of"]
+__all__ = [
+    "REFERENCE",
+    "Precision",
+    "Speed",
+    "autocast",
+    "exact",
+    "fastest",
+    "lay_out",
+    "neurons",
+    "precision_of",
+    "tuned",
+]

@@ -265,7 +265,7 @@ def test_a_rehearsal_says_who_sets_the_pace(
     assert re.search(message, verdict[0])
 
 
-def test_a_rehearsal_on_a_gpu_times_ten_steps_after_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsal_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the device, whose clock goes on by a second a step and by 100 while it warms up."""
     clock = [0.0]
     waits: list[torch.device] = []
@@ -282,12 +282,12 @@ def test_a_rehearsal_on_a_gpu_times_ten_steps_after_two(monkeypatch: pytest.Monk
 
         def step(self, parts: list[int]) -> None:
             steps.append(parts)
-            clock[0] += 1 if len(steps) > 2 else 100
+            clock[0] += 1 if len(steps) > 12 else 100
 
     monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     assert rehearsal._timed_step(Stand()) == 1.0  # type: ignore[arg-type]
-    assert steps == [[0, 1], [2, 3]] * 6
+    assert steps == [[0, 1], [2, 3]] * 11
     assert waits == [torch.device("cuda", 1)] * 2
 
 

@@ -25,9 +25,9 @@ import spikformer
 from nas.bundles import bundle as bundles
 from nas.bundles import recipe as recipes
 from nas.errors import DataError, OutputError, TrainingError
-from nas.full_training import evaluation, journal, loop, objective, state, team
-from nas.full_training.loop import Training
+from nas.full_training import checkpoint, criterion, evaluation, keeping, logger, loop, team
 from nas.full_training.team import Team, TeamBatchNorm2d
+from nas.full_training.training import Training
 from spikformer import checkpoints, published
 from spikformer.config import HeadConfig, NeuronConfig
 from spikformer.errors import CheckpointError
@@ -49,7 +49,7 @@ def images(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def _saving_always() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "SAVED_EVERY_S", 0.0)
+        patch.setattr(keeping, "SAVED_EVERY_S", 0.0)
         yield
 
 
@@ -90,7 +90,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights_and_log(
     generator = random.Random(precision)
     with _saving_always():
         assert _in_a_fork(_killed_after(3, lambda: loop.train(folder, images, killed))) == -signal.SIGKILL
-    assert state.load(killed / state.FILE).steps == 3
+    assert checkpoint.load(killed / checkpoint.FILE).steps == 3
     for steps in sorted(generator.sample(range(4, 12), 2)):  # of 3 epochs of 4 steps
         with _saving_always() if generator.random() < 0.7 else contextlib.nullcontext():
             assert _in_a_fork(_killed_after(steps, lambda: loop.train(folder, images, killed))) == -signal.SIGKILL
@@ -100,7 +100,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights_and_log(
 
 
 def _losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in journal.read(folder / journal.FILE) if "loss" in line]
+    return [line["loss"] for line in logger.read(folder / logger.FILE) if "loss" in line]
 
 
 def test_a_finished_training_is_not_trained_again(images: Path, tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_asked_to_stop_it_saves_the_step_that_it_is_at_and_goes_on_there(
         patch.setattr(Training, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             loop.train(folder, images, tmp_path / "out", device=str(device))
-    assert state.load(tmp_path / "out" / state.FILE).steps == 5
+    assert checkpoint.load(tmp_path / "out" / checkpoint.FILE).steps == 5
     loop.train(folder, images, tmp_path / "out", device=str(device))
-    lines = [[line for line in journal.read(tmp_path / name / journal.FILE) if "loss" in line] for name in _BOTH]
+    lines = [[line for line in logger.read(tmp_path / name / logger.FILE) if "loss" in line] for name in _BOTH]
     assert len(lines[0]) == 12
     rates, losses = ([[line[key] for line in found] for found in lines] for key in ("learning_rate", "loss"))
     assert rates[0] == rates[1]
@@ -155,7 +155,7 @@ def test_ctrl_c_reaches_the_readers_too_and_loses_nothing(images: Path, tmp_path
     assert running.returncode == 130, said
     assert "Interrupted. Nothing is lost" in said
     assert "Traceback" not in said
-    assert state.load(out / state.FILE).steps >= 2
+    assert checkpoint.load(out / checkpoint.FILE).steps >= 2
 
 
 def test_other_settings_do_not_go_on_with_a_training(images: Path, tmp_path: Path) -> None:
@@ -256,11 +256,11 @@ def test_the_network_learns_and_its_folder_tells_how(images: Path, tmp_path: Pat
     assert found.scores == trained.scores
     assert found.energy_mj is not None
     assert found.energy_mj > 0
-    (saved,) = evaluation.evaluate([out / state.FILE], images, device=str(device))
+    (saved,) = evaluation.evaluate([out / checkpoint.FILE], images, device=str(device))
     assert saved.scores == trained.scores
     model = spikformer.load(out)
     assert model.config == own.of(pictures.network())
-    lines = journal.read(out / journal.FILE)
+    lines = logger.read(out / logger.FILE)
     assert [line["epoch"] for line in lines if "test_top1" in line] == [4, 9, 14]
     assert any((out / "tensorboard").iterdir())
 
@@ -323,9 +323,9 @@ def test_a_number_that_is_none_stops_it_and_names_the_last_good_checkpoint(image
 
     with pytest.MonkeyPatch.context() as patch, _saving_always():
         patch.setattr(Training, "step", poisoned)
-        with pytest.raises(TrainingError, match=rf"last good checkpoint is {out / state.FILE}, of step 5\. Use a"):
+        with pytest.raises(TrainingError, match=rf"last good checkpoint is {out / checkpoint.FILE}, of step 5\. Use a"):
             loop.train(folder, images, out)
-    assert state.load(out / state.FILE).steps == 5
+    assert checkpoint.load(out / checkpoint.FILE).steps == 5
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_training(images: Path, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(images: Path, tmp_p
 
     with _saving_always():
         assert _in_a_fork(on_a_small_disk) == -signal.SIGKILL
-    assert state.load(out / state.FILE).steps == 5
+    assert checkpoint.load(out / checkpoint.FILE).steps == 5
     assert not [path for path in out.iterdir() if "partial" in path.name and path.stat().st_size > 50_000]
     assert loop.train(folder, images, out) is not None
 
@@ -357,7 +357,7 @@ def test_a_damaged_checkpoint_is_refused_and_runs_nothing(images: Path, tmp_path
     folder, out = pictures.bundle(tmp_path), tmp_path / "out"
     with _saving_always():
         _in_a_fork(_killed_after(2, lambda: loop.train(folder, images, out)))
-    path = out / state.FILE
+    path = out / checkpoint.FILE
     if damage == "pickle":
         torch.save({"format": 1, "model": _Evil(tmp_path / "ran")}, path)
     elif damage == "other":
@@ -417,14 +417,14 @@ def test_a_trained_bundle_is_the_start_of_another_training(images: Path, tmp_pat
 def test_the_second_classifier_learns_from_the_teacher() -> None:
     """Cross-entropy by hand, equal shares: -log softmax of the class, of the label and of the teacher's choice."""
     own = pictures.recipe(label_smoothing=0, distillation=0.5, mixup=0, cutmix=0)
-    aim = objective.Objective(own, 3, lambda images: torch.tensor([[0.0, 5.0, 0.0]]).expand(len(images), 3), 2)
+    aim = criterion.Criterion(own, 3, lambda images: torch.tensor([[0.0, 5.0, 0.0]]).expand(len(images), 3), 2)
     images = torch.zeros(2, 3, 4, 4)
     shown, targets = aim.prepared(images, torch.tensor([0, 2]), 0)
     first, second = torch.tensor([[1.0, 0.0, 2.0], [0.5, 0.0, 0.0]]), torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 0.0]])
     one = -(first[0].log_softmax(0)[0] + first[1].log_softmax(0)[2]) / 2
     two = -(second[0].log_softmax(0)[1] + second[1].log_softmax(0)[1]) / 2
-    assert aim.loss(torch.stack([first, second]), shown, targets).item() == pytest.approx((one + two).item() / 2)
-    assert aim.loss(first, shown, targets).item() == pytest.approx(
+    assert aim(torch.stack([first, second]), shown, targets).item() == pytest.approx((one + two).item() / 2)
+    assert aim(first, shown, targets).item() == pytest.approx(
         (one - (first[0].log_softmax(0)[1] + first[1].log_softmax(0)[1]) / 2).item() / 2
     )
 
@@ -438,7 +438,7 @@ def test_a_timm_teacher_is_shown_its_own_normalisation(images: Path, tmp_path: P
     safetensors.torch.save_file(alone.state_dict(), tmp_path / "teacher.safetensors")
     own = pictures.recipe(teacher="test_resnet", teacher_weights=str(tmp_path / "teacher.safetensors"), epochs=1)
     config = pictures.network(head=HeadConfig(4, neuron=True, time_mean="after", distillation=True))
-    teacher = objective.teacher_of(own, config, torch.device("cpu"))
+    teacher = criterion.teacher_of(own, config, torch.device("cpu"))
     assert teacher is not None
     theirs_of = alone.pretrained_cfg
     assert isinstance(theirs_of, dict)
@@ -451,21 +451,7 @@ def test_a_timm_teacher_is_shown_its_own_normalisation(images: Path, tmp_path: P
         torch.testing.assert_close(teacher(ours), alone(theirs), rtol=1e-4, atol=1e-5)
     assert loop.train(pictures.bundle(tmp_path, config, own), images, tmp_path / "out") is not None
     with pytest.raises(TrainingError, match="teacher_weights"):
-        objective.teacher_of(recipes.with_settings(own, ("teacher_weights=nowhere",)), config, torch.device("cpu"))
-
-
-def test_two_classifiers_leave_apart_only_while_training() -> None:
-    model = spikformer.Spikformer(
-        pictures.network(head=HeadConfig(4, neuron=True, time_mean="after", distillation=True))
-    )
-    images = torch.randn(2, 3, 16, 16)
-    model.head.apart = True
-    both = model.train()(images)
-    assert both.shape == (2, 2, 4)
-    model.head.apart = False
-    torch.testing.assert_close(model(images), both.mean(0))
-    model.head.apart = True
-    assert model.eval()(images).shape == (2, 4)
+        criterion.teacher_of(recipes.with_settings(own, ("teacher_weights=nowhere",)), config, torch.device("cpu"))
 
 
 def test_norms_and_biases_have_no_weight_decay() -> None:
@@ -478,17 +464,14 @@ def test_norms_and_biases_have_no_weight_decay() -> None:
             assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
 
 
-def test_the_learning_rate_rises_falls_and_stays(tmp_path: Path) -> None:
+def test_the_learning_rate_rises_falls_and_stays() -> None:
     """By hand, of 4 epochs of 10 steps: warm-up over 10, then 0.5 (1 + cos(pi t / 40)) between peak and least."""
-    from nas.full_training.build import optimizer_of, schedule_of
+    from nas.full_training.build import schedule_of
 
     own = pictures.recipe(epochs=4, cooldown_epochs=1, learning_rate=1.0, min_learning_rate=0.1)
-    own = recipes.with_settings(own, ("warmup_learning_rate=0.5",))
-    optimizer = optimizer_of(nn.Linear(2, 2), own)
-    schedule = schedule_of(optimizer, own, 10)
+    rate = schedule_of(recipes.with_settings(own, ("warmup_learning_rate=0.5",)), 10)
     for step, expected in ((0, 0.5), (5, 0.75), (20, 0.55), (40, 0.1), (49, 0.1)):
-        schedule.step_update(step)
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+        assert rate(step) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -641,7 +624,7 @@ def test_one_training_is_evaluated_at_other_time_steps_and_sizes(images: Path, t
     bundles.write(tmp_path / "built", document | {"network": config.to_dict()}, other, "a card", weights)
     (built,) = evaluation.evaluate([tmp_path / "built"], images)
     assert found[1] == built.to_dict() | {"name": "trained"}
-    (saved, _) = evaluation.evaluate([trained / state.FILE], images, time_steps=[1, 2], image_sizes=[24])
+    (saved, _) = evaluation.evaluate([trained / checkpoint.FILE], images, time_steps=[1, 2], image_sizes=[24])
     assert saved.to_dict() | {"name": "trained"} == found[1]
 
 
@@ -692,7 +675,7 @@ def test_the_average_becomes_the_network(images: Path, tmp_path: Path) -> None:
     """With a decay of 0.9 warmed up, not the last weights."""
     folder = pictures.bundle(tmp_path, own=pictures.recipe(epochs=1))
     loop.train(folder, images, tmp_path / "out")
-    saved = state.load(tmp_path / "out" / state.FILE)
+    saved = checkpoint.load(tmp_path / "out" / checkpoint.FILE)
     weights = spikformer.load(tmp_path / "out").state_dict()
     assert saved.ema is not None
     assert all(torch.equal(weights[name], saved.ema[name]) for name in weights)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.full_training import journal, state
+from nas.full_training import checkpoint, logger
 from nas.full_training.stopping import Stop, stopping
 from tests import pictures
 from tests.helpers import interruptible
@@ -63,14 +63,14 @@ def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> N
     """By a signal to the process alone, as `kill` sends it, or to its readers too, as a scheduler does."""
     images, out = pictures.folders(tmp_path / "images", train=100), tmp_path / "out"
     training = _started(tmp_path, images, out, 50)
-    _wait_for(lambda: len(journal.read(out / journal.FILE)) > 5, training)
+    _wait_for(lambda: len(logger.read(out / logger.FILE)) > 5, training)
     (os.killpg if to_all else os.kill)(training.pid, signal.SIGTERM)
     assert "Nothing is lost: the same command goes on." in _ended(training)
-    steps = journal.read(out / journal.FILE)[-1]["step"]
-    saved = state.load(out / state.FILE).steps
+    steps = logger.read(out / logger.FILE)[-1]["step"]
+    saved = checkpoint.load(out / checkpoint.FILE).steps
     assert steps <= saved <= steps + 1
     again = _started(tmp_path, images, out, 50)
-    _wait_for(lambda: journal.read(out / journal.FILE)[-1]["step"] > saved, again)
+    _wait_for(lambda: logger.read(out / logger.FILE)[-1]["step"] > saved, again)
     again.send_signal(signal.SIGTERM)
     assert f"goes on at step {saved} of 2500" in _ended(again)
 
@@ -85,15 +85,15 @@ def test_it_ends_soon_where_a_reader_waits_for_ever(tmp_path: Path) -> None:
     seen = [-1, time.monotonic()]
 
     def stuck() -> bool:
-        done = len(journal.read(out / journal.FILE))
+        done = len(logger.read(out / logger.FILE))
         if done != seen[0]:
             seen[:] = [done, time.monotonic()]
-        return (out / journal.FILE).exists() and _readers(training.pid) == 2 and time.monotonic() - seen[1] > 5
+        return (out / logger.FILE).exists() and _readers(training.pid) == 2 and time.monotonic() - seen[1] > 5
 
     _wait_for(stuck, training)
     training.send_signal(signal.SIGTERM)
     _ended(training)
-    assert state.load(out / state.FILE).steps == max(seen[0], 0)
+    assert checkpoint.load(out / checkpoint.FILE).steps == max(seen[0], 0)
 
 
 def _readers(pid: int) -> int:
@@ -104,11 +104,12 @@ _KEPT = """
 import sys, time
 from pathlib import Path
 import torch
-from nas.full_training import images, loading
+from nas.datasets import sources
+from nas.full_training import loading
 from nas.full_training.team import Team
 from tests import pictures
 
-source = images.find(sys.argv[1])
+source = sources.find(sys.argv[1])
 recipe = pictures.recipe(workers=2)
 loader = loading.TrainLoader(source.train, recipe, pictures.network().stem, Team(0, 1, torch.device("cpu")))
 parts = loader.epoch(0)

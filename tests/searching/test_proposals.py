@@ -27,8 +27,8 @@ from nas.spaces import space
 from nas.spaces.space import Constraints
 from nas.studies import trials
 from nas.studies.study import Study
-from nas.training import candidate as candidates
-from nas.training.candidate import Candidate
+from nas.training import evaluation
+from nas.training.candidate import Candidate, front_of
 from nas.training.throughput import Pace
 from spikformer import Spikformer, SpikformerConfig
 from tests.conftest import MICRO
@@ -47,7 +47,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     path = tmp_path_factory.mktemp("real") / "ladder.toml"
     path.write_text(LADDER)
     network = space.load(path).references["Spikformer miniature"]
-    return candidates.evaluate(network, _splits(path), _recipe(path))[0]
+    return evaluation.evaluate(network, _splits(path), _recipe(path))[0]
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_limits_that_tighten_and_loosen_leave_nothing_stuck_or_lost(ladder: Path
     assert later
     assert all(found[identity].parameters <= sizes[5] for identity, _ in later)
     assert not study.front()
-    without_limits = {c.config_id for c in candidates.front_of(study.candidates).values()}
+    without_limits = {c.config_id for c in front_of(study.candidates).values()}
     assert {path.stem for path in (study.folder / "weights").iterdir()} == without_limits
 
 

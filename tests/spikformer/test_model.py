@@ -1,5 +1,6 @@
 """The network: what holds for every combination of residual, attention and neuron placement."""
 
+import dataclasses
 import itertools
 import random
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikformer import Spikformer, SpikformerConfig
-from spikformer.config import NeuronConfig
+from spikformer.config import HeadConfig, NeuronConfig
 from spikformer.neurons import neuron
 from spikformer.token_mixers import SpikingAttention
 from tests.helpers import ATTENTIONS, PLACEMENTS, RESIDUALS, calibrated, random_config, small_config
@@ -165,3 +166,20 @@ class _Constant(nn.Module):
 
     def forward(self, _x: Tensor) -> Tensor:
         return self.value
+
+
+def test_two_classifiers_give_their_logits_separately_where_asked() -> None:
+    """Whether it trains or not; by default the network gives their mean."""
+    config = dataclasses.replace(small_config(), head=HeadConfig(5, neuron=True, time_mean="after", distillation=True))
+    model, images = calibrated(config)
+    for mode in (True, False):
+        both = model.train(mode)(images, separate=True)
+        assert both.shape == (2, len(images), 5)
+        assert not torch.equal(both[0], both[1])
+        torch.testing.assert_close(model(images), both.mean(0))
+
+
+def test_one_classifier_is_not_asked_for_two() -> None:
+    model, images = calibrated(small_config())
+    with pytest.raises(ValueError, match="this head has one classifier"):
+        model(images, separate=True)

@@ -11,7 +11,7 @@ from nas.datasets.loaders import Split, Splits
 from nas.engines import engine as engines
 from nas.errors import DeviceError
 from nas.spaces.space import Recipe
-from nas.training import candidate, device_memory
+from nas.training import device_memory, evaluation
 from nas.training import fitting as training
 from tests.helpers import small_config
 
@@ -65,13 +65,13 @@ def test_a_network_that_does_not_fit_is_recorded_and_ends_nothing(
         tried.append(self)
         raise error
 
-    monkeypatch.setattr(candidate._Trained, "train", train)
-    monkeypatch.setattr(candidate._Trained, "step_seconds", lambda self, _count: train(self))
+    monkeypatch.setattr(evaluation._ProxyTraining, "train", train)
+    monkeypatch.setattr(evaluation._ProxyTraining, "step_seconds", lambda self, _count: train(self))
     images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
     splits = Splits(images, images, images, tuple("abcde"), "")
-    found, _ = candidate.evaluate(small_config(), splits, Recipe(epochs=1, batch_size=10))
+    found, _ = evaluation.evaluate(small_config(), splits, Recipe(epochs=1, batch_size=10))
     assert (found.status, found.reason, len(tried)) == ("out_of_memory", str(error), 2)
-    assert candidate.measured_pace(small_config(), splits, Recipe(epochs=1, batch_size=10)) is None
+    assert evaluation.measured_pace(small_config(), splits, Recipe(epochs=1, batch_size=10)) is None
 
 
 @pytest.fixture
@@ -124,14 +124,14 @@ def test_a_neighbour_that_comes_back_during_the_second_try_is_named_too(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     tried: list[Any] = []
-    monkeypatch.setattr(candidate._Trained, "train", train)
+    monkeypatch.setattr(evaluation._ProxyTraining, "train", train)
     images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
     splits = Splits(images, images, images, tuple("abcde"), "")
     recipe, speed = Recipe(epochs=1, batch_size=10), training.speed_of(images, Recipe())
-    trained = candidate._Trained(small_config(), splits, recipe, 0, speed, lambda *_: None, 1.0)
+    trained = evaluation._ProxyTraining(small_config(), splits, recipe, 0, speed, lambda *_: None, 1.0)
     trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB"):
-        candidate._run_twice_if_out_of_memory(trained)
+        evaluation._run_twice_if_out_of_memory(trained)
     assert len(tried) == 2
 
 
@@ -181,9 +181,9 @@ def test_a_network_that_does_not_fit_on_the_gpu_is_recorded_and_the_next_one_tra
     device_memory.free()
     torch.cuda.set_per_process_memory_fraction(0.001, device)
     try:
-        found, _ = candidate.evaluate(small_config(dim=1024), splits, Recipe(epochs=1, batch_size=64))
+        found, _ = evaluation.evaluate(small_config(dim=1024), splits, Recipe(epochs=1, batch_size=64))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     assert found.status == "out_of_memory"
-    found, _ = candidate.evaluate(small_config(), splits, Recipe(epochs=1, batch_size=16))
+    found, _ = evaluation.evaluate(small_config(), splits, Recipe(epochs=1, batch_size=16))
     assert found.status in ("complete", "silent")

@@ -11,9 +11,10 @@ from torch import nn
 from nas.datasets.loaders import Split
 from nas.spaces.space import Recipe
 from nas.training import fitting as training
-from nas.training import measurement, step
+from nas.training import measurement
 from nas.training.augmentation import Normalise, augment
 from nas.training.fitting import DivergedError, Epoch
+from nas.training.optimizer import parameter_groups
 from nas.training.speed import REFERENCE, Speed, fastest
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
@@ -166,11 +167,11 @@ def _moved(image: torch.Tensor, dy: int, dx: int, mirrored: bool) -> torch.Tenso
 
 def test_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     """100 steps, 20 of them warm-up, by hand: 1/20 at step 0, 1 at steps 19 and 20, 1/2 half way down, 0 at the end."""
-    factor = step.schedule(100, 0.2)
-    assert factor(0) == pytest.approx(1 / 20)
-    assert factor(19) == factor(20) == 1
-    assert factor(60) == pytest.approx(0.5)
-    assert factor(100) == pytest.approx(0, abs=1e-12)
+    rate = training.schedule(Recipe(learning_rate=1.0, warmup=0.2), 100)
+    assert rate(0) == pytest.approx(1 / 20)
+    assert rate(19) == rate(20) == 1
+    assert rate(60) == pytest.approx(0.5)
+    assert rate(100) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("stopped", [1, 2, 4])
@@ -284,8 +285,8 @@ def test_a_few_steps_calibrate_batch_norm(device: torch.device) -> None:
 
 
 def test_only_weights_of_layers_decay() -> None:
-    decayed, plain = step.groups(Spikformer(small_config(neuron="plif")), 0.1)
+    plain, decayed = parameter_groups(Spikformer(small_config(neuron="plif")), 0.1)
     assert decayed["weight_decay"] == 0.1
     assert plain["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"])  # type: ignore[attr-defined]
-    assert all(p.ndim <= 1 for p in plain["params"])  # type: ignore[attr-defined]
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim <= 1 for p in plain["params"])

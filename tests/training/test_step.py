@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.spaces.space import Recipe
-from nas.training import candidate, graph, step
+from nas.training import evaluation, graph, speed
 from nas.training import fitting as training
+from nas.training.proxy import ProxySteps
 from nas.training.speed import REFERENCE, fastest
-from nas.training.step import SpikeCount, Step
+from nas.training.spikes import SpikeCount
+from nas.training.step import Inputs, Step
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
 from tests.helpers import small_config
@@ -51,9 +53,9 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     real = Step.__call__
 
-    def call(self: Step, number: int, chosen: Tensor, rate: float) -> None:
-        real(self, number, chosen, rate)
-        found.extend({float(group["lr"]) for group in self._optimizer.param_groups})
+    def call(self: Step, number: int, parts: list[Inputs], rate: float) -> None:
+        real(self, number, parts, rate)
+        found.extend({float(group["lr"]) for group in self._update._optimizer.param_groups})
 
     monkeypatch.setattr(Step, "__call__", call)
     return found
@@ -83,10 +85,12 @@ def test_a_resumed_training_keeps_its_schedule(
 
 def test_the_loaded_rate_is_the_tensor_that_a_graph_reads(device: torch.device) -> None:
     model, train = network(device), split_of(device)
-    stepper = Step(model, train, Recipe(), 0, REFERENCE, SpikeCount(model, Recipe()))
-    stepper.load_state(stepper.state())
-    assert all(group["lr"] is stepper._rate for group in stepper._optimizer.param_groups)
-    assert stepper._rate.device == train.labels.device
+    steps = ProxySteps(model, train, Recipe(), 0, REFERENCE, SpikeCount(model, Recipe()))
+    steps.load_state(steps.state())
+    update = steps._update
+    assert isinstance(update._rate, Tensor)
+    assert all(group["lr"] is update._rate for group in update._optimizer.param_groups)
+    assert update._rate.device == train.labels.device
 
 
 # A captured step: on a CPU with stand-ins for what CUDA does
@@ -106,7 +110,12 @@ class StandIn:
 
 @pytest.fixture
 def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "_captures", lambda _device, _speed: True)
+    real = Step.__init__
+
+    def init(self: Step, *arguments: Any, **settings: Any) -> None:
+        real(self, *arguments, **settings | {"captures": True})
+
+    monkeypatch.setattr(Step, "__init__", init)
 
     def watched(run: Callable[[], None]) -> None:
         run()
@@ -126,7 +135,7 @@ def test_a_replayed_step_trains_as_a_plain_one(capturing: None, monkeypatch: pyt
     """20 steps: momentum settles with the twelfth, which still runs by itself; eight replays follow."""
     graphs: list[StandIn] = []
 
-    def captured(run: Callable[[], None], _random: torch.Generator) -> StandIn:
+    def captured(run: Callable[[], None], *_: object) -> StandIn:
         graphs.append(StandIn(run))
         return graphs[-1]
 
@@ -147,7 +156,8 @@ def test_after_a_capture_that_failed_the_training_is_the_same(
     class BrokenError(RuntimeError):
         pass
 
-    def captured(_run: Callable[[], None], random: torch.Generator) -> None:
+    def captured(_run: Callable[[], None], _device: torch.device, generators: tuple[torch.Generator]) -> None:
+        (random,) = generators
         before = random.get_state(), torch.get_rng_state()
         hook = model.stages[-1].register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(BrokenError("no such luck")))
         gradients = {p: p.grad for p in model.parameters()}
@@ -228,7 +238,8 @@ def test_a_failed_capture_leaves_both_generators_whole(
             told.append(generator)
 
     @contextlib.contextmanager
-    def capture(_graph: Graph) -> Iterator[None]:
+    def capture(_graph: Graph, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"  # others may pin memory meanwhile
         yield
 
     def run() -> None:
@@ -241,7 +252,7 @@ def test_a_failed_capture_leaves_both_generators_whole(
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "default_generators", (other,))
     with pytest.raises(RuntimeError, match="no such luck"):
-        graph.captured(run, own)  # type: ignore[arg-type]
+        graph.captured(run, own.device, [own])  # type: ignore[list-item]
     assert (own.state, other.state) == (["whole"], ["whole"])
     assert told == [own] * registered
 
@@ -278,19 +289,19 @@ def test_the_pace_is_that_of_settled_steps(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     real = Step.__call__
 
-    def call(self: Step, number: int, chosen: Tensor, rate: float) -> None:
+    def call(self: Step, number: int, parts: list[Inputs], rate: float) -> None:
         settled = self.has_settled
-        real(self, number, chosen, rate)
+        real(self, number, parts, rate)
         now[0] += 1.0 if settled else 100.0
 
     def measure(self: Any) -> None:
         now[0] += 50.0
 
     monkeypatch.setattr(Step, "__call__", call)
-    monkeypatch.setattr(candidate._Trained, "measure", measure)
+    monkeypatch.setattr(evaluation._ProxyTraining, "measure", measure)
     images = split_of(torch.device("cpu"))
     splits = Splits(images, images, images, tuple("abcde"), "")
-    found = candidate.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
+    found = evaluation.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
     assert found is not None
     assert found.image_s == pytest.approx(1 / 12)
     assert found.measuring_s == pytest.approx(12 * 99 + 50)
@@ -309,13 +320,13 @@ def test_a_probe_of_the_pace_learns_nothing(device: torch.device) -> None:
 def test_nothing_of_a_step_survives_its_training(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever still refers to it: frames of the first import of a module by torch did, until much later."""
     kept: list[Step] = []
-    optimizers: list[weakref.ref[Any]] = []
+    updates: list[weakref.ref[Any]] = []
     real = Step.__init__
 
-    def init(self: Step, *arguments: Any) -> None:
-        real(self, *arguments)
+    def init(self: Step, *arguments: Any, **settings: Any) -> None:
+        real(self, *arguments, **settings)
         kept.append(self)
-        optimizers.append(weakref.ref(self._optimizer))
+        updates.append(weakref.ref(self._update))
 
     monkeypatch.setattr(Step, "__init__", init)
     gc.collect()
@@ -323,15 +334,15 @@ def test_nothing_of_a_step_survives_its_training(device: torch.device, monkeypat
     try:
         training.fit(network(device), split_of(device), Recipe(epochs=1, batch_size=12), seed=0)
         assert vars(kept[0]) == {}
+        assert updates[0]() is None
     finally:
         gc.enable()
 
 
 def test_cuda_convolves_the_fastest_way_while_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: torch.cuda.Stream.__new__(torch.cuda.Stream))
-    speed = dataclasses.replace(REFERENCE, cuda_graph=False)
     assert torch.backends.cudnn.benchmark is False
-    with training._on_cuda(torch.device("cuda"), speed):
+    with speed.tuned(torch.device("cuda"), captures=False):
         assert torch.backends.cudnn.benchmark is True
     assert torch.backends.cudnn.benchmark is False
 
@@ -348,7 +359,7 @@ def test_a_stream_is_waited_for_after_an_error_too(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: outer)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
-    with pytest.raises(KeyError), training._stream(torch.device("cuda")):
+    with pytest.raises(KeyError), speed._stream(torch.device("cuda")):
         raise KeyError
     assert len(outer.awaited) == 1
 
@@ -373,8 +384,8 @@ def test_a_captured_step_trains_as_a_plain_one(device: torch.device, monkeypatch
     """Losses, with augmentation and dropped paths; kernels that sum in changing order may round otherwise."""
     best = fastest(device, Recipe(), 0)
     used, histories = graph_used(monkeypatch), []
-    for speed in (best, dataclasses.replace(best, cuda_graph=False)):
-        history = training.fit(network(device), split_of(device), PENALISED, seed=3, speed=speed)
+    for levers in (best, dataclasses.replace(best, cuda_graph=False)):
+        history = training.fit(network(device), split_of(device), PENALISED, seed=3, speed=levers)
         histories.append([epoch.loss for epoch in history])
     assert used == [True, False]
     assert histories[0] == pytest.approx(histories[1], rel=2e-2)
@@ -429,6 +440,6 @@ def test_a_candidate_leaves_no_memory_behind(device: torch.device) -> None:
     splits = Splits(images, images, images, tuple("abcde"), "")
     held = []
     for seed in range(4):
-        candidate.evaluate(BRIGHT, splits, PENALISED, seed=seed)
+        evaluation.evaluate(BRIGHT, splits, PENALISED, seed=seed)
         held.append(torch.cuda.memory_allocated(device))
     assert max(held[1:]) <= held[0]

@@ -15,7 +15,7 @@ from nas.full_training.team import Team
 FILE = "log.jsonl"
 
 
-class Journal:
+class Logger:
     """
     Args:
         folder: of the training.
@@ -99,4 +99,4 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["FILE", "Journal", "read"]
+__all__ = ["FILE", "Logger", "read"]

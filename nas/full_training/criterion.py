@@ -20,8 +20,8 @@ from spikformer.config import SpikformerConfig
 Teacher = Callable[[Tensor], Tensor]
 
 
-class Objective:
-    """Mixes a batch, and tells the loss of the logits that came of it.
+class Criterion:
+    """Mixes a batch, and gives the loss of the logits that came of it.
 
     Args:
         teacher: images to logits, [B, classes]; None without one.
@@ -55,8 +55,9 @@ class Objective:
         )
         return images, targets
 
-    def loss(self, logits: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        """
+    def __call__(self, logits: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss, [].
+
         Args:
             logits: [B, classes], or [2, B, classes] where a second classifier learns from the teacher.
         """
@@ -127,4 +128,4 @@ class _Seen:
         return logits
 
 
-__all__ = ["Objective", "Teacher", "teacher_of"]
+__all__ = ["Criterion", "Teacher", "teacher_of"]

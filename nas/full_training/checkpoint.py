@@ -24,8 +24,9 @@ _FREE = (*EXECUTION, "source", "changes", "evaluate_every_epochs")
 
 
 @dataclass(frozen=True)
-class State:
-    """
+class Checkpoint:
+    """All that the steps to come depend on.
+
     Attributes:
         config: the network as it is trained.
         steps: done since the beginning.
@@ -47,13 +48,13 @@ class State:
     images: str
 
 
-def save(state: State, folder: Path) -> None:
+def save(checkpoint: Checkpoint, folder: Path) -> None:
     """
     Raises:
         OutputError: it cannot be written; the file before it is left as it was.
     """
-    document = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    document |= {"format": _FORMAT, "config": state.config.to_dict(), "recipe": plain(state.recipe)}
+    document = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    document |= {"format": _FORMAT, "config": checkpoint.config.to_dict(), "recipe": plain(checkpoint.recipe)}
 
     def write(partial: Path) -> None:
         try:
@@ -64,7 +65,7 @@ def save(state: State, folder: Path) -> None:
     files.write(folder / FILE, write)
 
 
-def load(path: Path) -> State:
+def load(path: Path) -> Checkpoint:
     """
     Raises:
         TrainingError: it cannot be read safely, or is none of ours.
@@ -76,7 +77,7 @@ def load(path: Path) -> State:
             raise ValueError(f"format {version}, this program reads {_FORMAT}")
         document["config"] = SpikformerConfig.from_dict(document["config"])
         document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
-        return State(**document | {"classes": tuple(document["classes"])})
+        return Checkpoint(**document | {"classes": tuple(document["classes"])})
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
     except pickle.UnpicklingError as error:
@@ -89,17 +90,19 @@ def load(path: Path) -> State:
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
 
 
-def check_same(state: State, config: SpikformerConfig, recipe: TrainingRecipe, images: str, path: Path) -> None:
+def check_same(
+    checkpoint: Checkpoint, config: SpikformerConfig, recipe: TrainingRecipe, images: str, path: Path
+) -> None:
     """
     Raises:
         TrainingError: the training in `path` is another one.
     """
-    before, now = plain(state.recipe), plain(recipe)
+    before, now = plain(checkpoint.recipe), plain(recipe)
     differ = [key for key in now if before[key] != now[key] and key not in _FREE]
     other = [f"{key} {before[key]!r} then, {now[key]!r} now" for key in differ]
-    if state.config != config:
-        other.append(f"network {state.config.config_id} then, {config.config_id} now")
-    if state.images != images:
+    if checkpoint.config != config:
+        other.append(f"network {checkpoint.config.config_id} then, {config.config_id} now")
+    if checkpoint.images != images:
         other.append("training images are others")
     if other:
         raise TrainingError(
@@ -111,4 +114,4 @@ def _first(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-__all__ = ["FILE", "State", "check_same", "load", "save"]
+__all__ = ["FILE", "Checkpoint", "check_same", "load", "save"]
