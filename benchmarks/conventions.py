@@ -16,7 +16,7 @@ from header import header, note, table
 from scipy.stats import kendalltau
 
 from nas.costs import chip, contract, energy
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.spaces import space
 from spikformer import Spikformer, SpikformerConfig
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.datasets import loaders as data
 from nas.spaces import space
 from nas.training import augmentation, candidate, measurement

@@ -16,7 +16,7 @@ import torch
 from header import header, note, table
 
 from nas.costs import energy, target
-from nas.costs.cost import Operation
+from nas.costs.operations import Operation
 from nas.datasets import loaders as data
 from nas.datasets.loaders import Splits
 from nas.spaces import space

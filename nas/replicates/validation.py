@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from nas.costs import cost, energy, scaling, target
+from nas.costs import energy, multiplications, scaling, static_model, static_operations, target
 from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
@@ -207,7 +207,7 @@ def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]
 
 
 def _macs(config: SpikformerConfig) -> int:
-    return cost.multiplications(cost.static_operations(config))
+    return multiplications(static_operations(config))
 
 
 def from_papers(space: SearchSpace, count: int) -> list[Network]:
@@ -249,7 +249,7 @@ def _on_images_of(space: SearchSpace, config: SpikformerConfig) -> SpikformerCon
 
 
 def _parameter_count(config: SpikformerConfig) -> int:
-    return sum(p.numel() for p in cost.static_model(config).parameters())
+    return sum(p.numel() for p in static_model(config).parameters())
 
 
 def spread(count: int, chosen: int) -> list[int]:

@@ -22,10 +22,12 @@ from nas.costs import (
     Overheads,
     Part,
     Rates,
-    cost,
     energy,
     memory_mj,
+    parts,
     rates,
+    static_model,
+    static_operations,
 )
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.datasets import Splits
@@ -213,7 +215,7 @@ def costs_at_rates(
         ConfigError: no such network, or not at that image size.
         CostError: a layer without a rate, or a rate without a layer.
     """
-    operations = rates.at(cost.static_operations(_at(_config(network), image_size), fused=fused), given)
+    operations = rates.at(static_operations(_at(_config(network), image_size), fused=fused), given)
     return _costs(_name(network, fused), "at the rates given, not measured", operations, 1, convention)
 
 
@@ -319,7 +321,7 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    return real_multiplications(cost.static_model(_at(_config(network), image_size), fused=True))
+    return real_multiplications(static_model(_at(_config(network), image_size), fused=True))
 
 
 def inspect(network: str, image_size: int | None = None, *, fused: bool = False) -> Inspection:
@@ -335,7 +337,7 @@ def inspect(network: str, image_size: int | None = None, *, fused: bool = False)
         ConfigError: no such network, or not at that image size.
     """
     config = _at(_config(network), image_size)
-    return Inspection(_name(network, fused), config, tuple(cost.parts(cost.static_model(config, fused=fused))))
+    return Inspection(_name(network, fused), config, tuple(parts(static_model(config, fused=fused))))
 
 
 def _at(config: SpikformerConfig, image_size: int | None) -> SpikformerConfig:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from nas.costs import Convention, Operation, Overheads, contract, cost, energy, target
+from nas.costs import Convention, Operation, Overheads, as_dicts, contract, energy, multiplications, target
 from nas.datasets import Splits
 from nas.errors import CostError
 from nas.spaces import Recipe
@@ -113,7 +113,7 @@ class Candidate:
         return values | {
             "config": self.config.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
-            "operations": cost.as_dicts(self.operations),
+            "operations": as_dicts(self.operations),
             "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
         }
@@ -275,7 +275,7 @@ def _record(
         energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
-        dense_macs=cost.multiplications(found.operations) / found.images if found else None,
+        dense_macs=multiplications(found.operations) / found.images if found else None,
         counted_images=found.images if found else 0,
         operations=found.operations if found else (),
         overheads=found.overheads if found else Overheads(),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.costs import contract
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.datasets import loaders as data
 from nas.spaces import space
 from nas.training.augmentation import Normalise

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.costs import contract
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import HeadConfig
 from spikformer.layers import ConvBN
