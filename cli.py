@@ -120,7 +120,7 @@ def search(
     command goes on where it stopped. Run it again elsewhere to work on one study together: see docs/cluster.md.
     """
     from nas.searching import loop  # torch, only now
-    from nas.spaces import Constraints
+    from nas.settings import Constraints
 
     constraints = Constraints(max_params, max_macs, max_energy, min_accuracy)
     found = loop.search(**settings, constraints=constraints, results_dir=results_dir)
@@ -611,13 +611,13 @@ def spaces() -> None:
     """List the search spaces that come with the project, with their size."""
     from rich.table import Table
 
-    from nas.spaces import space
+    from nas.spaces import load_space, space_names
 
     table = Table(title="Search spaces", title_justify="left")
     for heading in ("name", "networks", "data", "epochs", "axes", "references"):
         table.add_column(heading, justify="right" if heading in ("networks", "epochs") else "left")
-    for name in space.names():
-        loaded = space.load(name)
+    for name in space_names():
+        loaded = load_space(name)
         size, exact = loaded.size()
         axes = ", ".join(f"{axis.name} ({len(axis.choices)})" for axis in loaded.axes)
         count = f"{size:,}" if exact else f"up to {size:,}"

@@ -22,8 +22,7 @@ from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.searching import reductions, setup
-from nas.spaces import SearchSpace
-from nas.spaces import space as spaces
+from nas.spaces import SearchSpace, load_space
 from nas.stats import Interval, bootstrapped, deviation, recall, tau_interval
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
@@ -112,7 +111,7 @@ def validate(
         SpikformerError: of its subclass that names what is wrong with the input.
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
-    loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
+    loaded = space if isinstance(space, SearchSpace) else load_space(space)
     loaded = dataclasses.replace(loaded, recipe=setup.recipe_of(loaded, full_epochs, train_images))
     _check(configs, replicates, shares, seed, against)
     name = loaded.name if against == "full" else f"{loaded.name}-published"

@@ -34,7 +34,8 @@ from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.errors import CostError, DataError, StudyError
 from nas.progress import in_si
-from nas.spaces import DataSettings, Recipe, SearchSpace
+from nas.settings import DataSettings, Recipe
+from nas.spaces import SearchSpace
 from nas.studies import Study
 from nas.training import Candidate, Normalise, measurement
 from spikformer import published

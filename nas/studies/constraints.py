@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.costs import multiplications, static_model, static_operations
-from nas.spaces import Constraints
+from nas.settings import Constraints
 from nas.training import Candidate, EnergyOf
 from spikformer.config import SpikformerConfig
 

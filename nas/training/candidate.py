@@ -13,7 +13,7 @@ import torch
 from nas.costs import Convention, Operation, Overheads, as_dicts, contract, energy, multiplications, target
 from nas.datasets import Splits
 from nas.errors import CostError
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.stats import pareto
 from nas.training import device_memory, measurement, provenance
 from nas.training import fitting as training

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from spikformer import spiking
 
 _LONG = 10_000_000  # pixels that a training sees, from where compiled neurons repay half a minute of compiling

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from nas.datasets import Split
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.training import device_memory
 from nas.training import graph as graphs
 from nas.training.augmentation import Normalise, augment, settled
