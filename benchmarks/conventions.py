@@ -16,8 +16,8 @@ from header import header, note, table
 from scipy.stats import kendalltau
 
 from nas.costs import chip, contract, energy
-from nas.costs.cost import OperationCounter
-from nas.spaces import space
+from nas.costs.counter import OperationCounter
+from nas.spaces import load_space
 from spikformer import Spikformer, SpikformerConfig
 
 NETWORKS = 60
@@ -40,7 +40,7 @@ class Network:
 def configs(rng: random.Random) -> list[SpikformerConfig]:
     """Different networks of the space, as many of each residual, and of each attention."""
     found: dict[str, SpikformerConfig] = {}
-    source = space.load(SPACE)
+    source = load_space(SPACE)
     while len(found) < NETWORKS:
         wanted = RESIDUALS[len(found) % 2], ATTENTIONS[len(found) // 2 % 4]
         config = source.random(rng)

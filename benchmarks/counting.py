@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.datasets import loaders as data
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.training import augmentation, evaluation, measurement
 from nas.training import fitting as training
 from spikformer import Spikformer, published
@@ -177,7 +177,7 @@ def compare(model: Spikformer, images: Tensor) -> str:
 
 def share_of_a_trial(name: str, data_dir: str | None, rounds: int) -> str:
     """Seconds that counting adds to the evaluation of a trained candidate, against those of its whole trial."""
-    found = space.load(name)
+    found = load_space(name)
     splits = data.load(found, data_dir)
     config = found.references[REFERENCE]
     evaluation.evaluate(config, splits, dataclasses.replace(found.recipe, epochs=1))  # warms up

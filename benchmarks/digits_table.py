@@ -18,7 +18,7 @@ from header import note
 from nas.datasets import loaders as data
 from nas.datasets.loaders import Splits
 from nas.searchers.searcher import ConfigSpace, Network
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.spaces.space import SearchSpace
 from nas.training.candidate import Candidate
 from nas.training.evaluation import evaluate
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    source = space.load(SPACE)
+    source = load_space(SPACE)
     fill(arguments.table, arguments.networks, data.load(source), source)
 
 

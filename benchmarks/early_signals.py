@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 
 from nas import files
 from nas.datasets import loaders as data
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.spaces.space import Recipe, SearchSpace
 from nas.stats import pareto
 from nas.training import fitting as training
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    source = space.load(arguments.space)
+    source = load_space(arguments.space)
     splits = data.load(source, arguments.data_dir).to(torch.device(arguments.device))
     rows = [read(config, source, splits, arguments.cache) for config in networks(source, arguments.networks)]
     print(header(f"python benchmarks/early_signals.py --space {source.name} --networks {len(rows)}"))

@@ -23,7 +23,7 @@ from gpu_task import Task, check_device, processors
 from torch import nn
 
 from nas.datasets.loaders import Split, Splits
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import evaluation, measurement
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise

@@ -14,7 +14,7 @@ from gpu_task import Task, check_device
 from proxy_speed import SHAPES, Contestant
 from torch.profiler import ProfilerActivity, profile
 
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import fitting as training
 from nas.training.fitting import Epoch
 from nas.training.speed import fastest

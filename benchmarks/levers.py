@@ -9,7 +9,7 @@ import torch
 from header import header, note, table
 
 from nas.datasets import loaders as data
-from nas.spaces import space
+from nas.spaces import SearchSpace, load_space
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
 from nas.training.speed import REFERENCE, Speed, fastest
@@ -18,14 +18,14 @@ from spikformer import Spikformer
 SEEDS = 5
 
 
-def accuracy(found: space.SearchSpace, reference: str, splits: data.Splits, seed: int, speed: Speed) -> float:
+def accuracy(found: SearchSpace, reference: str, splits: data.Splits, seed: int, speed: Speed) -> float:
     torch.manual_seed(seed)
     model = Spikformer(found.references[reference]).to(splits.train.labels.device)
     training.fit(model, splits.train, found.recipe, seed, speed=speed)
     return 100 * training.accuracy(model, splits.search_val, Normalise(splits.train))
 
 
-def compare(found: space.SearchSpace, splits: data.Splits, fast: Speed) -> str:
+def compare(found: SearchSpace, splits: data.Splits, fast: Speed) -> str:
     rows = [("network", "levers off", "all on", "difference of a seed, mean", "its standard error")]
     for reference in found.references:
         pairs = []
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = space.load(arguments.space)
+    found = load_space(arguments.space)
     asked = {"epochs": arguments.epochs, "train_images": arguments.train_images}
     recipe = dataclasses.replace(found.recipe, **{key: value for key, value in asked.items() if value is not None})
     found = dataclasses.replace(found, recipe=recipe)

@@ -20,7 +20,7 @@ RUN = """
 import sys
 import torch
 import proxy_speed
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training.speed import fastest
 torch.set_num_threads(1)
 shape, batch, steps = proxy_speed.SHAPES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])

@@ -17,8 +17,9 @@ from scipy.stats import kendalltau
 
 from nas.datasets import loaders as data
 from nas.datasets.loaders import Splits
-from nas.spaces import space
-from nas.spaces.space import Recipe, SearchSpace
+from nas.settings import Recipe
+from nas.spaces import load_space
+from nas.spaces.space import SearchSpace
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
 from spikformer import Spikformer, SpikformerConfig
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    source = space.load(arguments.space)
+    source = load_space(arguments.space)
     splits = data.load(source, arguments.data_dir).to(torch.device(arguments.device))
     configs, recipe = networks(source), source.recipe
     cheaper = dataclasses.replace(recipe, epochs=max(1, round(arguments.cheaper * recipe.epochs)))

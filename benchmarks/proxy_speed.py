@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nas.datasets.loaders import Split, Splits
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import evaluation
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise, augment

@@ -18,7 +18,7 @@ from header import header, note, table
 
 import nas
 from nas.progress import Observer
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.spaces.space import SearchSpace
 from nas.stats import pareto
 from nas.studies import trials
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    source = space.load(arguments.space)
+    source = load_space(arguments.space)
     studies = {
         (method, seed): search(source, method, seed, arguments.budget, arguments)
         for seed in range(arguments.seeds)

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.progress import Observer
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.studies import storage, trials
 from nas.studies.study import Study
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def sources(folder: Path) -> Study:
-    return loop.search(space.load("spikformer_tiny"), 24, results_dir=folder, observer=Observer())
+    return loop.search(load_space("spikformer_tiny"), 24, results_dir=folder, observer=Observer())
 
 
 def made(study: Study, count: int, folder: Path) -> None:

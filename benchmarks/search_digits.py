@@ -14,7 +14,7 @@ from digits_table import SEEDS, SPACE, TABLE, key, rows
 from search_methods import Suggest
 
 from nas.searchers.searcher import Choice, ConfigSpace, Network, Reading
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.stats import pareto
 
 
@@ -24,7 +24,7 @@ class Digits:
     name = "digits"
 
     def __init__(self, path: Path = TABLE) -> None:
-        self.axes = ConfigSpace(space.load(SPACE)).axes
+        self.axes = ConfigSpace(load_space(SPACE)).axes
         table = rows(path)
         self._readings = {key(row): _reading(row) for row in table}
         by_identity = {row["config_id"]: self._params(row) for row in table}

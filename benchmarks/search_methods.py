@@ -18,7 +18,7 @@ import nas.stats.pareto
 from nas.searchers.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
 from nas.searching.budget import Budget, affordable
 from nas.searching.proposals import settings
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training.throughput import Pace
 
 Suggest = Callable[[str, list[Choice]], Choice]

@@ -16,10 +16,11 @@ import torch
 from header import header, note, table
 
 from nas.costs import energy, target
-from nas.costs.cost import Operation
+from nas.costs.operations import Operation
 from nas.datasets import loaders as data
 from nas.datasets.loaders import Splits
-from nas.spaces import space
+from nas.settings import Recipe
+from nas.spaces import load_space
 from nas.training import augmentation, measurement
 from nas.training import fitting as training
 from spikformer import Spikformer, SpikformerConfig, published
@@ -40,7 +41,7 @@ def proxy(width: int) -> SpikformerConfig:
     return dataclasses.replace(config, stem=stem, stages=(stage,), head=head)
 
 
-def trained(config: SpikformerConfig, splits: Splits, recipe: space.Recipe) -> measurement.Measurement:
+def trained(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> measurement.Measurement:
     torch.manual_seed(0)
     model = Spikformer(config)
 
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    source = space.load(SPACE)
+    source = load_space(SPACE)
     recipe = dataclasses.replace(
         source.recipe, train_images=arguments.train_images, learning_rate=arguments.learning_rate
     )

@@ -14,7 +14,7 @@ from header import header, note, table
 
 from nas.progress import Observer
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.studies.study import Study
 
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 def _searched(a: argparse.Namespace, workers: int) -> tuple[float, dict[str, object]]:
     """Networks an hour, and what was found of each."""
-    loaded = space.load(a.space)
+    loaded = load_space(a.space)
     whole = dataclasses.replace(loaded, recipe=dataclasses.replace(loaded.recipe, rungs=(1.0,)))
     with tempfile.TemporaryDirectory() as folder:
         study = loop.search(

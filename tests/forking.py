@@ -19,7 +19,7 @@ import cli
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.training.candidate import Candidate
 from nas.training.evaluation import evaluate
 from spikformer import Spikformer, SpikformerConfig
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _pretend(path: Path) -> None:
-    loaded = space.load(path)
+    loaded = load_space(path)
     recipe = dataclasses.replace(loaded.recipe, train_images=20)
     real, _ = evaluate(next(iter(loaded.references.values())), data.load(loaded), recipe)
 

@@ -28,7 +28,7 @@ import torch
 import cli
 import nas
 from nas.costs import contract
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.errors import StudyError
 from spikformer import SpikformerConfig, plugins, published
 from tests import pictures

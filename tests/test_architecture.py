@@ -36,6 +36,7 @@ SPIKFORMER = (
 ROOMS = (
     "errors",
     "files",
+    "settings",
     "lazy",
     "stats",
     "costs",
@@ -69,7 +70,7 @@ DOORS = {
     "nir": ("spikformer.formats",),
     "nirtorch": ("spikformer.formats",),
 }
-WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.spaces")
+WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.settings", "nas.spaces")
 
 
 def modules() -> dict[str, str]:
@@ -131,7 +132,7 @@ def test_a_forbidden_import_is_found(module: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["from nas.stats.pareto import _front", "from nas.stats import pareto\npareto._front()", "study._cache = 0"]
+    "line", ["from nas.stats.pareto import _front", "from nas.stats import pareto\npareto._front()", "study._known = 0"]
 )
 def test_a_private_of_another_package_is_found(line: str) -> None:
     sources = modules()

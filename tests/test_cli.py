@@ -287,7 +287,7 @@ def test_what_multiplies_when_deployed_is_named(network: str, remaining: list[st
 
 
 def test_inspect_gives_parameters_and_macs_as_json(run_here: Run) -> None:
-    """Parameters of the authors' code; dense MACs as in tests/test_cost.py."""
+    """Parameters of the authors' code; dense MACs as in tests/costs/test_counter.py."""
     found = json.loads(run_here("inspect", "spikformer_cifar10_4_384", "--json").stdout)
     assert (found["name"], found["parameters"], found["macs"]) == ("spikformer_cifar10_4_384", 9324730, 3710979840)
     for form, said in (((), "9,324,730"), (("--fused",), "9,295,978"), (("--rates", "0.1"), "at the rates given")):

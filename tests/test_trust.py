@@ -19,7 +19,7 @@ from nas.bundles import bundle as bundles
 from nas.exports import exporting as export
 from nas.full_training import checkpoint
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.studies.study import Study
 from spikformer import ConfigError, SpikformerConfig, TrustError, plugins
 from tests.conftest import MICRO, Run
@@ -244,7 +244,7 @@ def test_of_two_modules_of_one_name_the_second_is_refused(own: Path, tmp_path: P
     (tmp_path / "more").mkdir()
     shutil.copy(own / "besides.py", tmp_path / "more")
     shutil.copy(own / "own.toml", tmp_path / "more")
-    space.load(tmp_path / "more" / "own.toml")
+    load_space(tmp_path / "more" / "own.toml")
     with pytest.raises(ConfigError, match="another module besides was imported before"):
         plugins.resolve("besides:Mixer")
 
@@ -255,6 +255,6 @@ def test_blocks_in_every_place_of_a_space_are_named_by_it(own: Path) -> None:
     text = text.replace('residual = ["sew", "ms"]\n', '"stages.*.mlp.kind" = ["mlp", "c:D"]\n')
     text = text.replace('residual = "sew", ', '"stages.*.local.kind" = "e:F", ')
     (own / "own.toml").write_text(text)
-    space.load(own / "own.toml")
+    load_space(own / "own.toml")
     assert set(plugins.named()) == {"a.b", "besides", "c", "e"}
     assert set(plugins.named().values()) == {str(own)}

@@ -78,7 +78,7 @@ def search(
     command goes on where it stopped. Run it again elsewhere to work on one study together: see docs/cluster.md.
     """
     import nas
-    from nas.spaces import Constraints
+    from nas.settings import Constraints
 
     limits = Constraints(max_params, max_macs, max_energy, min_accuracy)
     study = nas.search(**settings, constraints=limits, results_dir=results_dir, storage=storage)  # type: ignore[arg-type]  # as click typed them
@@ -210,9 +210,9 @@ def studies(status: bool, study: str | None, storage: str | None, results_dir: s
 @click.command()
 def spaces() -> None:
     """List the search spaces that come with the project, with their size."""
-    from nas.spaces import space
+    from nas.spaces import load_space, space_names
 
-    tables.console().print(tables.spaces(space.load(name) for name in space.names()))
+    tables.console().print(tables.spaces(load_space(name) for name in space_names()))
     click.echo(f"Next: {following.program()} search --space NAME --trials 200")
 
 

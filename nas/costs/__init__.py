@@ -1,6 +1,10 @@
 """What a network costs: its operations counted exactly, then priced.
 
-cost             operations and overheads of a model, counted while it runs, and those that shapes alone determine
+operations       operations and overheads as whole numbers
+counting_rules   how each kind of operation is counted
+judging          which operations are counted, tallied, free or refused
+counter          operations of a model, counted while it runs
+static           what shapes alone determine
 free_operations  the operations on activations that move, compare or select, and so cost nothing
 custom_neurons   what is held against a neuron that the project does not know
 scales           numbers that are a spike times a known scale
@@ -18,12 +22,14 @@ enumeration      costs counted by loops over a record
 equivariance     whether all time steps are treated alike
 """
 
-from nas.costs import chip, contract, cost, energy, rates, scaling, target
+from nas.costs import chip, contract, energy, rates, scaling, target
 from nas.costs.chip import Chip, ChipCosts
-from nas.costs.cost import Operation, OperationCounter, Overheads, Part, static_model
+from nas.costs.counter import OperationCounter
 from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
 from nas.costs.memory import MODEL, memory_mj
+from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
 from nas.costs.rates import Rates
+from nas.costs.static import parts, static_model, static_operations
 from nas.costs.target import IMAGE_SIZE
 
 __all__ = [
@@ -39,14 +45,17 @@ __all__ = [
     "Part",
     "Rates",
     "UnitCosts",
+    "as_dicts",
     "chip",
     "contract",
-    "cost",
     "energy",
     "memory_mj",
+    "multiplications",
     "overheads_mj",
+    "parts",
     "rates",
     "scaling",
     "static_model",
+    "static_operations",
     "target",
 ]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.costs.cost import Operation, Overheads
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig

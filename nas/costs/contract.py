@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.costs.cost import Operation, OperationCounter, Overheads
+from nas.costs.counter import OperationCounter
 from nas.costs.custom_neurons import mixes_places
 from nas.costs.enumeration import Enumeration, Tally, enumerate_costs
 from nas.costs.equivariance import difference_between_steps
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.costs.cost import Operation, Overheads
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer.fields import nearest
 

@@ -25,7 +25,7 @@ from spikformer.plugins import is_ours
 
 @dataclass(frozen=True)
 class Tally:
-    """The costs of one operation; its fields mean what they mean in `nas.costs.cost.Operation`."""
+    """The costs of one operation; its fields mean what they mean in `nas.costs.operations.Operation`."""
 
     path: str
     index: int
@@ -46,7 +46,7 @@ class Enumeration:
 
     Attributes:
         operations: in the order in which they run.
-        neuron_updates, residual_additions: as in `nas.costs.cost.Overheads`.
+        neuron_updates, residual_additions: as in `nas.costs.operations.Overheads`.
     """
 
     operations: list[Tally] = field(default_factory=list)

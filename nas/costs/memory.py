@@ -18,7 +18,7 @@ inside attention, numbers that are real, additions of the residual stream, every
 import math
 from collections.abc import Iterable
 
-from nas.costs.cost import Operation, Overheads
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 
 _ACCESS_PJ = {8 * 1024: 10.0, 32 * 1024: 20.0, 1024 * 1024: 100.0}  # by size in bytes

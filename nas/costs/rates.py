@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nas.costs.cost import Operation
+from nas.costs.operations import Operation
 from nas.errors import CostError
 from spikformer.fields import nearest
 
@@ -58,7 +58,7 @@ def at(operations: Iterable[Operation], rates: Mapping[str, float]) -> tuple[Ope
     spikes, and the rate itself between spikes and sums of spikes, which are taken as never 0: an upper bound.
 
     Args:
-        operations: of one image, by shapes alone (`cost.static_operations`).
+        operations: of one image, by shapes alone (`static_operations`).
 
     Raises:
         CostError: a layer that reads spikes and has no rate, or a path that no layer has.

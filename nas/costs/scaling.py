@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from nas.costs import cost
+from nas.costs.static import parts, static_model
 from nas.errors import TrainingError
 from spikformer.config import SpikformerConfig, StageConfig
 
@@ -36,18 +36,18 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
     _check_reached(config, top, params, macs)
 
     def fits(scaled: SpikformerConfig) -> bool:
-        model = cost.static_model(scaled)
+        model = static_model(scaled)
         if params is not None and sum(p.numel() for p in model.parameters()) > params:
             return False
-        return macs is None or cost.parts(model)[0].dense_macs <= macs
+        return macs is None or parts(model)[0].dense_macs <= macs
 
     best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))), top)
     if best is None:
         asked = in_words(params, macs)
-        least = cost.static_model(scaled(config, 2**-_OCTAVES))
+        least = static_model(scaled(config, 2**-_OCTAVES))
         raise TrainingError(
             f"no network of this kind has at most {asked}: the smallest has "
-            f"{sum(p.numel() for p in least.parameters()):,} parameters and {cost.parts(least)[0].dense_macs:,} MACs"
+            f"{sum(p.numel() for p in least.parameters()):,} parameters and {parts(least)[0].dense_macs:,} MACs"
         )
     return scaled(config, 2 ** (best / _FINENESS))
 
@@ -71,14 +71,14 @@ def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs:
         TrainingError: no limit is below what the largest network has.
     """
     smallest, largest = scaled(config, 2**-_OCTAVES), scaled(config, 2 ** (top / _FINENESS))
-    most_params = sum(p.numel() for p in cost.static_model(largest).parameters())
+    most_params = sum(p.numel() for p in static_model(largest).parameters())
     if params is not None and params < most_params:
         return
     if macs is not None:
         pairs = list(zip(largest.stages, smallest.stages, strict=True))
         wider = max(large.embed_dim / small.embed_dim for large, small in pairs)
         deeper = max(large.depth / small.depth for large, small in pairs)
-        if macs < cost.parts(cost.static_model(smallest))[0].dense_macs * wider**2 * deeper:
+        if macs < parts(static_model(smallest))[0].dense_macs * wider**2 * deeper:
             return
     raise TrainingError(
         f"no network of this kind comes near {in_words(params, macs)}: the largest has "

@@ -5,9 +5,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from nas.costs import cost, energy
-from nas.costs.cost import Operation
+from nas.costs import energy
 from nas.costs.energy import MEASURED, Convention
+from nas.costs.operations import Operation
+from nas.costs.static import static_operations
 from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 from spikformer.fields import divisors
 
@@ -82,7 +83,7 @@ def predicted_energy_mj(
         operations: counted on the proxy.
         target: the network; `for_imagenet` of the proxy's config.
     """
-    return energy.price(_at_rates(operations, cost.static_operations(target)), 1, convention).energy_mj
+    return energy.price(_at_rates(operations, static_operations(target)), 1, convention).energy_mj
 
 
 def _at_rates(counted: Iterable[Operation], static: Iterable[Operation]) -> list[Operation]:

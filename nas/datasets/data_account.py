@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas.datasets.pictures import in_words
 from nas.datasets.splits import Copies, Cut, Split, is_grey
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from spikformer.config import StemConfig
 
 DETAILS = ("height", "width", "grey", "transparent", "turned")

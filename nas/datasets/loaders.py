@@ -25,7 +25,8 @@ from nas.datasets.data_account import DETAILS, account
 from nas.datasets.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden
 from nas.datasets.splits import Split, subset
 from nas.errors import DataError
-from nas.spaces import DataSettings, SearchSpace
+from nas.settings import DataSettings
+from nas.spaces import SearchSpace
 from spikformer.config import StemConfig
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())

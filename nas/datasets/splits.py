@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import DataError
-from nas.spaces import DataSettings
+from nas.settings import DataSettings
 
 Numbers = npt.NDArray[np.int64]
 

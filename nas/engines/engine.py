@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from nas.datasets import Split, Splits
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.training import Candidate, Epoch, Pace, device_memory, evaluate, measured_pace
 from spikformer import plugins
 from spikformer.checkpoints import weights_of

@@ -15,7 +15,7 @@ from nas.errors import DataError, StudyError
 from nas.progress import Dashboard, Observer, in_words
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.stats import promoted
 from nas.studies import Study, handles
 from nas.studies import storage as storages

@@ -23,7 +23,7 @@ from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer
 from nas.errors import StudyError
 from nas.progress import Observer, summary
 from nas.searching import device_of, places_of
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.studies import handles
 from nas.studies import storage as storages
 from nas.training import Candidate, died, epochs_of

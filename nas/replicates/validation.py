@@ -15,15 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from nas.costs import cost, energy, scaling, target
+from nas.costs import energy, multiplications, scaling, static_model, static_operations, target
 from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.searching import reductions, setup
-from nas.spaces import SearchSpace
-from nas.spaces import space as spaces
+from nas.spaces import SearchSpace, load_space
 from nas.stats import Interval, bootstrapped, deviation, recall, tau_interval
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
@@ -112,7 +111,7 @@ def validate_proxy(
         SpikformerError: of its subclass that names what is wrong with the input.
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
-    loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
+    loaded = space if isinstance(space, SearchSpace) else load_space(space)
     loaded = dataclasses.replace(loaded, recipe=setup.recipe_of(loaded, full_epochs, train_images))
     _check(configs, replicates, shares, seed, against)
     name = loaded.name if against == "full" else f"{loaded.name}-published"
@@ -207,7 +206,7 @@ def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]
 
 
 def _macs(config: SpikformerConfig) -> int:
-    return cost.multiplications(cost.static_operations(config))
+    return multiplications(static_operations(config))
 
 
 def from_papers(space: SearchSpace, count: int) -> list[Network]:
@@ -249,7 +248,7 @@ def _on_images_of(space: SearchSpace, config: SpikformerConfig) -> SpikformerCon
 
 
 def _parameter_count(config: SpikformerConfig) -> int:
-    return sum(p.numel() for p in cost.static_model(config).parameters())
+    return sum(p.numel() for p in static_model(config).parameters())
 
 
 def spread(count: int, chosen: int) -> list[int]:

@@ -18,7 +18,7 @@ from nas.reports import axes, findings, inspection, repeats, rows
 from nas.reports.inspection import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
 from nas.reports.repeats import Repeats
-from nas.spaces import Constraints
+from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study
 from nas.studies import constraints as limits

@@ -22,9 +22,11 @@ from nas.costs import (
     Overheads,
     Part,
     Rates,
-    cost,
     energy,
     memory_mj,
+    parts,
+    static_model,
+    static_operations,
 )
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import chip as chips
@@ -33,7 +35,8 @@ from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.errors import CostError, DataError, StudyError
 from nas.progress import in_si
-from nas.spaces import DataSettings, Recipe, SearchSpace
+from nas.settings import DataSettings, Recipe
+from nas.spaces import SearchSpace
 from nas.studies import Study
 from nas.training import Candidate, Normalise, measurement
 from spikformer import published
@@ -214,7 +217,7 @@ def costs_at_rates(
         ConfigError: no such network, or not at that image size.
         CostError: a layer without a rate, or a rate without a layer.
     """
-    operations = firing.at(cost.static_operations(_at(_config(network), image_size), fused=fused), given)
+    operations = firing.at(static_operations(_at(_config(network), image_size), fused=fused), given)
     return _costs(_name(network, fused), "at the rates given, not measured", operations, 1, convention)
 
 
@@ -320,7 +323,7 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    return real_multiplications(cost.static_model(_at(_config(network), image_size), fused=True))
+    return real_multiplications(static_model(_at(_config(network), image_size), fused=True))
 
 
 def inspect(
@@ -377,7 +380,7 @@ def structure(network: str, image_size: int | None = None, *, fused: bool = Fals
         ConfigError: no such network, or not at that image size.
     """
     config = _at(_config(network), image_size)
-    return Inspection(_name(network, fused), config, tuple(cost.parts(cost.static_model(config, fused=fused))))
+    return Inspection(_name(network, fused), config, tuple(parts(static_model(config, fused=fused))))
 
 
 def _at(config: SpikformerConfig, image_size: int | None) -> SpikformerConfig:

@@ -21,8 +21,8 @@ from nas.progress import Dashboard, Observer, in_words
 from nas.searching import artifacts, setup
 from nas.searching.budget import Budget, Plan, affordable
 from nas.searching.proposals import SEARCHER, Proposal, Proposer, reductions
-from nas.spaces import Constraints, SearchSpace
-from nas.spaces import space as spaces
+from nas.settings import Constraints
+from nas.spaces import SearchSpace, load_space, with_proxy
 from nas.stats import pareto
 from nas.studies import DIED, Drawn, Leases, Study, claims, handles, trials
 from nas.studies import constraints as limits
@@ -69,7 +69,7 @@ def search(
     on more, and the best on all. Only these can be on the front.
 
     Args:
-        space: a name from `nas.spaces.space.names()`, a path to a TOML file, or a loaded space.
+        space: a name from `nas.spaces.space_names()`, a path to a TOML file, or a loaded space.
         trials: different networks that the study shall have evaluated, those of earlier runs included. Then those that
             wait go on until no rung lacks any.
         budget: instead or besides, what the study's trainings may cost in all: see `nas.searching.budget.Budget.parse`.
@@ -102,8 +102,8 @@ def search(
     """
     setup.check(trials, budget, patience, sampler, seed, energy_of, target_image_size)
     setup.check_engine(engine, address)
-    loaded = space if isinstance(space, SearchSpace) else spaces.load(space)
-    loaded = loaded if proxy is None else spaces.with_proxy(loaded, proxy)
+    loaded = space if isinstance(space, SearchSpace) else load_space(space)
+    loaded = loaded if proxy is None else with_proxy(loaded, proxy)
     loaded = dataclasses.replace(
         loaded,
         recipe=setup.recipe_of(loaded, epochs, train_images),

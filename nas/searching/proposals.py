@@ -12,7 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.searchers import ConfigSpace, Record, Searcher, Settings
-from nas.spaces import Choice, Constraints, SearchSpace
+from nas.settings import Constraints
+from nas.spaces import Choice, SearchSpace
 from nas.stats import pareto
 from nas.studies import Drawn, claims, trials
 from nas.studies import constraints as limits

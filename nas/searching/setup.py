@@ -12,7 +12,8 @@ from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
 from nas.searching.budget import Budget
 from nas.searching.proposals import SAMPLERS
-from nas.spaces import Constraints, Recipe, SearchSpace
+from nas.settings import Constraints, Recipe
+from nas.spaces import SearchSpace
 from nas.studies import Study
 from nas.training import EnergyOf
 from spikformer.fields import nearest

@@ -1,6 +1,13 @@
-"""Search spaces: axes over a base config, read from TOML, with what a search needs to know of data and training."""
+"""Search spaces: axes over a base config, read from TOML.
 
-from nas.spaces import space
-from nas.spaces.space import Axis, Choice, Constraints, DataSettings, Recipe, SearchSpace
+paths     dotted paths into a config
+space     axes and the space of them
+document  a TOML file whose errors name a line
+axes      the axes of a file
+parser    a space from its file
+"""
 
-__all__ = ["Axis", "Choice", "Constraints", "DataSettings", "Recipe", "SearchSpace", "space"]
+from nas.spaces.parser import load_space, space_names, with_proxy
+from nas.spaces.space import Axis, Choice, SearchSpace
+
+__all__ = ["Axis", "Choice", "SearchSpace", "load_space", "space_names", "with_proxy"]

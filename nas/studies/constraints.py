@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nas.costs import cost
-from nas.spaces import Constraints
+from nas.costs import multiplications, static_model, static_operations
+from nas.settings import Constraints
 from nas.training import Candidate, EnergyOf
 from spikformer.config import SpikformerConfig
 
@@ -18,10 +18,10 @@ def of_size(config: SpikformerConfig, constraints: Constraints) -> dict[str, flo
     """
     found: dict[str, float] = {}
     if constraints.max_params is not None:
-        parameters = sum(p.numel() for p in cost.static_model(config).parameters())
+        parameters = sum(p.numel() for p in static_model(config).parameters())
         found["max_params"] = parameters / constraints.max_params - 1
     if constraints.max_macs is not None and found.get("max_params", 0) <= 0:
-        found["max_macs"] = cost.multiplications(cost.static_operations(config)) / constraints.max_macs - 1
+        found["max_macs"] = multiplications(static_operations(config)) / constraints.max_macs - 1
     return found
 
 

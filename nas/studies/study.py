@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
-from nas.spaces import Axis, Choice, Constraints, DataSettings, Recipe, SearchSpace
+from nas.settings import Constraints, DataSettings, Recipe
+from nas.spaces import Axis, Choice, SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
 from nas.studies import storage as storages

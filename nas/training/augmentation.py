@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nas.datasets import Split, is_grey
-from nas.spaces import Recipe
+from nas.settings import Recipe
 
 
 class Normalise:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from nas.costs import Convention, Operation, Overheads, cost, energy, target
+from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.stats import pareto
 from nas.training.fitting import Epoch
 from spikformer.config import SpikformerConfig
@@ -100,7 +100,7 @@ class Candidate:
         return values | {
             "config": self.config.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
-            "operations": cost.as_dicts(self.operations),
+            "operations": as_dicts(self.operations),
             "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
         }

@@ -9,7 +9,7 @@ import torch
 
 from nas.costs import Overheads, contract, cost, energy, target
 from nas.datasets import Splits
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
 from nas.training.augmentation import Normalise
 from nas.training.candidate import Candidate, Status, energy_at_target

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas import files
 from nas.datasets import Split
 from nas.errors import OutputError
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.training.augmentation import Normalise
 from nas.training.proxy import ProxySteps
 from nas.training.schedule import Schedule

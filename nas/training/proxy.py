@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.datasets import Split
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from nas.training.augmentation import Normalise, augment, settled
 from nas.training.optimizer import Update, adamw
 from nas.training.speed import Speed, autocast, lay_out

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from spikformer import spiking
 
 Precision = Literal["fp32", "bf16", "fp16"]

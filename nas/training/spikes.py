@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from nas.spaces import Recipe
+from nas.settings import Recipe
 from spikformer.neurons import Neuron
 
 

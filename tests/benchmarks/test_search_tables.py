@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nas.searchers.searcher import ConfigSpace
-from nas.spaces import space
+from nas.spaces import load_space
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHARES, SEEDS = {"0.05", "0.25", "1"}, {"0", "1"}
@@ -35,7 +35,7 @@ def test_the_digits_table_has_every_network_at_every_rung_with_two_seeds(trainin
     networks = {row["config_id"] for row in trainings}
     assert len(networks) >= 60
     assert parts == Counter((i, seed, share) for i in networks for seed in SEEDS for share in SHARES)
-    configs = ConfigSpace(space.load("spikformer_tiny"))
+    configs = ConfigSpace(load_space("spikformer_tiny"))
     for row in trainings:
         params = {name: next(c for c in choices if str(c) == row[name]) for name, choices in configs.axes.items()}
         network = configs.at(params)

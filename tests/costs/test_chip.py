@@ -11,7 +11,8 @@ import torch
 
 from nas.costs import chip
 from nas.costs.chip import ChipCosts
-from nas.costs.cost import Operation, OperationCounter, Overheads
+from nas.costs.counter import OperationCounter
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer.layers import Conv2d
 from spikformer.operands import BINARY, REAL, Operand

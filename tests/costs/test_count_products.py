@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from spikformer.operands import Operand
 
 COUNT = Operand("count")

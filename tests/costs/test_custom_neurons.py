@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.costs import contract
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.errors import CostError
 from spikformer import SpikformerConfig, plugins
 from spikformer.config import NeuronConfig

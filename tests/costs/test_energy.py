@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nas.costs import energy
-from nas.costs.cost import Operation, Overheads
+from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer.operands import BINARY, REAL, Operand
 

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.costs import contract, cost, free_operations
+from nas.costs import contract, free_operations, judging
+from nas.costs.counter import OperationCounter
+from nas.costs.counting_rules import COUNTED, Count
 from nas.costs.enumeration import enumerate_costs
 from nas.errors import CostError
 from spikformer import SpikformerConfig, plugins
@@ -148,7 +150,7 @@ def test_real_numbers_that_were_scaled_are_not_added(name: str) -> None:
     x, y = pair(2, 2, 4, 4)
 
     def count() -> None:
-        with torch.no_grad(), cost.OperationCounter(model) as counter:
+        with torch.no_grad(), OperationCounter(model) as counter:
             model(x)
         counter.operations()
 
@@ -192,7 +194,7 @@ def test_choices_that_compute_are_refused_by_both(name: str) -> None:
     x, y = pair(2, 3, 4)
     with pytest.raises(CostError):
         enumerate_costs(model, x, y)
-    with pytest.raises(CostError), torch.no_grad(), cost.OperationCounter(model):
+    with pytest.raises(CostError), torch.no_grad(), OperationCounter(model):
         model(x)
 
 
@@ -205,7 +207,7 @@ def test_one_scale_behind_a_layer_is_part_of_its_weights() -> None:
     with pytest.raises(CostError, match="scaled"):
         enumerate_costs(twice, x, y)
     for model, refused in ((once, False), (twice, True)):
-        with torch.no_grad(), cost.OperationCounter(model) as counter:
+        with torch.no_grad(), OperationCounter(model) as counter:
             if refused:
                 with pytest.raises(CostError, match="scale"):
                     model(x)
@@ -282,26 +284,26 @@ def costs_of(block: type[Block]) -> contract.Check:
 
 
 def without_products(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cost.OperationCounter, "_note_mask", lambda *_: None)
+    patch.setattr(judging.Totals, "note_mask", lambda *_: None)
 
 
 def without_the_list(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cost, "reason_against", lambda *_: "")
+    patch.setattr(judging, "reason_against", lambda *_: "")
 
 
 def without_sums(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cost, "_COUNTED", cost._COUNTED - {torch.ops.aten.sum})
-    patch.setattr(cost, "reason_against", lambda *_: "")
+    patch.setattr(judging, "COUNTED", COUNTED - {torch.ops.aten.sum})
+    patch.setattr(judging, "reason_against", lambda *_: "")
 
 
 def without_additions(patch: pytest.MonkeyPatch) -> None:
-    count = cost.OperationCounter._count
+    count = judging.Judge._count
 
     def passing(self: Any, packet: Any, *rest: Any) -> None:
         if packet is not torch.ops.aten.add:
             count(self, packet, *rest)
 
-    patch.setattr(cost.OperationCounter, "_count", passing)
+    patch.setattr(judging.Judge, "_count", passing)
 
 
 def without_lookups(patch: pytest.MonkeyPatch) -> None:
@@ -309,7 +311,7 @@ def without_lookups(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_scales(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cost.OperationCounter, "_check_scales", lambda *_: None)
+    patch.setattr(judging.Judge, "_check_scales", lambda *_: None)
 
 
 RULES: list[tuple[type[Block], Callable[[pytest.MonkeyPatch], None]]] = [
@@ -330,7 +332,7 @@ def test_a_rule_that_the_counter_lacks_is_missed_by_it_alone(
     assert not costs_of(block).passed
     without(monkeypatch)
     model, images = contract.calibrated(network_with(block))
-    with torch.no_grad(), cost.OperationCounter(model) as counter:
+    with torch.no_grad(), OperationCounter(model) as counter:
         model(images)
     counter.operations()
     assert not costs_of(block).passed
@@ -343,13 +345,13 @@ def test_the_honest_block_passes() -> None:
 @pytest.mark.parametrize("field", ["nonzero", "spikes", "multiplicity"])
 def test_a_wrong_count_is_found(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter that loses one spike in a thousand."""
-    totals = cost.Count._totals
+    totals = Count._totals
 
     def lossy(self: Any, place: str) -> list[int]:
         names = ("spikes", "nonzero", "multiplicity", "events")
         return [n - (n > 0) * (name == field) for name, n in zip(names, totals(self, place), strict=True)]
 
-    monkeypatch.setattr(cost.Count, "_totals", lossy)
+    monkeypatch.setattr(Count, "_totals", lossy)
     found = costs_of(Block)
     assert not found.passed
     assert "enumerated" in found.detail

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.costs.cost import OperationCounter, Overheads
+from nas.costs.counter import OperationCounter
+from nas.costs.operations import Overheads
 from nas.errors import CostError
 from spikformer import SpikformerConfig
 from spikformer.config import NeuronConfig

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nas.costs import memory
-from nas.costs.cost import Overheads
+from nas.costs.operations import Overheads
 from nas.errors import CostError
 from spikformer.operands import BINARY
 from tests.costs.test_chip import FIRST, PRODUCT, SECOND, operation

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.costs import energy, rates
-from nas.costs.cost import Operation
+from nas.costs.operations import Operation
 from nas.errors import CostError
 from nas.reports import inspection
 from spikformer.operands import BINARY, REAL, Operand

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from nas.costs import cost, scaling, target
+from nas.costs import scaling, target
+from nas.costs.static import parts, static_model
 from nas.errors import TrainingError
 from spikformer import published
 from spikformer.config import SpikformerConfig
@@ -22,7 +23,7 @@ def test_twice_the_width_of_2_256_is_the_authors_8_512(family: str) -> None:
 
 
 def _parameters(config: SpikformerConfig) -> int:
-    return sum(p.numel() for p in cost.static_model(config).parameters())
+    return sum(p.numel() for p in static_model(config).parameters())
 
 
 @pytest.mark.parametrize("network", ["spikformer_cifar10_2_256", "qkformer_cifar10_4_384", "spikingresformer_cifar10"])
@@ -35,9 +36,9 @@ def test_the_budget_is_kept_and_nearly_spent(network: str) -> None:
         _parameters(scaling.scaled(small, found.stages[-1].embed_dim / small.stages[-1].embed_dim * 1.1)) > 16_000_000
     )
     assert [stage.mixer.num_heads for stage in found.stages] == [stage.mixer.num_heads for stage in small.stages]
-    macs = cost.parts(cost.static_model(found))[0].dense_macs
+    macs = parts(static_model(found))[0].dense_macs
     both = scaling.to_budget(small, params=16_000_000, macs=macs // 2)
-    assert cost.parts(cost.static_model(both))[0].dense_macs <= macs // 2
+    assert parts(static_model(both))[0].dense_macs <= macs // 2
     assert _parameters(both) < _parameters(found)
 
 

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from nas.costs import cost, energy, target
-from nas.costs.cost import OperationCounter
+from nas.costs import energy, target
+from nas.costs.counter import OperationCounter
+from nas.costs.static import static_operations
 from spikformer import published
 from spikformer.operands import BINARY
 from tests.costs.test_energy import operation
@@ -22,12 +23,12 @@ def test_shapes_alone_give_the_static_counts(residual: str, attention: str) -> N
         model(images[:1])
     blank = {"nonzero": 0, "multiplicity": 0, "events": 0, "spikes": 0}
     ran = tuple(dataclasses.replace(op, **blank) for op in counter.operations())  # type: ignore[arg-type]
-    assert cost.static_operations(model.config) == ran
+    assert static_operations(model.config) == ran
 
 
 def test_static_counts_of_a_published_network() -> None:
     """33,436,192,768 dense MACs at T = 4, as the authors' code has on meta tensors."""
-    operations = cost.static_operations(published.config("spikformer_in_8_512"))
+    operations = static_operations(published.config("spikformer_in_8_512"))
     assert sum(op.dense * op.repeats for op in operations) == 33_436_192_768
 
 

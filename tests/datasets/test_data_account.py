@@ -15,7 +15,8 @@ from nas.datasets.splits import Split
 from nas.progress import Observer
 from nas.reports import contents
 from nas.searching import loop
-from nas.spaces import space
+from nas.settings import Recipe
+from nas.spaces import load_space
 from nas.training import augmentation
 from spikformer.config import StemConfig
 from tests.datasets.test_loaders import draw, image_space
@@ -137,7 +138,7 @@ def test_what_auto_means() -> None:
     colour = grey.clone()
     colour[2999, 2, 3, 3] ^= 1
     labels = torch.zeros(3000, dtype=torch.int64)
-    recipe = space.Recipe()
+    recipe = Recipe()
     assert augmentation.settled(recipe, Split(grey, labels)).augment == "shift"
     assert augmentation.settled(recipe, Split(grey[:, :1], labels)).augment == "shift"
     assert augmentation.settled(recipe, Split(colour, labels)).augment == "shift_flip"
@@ -160,7 +161,7 @@ def test_a_search_tells_it_once_and_keeps_it_for_the_report(micro: Path, tmp_pat
             heard.append(text)
 
     study = loop.search(micro, trials=2, results_dir=tmp_path, observer=Listener())
-    expected = data.load(space.load(micro)).account
+    expected = data.load(load_space(micro)).account
     assert study.account == expected
     assert [text for text in heard if text in expected] == list(expected)
     assert set(expected) <= set(contents.build(study).methods)

@@ -15,8 +15,9 @@ from PIL import Image
 from nas.datasets import cifar
 from nas.datasets import loaders as data
 from nas.errors import DataError
-from nas.spaces import space
-from nas.spaces.space import DataSettings, SearchSpace
+from nas.settings import DataSettings
+from nas.spaces import load_space
+from nas.spaces.space import SearchSpace
 
 REAL_CIFAR10 = Path.home() / "data" / "cifar10"
 
@@ -29,7 +30,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def image_space(
     dataset: str, num_classes: int, image_size: int = 8, in_channels: int = 3, **settings: Any
 ) -> SearchSpace:
-    loaded = space.load("spikformer_tiny")
+    loaded = load_space("spikformer_tiny")
     base = loaded.base | {"head": {"num_classes": num_classes, "neuron": False}}
     base["stem"] = base["stem"] | {"image_size": image_size, "in_channels": in_channels}
     return dataclasses.replace(loaded, base=base, data=DataSettings(dataset, **settings))  # type: ignore[arg-type]

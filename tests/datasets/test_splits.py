@@ -14,7 +14,7 @@ from nas.datasets import loaders as data
 from nas.datasets import splits
 from nas.datasets.splits import Copies, Cut, Split
 from nas.errors import DataError
-from nas.spaces.space import DataSettings
+from nas.settings import DataSettings
 from tests.datasets.test_loaders import draw, image_space
 
 _NAMES = tuple(f"c{label:03}" for label in range(300))

@@ -32,7 +32,7 @@ from nas.engines import processes
 from nas.errors import StudyError
 from nas.searching import loop, setup
 from nas.searching.proposals import Proposer
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.studies import claims, status, trials, urls
 from nas.studies import storage as storages
 from nas.studies.study import Study
@@ -653,7 +653,7 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
 
 def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurried: None) -> None:
     study = _search(tmp_path, 1).optuna
-    loaded = space.load(tmp_path / "large.toml")
+    loaded = load_space(tmp_path / "large.toml")
     drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
     assert claims.begin(study, drawn, {"rung": 0}, None) == 1
     assert claims.begin(study, drawn, {"rung": 0}, None) is None
@@ -668,7 +668,7 @@ def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurri
 def test_what_another_process_trains_is_not_repeated_beside_it(tmp_path: Path, unhurried: None) -> None:
     """Its first training died; somebody who did not know began another, as from the queue."""
     study = _search(tmp_path, 1).optuna
-    loaded = space.load(tmp_path / "large.toml")
+    loaded = load_space(tmp_path / "large.toml")
     drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
     died = claims.begin(study, drawn, {"rung": 0}, None)
     assert died is not None
@@ -683,7 +683,7 @@ def test_what_another_process_trains_is_not_repeated_beside_it(tmp_path: Path, u
 
 def test_a_queued_network_that_is_being_trained_stays_in_the_queue(tmp_path: Path, unhurried: None) -> None:
     study = _search(tmp_path, 1).optuna
-    loaded = space.load(tmp_path / "large.toml")
+    loaded = load_space(tmp_path / "large.toml")
     drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
     assert claims.begin(study, drawn, {"rung": 0}, None) == 1
     study.enqueue_trial(drawn.params)

@@ -15,7 +15,7 @@ from nas.replicates import validation
 from nas.replicates.validation import Network, Quality, Validation
 from nas.reports import proxies
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space, with_proxy
 from nas.spaces.space import SearchSpace
 from nas.stats.intervals import Interval
 from nas.training.candidate import Candidate
@@ -43,7 +43,7 @@ def _counted_once() -> Iterator[None]:
 def micro_space(tmp_path_factory: pytest.TempPathFactory) -> SearchSpace:
     path = tmp_path_factory.mktemp("space") / "micro.toml"
     path.write_text(MICRO)
-    return space.load(path)
+    return load_space(path)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_what_is_written(validated: Validation, micro_space: SearchSpace, tmp_pa
     written, said = proxies.write(dataclasses.replace(validated, folder=tmp_path))
     assert [path.name for path in written] == ["report.md", "networks.csv", "quality.csv", "proxy.png", "proxy.toml"]
     assert "Ceiling" in " ".join(said)
-    recommended = space.with_proxy(micro_space, tmp_path / "proxy.toml")
+    recommended = with_proxy(micro_space, tmp_path / "proxy.toml")
     assert recommended.recipe.rungs[-1] == 1
     assert dataclasses.replace(recommended.recipe, rungs=micro_space.recipe.rungs) == micro_space.recipe
     table = proxies.networks(validated)
@@ -250,12 +250,12 @@ def test_search_reads_the_recommendation(micro: Path, tmp_path: Path) -> None:
 def test_a_bad_proxy_file_is_refused(micro_space: SearchSpace, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "proxy.toml").write_text(text)
     with pytest.raises(SpaceError, match=message):
-        space.with_proxy(micro_space, tmp_path / "proxy.toml")
+        with_proxy(micro_space, tmp_path / "proxy.toml")
 
 
 def test_a_proxy_file_that_is_not_there_is_named(micro_space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="there is no file"):
-        space.with_proxy(micro_space, tmp_path / "none.toml")
+        with_proxy(micro_space, tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_bad_arguments_are_refused(
 
 @pytest.fixture(scope="module")
 def small_published() -> list[Network]:
-    return validation.from_papers(space.load("cifar10_cpu"), 60)
+    return validation.from_papers(load_space("cifar10_cpu"), 60)
 
 
 def test_published_networks_become_small_alike(small_published: list[Network]) -> None:
@@ -295,7 +295,7 @@ def test_published_networks_become_small_alike(small_published: list[Network]) -
     assert {n.name: n.parameters_m for n in small_published}["spikformer_in_8_768"] == 66.34  # Zhou et al., 2023
     for family in ("spikformer", "spikingformer", "sdt1"):
         assert widths[f"{family}_in_8_384"] < widths[f"{family}_in_8_512"] < widths[f"{family}_in_8_768"]
-    base = validation._parameter_count(SpikformerConfig.from_dict(space.load("cifar10_cpu").base))
+    base = validation._parameter_count(SpikformerConfig.from_dict(load_space("cifar10_cpu").base))
     assert np.median([validation._parameter_count(n.config) for n in small_published]) <= base
 
 

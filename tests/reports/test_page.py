@@ -24,7 +24,7 @@ from nas.progress import Observer
 from nas.replicates import confirmation
 from nas.reports import contents, page, texts
 from nas.searching import loop
-from nas.spaces.space import Constraints
+from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import status
 from nas.studies.study import Study, load_study

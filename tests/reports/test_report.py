@@ -22,7 +22,7 @@ from nas.exports import exporting as exports
 from nas.progress import Observer
 from nas.reports import contents, findings, inspection, page, texts
 from nas.searching import loop
-from nas.spaces import space
+from nas.spaces import load_space, space_names
 from nas.studies.study import FullTraining, Study
 from nas.training.candidate import repriced
 from spikformer import CheckpointError, Spikformer, published
@@ -131,13 +131,13 @@ def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
 def test_exported_weights_are_those_that_were_measured(study: Study, tmp_path: Path) -> None:
     """Evaluated again from the exported folder, the proxy reaches the recorded accuracy."""
     from nas.datasets import loaders as data
-    from nas.spaces import space
+    from nas.spaces import load_space
     from nas.training import augmentation
     from nas.training import fitting as training
 
     (folder,) = exports.export(study, "accuracy", tmp_path)
     candidate = list(study.front().values())[-1]
-    loaded = space.load(study.folder.parent.parent / "micro.toml")
+    loaded = load_space(study.folder.parent.parent / "micro.toml")
     splits = data.load(loaded)
     model = spikformer.load(folder, "proxy")
     normalise = augmentation.Normalise(splits.train)
@@ -305,10 +305,10 @@ def test_weights_of_another_network_are_refused(study: Study, tmp_path: Path) ->
         spikformer.load(folder, "proxy")
 
 
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
     """224 x 224 pixels, at most 56 x 56 tokens, 14 x 14 of them at the end where the stem can halve so often."""
-    loaded = space.load(name)
+    loaded = load_space(name)
     rng = random.Random(0)
     for config in [*loaded.references.values(), *(loaded.random(rng) for _ in range(20))]:
         large = target.for_imagenet(config)

@@ -20,7 +20,7 @@ from nas.searchers.searcher import (
     expected_gain,
 )
 from nas.searchers.surrogate import Readings, Surrogate, distances
-from nas.spaces import space
+from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto
 
@@ -265,7 +265,7 @@ def test_the_best_rise_to_the_top(steps: list[Step]) -> None:
 
 def test_configs_as_networks() -> None:
     """What the space makes of choices, or nothing: 3 heads do not divide 32 channels."""
-    loaded = space.load("spikformer_tiny")
+    loaded = load_space("spikformer_tiny")
     heads = {
         3: {"stages.*.mixer.num_heads": 3},
         **loaded.axes[[a.name for a in loaded.axes].index("num_heads")].assignments,

@@ -23,8 +23,8 @@ from nas.searchers import searcher
 from nas.searchers.searcher import ConfigSpace, Searcher
 from nas.searching import loop
 from nas.searching.proposals import SAMPLERS, reductions, settings
-from nas.spaces import space
-from nas.spaces.space import Constraints
+from nas.settings import Constraints, Recipe
+from nas.spaces import load_space
 from nas.studies import trials
 from nas.studies.study import Study
 from nas.training import evaluation
@@ -46,7 +46,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     """The record of one network that was really trained."""
     path = tmp_path_factory.mktemp("real") / "ladder.toml"
     path.write_text(LADDER)
-    network = space.load(path).references["Spikformer miniature"]
+    network = load_space(path).references["Spikformer miniature"]
     return evaluation.evaluate(network, _splits(path), _recipe(path))[0]
 
 
@@ -84,11 +84,11 @@ def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: Candidate) -> 
 
 
 def _splits(path: Path) -> data.Splits:
-    return data.load(space.load(path), None, 0)
+    return data.load(load_space(path), None, 0)
 
 
-def _recipe(path: Path) -> space.Recipe:
-    return space.load(path).recipe
+def _recipe(path: Path) -> Recipe:
+    return load_space(path).recipe
 
 
 def _search(path: Path, networks: int | None, **settings: Any) -> Study:
@@ -137,8 +137,8 @@ def test_how_many_networks_make_up_for_one_at_the_next_rung(
 @pytest.mark.parametrize("networks", [30, pytest.param(200, marks=pytest.mark.exhaustive)])
 def test_one_network_in_five_is_trained_in_full_by_default(ladder: Path, networks: int) -> None:
     """By hand: 30 / 5 = 6 and 200 / 5 = 40, which is what docs/search.md says of `--trials 200`."""
-    two = dataclasses.replace(space.load(ladder), references={})
-    two = dataclasses.replace(two, recipe=dataclasses.replace(two.recipe, rungs=space.Recipe().rungs))
+    two = dataclasses.replace(load_space(ladder), references={})
+    two = dataclasses.replace(two, recipe=dataclasses.replace(two.recipe, rungs=Recipe().rungs))
     study = loop.search(two, networks, results_dir=ladder.parent / "results", observer=Heard())
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: networks, 1: networks // 5}
     guide = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
@@ -206,7 +206,7 @@ def test_references_come_first_and_are_trained_in_full(ladder: Path) -> None:
 
 def test_references_that_axes_do_not_tell_whole_are_trained_once_too(ladder: Path) -> None:
     """One of the three differs from what its choices alone would make."""
-    loaded = space.load("spikformer_tiny")
+    loaded = load_space("spikformer_tiny")
     study = loop.search("spikformer_tiny", 6, results_dir=ladder.parent / "results", observer=Heard())
     assert max(Counter(_sequence(study)).values()) == 1
     named = {reference: identity for identity, _, reference in _sequence(study) if reference is not None}
@@ -399,7 +399,7 @@ def test_limits_that_tighten_and_loosen_leave_nothing_stuck_or_lost(ladder: Path
 
 def test_the_last_allowed_network_of_a_space_is_found(ladder: Path) -> None:
     """2,000 random draws would not do in a large space; one that can be listed is gone through."""
-    source = dataclasses.replace(space.load(ladder), references={})
+    source = dataclasses.replace(load_space(ladder), references={})
     smallest = min(source.configs(), key=lambda c: sum(p.numel() for p in Spikformer(c).parameters()))
     rare = ConfigSpace(source, lambda config: config.config_id == smallest.config_id)
     with pytest.MonkeyPatch.context() as patch:

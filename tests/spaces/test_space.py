@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from nas.errors import SpaceError
-from nas.spaces import space
+from nas.spaces import Choice, SearchSpace, load_space, space_names
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import MixerConfig, StageConfig
 from tests.conftest import MICRO
@@ -25,7 +25,7 @@ _SAMPLES = 20
 _MANY = 500
 
 
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_shipped_spaces(name: str) -> None:
     """Every sample is found again by its parameters; loading has looked for the references."""
     loaded = _shipped(name)
@@ -37,14 +37,14 @@ def test_shipped_spaces(name: str) -> None:
     assert stated is None or loaded.size() == (int(stated[1].replace(",", "")), False)
 
 
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> None:
     for config in _samples(name):
         _assert_trains(_tiny(config))
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_many_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> None:
     for config in _samples(name, _MANY):
         _assert_trains(_tiny(config))
@@ -52,7 +52,7 @@ def test_many_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> N
 
 def test_size_counts_networks_not_spellings(micro: Path) -> None:
     """By hand: 2 widths x 2 residuals x (ssa with 2 head counts + sdsa, to which heads mean nothing)."""
-    assert space.load(micro).size() == (2 * 2 * (2 + 1), True)
+    assert load_space(micro).size() == (2 * 2 * (2 + 1), True)
 
 
 def test_heads_are_offered_where_they_divide_the_width(tmp_path: Path) -> None:
@@ -61,10 +61,10 @@ def test_heads_are_offered_where_they_divide_the_width(tmp_path: Path) -> None:
     text = text.replace('["ssa", "sdsa"]', '["ssa", "qkta"]')  # both read heads
     loaded = _space(tmp_path, _without_references(text))
     seen: set[tuple[int, int]] = set()
-    offered: set[tuple[str, tuple[space.Choice, ...]]] = set()
+    offered: set[tuple[str, tuple[Choice, ...]]] = set()
     rng = random.Random(0)
 
-    def suggest(name: str, choices: list[space.Choice]) -> space.Choice:
+    def suggest(name: str, choices: list[Choice]) -> Choice:
         offered.add((name, tuple(choices)))
         return rng.choice(choices)
 
@@ -101,13 +101,13 @@ def test_a_base_outside_the_axes_makes_no_dead_end(tmp_path: Path) -> None:
     assert found == {(16, 16), (24, 3)}
 
 
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_a_name_always_comes_with_the_same_choices(name: str) -> None:
     """Optuna refuses a parameter whose choices change."""
     loaded, rng = _shipped(name), random.Random(1)
-    offered: dict[str, list[space.Choice]] = {}
+    offered: dict[str, list[Choice]] = {}
 
-    def suggest(parameter: str, choices: list[space.Choice]) -> space.Choice:
+    def suggest(parameter: str, choices: list[Choice]) -> Choice:
         assert offered.setdefault(parameter, choices) == choices
         return rng.choice(choices)
 
@@ -116,7 +116,7 @@ def test_a_name_always_comes_with_the_same_choices(name: str) -> None:
 
 
 def test_references_of_the_gpu_space_are_the_published_networks() -> None:
-    references = space.load("spikformer_small").references
+    references = load_space("spikformer_small").references
     assert references["Spikformer-4-384"] == published.config("spikformer_cifar10_4_384")
     assert references["Spikingformer-2-384"] == published.config("spikingformer_cifar10_2_384")
 
@@ -216,7 +216,7 @@ def test_bad_files_are_refused_with_line_key_and_remedy(tmp_path: Path, old: str
 
 def test_unknown_space_gives_the_nearest() -> None:
     with pytest.raises(SpaceError, match='Did you mean "spikformer_small"'):
-        space.load("spikformer_smal")
+        load_space("spikformer_smal")
 
 
 def test_a_space_without_axes_is_refused(tmp_path: Path) -> None:
@@ -339,14 +339,14 @@ def test_many_equal_networks_have_one_id_and_equal_outputs(respelling: str) -> N
     assert _compare(respelling, _MANY, limit=100) >= 25
 
 
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_samples_with_one_id_build_equal_networks(name: str) -> None:
     """Of a sample and its neighbours, one axis away, those with one id."""
     assert _compare_neighbours(name, _SAMPLES, limit=2) == 2
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", space.names())
+@pytest.mark.parametrize("name", space_names())
 def test_many_samples_with_one_id_build_equal_networks(name: str) -> None:
     assert _compare_neighbours(name, _MANY, limit=100) >= 25
 
@@ -354,7 +354,7 @@ def test_many_samples_with_one_id_build_equal_networks(name: str) -> None:
 def _compare(respelling: str, samples: int, limit: int) -> int:
     """How many pairs were compared, over samples of all shipped spaces."""
     compared = 0
-    for group in zip(*(_samples(name, samples) for name in space.names()), strict=True):
+    for group in zip(*(_samples(name, samples) for name in space_names()), strict=True):
         for config in map(_tiny, group):
             other = _RESPELLINGS[respelling](config)
             if other != config and compared < limit:
@@ -375,9 +375,7 @@ def _compare_neighbours(name: str, samples: int, limit: int) -> int:
     return compared
 
 
-def _neighbours(
-    loaded: space.SearchSpace, config: SpikformerConfig
-) -> Iterator[tuple[SpikformerConfig, SpikformerConfig]]:
+def _neighbours(loaded: SearchSpace, config: SpikformerConfig) -> Iterator[tuple[SpikformerConfig, SpikformerConfig]]:
     """A point of the axes and each that is one choice away, both tiny."""
     chosen = {key.split("{")[0]: choice for key, choice in loaded.params(config).items()}
     for axis in loaded.axes:
@@ -434,8 +432,8 @@ def _tiny(config: SpikformerConfig) -> SpikformerConfig:
 
 
 @functools.cache
-def _shipped(name: str) -> space.SearchSpace:
-    return space.load(name)
+def _shipped(name: str) -> SearchSpace:
+    return load_space(name)
 
 
 @functools.cache
@@ -454,10 +452,10 @@ def _without_references(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if "miniature" not in line).replace("\n[references]\n\n", "\n")
 
 
-def _space(folder: Path, text: str) -> space.SearchSpace:
+def _space(folder: Path, text: str) -> SearchSpace:
     path = folder / "space.toml"
     path.write_text(text)
-    return space.load(path)
+    return load_space(path)
 
 
 @pytest.mark.parametrize(
@@ -476,10 +474,10 @@ def test_rungs_that_are_none_are_named(tmp_path: Path, rungs: str, message: str)
     path = tmp_path / "rungs.toml"
     path.write_text(f"[axes]\ndepth = [1, 2]\n[proxy]\nrungs = {rungs}\n")
     with pytest.raises(SpaceError, match=rf"line 4, \[proxy\] rungs: .*{message}"):
-        space.load(path)
+        load_space(path)
 
 
 def test_rungs_are_read_as_shares(tmp_path: Path) -> None:
     path = tmp_path / "rungs.toml"
     path.write_text("[axes]\ndepth = [1, 2]\n[proxy]\nrungs = [0.25, 1]\n")
-    assert space.load(path).recipe.rungs == (0.25, 1.0)
+    assert load_space(path).recipe.rungs == (0.25, 1.0)

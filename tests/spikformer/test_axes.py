@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.costs import contract
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from nas.datasets import loaders as data
-from nas.spaces import space
+from nas.settings import Recipe
+from nas.spaces import load_space
 from nas.training.augmentation import Normalise
 from nas.training.fitting import fit
 from spikformer import Spikformer, SpikformerConfig
@@ -827,8 +828,8 @@ def trained_config(name: str) -> SpikformerConfig:
 def loss_kept(config: SpikformerConfig, folder: Path) -> float:
     """What the project's own loop, 40 steps of 32 images of bundled digits, leaves of the loss at the start."""
     (folder / "micro.toml").write_text(MICRO)
-    train = data.subset(data.load(space.load(folder / "micro.toml")).train, 160, seed=0)
-    recipe = space.Recipe(epochs=8, batch_size=32, learning_rate=2e-2, label_smoothing=0, augment="none")
+    train = data.subset(data.load(load_space(folder / "micro.toml")).train, 160, seed=0)
+    recipe = Recipe(epochs=8, batch_size=32, learning_rate=2e-2, label_smoothing=0, augment="none")
     torch.manual_seed(0)
     model = Spikformer(config)
     with torch.no_grad():

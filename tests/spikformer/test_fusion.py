@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import spikformer
 from nas.costs import contract
-from nas.costs.cost import Operation, OperationCounter
+from nas.costs.counter import OperationCounter
+from nas.costs.operations import Operation
 from spikformer import ConfigError, Spikformer, SpikformerConfig, fusion, plugins
 from spikformer.fusion import fuse, real_multiplications
 from spikformer.layers import Conv2d, ConvBN, RepConv, RepLinear, Residual, Unit

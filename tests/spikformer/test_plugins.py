@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas.costs import contract
-from nas.spaces import space
+from nas.spaces import load_space
 from spikformer import ConfigError, Spikformer, SpikformerConfig, plugins
 from tests.conftest import MICRO
 from tests.test_cli import ROOT, _run
@@ -108,7 +108,7 @@ def test_the_documented_space_searches_it(mine: Path) -> None:
     text = text.replace('{ residual = "sew", attention = "ssa" }', '{ attention = "mine:AdditionOnly" }')
     (mine / "own.toml").write_text(text)
     # By hand: 2 widths x (ssa, to which the other's heads mean nothing, + 2 numbers of heads).
-    assert space.load(mine / "own.toml").size() == (2 * (1 + 2), True)
+    assert load_space(mine / "own.toml").size() == (2 * (1 + 2), True)
     done = _run("search", "--space", "own.toml", "--trials", "2", cwd=mine)
     assert done.returncode == 0, done.stderr
 

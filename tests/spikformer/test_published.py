@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.costs import contract, cost
-from nas.costs.cost import OperationCounter
+from nas.costs import contract, static_model
+from nas.costs.counter import OperationCounter
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import HeadConfig
 from spikformer.layers import ConvBN
@@ -166,7 +166,7 @@ def _width(name: str) -> int:
 def test_the_shapes_of_every_network_fit(name: str) -> None:
     """At the size of its images, without values."""
     config, seen = published.config(name), []
-    model = cost.static_model(config)
+    model = static_model(config)
     model.register_forward_hook(lambda _model, _images, logits: seen.append(logits.shape))
     image = torch.empty(1, 3, config.stem.image_size, config.stem.image_size, device="meta")
     with torch.no_grad():

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.costs.cost import OperationCounter
+from nas.costs.counter import OperationCounter
 from spikformer import SpikformerConfig, spiking
 from spikformer.config import NeuronConfig
 from spikformer.neurons import Neuron, neuron

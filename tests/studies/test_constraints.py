@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import SpaceError
-from nas.spaces import space
-from nas.spaces.space import Constraints
+from nas.settings import Constraints
+from nas.spaces import load_space
 from nas.studies import constraints
 from spikformer import Spikformer, published
 from tests.helpers import small_config
@@ -39,7 +39,7 @@ def test_a_limit_that_cannot_be_meant_is_named(tmp_path: Path, text: str, messag
     path = tmp_path / "limits.toml"
     path.write_text(f"[constraints]\n{text}\n[axes]\ndepth = [1, 2]\n")
     with pytest.raises(SpaceError, match=message):
-        space.load(path)
+        load_space(path)
 
 
 def test_limits_in_words() -> None:

@@ -10,7 +10,7 @@ import torch
 from nas.datasets.loaders import Split, Splits
 from nas.engines import engine as engines
 from nas.errors import DeviceError
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import device_memory, evaluation
 from nas.training import fitting as training
 from tests.helpers import small_config

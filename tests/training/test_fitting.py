@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas.datasets.loaders import Split
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import fitting as training
 from nas.training import measurement
 from nas.training.augmentation import Normalise, augment

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.datasets.loaders import Split, Splits
-from nas.spaces.space import Recipe
+from nas.settings import Recipe
 from nas.training import evaluation, graph, speed
 from nas.training import fitting as training
 from nas.training.proxy import ProxySteps

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.costs import cost
-from nas.costs.cost import Operation, OperationCounter
+from nas.costs.counter import OperationCounter
+from nas.costs.operations import Operation
+from nas.costs.static import dense_macs, static_model
 from nas.errors import CostError
 from spikformer import Spikformer, published
 from spikformer.layers import Conv2d, Linear
@@ -50,7 +51,7 @@ def test_dense_equals_torchs_flop_counter_and_fvcore() -> None:
             model(images)
         multiplying = [op for op in operations if op.kind != "sum"]
         assert sum(op.dense for op in multiplying) == flops.get_total_flops() // 2
-        assert sum(op.dense * op.repeats for op in multiplying) == len(images) * cost.dense_macs(model)[""]
+        assert sum(op.dense * op.repeats for op in multiplying) == len(images) * dense_macs(model)[""]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_dense_equals_torchs_flop_counter_and_fvcore() -> None:
 def test_dense_macs_of_published_networks(name: str, macs: int) -> None:
     with torch.device("meta"):
         model = Spikformer(published.config(name))
-    assert cost.dense_macs(model)[""] == macs
+    assert dense_macs(model)[""] == macs
 
 
 def test_counts_add_over_batches() -> None:
@@ -421,7 +422,7 @@ def test_a_dense_count_that_is_not_torchs_is_an_error(monkeypatch: pytest.Monkey
     counter = OperationCounter(layer)
     with torch.no_grad(), counter:
         layer(torch.ones(1, 3))
-    next(iter(counter._counts.values())).dense += 1
+    next(iter(counter._totals.counts.values())).dense += 1
     with pytest.raises(CostError, match="7 dense multiplications counted, torch's FLOP counter says 6"):
         counter.operations()
 
@@ -450,7 +451,7 @@ def test_dense_macs_of_published_sizes(name: str, first: int, total_g: str) -> N
         config = dataclasses.replace(config, stages=(stage,))
     with torch.device("meta"):
         model = Spikformer(config)
-    macs = cost.dense_macs(model)
+    macs = dense_macs(model)
     assert macs["stem.embedding.0.conv.conv"] == first
     assert f"{macs[''] / 1e9:.3f}" == total_g
 
@@ -459,7 +460,7 @@ def test_dense_macs_layer_by_layer() -> None:
     """Spikingformer-8-512 at T = 4 and 224 x 224: the layers of the authors' log."""
     with torch.device("meta"):
         model = Spikformer(published.config("spikingformer_in_8_512"))
-    macs = cost.dense_macs(model)
+    macs = dense_macs(model)
     for i in (1, 2, 3):
         assert macs[f"stem.embedding.{i}.conv.conv"] == 3_699_376_128
     assert macs["stem.position.conv.conv"] == 1_849_688_064
@@ -485,7 +486,7 @@ def test_counting_copies_nothing_to_the_device_but_once() -> None:
                 copied.append(func)
             return func(*args, **(kwargs or {}))
 
-    model, image = cost.static_model(small_config()), torch.empty(2, 3, 8, 8, device="meta")
+    model, image = static_model(small_config()), torch.empty(2, 3, 8, 8, device="meta")
     with Watch(), torch.no_grad(), OperationCounter(model):  # type: ignore[no-untyped-call]
         for _ in range(2):
             copied.clear()

@@ -1,0 +1,200 @@
+"""Operations counted exactly, to the last spike, while a network runs; `nas.costs.energy` prices them.
+
+Counted are the products of activations with weights (convolution, linear), the products of activations
+with each other, and the sums of spikes inside attention. Batch norm is not: it folds into the convolution
+before it. Neuron updates, residual additions and pooling are tallied apart, as overheads.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas.costs.counting_rules import RULES, exact_sum
+from nas.costs.custom_neurons import CustomNeuron, check_input, mixes_places
+from nas.costs.free_operations import Constants, Readers, tensors_in
+from nas.costs.judging import Forward, Judge, Totals
+from nas.costs.operations import Operation, Overheads
+from nas.costs.scales import Scales
+from nas.errors import CostError
+from spikformer.neurons import Neuron
+from spikformer.plugins import is_custom, is_ours
+from spikformer.stems import ImageEncoding
+
+
+class _Dispatch(TorchDispatchMode):
+    """Shows every operation that torch runs to `see`; what autograd adds around it does not appear."""
+
+    def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        self._see = see
+        # Operations that are not made of others, by identity: they live for ever.
+        self._leaves = {id(torch.ops.prim.device.default)}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        # Under inference_mode composite operations (linear, conv2d, matmul) arrive whole.
+        if id(func) not in self._leaves:
+            if func._overloadpacket not in RULES:
+                with self:
+                    parts = func.decompose(*args, **kwargs)
+                if parts is not NotImplemented:
+                    return parts
+            self._leaves.add(id(func))
+        out = func(*args, **kwargs)
+        self._see(func._overloadpacket, args, kwargs, out)
+        return out
+
+
+class OperationCounter:
+    """Counts the operations of `model` while the context lasts; the same with grad, no_grad and inference_mode.
+
+    Totals stay on the device as float64, in which whole numbers are exact up to 2^53, until they are read.
+    Between batches nothing waits for the device, but for products of two counts, whose largest is read.
+
+    Attributes:
+        overheads: tallied so far.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.overheads = Overheads()
+        self._model = model
+        self._is_custom = any(map(is_custom, model.modules()))
+        self._custom: CustomNeuron | None = None  # that runs
+        self._is_probing = False
+        self._probed: set[str] = set()
+        self._spikes: dict[str, list[Any]] = {}
+        self._handles: list[Any] = []
+        self._forward, self._totals, self._scales = Forward(), Totals(), Scales()
+        self._constants = Constants(model)
+        self._judge = Judge(self._forward, self._totals, self.overheads, self._constants, self._scales)
+        self._dispatch = _Dispatch(self._see)
+        self._readers = Readers(self._see_read)
+
+    def __enter__(self) -> Self:
+        for path, module in self._model.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
+        if self._is_custom:
+            self._readers.__enter__()  # type: ignore[no-untyped-call]
+        self._dispatch.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dispatch.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        if self._is_custom:
+            self._readers.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def operations(self) -> tuple[Operation, ...]:
+        """What was counted so far.
+
+        Raises:
+            CostError: an operand was worse than its declared class, a product element by element was no mask, or
+                the dense count is not torch's.
+        """
+        return self._totals.operations()
+
+    def running_events(self) -> tuple[Tensor | float, Tensor | float]:
+        """Events and products of real numbers so far, still on the device: for the spread between batches."""
+        return self._totals.running_events()
+
+    def firing_rates(self) -> dict[str, float]:
+        """Mean over all neurons, images and time steps, by module path."""
+        return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
+
+    def _entering(self, path: str) -> Callable[..., Any]:
+        def enter(module: nn.Module, inputs: Any, kwargs: Any) -> Any:
+            if self._is_probing:
+                return None
+            if not self._forward:
+                self._constants.forget()
+                self._constants.show(tensors_in((inputs, kwargs)))
+            repeats = self._forward.repeats
+            if isinstance(module, ImageEncoding) and is_ours(module):
+                repeats *= module.stands_for(inputs[0])
+            self._forward.enter(path, module, repeats)
+            if isinstance(module, Neuron):
+                check_input(path, module, self._model, inputs, kwargs)
+                # A block of the user's own may have changed a neuron of ours, by a hook or on the instance.
+                if self._is_custom and self._forward.open_neurons == 1 and self._constants.is_activation(inputs[0]):
+                    inputs = (inputs[0].clone(),)  # memory of its own: it holds nothing else to be read
+                    self._constants.show(inputs)
+                    self._custom = CustomNeuron(path, module, inputs[0])
+            return inputs, kwargs
+
+        return enter
+
+    def _leaving(self, path: str) -> Callable[..., None]:
+        def leave(module: nn.Module, inputs: Any, out: Any) -> None:
+            if self._is_probing:
+                return
+            watched = self._custom is not None and self._custom.neuron is module
+            if watched:
+                self._custom = None
+            if isinstance(module, Neuron) and isinstance(out, Tensor):
+                self._note_neuron(path, inputs, out)
+                if watched:
+                    self._probe(path, module, inputs[0], out)
+            # Last, so that the sum above counts as the neuron's own and not as attention's.
+            self._forward.leave(module)
+
+        return leave
+
+    def _note_neuron(self, path: str, inputs: Any, spikes_T: Tensor) -> None:
+        zero = torch.zeros((), dtype=torch.float64, device=spikes_T.device)
+        total = self._spikes.setdefault(path, [zero, 0])
+        total[0] += exact_sum(spikes_T.flatten(0, 1), tuple(range(1, spikes_T.dim() - 1))).sum()
+        total[1] += spikes_T.numel()
+        if any(map(self._constants.is_activation, inputs)):
+            self.overheads.neuron_updates += spikes_T.numel()
+            self._constants.show([spikes_T])
+        else:  # the same spikes for every image: they are known before the first one
+            self._constants.add([spikes_T])
+        self._scales.forget([spikes_T])
+
+    def _probe(self, path: str, neuron: Neuron, x_T: Tensor, spikes_T: Tensor) -> None:
+        """Hold a custom neuron to the spikes that it declares and, once, to working place by place."""
+        if x_T.is_meta:
+            return
+        self._totals.note_spikes(path, neuron, spikes_T)
+        if path in self._probed:
+            return
+        self._probed.add(path)
+        self._is_probing = True
+        try:
+            mixed = mixes_places(neuron, x_T)
+        finally:
+            self._is_probing = False
+        if mixed:
+            raise CostError(
+                f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
+                f"activations belong into the block, which declares them"
+            )
+
+    def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if self._forward and not self._is_probing:  # images may be prepared as one likes
+            self._judge.see(packet, args, kwargs, out)
+            if not self._forward.open_neurons:
+                self._constants.note(packet, args, kwargs, out)
+            elif self._custom:
+                self._custom.see(packet, args, kwargs, out, self._constants)
+
+    def _see_read(self, func: Any, x: Tensor) -> None:
+        if self._forward and not self._is_probing and self._constants.is_activation(x):
+            raise CostError(
+                f"{self._forward.place} calls {func.__name__} on an activation, so that later operations on it cannot "
+                f"be counted"
+            )
+
+
+__all__ = ["OperationCounter"]

@@ -1,0 +1,128 @@
+"""Operations of a network as whole numbers, which `nas.costs.energy` and its neighbours price."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from spikformer.operands import Operand
+
+Kind = Literal["weight", "product", "sum"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Whole numbers of one operation, summed over all images and computed time steps.
+
+    Attributes:
+        path: of the module that runs it, such as "blocks.0.mlp.expand.conv.conv".
+        index: place among the counted operations of that module's forward.
+        kind: "weight", activations with weights; "product", activations with activations; "sum", of spikes.
+        operands: declared class of each activation.
+        geometry: shapes without the batch, for conventions that need them.
+        repeats: time steps that one computed result stands for (T in the first convolution of a static image).
+        calls: how often it ran.
+        dense: multiplications if nothing were zero, padding included; additions for a sum.
+        valid: `dense` without those that fall on padding.
+        biases: additions of a bias.
+        values: numbers that meet weights or are summed; 0 for a product.
+        spikes: how many spikes they stand for (0 for real operands): spikes / values is their mean.
+        nonzero: pairs in which no activation is zero; addends that are not zero.
+        multiplicity: the same with v spikes in a number counted v times (0 for real operands).
+        events: additions that spikes cause (0 for real operands). With a weight or in a sum, `multiplicity`;
+            in a product with a factor of 0 and one spike, `nonzero`; of two counts, the smaller one a pair.
+    """
+
+    path: str
+    index: int
+    kind: Kind
+    operands: tuple[Operand, ...]
+    geometry: dict[str, list[int]]
+    repeats: int
+    calls: int
+    dense: int
+    valid: int
+    biases: int
+    values: int
+    spikes: int
+    nonzero: int
+    multiplicity: int
+    events: int
+
+    @property
+    def is_real(self) -> bool:
+        """Whether real numbers are multiplied: no operand is made of spikes."""
+        return all(operand.kind == "real" for operand in self.operands)
+
+    @property
+    def results(self) -> int:
+        """Numbers it computed, over all images and computed time steps."""
+        if self.kind == "product":
+            return self.dense // self.geometry["left"][1]
+        return self.values * math.prod(self.geometry["output"]) // math.prod(self.geometry["input"])
+
+    @property
+    def weights(self) -> int:
+        """Distinct weights that it holds, without biases; 0 for a product or a sum."""
+        if self.kind != "weight":
+            return 0
+        return self.geometry["output"][0] * self.dense // self.results  # outputs x fan-in of each
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
+
+
+@functools.cache
+def _operand(kind: Any, quantum: float) -> Operand:
+    return Operand(kind, quantum)
+
+
+@dataclass
+class Overheads:
+    """What the headline leaves out, over all images and time steps.
+
+    Attributes:
+        neuron_updates: membranes moved on by a step.
+        residual_additions: numbers added to, or deleted from, the residual stream.
+        pool_comparisons: of max pools, and in blocks of the user's own of all that compares or selects.
+    """
+
+    neuron_updates: int = 0
+    residual_additions: int = 0
+    pool_comparisons: int = 0
+
+
+def multiplications(operations: Iterable[Operation]) -> int:
+    """Dense multiplications with an addition, over all time steps, padding included."""
+    return sum(op.dense * op.repeats for op in operations if op.kind != "sum")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module and what it holds, per image over all time steps.
+
+    Attributes:
+        path: of the module; "" is the whole network.
+        kind: its class.
+        parameters: its own and its children's.
+        dense_macs: padding included, nothing zero.
+    """
+
+    path: str
+    kind: str
+    parameters: int
+    dense_macs: int
+
+
+def as_dicts(operations: Iterable[Operation]) -> list[dict[str, Any]]:
+    """Operations as plain values, for a record."""
+    return [
+        dataclasses.asdict(op) | {"operands": [[operand.kind, operand.quantum] for operand in op.operands]}
+        for op in operations
+    ]
+
+
+__all__ = ["Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]

@@ -1,0 +1,81 @@
+"""What the shapes of a network tell without its values: parameters, dense operations, and its parts."""
+
+import copy
+import warnings
+
+import torch
+from torch import nn
+
+from nas.costs.counter import OperationCounter
+from nas.costs.operations import Operation, Part
+from spikformer.config import SpikformerConfig
+from spikformer.fusion import fuse
+from spikformer.model import Spikformer
+from spikformer.neurons import Neuron
+from spikformer.stems import ImageEncoding
+
+
+def static_model(config: SpikformerConfig, *, fused: bool = False) -> Spikformer:
+    """The network without values, in eval mode; `fused`, its deployable form (`spikformer.fuse`)."""
+    with torch.device("meta"):
+        model = Spikformer(config).eval()
+    return fuse(model) if fused else model
+
+
+def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple[Operation, ...]:
+    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory, no time."""
+    model, stem = static_model(config, fused=fused), config.stem
+    image = torch.empty(1, stem.in_channels, stem.image_size, stem.image_size, device="meta")
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(image)
+    return counter.operations()
+
+
+def dense_macs(model: Spikformer) -> dict[str, int]:
+    """Multiplications with an addition by module path, per image over all T, padding included, nothing zero.
+
+    fvcore's `FlopCountAnalysis` (its "flop" is a MAC) without batch norm, which folds into the
+    convolution before it. What is computed once for T steps counts T times.
+    """
+    static = copy.deepcopy(model).eval().float().to("meta")
+    for path, module in list(static.named_modules()):
+        if isinstance(module, Neuron):  # it multiplies with no weights, and tracing would stop at it
+            static.set_submodule(path, nn.Identity())
+    static = static.to_empty(device="cpu")
+    for tensor in static.state_dict().values():
+        tensor.zero_()
+    stem = model.config.stem
+    image = torch.zeros(1, stem.in_channels, stem.image_size, stem.image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which warns of its age and of each shape
+        from fvcore.nn import FlopCountAnalysis  # slow to import
+
+        analysis = FlopCountAnalysis(static, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_module = analysis.by_module_and_operator()
+    macs = {path: sum(n for kind, n in kinds.items() if kind != "batch_norm") for path, kinds in by_module.items()}
+    for path, module in static.named_modules():
+        if isinstance(module, ImageEncoding):  # it saw one image, which is shown at every step
+            convolution = f"{path}.conv".strip(".")
+            extra = macs[convolution] * (module.time_steps - 1)
+            for owner in _ancestors(convolution):
+                macs[owner] += extra
+    return {path: int(n) for path, n in macs.items()}
+
+
+def parts(model: Spikformer) -> list[Part]:
+    """Every module that multiplies or has parameters, the whole network first."""
+    macs = dense_macs(model)
+    found = [
+        Part(path, type(module).__name__, sum(p.numel() for p in module.parameters()), macs.get(path, 0))
+        for path, module in model.named_modules()
+    ]
+    return [part for part in found if part.parameters or part.dense_macs]
+
+
+def _ancestors(path: str) -> list[str]:
+    """The path itself and all that it lies in, up to the whole network."""
+    names = path.split(".") if path else []
+    return [".".join(names[:i]) for i in range(len(names) + 1)]
+
+
+__all__ = ["dense_macs", "parts", "static_model", "static_operations"]

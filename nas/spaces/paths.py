@@ -1,0 +1,57 @@
+"""Dotted paths into a config in plain values, such as "stem.pool_order" or "stages.*.mixer.kind".
+
+A number names one stage, and `*` stands for every stage.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+
+def covers(pattern: str, path: str) -> bool:
+    return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+"), path) is not None
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def paths_in(values: Any, prefix: str = "") -> list[str]:
+    """Dotted paths of all fields of a config in plain values; those of stages also with `*`."""
+    if isinstance(values, dict):
+        return [path for key, value in values.items() for path in paths_in(value, f"{prefix}{key}.")]
+    if isinstance(values, list) and values and isinstance(values[0], dict):
+        stages = [path for i, value in enumerate(values) for path in paths_in(value, f"{prefix}{i}.")]
+        return [*paths_in(values[0], f"{prefix}*."), *stages]
+    return [prefix.rstrip(".")]
+
+
+def is_known(values: dict[str, Any], path: str) -> bool:
+    own, _, option = path.rpartition(".options.")  # a block of your own declares these
+    return path in paths_in(values) or (bool(own) and option.isidentifier() and f"{own}.kind" in paths_in(values))
+
+
+def assign(values: Any, path: str, value: Any) -> None:
+    head, _, rest = path.partition(".")
+    keys: list[Any] = list(range(len(values))) if head == "*" else [int(head) if isinstance(values, list) else head]
+    for key in keys:
+        if rest:
+            assign(values[key], rest, value)
+        else:
+            values[key] = copy.deepcopy(value)
+
+
+def read(values: Any, path: str) -> list[Any]:
+    head, _, rest = path.partition(".")
+    if rest and path.startswith("options."):
+        return [values["options"].get(rest)]  # None where the block has no such setting
+    parts = values if head == "*" else [values[int(head) if isinstance(values, list) else head]]
+    return [leaf for value in parts for leaf in read(value, rest)] if rest else list(parts)
+
+
+__all__ = ["assign", "covers", "flattened", "is_known", "paths_in", "read"]
