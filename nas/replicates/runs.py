@@ -19,10 +19,9 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.datasets import Splits
-from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer
+from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer, device_of, places_of
 from nas.errors import StudyError
 from nas.progress import Observer, summary
-from nas.searching import device_of, places_of
 from nas.spaces import Recipe
 from nas.studies import handles
 from nas.studies import storage as storages
@@ -31,7 +30,6 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError, TrustError
 
 _ATTEMPTS = 3
-_RANKED = ("complete", "stopped")
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Runs:
     def add(self, run: Run, candidate: Candidate) -> None:
         """Keep a record: it is there whole, or not at all."""
         values = None
-        if candidate.status in _RANKED and candidate.search_val_accuracy is not None and candidate.energy_mj:
+        if candidate.is_ranked and candidate.search_val_accuracy is not None and candidate.energy_mj:
             values = [candidate.search_val_accuracy, candidate.energy_mj]
         self.optuna.add_trial(
             optuna.trial.create_trial(

@@ -1,7 +1,7 @@
 """A search: which networks are tried, until when, and what is kept.
 
 loop       `search`
-setup      arguments that make sense, and a study that was made with the same ones
+setup      arguments that make sense, and what is said of the study that they open
 proposals  which network is trained next, by the searcher or by a sampler of Optuna's
 budget     how much a study may spend, and what that buys
 artifacts  what is kept of each network beside its record
@@ -9,6 +9,5 @@ artifacts  what is kept of each network beside its record
 
 from nas.searching import loop, setup
 from nas.searching.proposals import reductions
-from nas.searching.setup import device_of, places_of
 
-__all__ = ["device_of", "loop", "places_of", "reductions", "setup"]
+__all__ = ["loop", "reductions", "setup"]

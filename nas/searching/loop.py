@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas import files
 from nas.costs import IMAGE_SIZE, static_model
 from nas.datasets import loaders as data
-from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer
+from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer, device_of, places_of
 from nas.errors import OutputError, StudyError
 from nas.progress import Dashboard, Observer, in_words
 from nas.searching import artifacts, setup
@@ -26,11 +26,11 @@ from nas.spaces import space as spaces
 from nas.stats import pareto
 from nas.studies import DIED, Drawn, Leases, Study, claims, handles, trials
 from nas.studies import constraints as limits
+from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import Candidate, EnergyOf, Pace, died, epochs_of, front_of, images_seen, settled
 from spikformer.config import SpikformerConfig
 
-_RANKED = ("complete", "stopped")
 _LOOK_S = 1.0  # between looks at what other processes do
 _ATTEMPTS = 3  # trainings that end with their process, before a network counts as the cause
 _CLAIMS_LOST = 3  # to other processes, before a look at what they do
@@ -109,8 +109,8 @@ def search(
         recipe=setup.recipe_of(loaded, epochs, train_images),
         constraints=setup.constraints_of(loaded, constraints),
     )
-    on = setup.device_of(device)
-    places = setup.places_of(device, workers, per_gpu)
+    on = device_of(device)
+    places = places_of(device, workers, per_gpu)
     if workers > 1 and storages.is_for_one(storage):
         raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
     name = study or loaded.name
@@ -119,7 +119,7 @@ def search(
     with observer or Dashboard() as watcher:
         splits = data.load(loaded, data_dir, seed, watcher.reading)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
-        identity = setup.identity_of(loaded, splits.fingerprint, seed, energy_of, target_image_size)
+        identity = identities.identity_of(loaded, splits.fingerprint, seed, energy_of, target_image_size)
         with storages.quiet_optuna(), contextlib.ExitStack() as held:
             if storages.is_for_one(storage):
                 held.enter_context(storages.alone(storages.place_of_lock(storage, name), wait_s=0))
@@ -127,7 +127,7 @@ def search(
             with storages.alone(folder):
                 storages.check_journal(folder)
                 opened = Study(name, folder, storages.create(name, database or storages.journal(folder)))
-                setup.check_identity(opened, identity)
+                identities.check_identity(opened, identity)
                 opened.optuna.set_user_attr("constraints", dataclasses.asdict(loaded.constraints))
                 opened.keep_account(splits.account)
             for sentence in splits.account:
@@ -367,7 +367,7 @@ class _Loop:
             number = claims.begin(self.study.optuna, drawn, said, self._wanted(proposal))
         if number is not None:
             self.leases.held.add(number)
-            setup.check_identity(self.study, self.identity)
+            identities.check_identity(self.study, self.identity)
         return number
 
     def _needs_training(self, job: Job) -> bool:
@@ -494,11 +494,9 @@ class _Loop:
                 self._say(number, f"rung/{i}", before.user_attrs[f"rung/{i}"])
         ranked_mj = candidate.ranked_mj(self.study.energy_of)
         accuracy = candidate.search_val_accuracy
-        if candidate.status not in _RANKED or not ranked_mj or accuracy is None:
+        if not candidate.is_ranked or not ranked_mj or accuracy is None:
             self._constrain(number, {"usable": 1.0})
-            return self._pruned(
-                number, candidate.reason if candidate.status not in _RANKED else "no network for ImageNet"
-            )
+            return self._pruned(number, candidate.reason if not candidate.is_ranked else "no network for ImageNet")
         self._say(number, f"rung/{rung}", {"accuracy": accuracy, "log10_energy_mj": math.log10(ranked_mj)})
         if rung < len(self.images) - 1:
             return self._pruned(number, candidate.reason)

@@ -2,11 +2,8 @@
 
 import dataclasses
 import importlib.metadata
-import json
 import typing
 from typing import Any
-
-import torch
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
@@ -16,7 +13,6 @@ from nas.spaces import Constraints, Recipe, SearchSpace
 from nas.studies import Study
 from nas.training import EnergyOf
 from spikformer.fields import nearest
-from spikformer.identity import VERSION as IDS
 
 
 def check(
@@ -65,77 +61,6 @@ def recipe_of(space: SearchSpace, epochs: int | None, train_images: int | None) 
     return dataclasses.replace(space.recipe, **{key: value for key, value in changed.items() if value is not None})
 
 
-def device_of(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise StudyError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1')
-    visible = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= visible:
-        raise StudyError(f'device "{name}" is not there: torch sees {visible} CUDA devices. Use cpu or auto')
-    return device
-
-
-def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
-    """Where each of so many processes trains: spread evenly over the GPUs that `device` allows.
-
-    Raises:
-        StudyError: they do not fit there.
-    """
-    for name, count in (("workers", workers), ("per_gpu", per_gpu)):
-        if count < 1:
-            raise StudyError(f"{name} {count} must be at least 1")
-    chosen = device_of(device)
-    if chosen.type == "cpu":
-        return ["cpu"] * workers
-    one = device not in ("auto", "cuda")
-    gpus = [str(chosen)] if one else [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if workers > per_gpu * len(gpus):
-        raise StudyError(
-            f"{workers} workers do not fit on {len(gpus)} GPUs with {per_gpu} on each. Give fewer --workers, or more "
-            f"--per-gpu"
-        )
-    return [gpus[i % len(gpus)] for i in range(workers)]
-
-
-def identity_of(
-    space: SearchSpace, fingerprint: str, seed: int, energy_of: EnergyOf, image_size: int
-) -> dict[str, Any]:
-    """What results depend on, flat, so that a difference can be named; as JSON has it."""
-    flat: dict[str, Any] = {"data.images": fingerprint, "seed": seed}
-    for section, values in space.identity().items():
-        flat |= {f"{section}.{key}": value for key, value in values.items()}
-    flat |= {"energy_of": energy_of} if energy_of != "proxy" else {}  # the usual leaves no trace,
-    flat |= {"target_image_size": image_size} if image_size != IMAGE_SIZE else {}  # as ever
-    return dict(json.loads(json.dumps(flat)))
-
-
-def check_identity(study: Study, identity: dict[str, Any]) -> None:
-    """Raises StudyError unless a search may go on with a study; one that has not begun takes these settings."""
-    identity = identity | {"ids": IDS}
-    if not study.identity:
-        study.optuna.set_user_attr("identity", identity)
-        return
-    if study.identity.get("ids") != IDS:  # before ids had a version, a study did not say so
-        raise StudyError(
-            f"study {study.name} names its networks by ids of another version of this program: a search would train "
-            f"them again under new ids. Go on with that version, or start a new study with --study NAME. `report`, "
-            f"`confirm`, `inspect` and `export` read the study as it is"
-        )
-    stored = study.identity
-    changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
-    if changed:
-        listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
-        raise StudyError(
-            f"study {study.name} was made with other settings ({listed}). Its results would not compare. "
-            f"Restore the settings, or start a new study with --study NAME"
-        )
-
-
 def torch_versions(study: Study) -> str | None:
     """That its networks were trained with other versions of torch than this one, in words.
 
@@ -153,19 +78,10 @@ def torch_versions(study: Study) -> str | None:
     )
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 __all__ = [
     "check",
     "check_engine",
-    "check_identity",
     "constraints_of",
-    "device_of",
-    "identity_of",
-    "places_of",
     "recipe_of",
     "torch_versions",
 ]

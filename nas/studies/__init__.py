@@ -8,10 +8,11 @@ claims       one training is begun by one process only
 leases       whose training is running, and which were abandoned
 constraints  violations of limits
 study        Study, the records of a search
+identity     what results depend on, and whether a search may go on with a study
 status       what is running now
 """
 
-from nas.studies import claims, constraints, handles, status, storage, study, trials, urls
+from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
 from nas.studies.claims import Drawn
 from nas.studies.leases import DIED, Leases
 from nas.studies.study import FullTraining, Spent, Study, Training, load_study
@@ -27,6 +28,7 @@ __all__ = [
     "claims",
     "constraints",
     "handles",
+    "identity",
     "load_study",
     "status",
     "storage",

@@ -27,10 +27,10 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 import nas
+from nas.engines import devices, processes
 from nas.engines import engine as engines
-from nas.engines import processes
 from nas.errors import StudyError
-from nas.searching import loop, setup
+from nas.searching import loop
 from nas.searching.proposals import Proposer
 from nas.spaces import space
 from nas.studies import claims, status, trials, urls
@@ -447,11 +447,11 @@ def test_bad_arguments(tmp_path: Path, settings: dict[str, Any], message: str) -
 def test_places_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert setup.places_of("auto", 4, 2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert setup.places_of("cuda:1", 2, 2) == ["cuda:1", "cuda:1"]
-    assert setup.places_of("cpu", 3, 1) == ["cpu"] * 3
+    assert devices.places_of("auto", 4, 2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert devices.places_of("cuda:1", 2, 2) == ["cuda:1", "cuda:1"]
+    assert devices.places_of("cpu", 3, 1) == ["cpu"] * 3
     with pytest.raises(StudyError, match="3 workers do not fit on 2 GPUs with 1 on each"):
-        setup.places_of("cuda", 3, 1)
+        devices.places_of("cuda", 3, 1)
 
 
 @pytest.mark.parametrize(
