@@ -13,15 +13,18 @@ status       what is running now
 """
 
 from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
-from nas.studies.claims import Drawn
+from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, Leases
 from nas.studies.study import FullTraining, Spent, Study, Training, load_study
+from nas.studies.trials import Snapshot
 
 __all__ = [
     "DIED",
+    "Claim",
     "Drawn",
     "FullTraining",
     "Leases",
+    "Snapshot",
     "Spent",
     "Study",
     "Training",

@@ -24,10 +24,14 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 
 from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.studies import urls
+
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+"""Of the objectives of every study: accuracy and energy."""
 
 _JOURNAL = "journal.log"
 _SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
@@ -133,9 +137,7 @@ def quiet_optuna() -> Iterator[None]:
 
 def create(name: str, storage: BaseStorage) -> optuna.Study:
     """The study of that name, made if it is not there."""
-    study = optuna.create_study(
-        study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
-    )
+    study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
     if len(study.directions) != 2:
         raise StudyError(
             f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
@@ -346,6 +348,7 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
 
 
 __all__ = [
+    "DIRECTIONS",
     "alone",
     "check_journal",
     "check_writable",
