@@ -5,6 +5,7 @@ settings   `SearchSettings`: all that a search may be told
 setup      what a search begins with: space, images, study
 forecast   how many networks a study will have
 proposals  which network is trained next, by the searcher or by a sampler of Optuna's
+draws      networks by a sampler, at given choices, or at random
 budget     how much a study may spend, and what that buys
 stopping   when a study is done
 writer     what is written into trials

@@ -1,20 +1,18 @@
 """Which training comes next: what was interrupted, references, then the searcher's choice or an Optuna sampler's."""
 
 import dataclasses
-import hashlib
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.searchers import ConfigSpace, Record, Searcher, Settings
+from nas.searching.draws import Draws, is_stuck
 from nas.spaces import Choice, Constraints, SearchSpace
 from nas.stats import pareto
-from nas.studies import Drawn, Snapshot, Study, claims, trials
+from nas.studies import Drawn, Snapshot, Study, trials
 from nas.studies import constraints as limits
 from spikformer.config import SpikformerConfig
 
@@ -32,8 +30,6 @@ SAMPLERS = (
 _REDUCTION, _LAST_REDUCTION = 5.0, 2.0  # networks at a rung for one at the next; before the last of three or more
 _DEAR, _REDUCTION_OF_DEAR = 0.1, 3.5  # share of the images from which on the only low rung promotes more
 _FEWEST, _STARTUP = 3, 40  # networks at random, in the smallest studies and in others
-_DUPLICATES_IN_A_ROW = 10  # then a network that no trial has evaluated is drawn at random
-_DRAWS = 2000  # of them, in a space too large to list
 
 
 @dataclass(frozen=True)
@@ -97,13 +93,13 @@ class Proposer:
         networks: int | None,
         sampler: str,
     ) -> None:
-        self.study, self.space, self.seed, self.sampler = study, space, seed, sampler
+        self.study, self.space, self.sampler = study, space, sampler
         self.constraints = constraints
         self._violations: dict[str, dict[str, float]] = {}
         self._asked: set[tuple[str, int]] = set()
         self._barred: set[str] = set()
         self.references = {name: config for name, config in references.items() if self.allowed(config)}
-        self._listed: list[SpikformerConfig] | None = None
+        self._draws = Draws(space, seed)
         chosen = settings(space.recipe.rungs, networks)
         self.startup = chosen.startup
         self._searcher = Searcher(ConfigSpace(space, self.allowed), seed, chosen, _limits(constraints))
@@ -136,23 +132,12 @@ class Proposer:
 
     def draw(self, snapshot: Snapshot, proposal: Proposal) -> Drawn | None:
         """The network of a proposal; None if the sampler knows only networks that are being trained."""
-        if proposal.params is not None:  # queued ones may leave something open
-            drawn = claims.draw(snapshot, self.space, self._optuna_sampler(snapshot, "RandomSampler"), proposal.params)
-            own = proposal.queued.user_attrs if proposal.queued is not None else proposal.attributes
-            named = self.space.references.get(own.get("reference", ""))
-            return drawn if named is None else dataclasses.replace(drawn, config=named)  # axes may not say all of it
-        for again in range(_DUPLICATES_IN_A_ROW):
-            drawn = claims.draw(snapshot, self.space, self._optuna_sampler(snapshot, self.sampler, again), None)
-            if drawn.config.config_id not in snapshot.in_flight:
-                return drawn
-        return None
-
-    def _optuna_sampler(self, snapshot: Snapshot, name: str, again: int = 0) -> optuna.samplers.BaseSampler:
-        """A new one for each proposal: what it knows is in the storage, so a continued study goes the same way."""
-        more = {"multivariate": True, "group": True, "constant_liar": True} if name == "TPESampler" else {}
-        seed = self._draw_seed(snapshot, again)
-        sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, name)(seed=seed, **more)
-        return sampler
+        if proposal.params is None:
+            return self._draws.sampled(snapshot, self.sampler)
+        drawn = self._draws.at(snapshot, proposal.params)
+        own = proposal.queued.user_attrs if proposal.queued is not None else proposal.attributes
+        named = self.space.references.get(own.get("reference", ""))
+        return drawn if named is None else dataclasses.replace(drawn, config=named)  # axes may not say all of it
 
     def _records(self, snapshot: Snapshot) -> list[Record]:
         """Records of networks that may not go on are barred: such as those that break a limit which is new."""
@@ -204,9 +189,9 @@ class Proposer:
 
     def _chosen(self, snapshot: Snapshot, records: Sequence[Record], new: bool) -> Proposal | None:
         if new and self.sampler != SEARCHER and self._searcher.next_rung(records) == 0:
-            if not self._stuck(snapshot):
+            if not is_stuck(snapshot):
                 return Proposal(0, None, {"proposed_by": self.sampler})
-            fresh = self._fresh(snapshot)
+            fresh = self._draws.fresh(snapshot, self.allowed)
             if fresh is not None:
                 return Proposal(0, self.space.params(fresh), {"proposed_by": "RandomSampler"})
         try:
@@ -224,30 +209,6 @@ class Proposer:
         before = snapshot.furthest[step.network.identity]
         named = {"reference": before.user_attrs["reference"]} if "reference" in before.user_attrs else {}
         return Proposal(step.rung, before.params, attributes | named)
-
-    def _stuck(self, snapshot: Snapshot) -> bool:
-        """Whether an Optuna sampler keeps on proposing what is known or not allowed."""
-        last = [trial for trial in snapshot.trials if trial.state in trials.FINISHED][-_DUPLICATES_IN_A_ROW:]
-        wasted = ("candidate" not in trial.user_attrs or "duplicate_of" in trial.user_attrs for trial in last)
-        return len(last) == _DUPLICATES_IN_A_ROW and all(wasted)
-
-    def _fresh(self, snapshot: Snapshot) -> SpikformerConfig | None:
-        """An allowed network that no trial has begun, or None when there is none to be found."""
-        rng = random.Random(self._draw_seed(snapshot))
-        if self._listed is None and self.space.listable:
-            self._listed = list(self.space.configs())
-        if self._listed is not None:
-            drawn = iter(rng.sample(self._listed, len(self._listed)))
-        else:
-            drawn = (self.space.random(rng) for _ in range(_DRAWS))
-        new = (config for config in drawn if config.config_id not in snapshot.begun)
-        return next(filter(self.allowed, new), None)
-
-    def _draw_seed(self, snapshot: Snapshot, again: int = 0) -> int:
-        """From the number of trials that taught something: an interruption does not change what comes next."""
-        taught = sum(trial.state in trials.FINISHED for trial in snapshot.trials)
-        text = f"{self.seed} {taught}" + (f" {again}" if again else "")
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
 def _limits(constraints: Constraints) -> pareto.Point:
