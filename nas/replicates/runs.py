@@ -200,9 +200,9 @@ class Place:
         storages.check_writable(self.folder)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other process of this machine trains for the same folder's runs."""
-        with storages.alone(self.folder / "runs", wait_s=0):
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder, so that no other process of this machine trains its runs."""
+        with storages.exclusive_lock(self.folder / "runs", wait_s=0):
             yield
 
     def engine(self, trainer: Trainer, observer: Observer) -> Engine:

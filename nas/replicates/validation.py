@@ -133,7 +133,7 @@ def validate(
         wanted = [run for group in plan.values() for run in group.values()]
         identity = identities.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
         database = storages.database(storage)
-        with place.alone():
+        with place.exclusive():
             kept = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
             runs.train(wanted, kept, splits, place, target.IMAGE_SIZE, watcher)
         done = kept.done()

@@ -120,7 +120,7 @@ class SearchSettings:
         if self.address is not None and self.engine != "ray":
             raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
         places_of(self.device, self.workers, self.per_gpu)
-        if self.workers > 1 and storages.is_for_one(self.storage):
+        if self.workers > 1 and storages.is_single_process(self.storage):
             raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
 
 

@@ -94,9 +94,9 @@ def _goal_of(trials: int | None, settings: SearchSettings) -> Goal:
 
 def _exclusive(storage: str | None, name: str) -> contextlib.AbstractContextManager[None]:
     """A lock on a storage that serves one process only; nothing for others."""
-    if not storages.is_for_one(storage):
+    if not storages.is_single_process(storage):
         return contextlib.nullcontext()
-    return storages.alone(storages.place_of_lock(storage, name), wait_s=0)
+    return storages.exclusive_lock(storages.lock_path(storage, name), wait_s=0)
 
 
 def _study(
@@ -109,7 +109,7 @@ def _study(
 ) -> Study:
     """The study of that name, begun if it is not there."""
     database = storages.database(storage)
-    with storages.alone(folder):
+    with storages.exclusive_lock(folder):
         storages.check_journal(folder)
         study = Study(name, folder, storages.create(name, database or storages.journal(folder)))
         identities.check_identity(study, identity)
