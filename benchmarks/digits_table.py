@@ -56,7 +56,7 @@ def key(row: dict[str, str]) -> tuple[str, int, float]:
 
 def line(network: Network, found: Candidate, share: float) -> dict[str, str]:
     """A training as the table has it: without energy if it gave no reading."""
-    ranked = found.status in ("complete", "stopped") and bool(found.energy_mj)
+    ranked = found.is_ranked and bool(found.energy_mj)
     values = {
         "config_id": network.identity,
         "seed": str(found.seed),

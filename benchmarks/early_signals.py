@@ -77,7 +77,7 @@ def read(config: SpikformerConfig, source: SearchSpace, splits: data.Splits, cac
 def trained(config: SpikformerConfig, source: SearchSpace, splits: data.Splits, seed: int, share: float) -> Any:
     found, _ = evaluate(config, splits, source.recipe, seed, share=share)
     note(f"{config.config_id} {share:g}: {found.search_val_accuracy} {found.energy_mj} {found.status}")
-    complete = found.status in ("complete", "stopped")
+    complete = found.is_ranked
     return {
         "accuracy": found.search_val_accuracy if complete and found.search_val_accuracy else 0.0,
         "log_energy": float(np.log(max(found.energy_mj or FLOOR, FLOOR))),

@@ -21,7 +21,6 @@ from nas.progress import Observer
 from nas.spaces import load_space
 from nas.spaces.space import SearchSpace
 from nas.stats import pareto
-from nas.studies import trials
 from nas.training.candidate import Candidate, front_of
 
 PARTS = (0.25, 0.5, 0.75, 1.0)
@@ -36,7 +35,7 @@ class Said(Observer):
 def answers(study: nas.Study, images: int) -> list[list[pareto.Point]]:
     """The front after each part of the budget, as (report-val accuracy, log10 energy)."""
     found, spent = [], 0
-    trained = [Candidate.from_dict(trial.user_attrs["candidate"]) for trial in trials.trained(study.optuna)]
+    trained = [study.record_of(trial) for trial in study.snapshot().trained]
     totals = [spent := spent + candidate.images_seen for candidate in trained]
     for part in PARTS:
         within = {i: c for i, (c, total) in enumerate(zip(trained, totals, strict=True)) if total <= part * images}
@@ -107,7 +106,7 @@ def _line(
 ) -> tuple[str, ...]:
     mine = [study for (name, _), study in studies.items() if name == method]
     by_part = list(zip(*(v for (name, _), v in volumes.items() if name == method), strict=True))
-    networks = [len(trials.furthest(study.optuna)) for study in mine]
+    networks = [len(study.snapshot().furthest) for study in mine]
     full = [sum(c.status == "complete" for c in study.candidates.values()) for study in mine]
     hours = [study.spent.hours for study in mine]
     means = [f"{statistics.mean(x):.1f} ({statistics.stdev(x) if len(x) > 1 else 0:.1f})" for x in by_part]

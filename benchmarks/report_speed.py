@@ -35,8 +35,8 @@ def sources(folder: Path) -> Study:
 
 def made(study: Study, count: int, folder: Path) -> None:
     rng, start = random.Random(0), datetime.datetime(2026, 1, 1)
-    last = max(trials.rung_of(trial) for trial in trials.trained(study.optuna))
-    by_rung = [[t for t in trials.trained(study.optuna) if trials.rung_of(t) == rung] for rung in (0, last)]
+    last = max(trials.rung_of(trial) for trial in study.snapshot().trained)
+    by_rung = [[t for t in study.snapshot().trained if trials.rung_of(t) == rung] for rung in (0, last)]
     folder.mkdir(parents=True)
     with storage.quiet_optuna():
         large = storage.create(folder.name, storage.journal(folder))

@@ -124,7 +124,7 @@ def summary(candidate: Candidate) -> str:
     took = f"{candidate.provenance['wall_s']:.0f} s"
     if candidate.search_val_accuracy is None or candidate.energy_mj is None:
         return f"{candidate.status} ({candidate.reason}), {took}"
-    if candidate.status not in ("complete", "stopped"):
+    if not candidate.is_ranked:
         return f"{candidate.status} ({candidate.reason}), {took}"
     measured = candidate.report_val_accuracy
     report = "" if measured is None else f" (report-val {100 * measured:.1f} %)"

@@ -14,6 +14,7 @@ A kind "package.module:Class" names a block of your own (`spikformer.plugins`). 
 Standard library only, so that reading a space or printing help needs no torch.
 """
 
+import functools
 import itertools
 import math
 import typing
@@ -634,7 +635,7 @@ class SpikformerConfig:
             reads -= {"threshold"}
         return typing.cast(MixerConfig, _canonical_part(mixer, reads))
 
-    @property
+    @functools.cached_property
     def config_id(self) -> str:
         """What two configs share if and only if they build equal networks, such as "n1-0123456789ab".
 

@@ -16,7 +16,7 @@ from nas.training import measurement
 from spikformer import plugins
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["pace"]
+USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["measured_pace"]
 MICRO = """
 [base]
 neuron.threshold = 0.5
@@ -111,7 +111,7 @@ def usual_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def usual_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search begins with the trainings that tell how long it will take."""
-    monkeypatch.setattr(engines, "pace", USUAL_PACE)
+    monkeypatch.setattr(engines, "measured_pace", USUAL_PACE)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 Proposals, records and repetitions stay here and in the study's storage, as with any engine: Ray places tasks.
 """
 
-import dataclasses
 import signal
 import threading
 from types import TracebackType
@@ -11,14 +10,13 @@ from typing import Any, Self
 
 import torch
 
+from nas.datasets import Splits
 from nas.engines.engine import Died, Done, Job, Packed, Trainer
 from nas.errors import StudyError
 from nas.training import Epoch, Pace
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
 from spikformer.errors import SpikformerError
-
-_KEPT: dict[str, Trainer] = {}
 
 
 class OnRay:
@@ -100,22 +98,31 @@ def _ray() -> Any:
 
 def _train(packed: Packed, sharing: int, job: Job) -> Done:
     """In a process of the cluster."""
-    return _unpacked(packed, sharing).train(job, _nothing)
+    return _IMAGES.trainer(packed, sharing).train(job, _nothing)
 
 
 def _pace(packed: Packed, sharing: int, config: SpikformerConfig) -> Pace | None:
-    return _unpacked(packed, sharing).pace(config)
+    return _IMAGES.trainer(packed, sharing).pace(config)
 
 
-def _unpacked(packed: Packed, sharing: int) -> Trainer:
-    """On the device that Ray gave; a process of the cluster serves many tasks, and keeps the images."""
-    plugins.adopt(packed.blocks)
-    key = packed.trainer.splits.fingerprint
-    if key not in _KEPT:
-        _KEPT.clear()
-        torch.set_num_threads(1)
-        _KEPT[key] = packed.unpacked().on("cuda" if torch.cuda.is_available() else "cpu", sharing)
-    return dataclasses.replace(packed.trainer, splits=_KEPT[key].splits)
+class _Images:
+    """The images that a process of the cluster keeps, on the device that Ray gave: it serves many tasks of a search."""
+
+    def __init__(self) -> None:
+        self._splits: Splits | None = None
+
+    def trainer(self, packed: Packed, sharing: int) -> Trainer:
+        """The trainer of a task, with its images; those of another search make room."""
+        plugins.adopt(packed.blocks)
+        if self._splits is None or self._splits.fingerprint != packed.trainer.splits.fingerprint:
+            self._splits = None
+            torch.set_num_threads(1)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            self._splits = packed.unpacked().on(device, sharing).splits
+        return packed.trainer.having(self._splits)
+
+
+_IMAGES = _Images()  # one for each process of the cluster, which Ray starts by importing this module
 
 
 def _nothing(_label: str, _number: int, _epoch: Epoch) -> None:

@@ -91,7 +91,7 @@ def _alone(folder: Path, team: Team) -> Iterator[None]:
     if not team.leads:
         yield
         return
-    with storage.alone(folder):
+    with storage.exclusive_lock(folder):
         yield
 
 

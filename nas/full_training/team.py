@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nas.errors import TrainingError
+from nas.engines import device_of
+from nas.errors import StudyError, TrainingError
 from nas.training import device_memory
 
 
@@ -105,19 +106,14 @@ _TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
 
 
 def _device(name: str, local: int | None) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    """The device of this process; of several processes, each takes the GPU of its number."""
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise TrainingError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1') from None
-    if device.type == "cpu":
-        return device
-    index = local if local is not None else device.index or 0
-    seen = torch.cuda.device_count()
-    if device.type != "cuda" or index >= seen:
-        raise TrainingError(f"device {device.type}:{index} is not there: torch sees {seen} GPUs. Use fewer, or cpu")
-    return torch.device("cuda", index)
+        device = device_of(name)
+        if device.type == "cuda":
+            device = device_of(f"cuda:{local if local is not None else device.index or 0}")
+    except StudyError as error:
+        raise TrainingError(str(error)) from None
+    return device
 
 
 class TeamBatchNorm2d(nn.BatchNorm2d):

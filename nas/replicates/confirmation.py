@@ -68,7 +68,7 @@ def confirm(
         for sentence in splits.account:
             watcher.notice(sentence)
         wanted = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
-        with place.alone():
+        with place.exclusive():
             kept = runs.opened(study.name, WHAT, handles.storage_of(study.optuna), study.identity)
             runs.train(wanted, kept, splits, place, study.target_image_size, watcher)
 

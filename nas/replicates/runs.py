@@ -19,19 +19,28 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.datasets import Splits
-from nas.engines import Died, Done, Engine, InProcess, Job, Processes, Trainer
+from nas.engines import (
+    ATTEMPTS,
+    Died,
+    Dispatcher,
+    Done,
+    Engine,
+    InProcess,
+    Job,
+    Processes,
+    Trainer,
+    device_of,
+    given_up,
+    places_of,
+)
 from nas.errors import StudyError
 from nas.progress import Observer, summary
-from nas.searching import device_of, places_of
 from nas.settings import Recipe
 from nas.studies import handles
 from nas.studies import storage as storages
-from nas.training import Candidate, died, epochs_of
+from nas.training import Candidate
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError, TrustError
-
-_ATTEMPTS = 3
-_RANKED = ("complete", "stopped")
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,8 @@ class Run:
     @property
     def key(self) -> str:
         """Equal for equal trainings, whatever they are called."""
-        said = json.dumps([self.config.config_id, dataclasses.asdict(self.recipe), self.seed, self.share])
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        text = json.dumps([self.config.config_id, dataclasses.asdict(self.recipe), self.seed, self.share])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -90,25 +99,25 @@ class Runs:
 
     def done(self) -> dict[str, Trained]:
         """Key of a run -> what came of it; of two, the first."""
-        found: dict[str, Trained] = {}
+        by_key: dict[str, Trained] = {}
         for trial in self.optuna.get_trials(deepcopy=False):
-            said = trial.user_attrs
-            if "key" in said:
+            stored = trial.user_attrs
+            if "key" in stored:
                 try:
-                    candidate = Candidate.from_dict(said["candidate"])
-                    trained = Trained(candidate, said["of"], said["what"], said["share"])
+                    candidate = Candidate.from_dict(stored["candidate"])
+                    trained = Trained(candidate, stored["of"], stored["what"], stored["share"])
                 except (KeyError, TypeError, ConfigError) as error:
                     raise StudyError(
                         f"run {trial.number} of {self.optuna.study_name} was recorded by another version of this "
                         f"program ({type(error).__name__}: {error})"
                     ) from error
-                found.setdefault(trained.key(said["key"]), trained)
-        return found
+                by_key.setdefault(trained.key(stored["key"]), trained)
+        return by_key
 
     def add(self, run: Run, candidate: Candidate) -> None:
         """Keep a record: it is there whole, or not at all."""
         values = None
-        if candidate.status in _RANKED and candidate.search_val_accuracy is not None and candidate.energy_mj:
+        if candidate.is_ranked and candidate.search_val_accuracy is not None and candidate.energy_mj:
             values = [candidate.search_val_accuracy, candidate.energy_mj]
         self.optuna.add_trial(
             optuna.trial.create_trial(
@@ -151,16 +160,16 @@ def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings:
     study = optuna.create_study(
         study_name=storages.companion(name, what),
         storage=storage,
-        directions=["maximize", "minimize"],
+        directions=storages.DIRECTIONS,
         load_if_exists=True,
     )
     study.set_metric_names(["search_val_accuracy", "energy_mj"])
-    wanted = json.loads(json.dumps(settings))
+    asked = json.loads(json.dumps(settings))
     before = study.user_attrs.get("settings")
     if before is None:
-        study.set_user_attr("settings", wanted)
-    elif before != wanted:
-        changed = [key for key in sorted({*before, *wanted}) if before.get(key) != wanted.get(key)]
+        study.set_user_attr("settings", asked)
+    elif before != asked:
+        changed = [key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key)]
         raise StudyError(
             f"{study.study_name} was begun with other settings ({', '.join(changed)} differ): its results would not "
             "compare. Restore them, or give another name"
@@ -191,9 +200,9 @@ class Place:
         storages.check_writable(self.folder)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other process of this machine trains for the same folder's runs."""
-        with storages.alone(self.folder / "runs", wait_s=0):
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder, so that no other process of this machine trains its runs."""
+        with storages.exclusive_lock(self.folder / "runs", wait_s=0):
             yield
 
     def engine(self, trainer: Trainer, observer: Observer) -> Engine:
@@ -203,54 +212,72 @@ class Place:
 
 
 def train(
-    wanted: Sequence[Run], runs: Runs, splits: Splits, place: Place, target_image_size: int, observer: Observer
+    asked: Sequence[Run], runs: Runs, splits: Splits, place: Place, target_image_size: int, observer: Observer
 ) -> None:
     """Train those that are not there yet, in this order; equal ones once.
 
     Raises:
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
-    known, by_key = runs.done(), {run.key: run for run in wanted}
-    waiting = deque(run for key, run in by_key.items() if key not in known)
+    known, by_key = runs.done(), {run.key: run for run in asked}
+    waiting = [run for key, run in by_key.items() if key not in known]
     if not waiting:
         observer.notice(f"All {len(by_key)} trainings are there.")
         return
     observer.notice(f"{len(waiting)} of {len(by_key)} trainings are to be done. Ctrl-C loses nothing.")
-    numbers, flying, attempts = itertools.count(), dict[int, Run](), Counter[str]()
     first = waiting[0]
     trainer = Trainer(splits, first.recipe, first.seed, target_image_size, place.folder / "unfinished")
     with place.engine(trainer, observer) as engine:
-        while waiting or flying:
-            observer.counted(len(by_key) - len(waiting) - len(flying), len(by_key), None)
-            while waiting and len(flying) < engine.slots:
-                run, number = waiting.popleft(), next(numbers)
-                flying[number] = run
-                observer.started(run.label, epochs_of(len(splits.train), run.recipe, run.share))
-                engine.submit(_job(run, number))
-            ended = engine.next(1.0)
-            if ended is None:
-                continue
-            run = flying.pop(ended.job.trial)
-            observer.ended(run.label)
-            if isinstance(ended, Died):
-                attempts[run.key] += 1
-                observer.notice(f"{run.label} ended without a result: {ended.why}.")
-                if attempts[run.key] < _ATTEMPTS:
-                    waiting.append(run)
-                    continue
-            candidate = ended.candidate if isinstance(ended, Done) else _given_up(run, splits)
-            runs.add(run, candidate)
-            trainer.forget(ended.job)
-            observer.notice(f"{run.label}: {summary(candidate)}")
+        queue = _Queue(waiting, len(by_key), runs, trainer, observer)
+        Dispatcher(engine, trainer, observer, ends_when_all_die=False).run(queue)
 
 
-def _job(run: Run, number: int) -> Job:
-    return Job(number, run.label, run.config, None, run.share, run.recipe, run.seed)
+class _Queue:
+    """Runs in their order, as a source of trainings; one that dies goes to the end, until it is given up.
 
+    Args:
+        total: runs in all, those included that were there before.
+    """
 
-def _given_up(run: Run, splits: Splits) -> Candidate:
-    reason = f"given up after {_ATTEMPTS} attempts"
-    return died(run.config, splits, run.recipe, run.seed, None, run.share, reason)
+    def __init__(self, waiting: Sequence[Run], total: int, runs: Runs, trainer: Trainer, observer: Observer) -> None:
+        self.runs, self.trainer, self.observer = runs, trainer, observer
+        self._waiting, self._flying, self._total = deque(waiting), dict[int, Run](), total
+        self._numbers, self._deaths = itertools.count(), Counter[str]()
+        self._count()
+
+    def next_job(self) -> Job | None:
+        if not self._waiting:
+            return None
+        run, number = self._waiting.popleft(), next(self._numbers)
+        self._flying[number] = run
+        return Job(number, run.label, run.config, None, run.share, run.recipe, run.seed)
+
+    def waits(self) -> bool:
+        return False
+
+    def on_idle(self) -> None:
+        return None
+
+    def on_done(self, done: Done) -> None:
+        self._record(done.job, done.candidate)
+
+    def on_died(self, dead: Died) -> bool:
+        run = self._flying[dead.job.trial]
+        self._deaths[run.key] += 1
+        if self._deaths[run.key] < ATTEMPTS:
+            self._waiting.append(self._flying.pop(dead.job.trial))
+            return True
+        self._record(dead.job, given_up(dead.job, self.trainer, dead.why))
+        return False
+
+    def _record(self, job: Job, candidate: Candidate) -> None:
+        self.runs.add(self._flying.pop(job.trial), candidate)
+        self.trainer.forget(job)
+        self.observer.notice(f"{job.label}: {summary(candidate)}")
+        self._count()
+
+    def _count(self) -> None:
+        self.observer.counted(self._total - len(self._waiting) - len(self._flying), self._total, None)
 
 
 __all__ = ["Place", "Run", "Runs", "Trained", "beside", "opened", "train"]

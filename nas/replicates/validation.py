@@ -24,6 +24,7 @@ from nas.replicates.runs import Place, Run
 from nas.searching import reductions, setup
 from nas.spaces import SearchSpace, load_space
 from nas.stats import Interval, bootstrapped, deviation, recall, tau_interval
+from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
 from spikformer import published
@@ -129,9 +130,9 @@ def validate_proxy(
             chosen, repeated = from_papers(loaded, configs), []
         plan = _plan(loaded, chosen, tuple(shares), repeated, seed)
         wanted = [run for group in plan.values() for run in group.values()]
-        identity = setup.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
+        identity = identities.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
         database = storages.database(storage)
-        with place.alone():
+        with place.exclusive():
             kept = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
             runs.train(wanted, kept, splits, place, target.IMAGE_SIZE, watcher)
         done = kept.done()
@@ -431,7 +432,7 @@ def _accuracies(candidates: Iterable[Candidate]) -> np.ndarray:
 
 
 def _accuracy(candidate: Candidate) -> float:
-    usable = candidate.status in ("complete", "stopped")
+    usable = candidate.is_ranked
     return candidate.search_val_accuracy or 0.0 if usable else 0.0
 
 

@@ -190,7 +190,7 @@ def costs(
         StudyError: no such trial, or one without counts.
     """
     candidate = study.candidate(number)
-    if candidate.status not in ("complete", "stopped") or not candidate.operations:
+    if not candidate.is_ranked or not candidate.operations:
         raise StudyError(f"trial {number} of study {study.name} is {candidate.status}: it has no counted operations")
     images = candidate.counted_images
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")

@@ -20,6 +20,7 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 
 _LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
+_REMEMBERED = 2_000  # configs of a space, a few kB each
 
 Choice = bool | int | float | str
 Suggest = Callable[[str, list[Choice]], Choice]
@@ -81,6 +82,19 @@ class SearchSpace:
         Raises:
             ConfigError: no such network.
         """
+        key = frozenset(chosen.items())
+        if key not in self._built:
+            if len(self._built) >= _REMEMBERED:
+                del self._built[next(iter(self._built))]
+            self._built[key] = self._build(chosen)
+        return self._built[key]
+
+    @functools.cached_property
+    def _built(self) -> dict[frozenset[tuple[str, Choice]], SpikformerConfig]:
+        """The last configs, by choices: a proposal comes to its config by several ways, and builds it once."""
+        return {}
+
+    def _build(self, chosen: dict[str, Choice]) -> SpikformerConfig:
         values = copy.deepcopy(self.base)
         for axis in self.axes:
             if axis.name in chosen:

@@ -8,25 +8,30 @@ claims       one training is begun by one process only
 leases       whose training is running, and which were abandoned
 constraints  violations of limits
 study        Study, the records of a search
+identity     what results depend on, and whether a search may go on with a study
 status       what is running now
 """
 
-from nas.studies import claims, constraints, handles, status, storage, study, trials, urls
-from nas.studies.claims import Drawn
+from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
+from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, Leases
 from nas.studies.study import FullTraining, Spent, Study, Training, load_study
+from nas.studies.trials import Snapshot
 
 __all__ = [
     "DIED",
+    "Claim",
     "Drawn",
     "FullTraining",
     "Leases",
+    "Snapshot",
     "Spent",
     "Study",
     "Training",
     "claims",
     "constraints",
     "handles",
+    "identity",
     "load_study",
     "status",
     "storage",

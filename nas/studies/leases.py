@@ -1,9 +1,11 @@
-"""Who works on a trial, and whether they still live.
+"""Which process owns a trial, and whether it still lives.
 
-A trial says which process holds it, and that process leaves a new beat in it every half a minute. On the holder's own
-machine the system knows whether the process has ended, at once. Other machines wait until they have not seen a new
-beat for a while by their own clock, which no setting of a clock disturbs. A database's own heartbeat is not used: the
-journal and gRPC have none, and one way serves all.
+A trial names the process that owns it, and that process writes a new heartbeat into it every half a minute. On the
+owner's own machine the system knows at once whether the process has ended. Other machines wait until they have not
+seen a new heartbeat for a while by their own clock, which no setting of a clock disturbs. A database's own heartbeat
+is not used: the journal and gRPC have none, and one way serves all.
+
+In a trial's attributes the owner is stored as "holder" and the heartbeat as "beat".
 """
 
 import contextlib
@@ -24,17 +26,17 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.studies import handles
+from nas.studies.trials import Snapshot
 
-BEAT_S = 30.0
+HEARTBEAT_S = 30.0
 GRACE_S = 150.0
 DIED = "its process ended"
 _LOGGER = logging.getLogger(__name__)
-_SEARCHING: set[str] = set()
-"""Searches of this process that have not ended."""
+_THREAD, _ENDED_THREAD = "leases of ", "ended leases of "
 
 
 @dataclass(frozen=True)
-class Holder:
+class Owner:
     """A search in a process, among all of all machines.
 
     Attributes:
@@ -57,13 +59,13 @@ class Holder:
         return cls(platform.node(), _machine(), os.getpid(), _began(os.getpid()) or "", uuid.uuid4().hex)
 
     def is_here(self) -> bool:
-        """Whether it is a process of this machine, about which the system can be asked."""
+        """Whether the owner is a process of this machine, about which the system can be asked."""
         return bool(self.machine) and self.machine == _machine()
 
     def has_ended(self) -> bool:
-        """Of a process of this machine."""
+        """Whether an owner on this machine has ended. A search of this process lives as long as its leases' thread."""
         if self.pid == os.getpid() and self.began == _began(self.pid):
-            return self.search not in _SEARCHING
+            return not any(thread.name == _THREAD + self.search for thread in threading.enumerate())
         return _began(self.pid) != self.began
 
 
@@ -86,65 +88,67 @@ def _began(pid: int) -> str | None:
 
 
 class Leases:
-    """The trials that this process holds, kept alive by a thread: a training step may take longer than a beat.
+    """The trials that this process owns, kept alive by a thread: a training step may take longer than a heartbeat.
 
     Args:
         study: whose trials they are.
 
     Attributes:
         held: their numbers.
-        holder: this search.
+        owner: this search.
     """
 
     def __init__(self, study: optuna.Study) -> None:
-        self.study, self.holder = study, Holder.here()
+        self.study, self.owner = study, Owner.here()
         self.held: set[int] = set()
         self._seen: dict[int, tuple[Any, float]] = {}
         self._looked = time.monotonic()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._keep_alive, name=_THREAD + self.owner.search, daemon=True)
 
     def __enter__(self) -> Self:
-        _SEARCHING.add(self.holder.search)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _SEARCHING.discard(self.holder.search)
+        self._thread.name = _ENDED_THREAD + self.owner.search  # the thread itself may still wait for a server
         self._end.set()
         self._thread.join(timeout=1.0)
 
     def attributes(self) -> dict[str, Any]:
         """What a trial says from its beginning."""
-        return {"holder": dataclasses.asdict(self.holder), "beat": _now()}
+        return {"holder": dataclasses.asdict(self.owner), "beat": _now()}
 
-    def _beat(self) -> None:
-        while not self._end.wait(BEAT_S):
+    def owns(self, trial: FrozenTrial) -> bool:
+        """Whether a trial names this search as its owner."""
+        return bool(trial.user_attrs.get("holder") == dataclasses.asdict(self.owner))
+
+    def _keep_alive(self) -> None:
+        while not self._end.wait(HEARTBEAT_S):
             for number in list(self.held):
                 try:
                     handles.set_attribute(self.study, number, "beat", _now())
-                except UpdateFinishedTrialError:  # somebody took this process for dead
+                except UpdateFinishedTrialError:  # another process declared this one dead
                     self.held.discard(number)
                 except Exception as error:  # such as a full disk, which the search itself will meet
                     _LOGGER.warning("trial %d could not be kept alive: %s", number, error)
             with contextlib.suppress(Exception):
-                self.abandoned()  # while a training goes on nobody else watches
+                self.abandoned(Snapshot.of(self.study))  # while a training goes on nobody else watches
 
-    def abandoned(self) -> list[FrozenTrial]:
-        """Running trials whose holders are gone, as far as can be told by now."""
+    def abandoned(self, snapshot: Snapshot) -> list[FrozenTrial]:
+        """Running trials whose owners are gone, as far as can be told by now."""
         if time.monotonic() - self._looked > GRACE_S / 2:  # this process was stopped, and maybe all others with it
             self._seen.clear()
         self._looked = time.monotonic()
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial for trial in running if trial.number not in self.held and self._is_abandoned(trial)]
+        return [trial for trial in snapshot.running if trial.number not in self.held and self._is_abandoned(trial)]
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        named = trial.user_attrs.get("holder")
-        holder = Holder(**named) if named is not None else None
-        if holder is not None and holder.is_here():
-            return holder.has_ended()
+        stored = trial.user_attrs.get("holder")
+        owner = Owner(**stored) if stored is not None else None
+        if owner is not None and owner.is_here():
+            return owner.has_ended()
         beat = trial.user_attrs.get("beat")
         last, since = self._seen.get(trial.number, (None, 0.0))
         if trial.number not in self._seen or last != beat:
@@ -152,13 +156,13 @@ class Leases:
             return False
         return time.monotonic() - since > GRACE_S
 
-    def reap(self) -> list[int]:
-        """Close the abandoned ones, so that they are repeated; those that were only queued are queued again.
+    def reclaim(self, snapshot: Snapshot) -> list[int]:
+        """Close the abandoned trials, so that they are repeated; those that were only queued are queued again.
 
         Returns:
-            Numbers of the trials that were closed: by this process, however many see that a holder is gone.
+            Numbers of the trials that were closed: by this process, however many see that an owner is gone.
         """
-        return [trial.number for trial in self.abandoned() if _close(self.study, trial)]
+        return [trial.number for trial in self.abandoned(snapshot) if _close(self.study, trial)]
 
 
 def _close(study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -175,4 +179,4 @@ def _now() -> float:
     return round(time.time(), 3)
 
 
-__all__ = ["BEAT_S", "DIED", "GRACE_S", "Holder", "Leases"]
+__all__ = ["DIED", "GRACE_S", "HEARTBEAT_S", "Leases", "Owner"]

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from nas.errors import StudyError
 from nas.studies import storage as storages
 from nas.studies import trials
-from nas.studies.leases import Holder
+from nas.studies.leases import Owner
 from nas.studies.study import Study, load_study
 
 
@@ -54,7 +54,7 @@ class Work:
     network: str
     attempt: int
     since: datetime.datetime | None
-    holder: Holder | None
+    holder: Owner | None
     beat_s: float | None
     alive: bool | None
 
@@ -94,7 +94,7 @@ def work(study: Study) -> list[Work]:
     found = []
     for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         said = trial.user_attrs
-        holder = Holder(**said["holder"]) if "holder" in said else None
+        holder = Owner(**said["holder"]) if "holder" in said else None
         choices = " ".join(f"{name.split('{')[0]}={choice}" for name, choice in trial.params.items())
         found.append(
             Work(

@@ -24,10 +24,14 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 
 from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.studies import urls
+
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+"""Of the objectives of every study: accuracy and energy."""
 
 _JOURNAL = "journal.log"
 _SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
@@ -74,19 +78,19 @@ def check_writable(folder: Path) -> None:
         raise StudyError(f"{folder} cannot be written: {existing} is no writable folder. Give another --results-dir")
 
 
-def is_for_one(url: str | None) -> TypeGuard[str]:
+def is_single_process(url: str | None) -> TypeGuard[str]:
     """Whether a storage serves one process only."""
     return url is not None and url.startswith("sqlite")
 
 
-def place_of_lock(url: str, name: str) -> Path:
-    """Where searches of this machine meet that share a database but not a results folder."""
+def lock_path(url: str, name: str) -> Path:
+    """The folder to lock, for searches of this machine that share a database but not a results folder."""
     return data.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def alone(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
-    """No other process of this machine is in here; the system lets go of it however this one ends.
+def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
+    """Hold a folder against other processes of this machine; the system releases it however this process ends.
 
     Raises:
         StudyError: another one still is, or the folder cannot be written.
@@ -101,8 +105,8 @@ def alone(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
         while not _locked(lock):
             if time.monotonic() > deadline:
                 lock.seek(0)
-                holder = lock.read().strip() or "another process"
-                raise StudyError(f"{folder} is in use by {holder}. Wait for it, or name another --study or --out")
+                owner = lock.read().strip() or "another process"
+                raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out")
             time.sleep(0.05)
         lock.truncate(0)
         lock.write(f"process {os.getpid()}")
@@ -133,9 +137,7 @@ def quiet_optuna() -> Iterator[None]:
 
 def create(name: str, storage: BaseStorage) -> optuna.Study:
     """The study of that name, made if it is not there."""
-    study = optuna.create_study(
-        study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
-    )
+    study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
     if len(study.directions) != 2:
         raise StudyError(
             f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
@@ -153,7 +155,7 @@ def database(url: str | None) -> BaseStorage | None:
     if url is None:
         return None
     try:
-        return typing.cast(BaseStorage, _Patient(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
+        return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
         raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
@@ -169,9 +171,9 @@ def _opened(url: str) -> BaseStorage:
             proxy = GrpcStorageProxy(host=host, port=int(port or 13000))
             proxy.wait_server_ready(timeout=_LONGEST_PAUSE_S)
         return proxy
-    if is_for_one(url):
+    if is_single_process(url):
         return optuna.storages.get_storage(url)
-    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one to beat
+    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
     for attempt in range(5):
         try:
             return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=kept))
@@ -182,7 +184,7 @@ def _opened(url: str) -> BaseStorage:
     raise AssertionError("the last attempt raises")
 
 
-class _Patient:
+class _RetryingStorage:
     """A storage that waits for its server to come back, instead of failing."""
 
     def __init__(self, storage: BaseStorage) -> None:
@@ -190,9 +192,9 @@ class _Patient:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._storage, name)
-        return self._patiently(found) if callable(found) else found
+        return self._retrying(found) if callable(found) else found
 
-    def _patiently(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _retrying(self, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def repeated(*arguments: Any, **named: Any) -> Any:
             return _repeated(lambda: call(*arguments, **named), _AWAY_S)
@@ -254,7 +256,7 @@ class _Journal(JournalFileBackend):
 
 
 class _Lock:
-    """Of the journal itself. The system lets go of it when its holder dies, so none is ever left over.
+    """The lock of the journal itself. The system releases it when its owner dies, so none is ever left over.
 
     Optuna's own are files: what a dead process leaves blocks the others for 30 s, with a relative path for ever.
     """
@@ -267,7 +269,7 @@ class _Lock:
         file = self._path.open("rb+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            _mend(self._path, file)
+            _repair_tail(self._path, file)
         except BaseException:
             file.close()
             raise
@@ -280,7 +282,7 @@ class _Lock:
             self._file = None
 
 
-def _mend(path: Path, file: BinaryIO) -> None:
+def _repair_tail(path: Path, file: BinaryIO) -> None:
     """Cut off the beginning of a record that a crash or a full disk left at the end: the next one would be lost too."""
     size = file.seek(0, os.SEEK_END)
     whole = _end_of_last_line(file, size)
@@ -346,16 +348,17 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
 
 
 __all__ = [
-    "alone",
+    "DIRECTIONS",
     "check_journal",
     "check_writable",
     "companion",
     "create",
     "database",
-    "is_for_one",
+    "exclusive_lock",
+    "is_single_process",
     "journal",
     "known_studies",
-    "place_of_lock",
+    "lock_path",
     "quiet_optuna",
     "study_folder",
 ]

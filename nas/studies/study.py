@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
@@ -22,6 +22,7 @@ from nas.stats import pareto
 from nas.studies import constraints as limits
 from nas.studies import storage as storages
 from nas.studies import trials, urls
+from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
@@ -94,24 +95,31 @@ class Study:
     optuna: optuna.Study
     _known: dict[int, Candidate] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
+    def snapshot(self) -> Snapshot:
+        """Its trials as the storage holds them now."""
+        return Snapshot.of(self.optuna)
+
     @property
     def candidates(self) -> dict[int, Candidate]:
         """Trial number -> candidate; each network once, as it was trained furthest, under its reference's name."""
-        finished = self.optuna.get_trials(deepcopy=False, states=trials.FINISHED)
-        own = [trial.user_attrs for trial in finished if "reference" in trial.user_attrs]
+        return self.candidates_in(self.snapshot())
+
+    def candidates_in(self, snapshot: Snapshot) -> dict[int, Candidate]:
+        """As `candidates`, of the moment of a snapshot."""
+        own = [t.user_attrs for t in snapshot.trials if t.state in trials.FINISHED and "reference" in t.user_attrs]
         names = {attributes.get("config_id"): attributes["reference"] for attributes in reversed(own)}
-        found = {}
-        for identity, trial in trials.furthest(self.optuna).items():
-            candidate = self._read(trial)
+        by_trial = {}
+        for identity, trial in snapshot.furthest.items():
+            candidate = self.record_of(trial)
             reference = candidate.reference or names.get(identity)
-            found[trial.number] = dataclasses.replace(candidate, reference=reference)
-        return dict(sorted(found.items()))
+            by_trial[trial.number] = dataclasses.replace(candidate, reference=reference)
+        return dict(sorted(by_trial.items()))
 
     @property
     def trainings(self) -> list[Training]:
         """All of them, in the order in which they ended."""
-        found = [_training(trial) for trial in trials.trained(self.optuna)]
-        return sorted(found, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
+        every = [self._training(trial) for trial in self.snapshot().trained]
+        return sorted(every, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:
         """That of a trial.
@@ -119,16 +127,22 @@ class Study:
         Raises:
             StudyError: no such trial, or its network was trained further in another.
         """
-        found = self.candidates
-        if number in found:
-            return found[number]
-        every = {trial.number: trial for trial in trials.trained(self.optuna)}
-        last = {c.config_id: n for n, c in found.items()}
+        snapshot = self.snapshot()
+        candidates = self.candidates_in(snapshot)
+        if number in candidates:
+            return candidates[number]
+        every = {trial.number: trial for trial in snapshot.trained}
+        last = {c.config_id: n for n, c in candidates.items()}
         further = last.get(every[number].user_attrs["config_id"]) if number in every else None
         state = "is not there" if further is None else f"was trained further in trial {further}: use that one"
         raise StudyError(f"trial {number} of study {self.name} {state}")
 
-    def _read(self, trial: FrozenTrial) -> Candidate:
+    def record_of(self, trial: FrozenTrial) -> Candidate:
+        """The record that a finished trial holds. A finished trial never changes, so it is parsed once.
+
+        Raises:
+            StudyError: another version of this program wrote it.
+        """
         if trial.number not in self._known:
             self._known[trial.number] = self._parsed(trial)
         return self._known[trial.number]
@@ -216,17 +230,20 @@ class Study:
     @property
     def running(self) -> int:
         """Trainings that are under way, or whose process ended without a word."""
-        return len(self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        return len(self.snapshot().running)
 
     @property
     def spent(self) -> Spent:
         """What its trainings cost, the repeated ones on more images included."""
-        trained = trials.trained(self.optuna)
-        records = [trial.user_attrs["candidate"] for trial in trained]
-        rungs = [trials.rung_of(trial) for trial in trained]
+        return self.spent_in(self.snapshot())
+
+    def spent_in(self, snapshot: Snapshot) -> Spent:
+        """As `spent`, up to the moment of a snapshot."""
+        records = [self.record_of(trial) for trial in snapshot.trained]
+        rungs = [trials.rung_of(trial) for trial in snapshot.trained]
         networks = tuple(rungs.count(rung) for rung in range(max(rungs, default=0) + 1))
-        hours = sum(record["provenance"]["wall_s"] for record in records) / 3600
-        return Spent(networks, sum(record["images_seen"] for record in records), hours)
+        hours = sum(record.provenance["wall_s"] for record in records) / 3600
+        return Spent(networks, sum(record.images_seen for record in records), hours)
 
     def front(self) -> dict[int, Candidate]:
         """The candidates that no other beats in both search-val accuracy and energy, by rising energy.
@@ -267,22 +284,20 @@ class Study:
             )
         return self.folder / "weights" / f"{candidate.config_id}.safetensors"
 
-
-def _training(trial: FrozenTrial) -> Training:
-    said = trial.user_attrs["candidate"]
-    ranked = said["status"] in ("complete", "stopped")
-    return Training(
-        trial.number,
-        trial.user_attrs["config_id"],
-        trials.rung_of(trial),
-        said["status"],
-        said["images_seen"],
-        said["search_val_accuracy"] if ranked else None,
-        said["energy_mj"] if ranked else None,
-        said["status"] == "complete",
-        {name.split("{")[0]: choice for name, choice in trial.params.items()},
-        trial.datetime_complete,
-    )
+    def _training(self, trial: FrozenTrial) -> Training:
+        record = self.record_of(trial)
+        return Training(
+            trial.number,
+            trial.user_attrs["config_id"],
+            trials.rung_of(trial),
+            record.status,
+            record.images_seen,
+            record.search_val_accuracy if record.is_ranked else None,
+            record.energy_mj if record.is_ranked else None,
+            record.status == "complete",
+            {name.split("{")[0]: choice for name, choice in trial.params.items()},
+            trial.datetime_complete,
+        )
 
 
 def load_study(name: str | None = None, *, storage: str | None = None, results_dir: str | Path = "results") -> Study:

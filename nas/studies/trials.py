@@ -21,7 +21,9 @@ networks that are too large, which were not trained. FAIL is an interruption, wh
 back, which is not.
 """
 
-from typing import Any
+import functools
+from dataclasses import dataclass
+from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -31,27 +33,80 @@ from nas.searchers import Network, Reading, Record
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def trained(study: optuna.Study) -> list[FrozenTrial]:
-    """Finished trials with a training of their own, in the order in which they began."""
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=FINISHED)
-        if "candidate" in trial.user_attrs and "duplicate_of" not in trial.user_attrs
-    ]
+@dataclass(frozen=True)
+class Snapshot:
+    """The trials of a study at one moment: the storage is read once, whoever asks.
 
+    Attributes:
+        trials: all of them, by number.
+    """
 
-def furthest(study: optuna.Study) -> dict[str, FrozenTrial]:
-    """config_id -> the trial that trained it furthest; in the order in which networks began."""
-    found: dict[str, FrozenTrial] = {}
-    for trial in trained(study):
-        before = found.get(trial.user_attrs["config_id"])
-        if before is None or rung_of(trial) > rung_of(before):
-            found[trial.user_attrs["config_id"]] = trial
-    return found
+    trials: tuple[FrozenTrial, ...]
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Self:
+        """The trials as the storage holds them now."""
+        return cls(tuple(study.get_trials(deepcopy=False)))
+
+    @functools.cached_property
+    def running(self) -> list[FrozenTrial]:
+        """Trials that run, or whose process ended without a word."""
+        return [trial for trial in self.trials if trial.state == TrialState.RUNNING]
+
+    @functools.cached_property
+    def in_flight(self) -> set[str]:
+        """config_ids of the networks that are being trained."""
+        return {trial.user_attrs["config_id"] for trial in self.running if "config_id" in trial.user_attrs}
+
+    @functools.cached_property
+    def trained(self) -> list[FrozenTrial]:
+        """Finished trials with a training of their own, in the order in which they began."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.state in FINISHED and "candidate" in trial.user_attrs and "duplicate_of" not in trial.user_attrs
+        ]
+
+    @functools.cached_property
+    def furthest(self) -> dict[str, FrozenTrial]:
+        """config_id -> the trial that trained it furthest; in the order in which networks began."""
+        by_network: dict[str, FrozenTrial] = {}
+        for trial in self.trained:
+            before = by_network.get(trial.user_attrs["config_id"])
+            if before is None or rung_of(trial) > rung_of(before):
+                by_network[trial.user_attrs["config_id"]] = trial
+        return by_network
+
+    @functools.cached_property
+    def begun(self) -> set[str]:
+        """config_ids of the networks that were evaluated, or are being."""
+        return {trial.user_attrs["config_id"] for trial in self.trials if counts(trial)}
+
+    @functools.cached_property
+    def records(self) -> list[Record]:
+        """What the searcher knows: a record of each network, in the order in which they began."""
+        networks: dict[str, Network] = {}
+        readings: dict[str, dict[int, Reading]] = {}
+        reached: dict[str, int] = {}
+        count = 0
+        for trial in filter(_tells, self.trials):
+            identity, rung = trial.user_attrs["config_id"], rung_of(trial)
+            choices = {name.split("{")[0]: choice for name, choice in trial.params.items()}
+            networks.setdefault(identity, Network(identity, choices))
+            readings.setdefault(identity, {})
+            reached[identity] = max(reached.get(identity, 0), rung)
+            shown = _shown(trial)
+            if shown is not None:
+                readings[identity][rung] = Reading(*shown, number=count)
+                count += 1
+        return [
+            Record(network, readings[i], reached[i], failed=reached[i] not in readings[i] and i not in self.in_flight)
+            for i, network in networks.items()
+        ]
 
 
 def rung_of(trial: FrozenTrial | optuna.Trial) -> int:
-    """To which it trains."""
+    """The rung to which a trial trains."""
     return int(trial.user_attrs.get("rung", 0))
 
 
@@ -62,52 +117,25 @@ def counts(trial: FrozenTrial) -> bool:
     return trial.state in FINISHED and "candidate" in trial.user_attrs
 
 
-def begun(study: optuna.Study) -> set[str]:
-    """config_ids of the networks that were evaluated, or are being."""
-    return {trial.user_attrs["config_id"] for trial in study.get_trials(deepcopy=False) if counts(trial)}
-
-
 def attempt_of(trial: FrozenTrial) -> int:
     """Which training it is of those that ended with their process, from 1."""
     return int(trial.user_attrs.get("attempt", 1))
 
 
-def records(study: optuna.Study) -> list[Record]:
-    """What the searcher knows: a record a network, in the order in which they began, trainings in flight included."""
-    networks: dict[str, Network] = {}
-    readings: dict[str, dict[int, Reading]] = {}
-    reached: dict[str, int] = {}
-    count = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, *FINISHED)):
-        own = trial.user_attrs
-        if "config_id" not in own or "duplicate_of" in own or (trial.state.is_finished() and "candidate" not in own):
-            continue
-        identity, rung = own["config_id"], rung_of(trial)
-        networks.setdefault(identity, Network(identity, {name.split("{")[0]: c for name, c in trial.params.items()}))
-        readings.setdefault(identity, {})
-        reached[identity] = max(reached.get(identity, 0), rung)
-        seen = _reading(trial)
-        if seen is not None:
-            readings[identity][rung] = Reading(*seen, number=count)
-            count += 1
-    unfinished = _in_flight(study)
-    return [
-        Record(network, readings[i], reached[i], failed=reached[i] not in readings[i] and i not in unfinished)
-        for i, network in networks.items()
-    ]
+def _tells(trial: FrozenTrial) -> bool:
+    """Whether a trial tells the searcher something: it is a training of its own, which runs or has a record."""
+    attributes = trial.user_attrs
+    if "config_id" not in attributes or "duplicate_of" in attributes:
+        return False
+    return trial.state == TrialState.RUNNING or (trial.state in FINISHED and "candidate" in attributes)
 
 
-def _reading(trial: FrozenTrial) -> tuple[float, float] | None:
-    """Accuracy and log10 of energy, if it gave them."""
+def _shown(trial: FrozenTrial) -> tuple[float, float] | None:
+    """Accuracy and log10 of energy, if the trial gave them."""
     if trial.state == TrialState.COMPLETE:
         return trial.values[0], trial.values[1]
-    seen: dict[str, Any] | None = trial.user_attrs.get(f"rung/{rung_of(trial)}")
-    return (seen["accuracy"], seen["log10_energy_mj"]) if seen is not None else None
+    reading: dict[str, Any] | None = trial.user_attrs.get(f"rung/{rung_of(trial)}")
+    return (reading["accuracy"], reading["log10_energy_mj"]) if reading is not None else None
 
 
-def _in_flight(study: optuna.Study) -> set[str]:
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return {trial.user_attrs["config_id"] for trial in running if "config_id" in trial.user_attrs}
-
-
-__all__ = ["FINISHED", "attempt_of", "begun", "counts", "furthest", "records", "rung_of", "trained"]
+__all__ = ["FINISHED", "Snapshot", "attempt_of", "counts", "rung_of"]

@@ -83,6 +83,11 @@ class Candidate:
         """Paths of the neuron layers that never fired."""
         return [path for path, rate in self.firing_rates.items() if rate == 0]
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether its accuracy and energy compare with those of others: it was trained as far as it should be."""
+        return self.status in ("complete", "stopped")
+
     def ranked_mj(self, energy_of: EnergyOf) -> float | None:
         """The energy by which a search ranks it."""
         return self.energy_mj if energy_of == "proxy" else self.energy_target_mj

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from nas.costs import Overheads, contract, cost, energy, target
+from nas.costs import Overheads, contract, energy, multiplications, target
 from nas.datasets import Splits
 from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
@@ -114,7 +114,7 @@ def _record(
         energy_error=found.energy_error if found else None,
         spike_operations=measured.spike_operations if measured else None,
         real_macs=measured.real_macs if measured else None,
-        dense_macs=cost.multiplications(found.operations) / found.images if found else None,
+        dense_macs=multiplications(found.operations) / found.images if found else None,
         counted_images=found.images if found else 0,
         operations=found.operations if found else (),
         overheads=found.overheads if found else Overheads(),

@@ -27,15 +27,16 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 import nas
+from nas.engines import devices, processes
 from nas.engines import engine as engines
-from nas.engines import processes
 from nas.errors import StudyError
-from nas.searching import loop, setup
+from nas.searching import loop
 from nas.searching.proposals import Proposer
 from nas.spaces import load_space
 from nas.studies import claims, status, trials, urls
 from nas.studies import storage as storages
 from nas.studies.study import Study
+from nas.studies.trials import Snapshot
 from spikformer import SpikformerError
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard, interruptible
@@ -104,7 +105,7 @@ def _check(study: Study, networks: int, workers: int) -> None:
     """Every network once, every trial accounted for."""
     every = study.optuna.get_trials(deepcopy=False)
     assert networks <= len(study.candidates) <= networks + workers - 1
-    done = [(t.user_attrs["config_id"], trials.rung_of(t)) for t in trials.trained(study.optuna)]
+    done = [(t.user_attrs["config_id"], trials.rung_of(t)) for t in study.snapshot().trained]
     assert max(Counter(done).values()) == 1
     assert {t.state for t in every} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert all(_is_accounted_for(trial, every) for trial in every)
@@ -138,7 +139,7 @@ def _records(study: Study) -> dict[str, dict[str, Any]]:
 def _wait_for(crew: Crew, finished: int, storage: str | None = None, timeout_s: float = 300) -> None:
     def finishes() -> bool:
         try:
-            return len(trials.furthest(crew.study(storage).optuna)) >= finished
+            return len(crew.study(storage).snapshot().furthest) >= finished
         except StudyError:
             return False
 
@@ -456,11 +457,11 @@ def test_bad_arguments(tmp_path: Path, settings: dict[str, Any], message: str) -
 def test_places_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert setup.places_of("auto", 4, 2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert setup.places_of("cuda:1", 2, 2) == ["cuda:1", "cuda:1"]
-    assert setup.places_of("cpu", 3, 1) == ["cpu"] * 3
+    assert devices.places_of("auto", 4, 2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert devices.places_of("cuda:1", 2, 2) == ["cuda:1", "cuda:1"]
+    assert devices.places_of("cpu", 3, 1) == ["cpu"] * 3
     with pytest.raises(StudyError, match="3 workers do not fit on 2 GPUs with 1 on each"):
-        setup.places_of("cuda", 3, 1)
+        devices.places_of("cuda", 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -651,46 +652,51 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
     assert len(_search(tmp_path, before + 1).candidates) == before + 1
 
 
+def _number(claim: claims.Claim | None) -> int | None:
+    return claim.trial.number if claim is not None else None
+
+
 def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurried: None) -> None:
     study = _search(tmp_path, 1).optuna
     loaded = load_space(tmp_path / "large.toml")
-    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
-    assert claims.begin(study, drawn, {"rung": 0}, None) == 1
-    assert claims.begin(study, drawn, {"rung": 0}, None) is None
+    drawn = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=1), None)
+    assert _number(claims.register(study, drawn, {"rung": 0}, None)) == 1
+    assert _number(claims.register(study, drawn, {"rung": 0}, None)) is None
     assert study.trials[2].state == TrialState.FAIL
     assert study.trials[2].user_attrs["stepped_back"] == "another process was first, in trial 1"
-    other = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=2), None)
-    assert claims.begin(study, other, {"rung": 0}, 2) is None  # one is evaluated, one is being trained
+    other = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=2), None)
+    assert _number(claims.register(study, other, {"rung": 0}, 2)) is None  # one is evaluated, one is being trained
     assert study.trials[3].user_attrs["stepped_back"] == "others began the last of 2 networks"
-    assert claims.begin(study, other, {"rung": 0}, 3) == 4
+    assert _number(claims.register(study, other, {"rung": 0}, 3)) == 4
 
 
 def test_what_another_process_trains_is_not_repeated_beside_it(tmp_path: Path, unhurried: None) -> None:
     """Its first training died; somebody who did not know began another, as from the queue."""
-    study = _search(tmp_path, 1).optuna
+    searched = _search(tmp_path, 1)
+    study = searched.optuna
     loaded = load_space(tmp_path / "large.toml")
-    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
-    died = claims.begin(study, drawn, {"rung": 0}, None)
+    drawn = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=1), None)
+    died = _number(claims.register(study, drawn, {"rung": 0}, None))
     assert died is not None
     study.tell(died, state=TrialState.FAIL)
-    proposer = Proposer(study, loaded, 0, {}, loaded.constraints, None, "searcher")
-    proposal = proposer.next(new=False)
+    proposer = Proposer(searched, loaded, 0, {}, loaded.constraints, None, "searcher")
+    proposal = proposer.next(searched.snapshot(), new=False)
     assert proposal is not None
     assert proposal.attributes["retry_of"] == died
-    assert claims.begin(study, drawn, {"rung": 0}, None) is not None
-    assert proposer.next(new=False) is None
+    assert _number(claims.register(study, drawn, {"rung": 0}, None)) is not None
+    assert proposer.next(searched.snapshot(), new=False) is None
 
 
 def test_a_queued_network_that_is_being_trained_stays_in_the_queue(tmp_path: Path, unhurried: None) -> None:
     study = _search(tmp_path, 1).optuna
     loaded = load_space(tmp_path / "large.toml")
-    drawn = claims.draw(study, loaded, optuna.samplers.RandomSampler(seed=1), None)
-    assert claims.begin(study, drawn, {"rung": 0}, None) == 1
+    drawn = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=1), None)
+    assert _number(claims.register(study, drawn, {"rung": 0}, None)) == 1
     study.enqueue_trial(drawn.params)
-    assert claims.take(study, study.trials[2], drawn, {"rung": 0}) is None
+    assert _number(claims.claim(study, study.trials[2], drawn, {"rung": 0})) is None
     assert study.trials[2].state == TrialState.WAITING
     study.tell(1, state=TrialState.FAIL)
-    assert claims.take(study, study.trials[2], drawn, {"rung": 0}) == 2
+    assert _number(claims.claim(study, study.trials[2], drawn, {"rung": 0})) == 2
     assert study.trials[2].params == drawn.params
 
 

@@ -99,8 +99,7 @@ def _search(path: Path, networks: int | None, **settings: Any) -> Study:
 def _sequence(study: Study) -> list[tuple[str, int, str | None]]:
     """Network, rung and reference of every training, in order."""
     return [
-        (t.user_attrs["config_id"], trials.rung_of(t), t.user_attrs.get("reference"))
-        for t in trials.trained(study.optuna)
+        (t.user_attrs["config_id"], trials.rung_of(t), t.user_attrs.get("reference")) for t in study.snapshot().trained
     ]
 
 
@@ -259,7 +258,7 @@ def test_the_same_seed_gives_the_same_sequence_also_across_interruptions(
 def test_every_sampler_proposes_and_its_networks_climb(ladder: Path, sampler: str) -> None:
     study = _search(ladder, 16, sampler=sampler)
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: 16, 1: 4, 2: 2}
-    proposed = Counter(t.user_attrs["proposed_by"] for t in trials.trained(study.optuna) if trials.rung_of(t) == 0)
+    proposed = Counter(t.user_attrs["proposed_by"] for t in study.snapshot().trained if trials.rung_of(t) == 0)
     assert proposed[sampler] >= 10
 
 
@@ -278,10 +277,10 @@ def test_a_network_that_fails_goes_no_further(ladder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(engines, "evaluate", unlucky)
     study = _search(ladder, 30)
-    failed = [t for t in trials.trained(study.optuna) if t.user_attrs["candidate"]["status"] == "silent"]
+    failed = [t for t in study.snapshot().trained if t.user_attrs["candidate"]["status"] == "silent"]
     assert failed
     assert all(trials.rung_of(t) == 0 and t.constraints == {"usable": 1.0} for t in failed)
-    records = {r.network.identity: r for r in trials.records(study.optuna)}
+    records = {r.network.identity: r for r in study.snapshot().records}
     assert all(records[t.user_attrs["config_id"]].failed for t in failed)
 
 
@@ -350,7 +349,7 @@ def test_a_budget_is_kept(ladder: Path, budget: str, cost: Callable[[Candidate],
     """1,000 images or 360 s. Of images no training begins that would exceed it; of time the last may run over."""
     said = Heard()
     study = _search(ladder, None, budget=budget, observer=said)
-    spent = [cost(Candidate.from_dict(t.user_attrs["candidate"])) for t in trials.trained(study.optuna)]
+    spent = [cost(Candidate.from_dict(t.user_attrs["candidate"])) for t in study.snapshot().trained]
     if budget == "1k":
         assert 800 < sum(spent) <= 1000
     else:
@@ -370,7 +369,7 @@ def test_patience_ends_a_search_whose_front_stands_still(ladder: Path) -> None:
     begun: list[str] = []
     moves = [40]  # a quarter of 200, at most 40
     front = [(c.search_val_accuracy, math.log10(c.energy_mj or 1)) for c in study.front().values()]
-    for trial in trials.trained(study.optuna):
+    for trial in study.snapshot().trained:
         begun.append(trial.user_attrs["config_id"])
         if trial.state == TrialState.COMPLETE and tuple(trial.values) in front:
             moves.append(len(set(begun)))
@@ -386,9 +385,9 @@ def test_limits_that_tighten_and_loosen_leave_nothing_stuck_or_lost(ladder: Path
     study = _search(ladder, 20, references=False)
     sizes = sorted(c.parameters for c in study.candidates.values())
     tight = Constraints(max_params=sizes[5], min_accuracy=0.9)
-    before = {(t.user_attrs["config_id"], trials.rung_of(t)) for t in trials.trained(study.optuna)}
+    before = {(t.user_attrs["config_id"], trials.rung_of(t)) for t in study.snapshot().trained}
     study = _search(ladder, 25, references=False, constraints=tight)
-    later = {(t.user_attrs["config_id"], trials.rung_of(t)) for t in trials.trained(study.optuna)} - before
+    later = {(t.user_attrs["config_id"], trials.rung_of(t)) for t in study.snapshot().trained} - before
     found = {c.config_id: c for c in study.candidates.values()}
     assert later
     assert all(found[identity].parameters <= sizes[5] for identity, _ in later)

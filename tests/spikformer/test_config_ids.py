@@ -14,7 +14,7 @@ import pytest
 
 import spikformer.config
 from nas.replicates import confirmation
-from nas.studies import load_study, trials
+from nas.studies import load_study
 from spikformer import ConfigError, SpikformerConfig, identity, plugins, published
 from spikformer.config import NeuronConfig
 from tests import id_record
@@ -283,7 +283,7 @@ def test_a_study_of_today_names_its_version_of_ids(tmp_path: Path, micro: Path, 
         assert done.returncode == 0, done.stderr
     study = load_study("micro", results_dir=tmp_path / "results")
     assert study.identity["ids"] == identity.VERSION
-    assert len(trials.begun(study.optuna)) == 2
+    assert len(study.snapshot().begun) == 2
     assert all(candidate.config_id == candidate.config.config_id for candidate in study.candidates.values())
 
 

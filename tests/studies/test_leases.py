@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 from nas.errors import StudyError
 from nas.studies import leases
-from nas.studies.leases import GRACE_S, Holder, Leases
+from nas.studies.leases import GRACE_S, Leases, Owner
+from nas.studies.trials import Snapshot
 
-ELSEWHERE = Holder("elsewhere", "another boot", 1, "7", "")
+ELSEWHERE = Owner("elsewhere", "another boot", 1, "7", "")
 
 
 class Clock:
@@ -33,7 +34,7 @@ def study() -> optuna.Study:
     return optuna.create_study(directions=["maximize", "minimize"])
 
 
-def _held_by(study: optuna.Study, holder: Holder | None, beat: float = 0.0) -> int:
+def _held_by(study: optuna.Study, holder: Owner | None, beat: float = 0.0) -> int:
     said = {"holder": dataclasses.asdict(holder), "beat": beat} if holder is not None else {}
     study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"config_id": "x", **said}))
     return len(study.trials) - 1
@@ -47,7 +48,7 @@ def test_this_process_lives_and_a_child_that_ended_does_not() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     began = leases._began(child.pid)
     assert began is not None
-    holder = dataclasses.replace(Holder.here(), pid=child.pid, began=began)
+    holder = dataclasses.replace(Owner.here(), pid=child.pid, began=began)
     assert not holder.has_ended()
     child.kill()
     deadline = time.monotonic() + 10
@@ -61,26 +62,26 @@ def test_this_process_lives_and_a_child_that_ended_does_not() -> None:
 def test_a_search_that_ended_is_over_though_its_process_lives(study: optuna.Study) -> None:
     """As in a notebook, in which the next cell goes on."""
     with Leases(study) as own:
-        assert not own.holder.has_ended()
-    assert own.holder.has_ended()
+        assert not own.owner.has_ended()
+    assert own.owner.has_ended()
 
 
 def test_a_number_that_another_process_took_over_is_not_the_holder() -> None:
-    assert dataclasses.replace(Holder.here(), began="1").has_ended()
+    assert dataclasses.replace(Owner.here(), began="1").has_ended()
 
 
 def test_on_this_machine_only_the_end_of_the_process_counts(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    parent = dataclasses.replace(Holder.here(), pid=os.getppid(), began=leases._began(os.getppid()) or "")
+    parent = dataclasses.replace(Owner.here(), pid=os.getppid(), began=leases._began(os.getppid()) or "")
     _held_by(study, parent)
     ended = _held_by(study, dataclasses.replace(parent, began="1"))
     watch = Leases(study)
-    assert watch.reap() == [ended]
+    assert watch.reclaim(Snapshot.of(study)) == [ended]
     for _ in range(20):
         clock.monotonic_s += 60
-        assert watch.reap() == []
+        assert watch.reclaim(Snapshot.of(study)) == []
     assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.FAIL]
     assert study.trials[1].user_attrs["reason"] == leases.DIED
 
@@ -96,12 +97,12 @@ def test_elsewhere_it_is_dead_once_no_beat_was_seen_for_a_while_whatever_the_clo
         clock.wall_s += 30 + (jump_s if step == 3 else 0)
         if step < 5:
             _beat(study, number, clock.wall_s)
-        assert watch.reap() == []
+        assert watch.reclaim(Snapshot.of(study)) == []
         if clock.monotonic_s - began_s > 5 * 30 + GRACE_S - 30:
             break
     clock.monotonic_s += 61
-    assert watch.reap() == [number]
-    assert watch.reap() == []
+    assert watch.reclaim(Snapshot.of(study)) == [number]
+    assert watch.reclaim(Snapshot.of(study)) == []
 
 
 def test_a_process_that_was_stopped_itself_looks_again_before_it_judges(
@@ -111,9 +112,9 @@ def test_a_process_that_was_stopped_itself_looks_again_before_it_judges(
     clock = Clock(monkeypatch)
     _held_by(study, ELSEWHERE)
     watch = Leases(study)
-    watch.reap()
+    watch.reclaim(Snapshot.of(study))
     clock.monotonic_s += 100 * GRACE_S
-    assert watch.reap() == []
+    assert watch.reclaim(Snapshot.of(study)) == []
 
 
 @pytest.mark.parametrize(("late_s", "judges"), [(0.0, True), (1.0, False)])
@@ -127,27 +128,27 @@ def test_half_the_grace_between_two_looks_is_what_tells_a_stopped_process(
     """
     clock = Clock(monkeypatch)
     number, watch = _held_by(study, ELSEWHERE), Leases(study)
-    reaped = []
+    reclaimed = []
     for _ in range(5):
-        reaped.append(watch.reap())
+        reclaimed.append(watch.reclaim(Snapshot.of(study)))
         clock.monotonic_s += GRACE_S / 2 + late_s
-    assert reaped == [[], [], [], [number] if judges else [], []]
+    assert reclaimed == [[], [], [], [number] if judges else [], []]
 
 
 def test_a_trial_that_nobody_holds_is_given_the_same_time(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     number, watch = _held_by(study, None), Leases(study)
-    while not (found := watch.reap()):
+    while not (found := watch.reclaim(Snapshot.of(study))):
         clock.monotonic_s += 30
     assert found == [number]
     assert GRACE_S < clock.monotonic_s - 1000 < GRACE_S + 60
 
 
 def test_of_two_that_see_the_death_one_closes_the_trial(study: optuna.Study) -> None:
-    number = _held_by(study, dataclasses.replace(Holder.here(), began="1"))
+    number = _held_by(study, dataclasses.replace(Owner.here(), began="1"))
     one, two = Leases(study), Leases(study)
-    dead = two.abandoned()
-    assert one.reap() == [number]
+    dead = two.abandoned(Snapshot.of(study))
+    assert one.reclaim(Snapshot.of(study)) == [number]
     assert [leases._close(study, trial) for trial in dead] == [False]
 
 
@@ -160,16 +161,16 @@ def test_a_queued_trial_whose_taker_died_at_once_is_queued_again(
     watch = Leases(study)
     while study.trials[0].state == TrialState.RUNNING:
         clock.monotonic_s += 30
-        watch.reap()
+        watch.reclaim(Snapshot.of(study))
     assert study.trials[0].state == TrialState.WAITING
 
 
 def test_the_holder_leaves_beats_until_somebody_takes_it_for_dead(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "HEARTBEAT_S", 0.01)
     with Leases(study) as own:
-        number = _held_by(study, own.holder)
+        number = _held_by(study, own.owner)
         own.held.add(number)
         deadline = time.monotonic() + 10
         while study.trials[number].user_attrs["beat"] == 0 and time.monotonic() < deadline:
@@ -183,16 +184,16 @@ def test_the_holder_leaves_beats_until_somebody_takes_it_for_dead(
 
 def test_others_are_watched_while_a_training_goes_on(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search itself may look once an hour."""
-    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "HEARTBEAT_S", 0.01)
     monkeypatch.setattr(leases, "GRACE_S", 0.3)
     number = _held_by(study, ELSEWHERE)
     with Leases(study) as own:
         time.sleep(1.0)
-        assert own.reap() == [number]
+        assert own.reclaim(Snapshot.of(study)) == [number]
 
 
 def test_a_beat_that_cannot_be_written_is_not_the_last(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "HEARTBEAT_S", 0.01)
     write, calls = type(study._storage).set_trial_user_attr, 0
 
     def fails_first(*arguments: Any) -> None:
@@ -204,7 +205,7 @@ def test_a_beat_that_cannot_be_written_is_not_the_last(study: optuna.Study, monk
 
     monkeypatch.setattr(type(study._storage), "set_trial_user_attr", fails_first)
     with Leases(study) as own:
-        number = _held_by(study, own.holder)
+        number = _held_by(study, own.owner)
         own.held.add(number)
         deadline = time.monotonic() + 10
         while study.trials[number].user_attrs["beat"] == 0 and time.monotonic() < deadline:
@@ -213,7 +214,7 @@ def test_a_beat_that_cannot_be_written_is_not_the_last(study: optuna.Study, monk
 
 
 def test_a_machine_is_its_boot_and_its_namespace() -> None:
-    here = Holder.here()
+    here = Owner.here()
     assert here.is_here()
     assert here.pid == os.getpid()
     assert not ELSEWHERE.is_here()

@@ -1,0 +1,127 @@
+"""Settings of a search beside its space and its number of trials, checked when they are made."""
+
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from nas.costs import IMAGE_SIZE
+from nas.engines import places_of
+from nas.errors import StudyError
+from nas.searching.budget import Budget
+from nas.searching.proposals import SAMPLERS, SEARCHER
+from nas.settings import Constraints
+from nas.studies import storage as storages
+from nas.training import EnergyOf
+from spikformer.fields import nearest
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The fields of `SearchSettings` as keywords, so that a type checker knows those of `search`."""
+
+    budget: str | None
+    patience: int | None
+    sampler: str
+    constraints: Constraints | None
+    study: str | None
+    data_dir: str | Path | None
+    device: str
+    seed: int
+    storage: str | None
+    epochs: int | None
+    train_images: int | None
+    references: bool
+    energy_of: EnergyOf
+    target_image_size: int
+    results_dir: str | Path
+    workers: int
+    per_gpu: int
+    engine: str
+    address: str | None
+    proxy: str | Path | None
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How to search a space: what `nas.search` takes as keywords.
+
+    Attributes:
+        budget: what the study's trainings may cost in all, instead of or besides a number of trials: see
+            `nas.searching.budget.Budget.parse`.
+        patience: the search stops when this many networks were evaluated since the front last moved.
+        sampler: proposes new networks, one of `nas.searching.proposals.SAMPLERS`.
+        constraints: limits on networks; those given replace the space's.
+        study: name of the study; the space's by default.
+        data_dir: folder that holds the images (`nas.datasets.loaders.load`).
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        seed: random seed for the data split, every training and the proposals.
+        storage: an Optuna storage URL, or grpc://HOST:PORT; by default a journal file in the study's folder.
+        epochs, train_images: replace those of the space's recipe.
+        references: whether the space's reference points are evaluated first, in full; they count as trials.
+        energy_of: which energy ranks networks: the proxy's as counted, or the one predicted for the network that
+            `export` makes of it (`nas.costs.target`).
+        target_image_size: input resolution of that network, in pixels; a multiple of 32.
+        results_dir: directory that holds the studies.
+        workers: trainings at a time. More than one run in processes of their own, on all GPUs that `device` allows or,
+            with one thread each, on the CPU. Other searches may join the study at any time, here or, with a storage
+            that is a server, on other machines.
+        per_gpu: the most workers that share a GPU.
+        engine: "local", or "ray": trainings are tasks on a Ray cluster.
+        address: address of that cluster, as `ray.init` takes it; by default one is started on this machine.
+        proxy: a TOML file whose [proxy] replaces settings of the space's, as `validate-proxy` writes it.
+
+    Raises:
+        StudyError: on construction, when a setting makes no sense.
+    """
+
+    budget: str | None = None
+    patience: int | None = None
+    sampler: str = SEARCHER
+    constraints: Constraints | None = None
+    study: str | None = None
+    data_dir: str | Path | None = None
+    device: str = "auto"
+    seed: int = 0
+    storage: str | None = None
+    epochs: int | None = None
+    train_images: int | None = None
+    references: bool = True
+    energy_of: EnergyOf = "proxy"
+    target_image_size: int = IMAGE_SIZE
+    results_dir: str | Path = "results"
+    workers: int = 1
+    per_gpu: int = 1
+    engine: str = "local"
+    address: str | None = None
+    proxy: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        self._check_search()
+        self._check_engine()
+
+    def _check_search(self) -> None:
+        if self.patience is not None and self.patience < 1:
+            raise StudyError(f"patience {self.patience} must be at least 1")
+        if self.budget is not None:
+            Budget.parse(self.budget)
+        if self.sampler not in SAMPLERS:
+            raise StudyError(f'sampler "{self.sampler}" is unknown. {nearest(self.sampler, SAMPLERS)}')
+        if not 0 <= self.seed < 2**32:
+            raise StudyError(f"seed {self.seed} must be between 0 and {2**32 - 1}")
+        if self.energy_of not in typing.get_args(EnergyOf):
+            raise StudyError(f'energy_of "{self.energy_of}" is unknown. Use proxy or target')
+        size = self.target_image_size
+        if size < 32 or size % 32:
+            raise StudyError(f"target_image_size {size} must be a multiple of 32, such as {IMAGE_SIZE}")
+
+    def _check_engine(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise StudyError(f'engine "{self.engine}" is unknown. Use local or ray')
+        if self.address is not None and self.engine != "ray":
+            raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
+        places_of(self.device, self.workers, self.per_gpu)
+        if self.workers > 1 and storages.is_single_process(self.storage):
+            raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
+
+
+__all__ = ["SearchKeywords", "SearchSettings"]

@@ -1,0 +1,58 @@
+"""What the results of a study depend on: a search goes on only with a study that was made with the same."""
+
+import json
+from typing import Any
+
+from nas.costs import IMAGE_SIZE
+from nas.errors import StudyError
+from nas.spaces import SearchSpace
+from nas.studies.study import Study
+from nas.training import EnergyOf
+from spikformer.identity import VERSION as IDS
+
+
+def identity_of(
+    space: SearchSpace, fingerprint: str, seed: int, energy_of: EnergyOf, image_size: int
+) -> dict[str, Any]:
+    """What results depend on, flat, so that a difference can be named; as JSON has it."""
+    flat: dict[str, Any] = {"data.images": fingerprint, "seed": seed}
+    for section, values in space.identity().items():
+        flat |= {f"{section}.{key}": value for key, value in values.items()}
+    # Defaults leave no trace: studies that were made before these settings existed stay the same.
+    flat |= {"energy_of": energy_of} if energy_of != "proxy" else {}
+    flat |= {"target_image_size": image_size} if image_size != IMAGE_SIZE else {}
+    return dict(json.loads(json.dumps(flat)))
+
+
+def check_identity(study: Study, identity: dict[str, Any]) -> None:
+    """Hold a study to the settings of a search; a study that has not begun takes them.
+
+    Raises:
+        StudyError: the study was made with other settings, or by a version that names networks otherwise.
+    """
+    identity = identity | {"ids": IDS}
+    stored = study.identity
+    if not stored:
+        study.optuna.set_user_attr("identity", identity)
+        return
+    if stored.get("ids") != IDS:  # before ids had a version, a study did not say so
+        raise StudyError(
+            f"study {study.name} names its networks by ids of another version of this program: a search would train "
+            f"them again under new ids. Go on with that version, or start a new study with --study NAME. `report`, "
+            f"`confirm`, `inspect` and `export` read the study as it is"
+        )
+    changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
+    if changed:
+        listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
+        raise StudyError(
+            f"study {study.name} was made with other settings ({listed}). Its results would not compare. "
+            f"Restore the settings, or start a new study with --study NAME"
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+__all__ = ["check_identity", "identity_of"]
