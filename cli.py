@@ -461,10 +461,10 @@ def train(
         _refuse_unread("without --study, train does not read", "--storage", "--results-dir")
     if dry_run:
         _refuse_unread("--dry-run writes nothing and does not read", "--out", "--study", "--storage", "--results-dir")
-        from nas.full_training import rehearsal  # torch, only now
+        from nas.full_training import dry_run as dry_runs  # torch, only now
 
-        rehearsed = rehearsal.rehearse(bundle, data_dir, recipe, settings, device)
-        for line in rehearsed.lines() if rehearsed is not None else ():
+        result = dry_runs.run(bundle, data_dir, recipe, settings, device)
+        for line in result.lines() if result is not None else ():
             click.echo(line)
         return
     from nas.full_training import attached, loop

@@ -22,7 +22,7 @@ from nas.datasets import sources as sources
 from nas.errors import TrainingError
 from nas.full_training import checkpoint
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
-from nas.full_training.team import Team, joined
+from nas.full_training.process_group import ProcessGroup, initialised
 from nas.training import accuracies, counts_by_class, exact, measurement
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
@@ -88,18 +88,20 @@ class Evaluation:
         }
 
 
-def measured_scores(model: Spikformer, images: Images, recipe: TrainingRecipe, team: Team, part: int) -> Scores:
+def measured_scores(
+    model: Spikformer, images: Images, recipe: TrainingRecipe, group: ProcessGroup, part: int
+) -> Scores:
     """On all images, each seen by one process; in eval mode, float32."""
     model.eval()
-    counts = _no_counts(model, team)
+    counts = _no_counts(model, group)
     with torch.no_grad(), exact():
-        for shown, labels in _batches(images, recipe, model.config, team, part):
+        for shown, labels in _batches(images, recipe, model.config, group, part):
             counts += _counted(model(shown), labels)
-    return _scores(team.summed(counts))
+    return _scores(group.all_reduce(counts))
 
 
-def _no_counts(model: Spikformer, team: Team) -> Tensor:
-    return torch.zeros(3 + 2 * model.config.head.num_classes, dtype=torch.float64, device=team.device)
+def _no_counts(model: Spikformer, group: ProcessGroup) -> Tensor:
+    return torch.zeros(3 + 2 * model.config.head.num_classes, dtype=torch.float64, device=group.device)
 
 
 def _counted(logits: Tensor, labels: Tensor) -> Tensor:
@@ -120,11 +122,11 @@ def _right(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batches(
-    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, team: Team, part: int
+    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup, part: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share as the network takes it; images that cannot be read are left out, if they may be."""
-    to_device = ToDevice(recipe, config.stem, team.device)
-    for batch in test_loader(images, recipe, config.stem, team, part):
+    to_device = ToDevice(recipe, config.stem, group.device)
+    for batch in test_loader(images, recipe, config.stem, group, part):
         check_readable(batch, recipe)
         readable = batch.labels >= 0
         if readable.any():
@@ -154,16 +156,16 @@ def evaluate(
             time steps or one image size only.
     """
     found = []
-    with joined(device) as team:
-        if team.size > 1:
-            raise TrainingError(f"evaluate runs in one process, torchrun started {team.size}. Run it without torchrun")
+    with initialised(device) as group:
+        if group.size > 1:
+            raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
         for network in networks:
             name, model, recipe, dataset, classes = _opened(network)
             recipe = recipes.with_settings(recipe, settings, recipes.EVALUATION)
             forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
             source = sources.find(data_dir, dataset)
             source.check_classes(name, model.config.head.num_classes, classes)
-            found += [_evaluated(name, form.to(team.device), recipe, source, convention, team) for form in forms]
+            found += [_evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms]
     return found
 
 
@@ -212,14 +214,14 @@ def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, 
 
 
 def _evaluated(
-    name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, team: Team
+    name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, group: ProcessGroup
 ) -> Evaluation:
-    counts = _no_counts(model, team)
+    counts = _no_counts(model, group)
 
     def see(logits: Tensor, labels: Tensor) -> None:
         counts.add_(_counted(logits, labels))
 
-    found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, team, _PART), see)
+    found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, group, _PART), see)
     priced = None if found.silent else energy.price(found.operations, found.images, convention)
     return Evaluation(
         name,
