@@ -88,20 +88,20 @@ class DryRun:
     def lines(self) -> list[str]:
         """For people."""
         size = self.config.stem.image_size
-        found = [
+        lines = [
             f"{self.name}: {self.parameters:,} parameters, {size} x {size} pixels, T = {self.config.time_steps}",
             f"{self.steps} steps ran on {self.on}, {self.part} images per process: {self.images_a_s:,.1f} images/s, "
             f"peak memory {self.peak_gb:.2f} GB",
         ]
         if self.gpu_gb is not None:
-            found.append(
+            lines.append(
                 f"GPU memory at the recipe's {self.recipe_part} images a process, estimated on a CPU, not measured: "
                 f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"
             )
         if self.loaded_a_s is not None:
-            found += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
-        found.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
-        return found
+            lines += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
+        lines.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
+        return lines
 
     def _readers_line(self, loaded_a_s: float) -> str:
         if self.resident:
@@ -162,8 +162,8 @@ def run(
         if data_dir is not None:
             source = sources.find(data_dir, opened.dataset)
             source.check_classes(opened.name, config.head.num_classes, tuple(opened.document.get("classes", ())))
-        found = _dry_run(opened, config, chosen, source, group)
-        return found if group.is_main else None
+        result = _dry_run(opened, config, chosen, source, group)
+        return result if group.is_main else None
 
 
 def _dry_run(
@@ -177,7 +177,7 @@ def _dry_run(
     tried = dataclasses.replace(recipe, batch_size=size, workers=0, draft=False)
     noise = _noise(config, tried.batch_size * _NOISE_STEPS)
     loaded, resident = _loading_pace(source, recipe, config, group) if source is not None else (None, False)
-    kept, kept_checkpointed = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
+    image_gb, checkpointed_gb = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
     training = Training(bundle, config, tried, noise, group)
     if not on_cpu:
         torch.cuda.reset_peak_memory_stats(group.device)
@@ -201,8 +201,8 @@ def _dry_run(
         workers=recipe.workers,
         draft=recipe.draft,
         peak_gb=_peak_gb(group.device),
-        gpu_gb=states_gb + kept * recipe_part if on_cpu else None,
-        gpu_checkpointed_gb=states_gb + kept_checkpointed * recipe_part if on_cpu else None,
+        gpu_gb=states_gb + image_gb * recipe_part if on_cpu else None,
+        gpu_checkpointed_gb=states_gb + checkpointed_gb * recipe_part if on_cpu else None,
         recipe_part=recipe_part,
         train_images=images,
         hours=recipe.all_epochs * images / pace / 3600,
@@ -255,14 +255,14 @@ def _loading_pace(
     for _ in range(1 + min(_READ_AHEAD * recipe.workers, loader.steps.an_epoch // 2)):
         next(batches)
     _finish(group.device)
-    started, seen = time.perf_counter(), 0
+    started, images = time.perf_counter(), 0
     for batch in batches:
-        seen += len(batch.labels)
+        images += len(batch.labels)
         if time.perf_counter() - started > _LOADED_S:
             break
     _finish(group.device)
-    pace = seen / max(1e-9, time.perf_counter() - started)
-    return pace if seen else None, loader.resident is not None
+    pace = images / max(1e-9, time.perf_counter() - started)
+    return pace if images else None, loader.resident is not None
 
 
 def _peak_gb(device: torch.device) -> float:

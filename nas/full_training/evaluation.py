@@ -110,9 +110,9 @@ def _counted(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _scores(counts: Tensor) -> Scores:
-    top1, top5, seen = counts[:3].tolist()
+    top1, top5, images = counts[:3].tolist()
     _, balanced = accuracies(counts[3:].unflatten(0, (2, -1)))
-    return Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen), balanced)
+    return Scores(top1 / max(1, images), top5 / max(1, images), int(images), balanced)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def evaluate(
         SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
             time steps or one image size only.
     """
-    found = []
+    evaluations = []
     with initialised(device) as group:
         if group.size > 1:
             raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
@@ -165,8 +165,10 @@ def evaluate(
             forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
             source = sources.find(data_dir, dataset)
             source.check_classes(name, model.config.head.num_classes, classes)
-            found += [_evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms]
-    return found
+            evaluations += [
+                _evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms
+            ]
+    return evaluations
 
 
 def _pairs(config: SpikformerConfig, steps: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -221,8 +223,8 @@ def _evaluated(
     def see(logits: Tensor, labels: Tensor) -> None:
         counts.add_(_counted(logits, labels))
 
-    found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, group, _PART), see)
-    priced = None if found.silent else energy.price(found.operations, found.images, convention)
+    result = measurement.measure_batches(model, _batches(source.test, recipe, model.config, group, _PART), see)
+    priced = None if result.silent else energy.price(result.operations, result.images, convention)
     return Evaluation(
         name,
         model.config,
@@ -232,12 +234,12 @@ def _evaluated(
         priced.energy_mj if priced else None,
         priced.spike_operations if priced else None,
         priced.real_macs if priced else None,
-        found.silent,
+        result.silent,
         source.test_part,
     )
 
 
-def write_csv(found: Sequence[Evaluation], path: Path) -> Path:
+def write_csv(evaluations: Sequence[Evaluation], path: Path) -> Path:
     """A row an evaluation.
 
     Raises:
@@ -246,9 +248,9 @@ def write_csv(found: Sequence[Evaluation], path: Path) -> Path:
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="") as file:
-            rows = csv.DictWriter(file, list(found[0].to_dict()), lineterminator="\n")
+            rows = csv.DictWriter(file, list(evaluations[0].to_dict()), lineterminator="\n")
             rows.writeheader()
-            rows.writerows(one.to_dict() for one in found)
+            rows.writerows(one.to_dict() for one in evaluations)
 
     return files.write(path, write)
 

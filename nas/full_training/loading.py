@@ -142,9 +142,9 @@ class _Transformed(Dataset[_Item]):
             return [self._item(epoch, number) for epoch, number in items]
 
     def _item(self, epoch: int, number: int) -> _Item:
-        found, broken = self._read(number, epoch)
-        if found is not None:
-            return _Item(found, int(self._images.labels[number]), None)
+        pixels, broken = self._read(number, epoch)
+        if pixels is not None:
+            return _Item(pixels, int(self._images.labels[number]), None)
         for other in range(number + 1, number + len(self._images)):
             replaced, _ = self._read(other % len(self._images), epoch) if self._replace else (None, None)
             if replaced is not None:

@@ -83,20 +83,20 @@ class Logger:
             self.notice(f"step {steps} of {self._steps}, epoch {epoch + 1}: {note}")
 
     def _drop_later_lines(self, done: int) -> None:
-        kept = [line for line in read(self._path) if line["step"] <= done]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        lines = [line for line in read(self._path) if line["step"] <= done]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
         files.write(self._path, lambda partial: partial.write_text(text))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Lines of a log; one that was cut off when its process died is left out."""
-    found = []
+    lines = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return lines
 
 
 __all__ = ["FILE", "Logger", "read"]

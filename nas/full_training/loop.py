@@ -80,8 +80,8 @@ def train(
 
 
 def _check_ours(folder: Path) -> None:
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found and not found & {checkpoint.FILE, loggers.FILE, "lock"}:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names and not names & {checkpoint.FILE, loggers.FILE, "lock"}:
         raise OutputError(f"{folder} holds files that no training wrote. Give another --out")
 
 

@@ -93,9 +93,9 @@ def _enough_memory(place: torch.device) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not device_memory.is_full(error):
             raise
-        said = (str(error).splitlines() or ["no more is left"])[0]
+        message = (str(error).splitlines() or ["no more is left"])[0]
         raise TrainingError(
-            f"{place} ran out of memory: {said}. When training, use less with --set accumulation=4 or "
+            f"{place} ran out of memory: {message}. When training, use less with --set accumulation=4 or "
             f"--set checkpointing=true"
         ) from None
 
@@ -114,9 +114,9 @@ def _device(name: str, local: int | None) -> torch.device:
     if device.type == "cpu":
         return device
     index = local if local is not None else device.index or 0
-    seen = torch.cuda.device_count()
-    if device.type != "cuda" or index >= seen:
-        raise TrainingError(f"device {device.type}:{index} is not there: torch sees {seen} GPUs. Use fewer, or cpu")
+    count = torch.cuda.device_count()
+    if device.type != "cuda" or index >= count:
+        raise TrainingError(f"device {device.type}:{index} is not there: torch sees {count} GPUs. Use fewer, or cpu")
     return torch.device("cuda", index)
 
 

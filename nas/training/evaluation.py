@@ -51,9 +51,9 @@ def evaluate(
     contract.hold_to_costs(config)
     device = splits.train.labels.device
     started = time.monotonic()
-    seen, wanted = (fitting.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
-    status: Status = "complete" if seen == wanted else "stopped"
-    reason = "" if seen == wanted else f"trained on {seen:,} of {wanted:,} images"
+    images, all_images = (fitting.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
+    status: Status = "complete" if images == all_images else "stopped"
+    reason = "" if images == all_images else f"trained on {images:,} of {all_images:,} images"
     options = fitting.options_of(splits.train, recipe)
     trained = _ProxyTraining(config, splits, recipe, seed, options, on_epoch, share, saved)
     try:
@@ -91,9 +91,9 @@ def _record(
     trained: "_ProxyTraining", reference: str | None, status: Status, reason: str, target_image_size: int
 ) -> Candidate:
     """Of what it reached, without its provenance."""
-    config, splits, found = trained.config, trained.splits, trained.measured
-    measured = energy.price(found.operations, found.images) if found else None
-    repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
+    config, splits, result = trained.config, trained.splits, trained.measured
+    priced = energy.price(result.operations, result.images) if result else None
+    repeated = energy.price(result.operations, result.images, energy.convention("measured+repeat")) if result else None
     return Candidate(
         config=config,
         config_id=config.config_id,
@@ -105,23 +105,23 @@ def _record(
         status=status,
         reason=reason,
         parameters=sum(p.numel() for p in trained.model.parameters()),
-        search_val_accuracy=found.accuracy if found else None,
+        search_val_accuracy=result.accuracy if result else None,
         report_val_accuracy=trained.report_accuracy,
         report_val_images=len(splits.report_val),
-        energy_mj=measured.energy_mj if measured else None,
+        energy_mj=priced.energy_mj if priced else None,
         energy_repeated_mj=repeated.energy_mj if repeated else None,
-        energy_target_mj=energy_at_target(config, found.operations, target_image_size) if found else None,
-        energy_error=found.energy_error if found else None,
-        spike_operations=measured.spike_operations if measured else None,
-        real_macs=measured.real_macs if measured else None,
-        dense_macs=cost.multiplications(found.operations) / found.images if found else None,
-        counted_images=found.images if found else 0,
-        operations=found.operations if found else (),
-        overheads=found.overheads if found else Overheads(),
-        firing_rates=found.firing_rates if found else {},
+        energy_target_mj=energy_at_target(config, result.operations, target_image_size) if result else None,
+        energy_error=result.energy_error if result else None,
+        spike_operations=priced.spike_operations if priced else None,
+        real_macs=priced.real_macs if priced else None,
+        dense_macs=cost.multiplications(result.operations) / result.images if result else None,
+        counted_images=result.images if result else 0,
+        operations=result.operations if result else (),
+        overheads=result.overheads if result else Overheads(),
+        firing_rates=result.firing_rates if result else {},
         history=tuple(trained.history),
         provenance={},
-        search_val_balanced=found.balanced_accuracy if found else None,
+        search_val_balanced=result.balanced_accuracy if result else None,
         report_val_balanced=trained.report_balanced,
     )
 

@@ -73,8 +73,8 @@ def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     # torch before 2.10 does not tell
-    found = getattr(torch.cpu, "get_capabilities", dict[str, object])()
-    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, object])()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -77,8 +77,8 @@ def fit(
     options = options or options_of(train, recipe)
     rate = schedule(recipe, steps)
     with _stepping(model, train, recipe, seed, options) as step:
-        kept = _Saved(saved, model, step)
-        history = kept.restored()
+        progress = _Saved(saved, model, step)
+        history = progress.restored()
         for i, earlier in enumerate(history, start=1):
             on_epoch(i, earlier)
         for epoch in range(len(history), epochs_of(len(train), recipe, share)):
@@ -89,7 +89,7 @@ def fit(
             history.append(Epoch(*step.totals(len(batches_left))))
             if not math.isfinite(history[-1].loss):
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
-            kept.save(history)
+            progress.save(history)
             on_epoch(epoch + 1, history[-1])
     return history
 
