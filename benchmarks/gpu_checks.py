@@ -27,7 +27,7 @@ from nas.settings import Recipe
 from nas.training import evaluation, measurement
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
-from nas.training.speed import REFERENCE, Speed, fastest
+from nas.training.execution import REFERENCE, ExecutionOptions, options_for
 from spikformer import Spikformer, SpikformerConfig, published, spiking
 
 _PACKAGES = ("torch", "triton", "torchvision", "timm", "spikingjelly", "optuna", "numpy")
@@ -74,7 +74,7 @@ class Checks:
 
     def graph_equals_eager(self) -> Any:
         """The captured step is replayed, repeats itself, and learns what the same step learns launch by launch."""
-        best = fastest(self.device, Recipe(), 0)
+        best = options_for(self.device, Recipe(), 0)
         config = dataclasses.replace(self._config(), drop_path=0.2)
         replays = collections.Counter[str]()
         replay = torch.cuda.CUDAGraph.replay
@@ -128,7 +128,7 @@ class Checks:
         recipe, few = Recipe(epochs=1, batch_size=self.batch), self._images(5 * self.batch)
         return {
             "measure": _waits(lambda: measurement.measure(model, images, normalise)),
-            "fit": _waits(lambda: training.fit(model, few, recipe, 0, speed=REFERENCE)),
+            "fit": _waits(lambda: training.fit(model, few, recipe, 0, options=REFERENCE)),
         }
 
     def pace_is_that_of_a_training(self) -> Any:
@@ -175,14 +175,14 @@ class Checks:
         validation = [self._images(32 if self.quick else 512, seed) for seed in (1, 2)]
         return Splits(self._train(times), *validation, tuple("0123456789"), "")
 
-    def _fitted(self, speed: Speed, config: SpikformerConfig) -> tuple[Spikformer, list[float]]:
+    def _fitted(self, options: ExecutionOptions, config: SpikformerConfig) -> tuple[Spikformer, list[float]]:
         torch.manual_seed(0)
         model = Spikformer(config).to(self.device)
-        history = training.fit(model, self._train(), Recipe(epochs=2, batch_size=self.batch), 0, speed=speed)
+        history = training.fit(model, self._train(), Recipe(epochs=2, batch_size=self.batch), 0, options=options)
         return model, [round(epoch.loss, 5) for epoch in history]
 
-    def _losses(self, speed: Speed, config: SpikformerConfig) -> list[float]:
-        return self._fitted(speed, config)[1]
+    def _losses(self, options: ExecutionOptions, config: SpikformerConfig) -> list[float]:
+        return self._fitted(options, config)[1]
 
     def _trained(self) -> Spikformer:
         return self._fitted(REFERENCE, self._config())[0]

@@ -10,7 +10,7 @@ from gpu_task import REPOSITORY, Task, check_device, processors
 from nas.bundles import bundle as bundles
 from nas.bundles import recipe as recipes
 from nas.datasets.sources import InMemory, Source
-from nas.full_training.team import joined
+from nas.full_training.process_group import initialised
 from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
 
@@ -32,12 +32,12 @@ def steady(task: Task, name: str, batch: int, steps: int, *settings: str) -> Non
     opened = bundles.read(name, "")
     recipe = recipes.with_settings(opened.recipe, (f"batch_size={batch}", "workers=0", *settings))
     config = recipe.of(opened.config)
-    with joined(task.device) as team:
-        training = Training(opened, config, recipe, noise(config, 2 * batch), team)
+    with initialised(task.device) as group:
+        training = Training(opened, config, recipe, noise(config, 2 * batch), group)
         parts = list(training.loader.epoch(0))[: recipe.accumulation]
         if task.on_cuda:
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(team.device)
+            torch.cuda.reset_peak_memory_stats(group.device)
         with training.stepping():
             for i in range(_WARM + steps):
                 if i == _WARM:
@@ -72,8 +72,8 @@ def read_images(task: Task) -> None:
     assert task.data is not None
     name = "spikformer_cifar10_2_256"
     settings = ["--set", f"workers={min(16, processors())}", *(["--set", "batch_size=8"] if task.quick else [])]
-    rehearsal = ("train", name, "--dry-run", "--device", task.device, "--data-dir", str(task.data), *settings)
-    ended = task.run(*rehearsal, seconds=task.left() / 2)
+    dry_run = ("train", name, "--dry-run", "--device", task.device, "--data-dir", str(task.data), *settings)
+    ended = task.run(*dry_run, seconds=task.left() / 2)
     task.tell("dry run", code=ended.code, lines=ended.text.splitlines())
 
 

@@ -16,8 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from nas.settings import Recipe
 from nas.training import fitting as training
+from nas.training.execution import options_for
 from nas.training.fitting import Epoch
-from nas.training.speed import fastest
 from spikformer import Spikformer
 
 _PROFILED = 4  # epoch of five steps, when all is compiled and momentum has settled
@@ -86,17 +86,17 @@ def run(task: Task, heat: Heat, device: torch.device, steps: int) -> None:
 
 def write_profile(task: Task, device: torch.device, shape: proxy_speed.Shape, batch: int, *, relu: bool) -> None:
     """Of the step launched operation by operation: a graph hides who launched what."""
-    speed = dataclasses.replace(fastest(device, Recipe(), 0), cuda_graph=False)
+    options = dataclasses.replace(options_for(device, Recipe(), 0), cuda_graph=False)
     torch.manual_seed(0)
     model = Spikformer(shape.config()).to(device)
     if relu:
         proxy_speed.without_spikes(model)
     seen = Profile(task)
     train = proxy_speed.random_images(_STEPS * batch, device)
-    training.fit(model, train, Recipe(epochs=_PROFILED, batch_size=batch), 0, seen, speed)
+    training.fit(model, train, Recipe(epochs=_PROFILED, batch_size=batch), 0, seen, options)
     name = "ReLU counterpart" if relu else "ours"
     with (task.out / "profile.txt").open("a") as file:
-        file.write(f"\n{name}, {shape.name}, batch {batch}, {_STEPS} steps, {speed}\n\n{seen.table()}")
+        file.write(f"\n{name}, {shape.name}, batch {batch}, {_STEPS} steps, {options}\n\n{seen.table()}")
     task.tell("profile", of=name, file="profile.txt")
 
 

@@ -12,26 +12,26 @@ from nas.datasets import loaders as data
 from nas.spaces import SearchSpace, load_space
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
-from nas.training.speed import REFERENCE, Speed, fastest
+from nas.training.execution import REFERENCE, ExecutionOptions, options_for
 from spikformer import Spikformer
 
 SEEDS = 5
 
 
-def accuracy(found: SearchSpace, reference: str, splits: data.Splits, seed: int, speed: Speed) -> float:
+def accuracy(found: SearchSpace, reference: str, splits: data.Splits, seed: int, options: ExecutionOptions) -> float:
     torch.manual_seed(seed)
     model = Spikformer(found.references[reference]).to(splits.train.labels.device)
-    training.fit(model, splits.train, found.recipe, seed, speed=speed)
+    training.fit(model, splits.train, found.recipe, seed, options=options)
     return 100 * training.accuracy(model, splits.search_val, Normalise(splits.train))
 
 
-def compare(found: SearchSpace, splits: data.Splits, fast: Speed) -> str:
+def compare(found: SearchSpace, splits: data.Splits, fast: ExecutionOptions) -> str:
     rows = [("network", "levers off", "all on", "difference of a seed, mean", "its standard error")]
     for reference in found.references:
         pairs = []
         for seed in range(SEEDS):
             started = time.monotonic()
-            pairs.append([accuracy(found, reference, splits, seed, speed) for speed in (REFERENCE, fast)])
+            pairs.append([accuracy(found, reference, splits, seed, options) for options in (REFERENCE, fast)])
             note(f"{reference}, seed {seed}: {pairs[-1]}, {time.monotonic() - started:.0f} s")
         off, on = zip(*pairs, strict=True)
         differences = [b - a for a, b in pairs]
@@ -58,7 +58,7 @@ def main() -> None:
     recipe = dataclasses.replace(found.recipe, **{key: value for key, value in asked.items() if value is not None})
     found = dataclasses.replace(found, recipe=recipe)
     splits = data.load(found, arguments.data_dir).to(torch.device(arguments.device))
-    fast = fastest(splits.train.labels.device, recipe, 10**12)
+    fast = options_for(splits.train.labels.device, recipe, 10**12)
     given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in asked.items() if value is not None)
     print(header(f"python benchmarks/levers.py --space {arguments.space}{given}"))
     print(f"\naccuracy on search-val in %, mean and deviation over {SEEDS} seeds; all on: {fast}")

@@ -22,11 +22,13 @@ import torch
 import proxy_speed
 from nas.settings import Recipe
 from nas.training.speed import fastest
+from nas.spaces.space import Recipe
+from nas.training.execution import options_for
 torch.set_num_threads(1)
 shape, batch, steps = proxy_speed.SHAPES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
 device = torch.device("cpu")
 train = proxy_speed.random_images(batch * steps, device)
-run = proxy_speed.ours(shape, fastest(device, Recipe(), 10**12))
+run = proxy_speed.ours(shape, options_for(device, Recipe(), 10**12))
 print(run(train, Recipe(epochs=2, batch_size=batch)))
 """
 

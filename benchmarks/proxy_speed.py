@@ -35,7 +35,7 @@ from nas.settings import Recipe
 from nas.training import evaluation
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise, augment
-from nas.training.speed import REFERENCE, Speed, fastest
+from nas.training.execution import REFERENCE, ExecutionOptions, options_for
 from spikformer import Spikformer, SpikformerConfig, published
 from spikformer.neurons import Neuron
 
@@ -74,7 +74,7 @@ def random_images(count: int, device: torch.device) -> Split:
     return Split(images, torch.randint(10, (count,), generator=generator)).to(device)
 
 
-def ours(shape: Shape, speed: Speed, *, relu: bool = False) -> Contestant:
+def ours(shape: Shape, speed: ExecutionOptions, *, relu: bool = False) -> Contestant:
     def run(train: Split, recipe: Recipe) -> Seconds:
         torch.manual_seed(0)
         model = Spikformer(shape.config()).to(train.labels.device)
@@ -216,15 +216,15 @@ class _PilImages(Dataset[tuple[Tensor, int]]):
 
 
 def contestants(shape: Shape, device: torch.device) -> dict[str, Contestant]:
-    best = dataclasses.replace(fastest(device, Recipe(), 10**12), precision="bf16")
+    best = dataclasses.replace(options_for(device, Recipe(), 10**12), precision="bf16")
     found: dict[str, Contestant] = {
         "(o) authors' layout, SpikingJelly's neurons": partial(official_layout, shape),
         "(a) SpikingJelly, usual loop": partial(usual_loop, shape),
         "(b) SpikingJelly at its best": partial(library_at_its_best, shape),
         "ours, every lever off": ours(shape, REFERENCE),
-        "ours, SpikingJelly's neurons": ours(shape, Speed(neurons="spikingjelly")),
+        "ours, SpikingJelly's neurons": ours(shape, ExecutionOptions(neurons="spikingjelly")),
     }
-    for lever in dataclasses.fields(Speed):
+    for lever in dataclasses.fields(ExecutionOptions):
         value = getattr(best, lever.name)
         if value != getattr(REFERENCE, lever.name):
             found[f"ours, {lever.name} = {value}"] = ours(shape, dataclasses.replace(REFERENCE, **{lever.name: value}))

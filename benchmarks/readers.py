@@ -28,14 +28,14 @@ from nas.bundles import recipe as recipes
 from nas.bundles.recipe import TrainingRecipe
 from nas.datasets import sources as sources
 from nas.full_training.loading import TrainLoader
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from spikformer.config import StemConfig
 
 SIZES = ((500, 375), (1000, 750), (2000, 1500))
 SHORT = 256  # pixels, of the short side of the images that are stored smaller
 PART = 32
 PIXELS = 224
-ALONE = Team(0, 1, torch.device("cpu"))
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 CLASSES = 1000  # of the listing
 
 Batches = Iterator[int]

@@ -133,9 +133,9 @@ class Spikformer(nn.Module):
 
     def _check(self, x_TBCHW: Tensor, images: Tensor) -> None:
         stem = self.config.stem
-        wanted = (stem.in_channels, stem.image_size, stem.image_size)
+        size = (stem.in_channels, stem.image_size, stem.image_size)
         steps = (1,) if images.dim() == 4 else (self.config.time_steps,)
-        if x_TBCHW.dim() != 5 or (x_TBCHW.shape[0],) != steps or tuple(x_TBCHW.shape[2:]) != wanted:
+        if x_TBCHW.dim() != 5 or (x_TBCHW.shape[0],) != steps or tuple(x_TBCHW.shape[2:]) != size:
             raise ValueError(
                 f"images are {tuple(images.shape)}; this network takes [B, {stem.in_channels}, {stem.image_size}, "
                 f"{stem.image_size}], or the same with {self.config.time_steps} time steps in front"

@@ -49,10 +49,10 @@ def train(
     if dry_run:
         unread = ("--out", "--study", "--storage", "--results-dir")
         options.refuse_unread("--dry-run writes nothing and does not read", *unread)
-        from nas.full_training import rehearsal
+        from nas.full_training import dry_run as dry_runs
 
-        rehearsed = rehearsal.rehearse(bundle, data_dir, recipe, settings, device)
-        for line in rehearsed.lines() if rehearsed is not None else ():
+        result = dry_runs.run(bundle, data_dir, recipe, settings, device)
+        for line in result.lines() if result is not None else ():
             click.echo(line)
         return
     from nas.full_training import attached

@@ -1,22 +1,22 @@
 """From an exported bundle to a trained network: `train` and `evaluate`, the one place that opens test images.
 
-augmentation  pixels to what the network is shown
-resident      images that stay on the device
-loading       which images make a step, read and augmented by several processes
-team          the processes that train together: ranks, batch norm over all of them
-criterion     loss: mixed labels, a teacher
-memory        what a training needs of the device's memory
-build         network, optimizer, schedule, average, and whether a graph may replay the step
-training      a training between two steps: network, step of `nas.training`, how far it came
-checkpoint    how far a training came, in a file
-logger        JSON lines, TensorBoard, progress
-keeping       when a checkpoint is written
-stopping      SIGINT and SIGTERM end it between two steps
-loop          epochs, from the first step or from a checkpoint to the trained bundle
-evaluation    accuracy and costs on test images
-outcome       the record and card of a finished training
-rehearsal     a few steps, and how long the whole training would take
-attached      a finished training, noted in the study that it came from
+augmentation   pixels to what the network is shown
+resident       images that stay on the device
+loading        which images make a step, read and augmented by several processes
+process_group  the processes that train together: ranks, batch norm over all of them
+criterion      loss: mixed labels, a teacher
+memory         what a training needs of the device's memory
+build          network, optimizer, schedule, average, and whether a graph may replay the step
+training       a training between two steps: network, step of `nas.training`, how far it came
+checkpoint     how far a training came, in a file
+logger         JSON lines, TensorBoard, progress
+keeping        when a checkpoint is written
+stopping       SIGINT and SIGTERM end it between two steps
+loop           epochs, from the first step or from a checkpoint to the trained bundle
+evaluation     accuracy and costs on test images
+results        the record and card of a finished training
+dry_run        a few steps, and how long the whole training would take
+attached       a finished training, noted in the study that it came from
 """
 
 from typing import TYPE_CHECKING
@@ -37,4 +37,4 @@ __getattr__ = lazy.attributes(
     },
 )
 
-__all__ = ["Evaluation", "attached", "evaluate", "evaluation", "mean_and_deviation", "memory", "rehearsal", "train"]
+__all__ = ["Evaluation", "attached", "dry_run", "evaluate", "evaluation", "mean_and_deviation", "memory", "train"]

@@ -13,7 +13,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from nas.bundles import TrainingRecipe
-from nas.full_training.team import Team, in_parallel, with_team_norms
+from nas.full_training.process_group import ProcessGroup, in_parallel, with_synchronised_norms
 from nas.training import Precision, Schedule, adamw, lay_out, parameter_groups, precision_of
 from spikformer import spiking
 from spikformer.model import Block, Spikformer
@@ -24,40 +24,40 @@ def precision(recipe: TrainingRecipe, device: torch.device) -> Precision:
     return precision_of(device) if recipe.precision == "auto" else recipe.precision
 
 
-def captures(recipe: TrainingRecipe, team: Team) -> bool:
+def captures(recipe: TrainingRecipe, group: ProcessGroup) -> bool:
     """Whether a CUDA graph may replay the step of a training.
 
     Gradients of several parts or processes come together between launches. A compiled or checkpointed network, LAMB
     and scaled losses decide on the host what to launch, from numbers that change with each step.
     """
-    one_part = team.size == 1 and recipe.accumulation == 1
+    one_part = group.size == 1 and recipe.accumulation == 1
     decides = recipe.compile or recipe.checkpointing or recipe.optimizer == "lamb"
-    return team.device.type == "cuda" and one_part and not decides and precision(recipe, team.device) != "fp16"
+    return group.device.type == "cuda" and one_part and not decides and precision(recipe, group.device) != "fp16"
 
 
-def laid_out(model: Spikformer, recipe: TrainingRecipe, team: Team) -> Spikformer:
-    """On the team's device, with its batch norms, channels as the recipe wants them; the same names of weights."""
-    model.to(team.device)
-    if recipe.sync_norm and team.size > 1:
-        model = with_team_norms(model, team.device)  # type: ignore[assignment]  # the same model
+def laid_out(model: Spikformer, recipe: TrainingRecipe, group: ProcessGroup) -> Spikformer:
+    """On its device, with the batch norms and the order of channels that the recipe wants; weights keep their names."""
+    model.to(group.device)
+    if recipe.sync_norm and group.size > 1:
+        model = with_synchronised_norms(model, group.device)  # type: ignore[assignment]  # the same model
     if recipe.channels_last:
         lay_out(model, torch.channels_last)
     return model
 
 
-def wrapped(model: Spikformer, recipe: TrainingRecipe, team: Team) -> nn.Module:
+def wrapped(model: Spikformer, recipe: TrainingRecipe, group: ProcessGroup) -> nn.Module:
     """What is called while training, on the weights of `model`: checkpointed, compiled, in parallel."""
     if recipe.checkpointing:
         stem = model.config.stem
-        example = torch.zeros(2, stem.in_channels, stem.image_size, stem.image_size, device=team.device)
+        example = torch.zeros(2, stem.in_channels, stem.image_size, stem.image_size, device=group.device)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         # Not compressed: spikes between blocks are sums in most networks, and one look does not tell.
         memopt.optimize_memory(model, (Block,), lambda m: m(example), level=1, compress=False)
         model.load_state_dict(before)  # looking has moved batch norm's statistics
     if recipe.compile:
-        spiking.prepare(team.device)
+        spiking.prepare(group.device)
     called: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
-    return in_parallel(called, team, same_buffers=recipe.sync_norm)
+    return in_parallel(called, group, same_buffers=recipe.sync_norm)
 
 
 def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[Any]:

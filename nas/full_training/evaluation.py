@@ -22,7 +22,7 @@ from nas.datasets import sources as sources
 from nas.errors import TrainingError
 from nas.full_training import checkpoint
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
-from nas.full_training.team import Team, joined
+from nas.full_training.process_group import ProcessGroup, initialised
 from nas.training import accuracies, counts_by_class, exact, measurement
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
@@ -88,18 +88,20 @@ class Evaluation:
         }
 
 
-def measured_scores(model: Spikformer, images: Images, recipe: TrainingRecipe, team: Team, part: int) -> Scores:
+def measured_scores(
+    model: Spikformer, images: Images, recipe: TrainingRecipe, group: ProcessGroup, part: int
+) -> Scores:
     """On all images, each seen by one process; in eval mode, float32."""
     model.eval()
-    counts = _no_counts(model, team)
+    counts = _no_counts(model, group)
     with torch.no_grad(), exact():
-        for shown, labels in _batches(images, recipe, model.config, team, part):
+        for shown, labels in _batches(images, recipe, model.config, group, part):
             counts += _counted(model(shown), labels)
-    return _scores(team.summed(counts))
+    return _scores(group.all_reduce(counts))
 
 
-def _no_counts(model: Spikformer, team: Team) -> Tensor:
-    return torch.zeros(3 + 2 * model.config.head.num_classes, dtype=torch.float64, device=team.device)
+def _no_counts(model: Spikformer, group: ProcessGroup) -> Tensor:
+    return torch.zeros(3 + 2 * model.config.head.num_classes, dtype=torch.float64, device=group.device)
 
 
 def _counted(logits: Tensor, labels: Tensor) -> Tensor:
@@ -108,9 +110,9 @@ def _counted(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _scores(counts: Tensor) -> Scores:
-    top1, top5, seen = counts[:3].tolist()
+    top1, top5, images = counts[:3].tolist()
     _, balanced = accuracies(counts[3:].unflatten(0, (2, -1)))
-    return Scores(top1 / max(1, seen), top5 / max(1, seen), int(seen), balanced)
+    return Scores(top1 / max(1, images), top5 / max(1, images), int(images), balanced)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -120,11 +122,11 @@ def _right(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batches(
-    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, team: Team, part: int
+    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup, part: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share as the network takes it; images that cannot be read are left out, if they may be."""
-    to_device = ToDevice(recipe, config.stem, team.device)
-    for batch in test_loader(images, recipe, config.stem, team, part):
+    to_device = ToDevice(recipe, config.stem, group.device)
+    for batch in test_loader(images, recipe, config.stem, group, part):
         check_readable(batch, recipe)
         readable = batch.labels >= 0
         if readable.any():
@@ -153,18 +155,20 @@ def evaluate(
         SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
             time steps or one image size only.
     """
-    found = []
-    with joined(device) as team:
-        if team.size > 1:
-            raise TrainingError(f"evaluate runs in one process, torchrun started {team.size}. Run it without torchrun")
+    evaluations = []
+    with initialised(device) as group:
+        if group.size > 1:
+            raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
         for network in networks:
             name, model, recipe, dataset, classes = _opened(network)
             recipe = recipes.with_settings(recipe, settings, recipes.EVALUATION)
             forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
             source = sources.find(data_dir, dataset)
             source.check_classes(name, model.config.head.num_classes, classes)
-            found += [_evaluated(name, form.to(team.device), recipe, source, convention, team) for form in forms]
-    return found
+            evaluations += [
+                _evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms
+            ]
+    return evaluations
 
 
 def _pairs(config: SpikformerConfig, steps: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -212,15 +216,15 @@ def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, 
 
 
 def _evaluated(
-    name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, team: Team
+    name: str, model: Spikformer, recipe: TrainingRecipe, source: Source, convention: Convention, group: ProcessGroup
 ) -> Evaluation:
-    counts = _no_counts(model, team)
+    counts = _no_counts(model, group)
 
     def see(logits: Tensor, labels: Tensor) -> None:
         counts.add_(_counted(logits, labels))
 
-    found = measurement.measure_batches(model, _batches(source.test, recipe, model.config, team, _PART), see)
-    priced = None if found.silent else energy.price(found.operations, found.images, convention)
+    result = measurement.measure_batches(model, _batches(source.test, recipe, model.config, group, _PART), see)
+    priced = None if result.silent else energy.price(result.operations, result.images, convention)
     return Evaluation(
         name,
         model.config,
@@ -230,12 +234,12 @@ def _evaluated(
         priced.energy_mj if priced else None,
         priced.spike_operations if priced else None,
         priced.real_macs if priced else None,
-        found.silent,
+        result.silent,
         source.test_part,
     )
 
 
-def write_csv(found: Sequence[Evaluation], path: Path) -> Path:
+def write_csv(evaluations: Sequence[Evaluation], path: Path) -> Path:
     """A row an evaluation.
 
     Raises:
@@ -244,9 +248,9 @@ def write_csv(found: Sequence[Evaluation], path: Path) -> Path:
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="") as file:
-            rows = csv.DictWriter(file, list(found[0].to_dict()), lineterminator="\n")
+            rows = csv.DictWriter(file, list(evaluations[0].to_dict()), lineterminator="\n")
             rows.writeheader()
-            rows.writerows(one.to_dict() for one in found)
+            rows.writerows(one.to_dict() for one in evaluations)
 
     return files.write(path, write)
 

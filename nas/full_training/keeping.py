@@ -21,7 +21,7 @@ class Keeper:
 
     def save(self, *, always: bool = False) -> None:
         """Save if it is time. A disk that is full costs this checkpoint, not the training."""
-        if not self._training.team.leads or not (always or time.monotonic() - self._last >= SAVED_EVERY_S):
+        if not self._training.group.is_main or not (always or time.monotonic() - self._last >= SAVED_EVERY_S):
             return
         if not self._training.is_finite():
             self.refuse(math.nan)

@@ -24,8 +24,8 @@ from nas.datasets import Images, InMemory, Numbers, decoding
 from nas.errors import DataError, TrainingError
 from nas.full_training import augmentation
 from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
+from nas.full_training.process_group import ProcessGroup
 from nas.full_training.resident import Resident, resident_of
-from nas.full_training.team import Team
 from spikformer.config import StemConfig
 
 _LEAVE_S = 0.2  # that each reader has to end by itself, once all were told to
@@ -61,15 +61,15 @@ class Steps:
     an_epoch: int
 
 
-def steps_of(images: int, recipe: TrainingRecipe, team: Team) -> Steps:
+def steps_of(images: int, recipe: TrainingRecipe, group: ProcessGroup) -> Steps:
     """
     Raises:
         TrainingError: a batch that cannot be dealt out evenly, or more than there is.
     """
-    shares = team.size * recipe.accumulation
+    shares = group.size * recipe.accumulation
     if recipe.batch_size % shares:
         raise TrainingError(
-            f"batch_size {recipe.batch_size} cannot be dealt out to {team.size} processes times accumulation "
+            f"batch_size {recipe.batch_size} cannot be dealt out to {group.size} processes times accumulation "
             f"{recipe.accumulation}. Use a multiple of {shares}"
         )
     if images < recipe.batch_size:
@@ -94,16 +94,16 @@ def order(runs: Numbers, seed: int, epoch: int) -> Numbers:
 class _TrainSampler(Sampler[list[tuple[int, int]]]):
     """(epoch, image) for each part of this process's share, from a step on."""
 
-    def __init__(self, images: Images, steps: Steps, recipe: TrainingRecipe, team: Team) -> None:
+    def __init__(self, images: Images, steps: Steps, recipe: TrainingRecipe, group: ProcessGroup) -> None:
         self.epoch = self.first_step = 0
-        self._runs, self._steps, self._recipe, self._team = images.runs, steps, recipe, team
+        self._runs, self._steps, self._recipe, self._group = images.runs, steps, recipe, group
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         steps, epoch = self._steps, self.epoch
         numbers = order(self._runs, self._recipe.seed, epoch)
-        share = steps.a_step // self._team.size
+        share = steps.a_step // self._group.size
         for step in range(self.first_step, steps.an_epoch):
-            own = numbers[step * steps.a_step :][self._team.rank * share : (self._team.rank + 1) * share]
+            own = numbers[step * steps.a_step :][self._group.rank * share : (self._group.rank + 1) * share]
             for i in range(0, share, steps.a_part):
                 yield [(epoch, int(n)) for n in own[i : i + steps.a_part]]
 
@@ -114,8 +114,8 @@ class _TrainSampler(Sampler[list[tuple[int, int]]]):
 class _TestSampler(Sampler[list[tuple[int, int]]]):
     """Every image once, each by one process."""
 
-    def __init__(self, images: int, part: int, team: Team) -> None:
-        own = range(team.rank, images, team.size)
+    def __init__(self, images: int, part: int, group: ProcessGroup) -> None:
+        own = range(group.rank, images, group.size)
         self._parts = [[(-1, n) for n in own[i : i + part]] for i in range(0, len(own), part)]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -142,9 +142,9 @@ class _Transformed(Dataset[_Item]):
             return [self._item(epoch, number) for epoch, number in items]
 
     def _item(self, epoch: int, number: int) -> _Item:
-        found, broken = self._read(number, epoch)
-        if found is not None:
-            return _Item(found, int(self._images.labels[number]), None)
+        pixels, broken = self._read(number, epoch)
+        if pixels is not None:
+            return _Item(pixels, int(self._images.labels[number]), None)
         for other in range(number + 1, number + len(self._images)):
             replaced, _ = self._read(other % len(self._images), epoch) if self._replace else (None, None)
             if replaced is not None:
@@ -180,14 +180,14 @@ class TrainLoader:
         TrainingError: a batch that cannot be dealt out, or a setting that would change nothing.
     """
 
-    def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team) -> None:
-        self.steps = steps_of(len(images), recipe, team)
+    def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup) -> None:
+        self.steps = steps_of(len(images), recipe, group)
         if recipe.draft and isinstance(images, InMemory):
             raise TrainingError("draft=true needs JPEG files, but these images are already decoded. Remove draft")
-        self.resident = resident_of(images, recipe, stem, team.device)
-        self._sampler = _TrainSampler(images, self.steps, recipe, team)
+        self.resident = resident_of(images, recipe, stem, group.device)
+        self._sampler = _TrainSampler(images, self.steps, recipe, group)
         dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
-        self._loader = _data_loader(dataset, self._sampler, recipe, team, persistent=True)
+        self._loader = _data_loader(dataset, self._sampler, recipe, group, persistent=True)
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Parts of an epoch from a step on, `accumulation` of them a step."""
@@ -201,17 +201,19 @@ class TrainLoader:
             yield Batch(*resident.batch(chosen, mirrored), [])
 
 
-def test_loader(images: Images, recipe: TrainingRecipe, stem: StemConfig, team: Team, part: int) -> DataLoader[Any]:
+def test_loader(
+    images: Images, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup, part: int
+) -> DataLoader[Any]:
     """This process's share of the test images, in order, `part` at a time."""
     dataset = _Transformed(images, TestTransform(recipe, stem), stem, 0, replace=False)
-    return _data_loader(dataset, _TestSampler(len(images), part, team), recipe, team, persistent=False)
+    return _data_loader(dataset, _TestSampler(len(images), part, group), recipe, group, persistent=False)
 
 
 def _data_loader(
     dataset: _Transformed,
     sampler: Sampler[list[tuple[int, int]]],
     recipe: TrainingRecipe,
-    team: Team,
+    group: ProcessGroup,
     *,
     persistent: bool,
 ) -> DataLoader[Any]:
@@ -220,7 +222,7 @@ def _data_loader(
         batch_sampler=sampler,
         num_workers=recipe.workers,
         collate_fn=_collate,
-        pin_memory=team.device.type == "cuda",
+        pin_memory=group.device.type == "cuda",
         persistent_workers=persistent and recipe.workers > 0,
         generator=torch.Generator(),  # of the readers' base seed, which else moves torch's own on
         worker_init_fn=_as_reader,

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from nas import files
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 
 FILE = "log.jsonl"
 
@@ -23,11 +23,11 @@ class Logger:
         done: steps behind it: lines of later ones, from a run that was killed, are dropped.
     """
 
-    def __init__(self, folder: Path, team: Team, steps: int, done: int) -> None:
-        self._leads = team.leads
+    def __init__(self, folder: Path, group: ProcessGroup, steps: int, done: int) -> None:
+        self._is_main = group.is_main
         self._path, self._steps, self._done = folder / FILE, steps, done
         self.console = Console(stderr=True)
-        if not self._leads:
+        if not self._is_main:
             return
         self._drop_later_lines(done)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
@@ -47,30 +47,30 @@ class Logger:
         self._task = self._progress.add_task("steps", total=steps, completed=done, note="")
 
     def __enter__(self) -> Self:
-        if self._leads:
+        if self._is_main:
             self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._leads:
+        if self._is_main:
             self._progress.stop()
             self._board.close()
 
     def notice(self, text: str) -> None:
         """Something worth a line for people."""
-        if self._leads:
+        if self._is_main:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def stepped(self, steps: int) -> None:
         """So many steps are done."""
-        if self._leads:
+        if self._is_main:
             self._progress.update(self._task, completed=steps)
 
     def record(self, steps: int, epoch: int, **figures: float) -> None:
         """Figures after a step."""
-        if not self._leads:
+        if not self._is_main:
             return
         line = {"step": steps, "epoch": epoch} | figures
         with self._path.open("a") as file:
@@ -83,20 +83,20 @@ class Logger:
             self.notice(f"step {steps} of {self._steps}, epoch {epoch + 1}: {note}")
 
     def _drop_later_lines(self, done: int) -> None:
-        kept = [line for line in read(self._path) if line["step"] <= done]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        lines = [line for line in read(self._path) if line["step"] <= done]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
         files.write(self._path, lambda partial: partial.write_text(text))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Lines of a log; one that was cut off when its process died is left out."""
-    found = []
+    lines = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return lines
 
 
 __all__ = ["FILE", "Logger", "read"]

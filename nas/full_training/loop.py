@@ -15,14 +15,14 @@ from nas.bundles import recipe as recipes
 from nas.datasets import overlap
 from nas.datasets import sources as sources
 from nas.errors import OutputError
-from nas.full_training import checkpoint, outcome
+from nas.full_training import checkpoint, results
 from nas.full_training import logger as loggers
 from nas.full_training.evaluation import Scores, measured_scores
 from nas.full_training.keeping import Keeper
 from nas.full_training.loading import Batch
 from nas.full_training.logger import Logger
+from nas.full_training.process_group import ProcessGroup, initialised
 from nas.full_training.stopping import Stop, stopping
-from nas.full_training.team import Team, joined
 from nas.full_training.training import Training
 from nas.studies import storage
 
@@ -60,7 +60,7 @@ def train(
         out: folder for the trained bundle, its checkpoint and log; `results/trained/<name>` by default.
         recipe: name or file of another recipe than the bundle's.
         settings: "key=value" each, over the recipe's.
-        device: see `nas.full_training.team.joined`.
+        device: see `nas.full_training.process_group.initialised`.
 
     Returns:
         The result, in the first process; None in the others.
@@ -73,29 +73,29 @@ def train(
     chosen = recipes.with_settings(opened.recipe, settings)
     folder = Path(out) if out is not None else Path("results") / "trained" / opened.name
     _check_ours(folder)
-    with joined(device) as team:
-        training = prepared(opened, chosen, data_dir, team)  # before anything is written
-        with _alone(folder, team):
+    with initialised(device) as group:
+        training = prepared(opened, chosen, data_dir, group)  # before anything is written
+        with _alone(folder, group):
             return _run(training, folder)
 
 
 def _check_ours(folder: Path) -> None:
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found and not found & {checkpoint.FILE, loggers.FILE, "lock"}:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names and not names & {checkpoint.FILE, loggers.FILE, "lock"}:
         raise OutputError(f"{folder} holds files that no training wrote. Give another --out")
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, team: Team) -> Iterator[None]:
+def _alone(folder: Path, group: ProcessGroup) -> Iterator[None]:
     """The first process holds the folder."""
-    if not team.leads:
+    if not group.is_main:
         yield
         return
     with storage.exclusive_lock(folder):
         yield
 
 
-def prepared(bundle: Bundle, recipe: TrainingRecipe, data_dir: str | Path | None, team: Team) -> Training:
+def prepared(bundle: Bundle, recipe: TrainingRecipe, data_dir: str | Path | None, group: ProcessGroup) -> Training:
     """A training at its beginning.
 
     Raises:
@@ -103,10 +103,10 @@ def prepared(bundle: Bundle, recipe: TrainingRecipe, data_dir: str | Path | None
         TrainingError, ConfigError, CheckpointError: a recipe that does not fit the network, or damaged weights.
     """
     config = recipe.of(bundle.config)
-    with team.leader_first():
+    with group.main_first():
         source = sources.find(data_dir, bundle.dataset)
     source.check_classes(bundle.name, config.head.num_classes, tuple(bundle.document.get("classes", ())))
-    return Training(bundle, config, recipe, source, team)
+    return Training(bundle, config, recipe, source, group)
 
 
 def _run(training: Training, folder: Path) -> Trained | None:
@@ -115,7 +115,7 @@ def _run(training: Training, folder: Path) -> Trained | None:
         saved = checkpoint.load(path)
         checkpoint.check_same(saved, training.config, training.recipe, training.source.fingerprint, folder)
         training.restore(saved)
-    with Logger(folder, training.team, training.total, training.done) as logger, stopping() as stop:
+    with Logger(folder, training.group, training.total, training.done) as logger, stopping() as stop:
         keeper = Keeper(training, folder, logger)
         if training.done:
             logger.notice(f"{path}: goes on at step {training.done} of {training.total}")
@@ -126,7 +126,7 @@ def _run(training: Training, folder: Path) -> Trained | None:
                 _epoch(training, logger, keeper, stop)
         keeper.save(always=True)
         scores = _test(training)
-        if not training.team.leads:
+        if not training.group.is_main:
             return None
         _write_bundle(training, folder, scores)
         logger.notice(
@@ -138,7 +138,7 @@ def _run(training: Training, folder: Path) -> Trained | None:
 def _tell_of_images(training: Training, logger: Logger) -> None:
     for sentence in training.source.passed_over:
         logger.notice(sentence)
-    if training.team.leads:
+    if training.group.is_main:
         logger.notice(overlap.in_words(training.source))
 
 
@@ -164,7 +164,7 @@ def _epoch(training: Training, logger: Logger, keeper: Keeper, stop: Stop) -> No
     if (epoch + 1) % recipe.evaluate_every_epochs == 0 and training.done < training.total:
         scores = _test(training)
         logger.record(training.done, epoch, test_top1=scores.top1, test_top5=scores.top5)
-        training.team.wait()
+        training.group.barrier()
 
 
 def _read(parts: Iterator[Batch], training: Training, keeper: Keeper, stop: Stop) -> list[Batch]:
@@ -175,7 +175,7 @@ def _read(parts: Iterator[Batch], training: Training, keeper: Keeper, stop: Stop
             none stops so, unless asked twice: the others wait for it in the step.
     """
     try:
-        with stop.waiting() if training.team.size == 1 else contextlib.nullcontext():
+        with stop.waiting() if training.group.size == 1 else contextlib.nullcontext():
             return [next(parts) for _ in range(training.recipe.accumulation)]
     except KeyboardInterrupt:
         keeper.save(always=True)
@@ -183,7 +183,7 @@ def _read(parts: Iterator[Batch], training: Training, keeper: Keeper, stop: Stop
 
 
 def _log(training: Training, logger: Logger, keeper: Keeper, epoch: int, steps_a_s: float) -> None:
-    sums = training.team.summed(training.sums.clone())
+    sums = training.group.all_reduce(training.sums.clone())
     loss = (sums[0] / sums[1]).item()
     if not math.isfinite(loss):
         keeper.refuse(loss)
@@ -194,25 +194,25 @@ def _log(training: Training, logger: Logger, keeper: Keeper, epoch: int, steps_a
 
 def _agreed(stop: Stop, training: Training) -> bool:
     """Whether one of the processes was asked to stop; all of them then do, after the same step."""
-    if training.team.size == 1:
+    if training.group.size == 1:
         return stop.asked
     if training.done % _AGREE_EVERY:
         return False
-    asked = torch.tensor(float(stop.asked), device=training.team.device)
-    return bool(training.team.summed(asked).item())
+    asked = torch.tensor(float(stop.asked), device=training.group.device)
+    return bool(training.group.all_reduce(asked).item())
 
 
 def _test(training: Training) -> Scores:
     model = training.trained_model()
-    return measured_scores(model, training.source.test, training.recipe, training.team, training.steps.a_part)
+    return measured_scores(model, training.source.test, training.recipe, training.group, training.steps.a_part)
 
 
 def _write_bundle(training: Training, folder: Path, scores: Scores) -> None:
-    result = outcome.result_of(training.recipe, training.source, scores, training.team)
+    result = results.result_of(training.recipe, training.source, scores, training.group)
     document = {key: value for key, value in training.bundle.document.items() if key != "sha256"}
     document |= {"network": training.config.to_dict(), "classes": list(training.source.classes), "training": result}
     parameters = sum(p.numel() for p in training.model.parameters())
-    card = outcome.card(training.bundle.name, training.config, training.recipe, result, parameters)
+    card = results.card(training.bundle.name, training.config, training.recipe, result, parameters)
     bundles.write_into(folder, document, training.recipe, card, {"network": training.weights()})
 
 

@@ -23,7 +23,7 @@ from nas.full_training.build import (
 from nas.full_training.checkpoint import Checkpoint
 from nas.full_training.criterion import Criterion, teacher_of
 from nas.full_training.loading import Batch, ToDevice, TrainLoader, check_readable
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from nas.training import Inputs, Precision, Step, Update, autocast, momentum_settles, tuned
 from spikformer import checkpoints
 from spikformer.config import SpikformerConfig
@@ -66,23 +66,25 @@ class Training:
         sums: of losses times images, and of images, since the last line of the log, [2].
     """
 
-    def __init__(self, bundle: Bundle, config: SpikformerConfig, recipe: TrainingRecipe, source: Source, team: Team):
-        self.bundle, self.config, self.recipe, self.source, self.team = bundle, config, recipe, source, team
-        self.loader = TrainLoader(source.train, recipe, config.stem, team)
+    def __init__(
+        self, bundle: Bundle, config: SpikformerConfig, recipe: TrainingRecipe, source: Source, group: ProcessGroup
+    ):
+        self.bundle, self.config, self.recipe, self.source, self.group = bundle, config, recipe, source, group
+        self.loader = TrainLoader(source.train, recipe, config.stem, group)
         self.steps = self.loader.steps
-        self._to_device = ToDevice(recipe, config.stem, team.device)
-        teacher = teacher_of(recipe, config, team.device)
+        self._to_device = ToDevice(recipe, config.stem, group.device)
+        teacher = teacher_of(recipe, config, group.device)
         self._criterion = Criterion(recipe, config.head.num_classes, teacher, self.steps.a_part)
         _seed(recipe.seed)
-        self.model: Spikformer = laid_out(bundle.model(config), recipe, team)
+        self.model: Spikformer = laid_out(bundle.model(config), recipe, group)
         self.ema = average_of(self.model, recipe)
-        self._called = wrapped(self.model, recipe, team)
-        self.precision = precision(recipe, team.device)
+        self._called = wrapped(self.model, recipe, group)
+        self.precision = precision(recipe, group.device)
         separate = teacher is not None and config.head.distillation
-        self._loss = Loss(self._called, self._criterion, self.precision, team.device, separate=separate)
+        self._loss = Loss(self._called, self._criterion, self.precision, group.device, separate=separate)
         optimizer, scales = optimizer_of(self.model, recipe), self.precision == "fp16"
         self._update = Update(self.model, optimizer, clip_norm=recipe.clip_norm, scales=scales)
-        self._captures = captures(recipe, team)
+        self._captures = captures(recipe, group)
         self._step = Step(
             self._called, self._loss, self._update, accumulation=recipe.accumulation, captures=self._captures
         )
@@ -101,7 +103,7 @@ class Training:
     @contextlib.contextmanager
     def stepping(self) -> Iterator[None]:
         """Steps are made within: on CUDA with the fastest kernels, and on a stream that a graph can capture."""
-        with tuned(self.team.device, captures=self._captures):
+        with tuned(self.group.device, captures=self._captures):
             yield
 
     def step(self, parts: list[Batch]) -> None:
@@ -122,7 +124,7 @@ class Training:
         epoch = self.done // self.steps.an_epoch
         for i, batch in enumerate(parts):
             check_readable(batch, self.recipe)
-            _seed(self.recipe.seed, self.done, self.team.rank, i)
+            _seed(self.recipe.seed, self.done, self.group.rank, i)
             images, labels = self._to_device(batch, training=True)
             yield self._criterion.prepared(images, labels, epoch)
 
@@ -158,7 +160,7 @@ class Training:
         if self.ema is not None and saved.ema is not None:
             self.ema.module.load_state_dict(saved.ema)
         self._update.load_state(saved.optimizer, saved.scaler)
-        if self.team.leads:  # who saved them
+        if self.group.is_main:  # who saved them
             self.sums.copy_(saved.sums)
         self.done = saved.steps
 

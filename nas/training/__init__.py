@@ -4,7 +4,7 @@ step           forward and backward passes, and the update: of proxies and of fu
 graph          the step as a captured CUDA graph
 optimizer      groups of weights, AdamW, the update of weights by gradients
 schedule       the learning rate by step
-speed          kernels, precision and compilation by device
+execution      kernels, precision and compilation by device
 proxy          the steps of a proxy: images and loss
 spikes         spikes counted while training, for a penalty on them
 fitting        a proxy's training: epochs and checkpoints
@@ -23,10 +23,10 @@ from nas.training.augmentation import Normalise, settled
 from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.training.counterpart import ann_counterpart, bits
 from nas.training.evaluation import died, evaluate, measured_pace
+from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
 from nas.training.fitting import Epoch, accuracies, counts_by_class, epochs_of, images_seen
 from nas.training.optimizer import Update, adamw, parameter_groups
 from nas.training.schedule import Schedule
-from nas.training.speed import Precision, autocast, exact, lay_out, precision_of, tuned
 from nas.training.step import Inputs, Step, momentum_settles
 from nas.training.throughput import Pace
 

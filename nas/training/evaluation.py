@@ -13,9 +13,9 @@ from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
 from nas.training.augmentation import Normalise
 from nas.training.candidate import Candidate, Status, energy_at_target
+from nas.training.execution import ExecutionOptions
 from nas.training.fitting import Epoch
 from nas.training.measurement import Measurement
-from nas.training.speed import Speed
 from nas.training.throughput import Pace
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
@@ -51,11 +51,11 @@ def evaluate(
     contract.hold_to_costs(config)
     device = splits.train.labels.device
     started = time.monotonic()
-    seen, wanted = (fitting.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
-    status: Status = "complete" if seen == wanted else "stopped"
-    reason = "" if seen == wanted else f"trained on {seen:,} of {wanted:,} images"
-    speed = fitting.speed_of(splits.train, recipe)
-    trained = _ProxyTraining(config, splits, recipe, seed, speed, on_epoch, share, saved)
+    images, all_images = (fitting.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))
+    status: Status = "complete" if images == all_images else "stopped"
+    reason = "" if images == all_images else f"trained on {images:,} of {all_images:,} images"
+    options = fitting.options_of(splits.train, recipe)
+    trained = _ProxyTraining(config, splits, recipe, seed, options, on_epoch, share, saved)
     try:
         _run_twice_if_out_of_memory(trained)
         if trained.measured is not None and trained.measured.silent is not None:
@@ -68,7 +68,7 @@ def evaluate(
         status, reason = "out_of_memory", (str(error).splitlines() or ["no memory left"])[0]
         device_memory.free()
     record = _record(trained, reference, status, reason, target_image_size)
-    return dataclasses.replace(record, provenance=provenance.of(device, started, speed)), trained.model.eval()
+    return dataclasses.replace(record, provenance=provenance.of(device, started, options)), trained.model.eval()
 
 
 def died(
@@ -81,8 +81,8 @@ def died(
     reason: str,
 ) -> Candidate:
     """The record of a network whose training ends the process that trains it, however often it is tried."""
-    speed = fitting.speed_of(splits.train, recipe)
-    unborn = _ProxyTraining(config, splits, recipe, seed, speed, lambda _i, _epoch: None, share)
+    options = fitting.options_of(splits.train, recipe)
+    unborn = _ProxyTraining(config, splits, recipe, seed, options, lambda _i, _epoch: None, share)
     record = _record(unborn, reference, "died", reason, target.IMAGE_SIZE)
     return dataclasses.replace(record, provenance=provenance.of(splits.train.labels.device, time.monotonic()))
 
@@ -91,9 +91,9 @@ def _record(
     trained: "_ProxyTraining", reference: str | None, status: Status, reason: str, target_image_size: int
 ) -> Candidate:
     """Of what it reached, without its provenance."""
-    config, splits, found = trained.config, trained.splits, trained.measured
-    measured = energy.price(found.operations, found.images) if found else None
-    repeated = energy.price(found.operations, found.images, energy.convention("measured+repeat")) if found else None
+    config, splits, result = trained.config, trained.splits, trained.measured
+    priced = energy.price(result.operations, result.images) if result else None
+    repeated = energy.price(result.operations, result.images, energy.convention("measured+repeat")) if result else None
     return Candidate(
         config=config,
         config_id=config.config_id,
@@ -105,34 +105,34 @@ def _record(
         status=status,
         reason=reason,
         parameters=sum(p.numel() for p in trained.model.parameters()),
-        search_val_accuracy=found.accuracy if found else None,
+        search_val_accuracy=result.accuracy if result else None,
         report_val_accuracy=trained.report_accuracy,
         report_val_images=len(splits.report_val),
-        energy_mj=measured.energy_mj if measured else None,
+        energy_mj=priced.energy_mj if priced else None,
         energy_repeated_mj=repeated.energy_mj if repeated else None,
-        energy_target_mj=energy_at_target(config, found.operations, target_image_size) if found else None,
-        energy_error=found.energy_error if found else None,
-        spike_operations=measured.spike_operations if measured else None,
-        real_macs=measured.real_macs if measured else None,
-        dense_macs=multiplications(found.operations) / found.images if found else None,
-        counted_images=found.images if found else 0,
-        operations=found.operations if found else (),
-        overheads=found.overheads if found else Overheads(),
-        firing_rates=found.firing_rates if found else {},
+        energy_target_mj=energy_at_target(config, result.operations, target_image_size) if result else None,
+        energy_error=result.energy_error if result else None,
+        spike_operations=priced.spike_operations if priced else None,
+        real_macs=priced.real_macs if priced else None,
+        dense_macs=multiplications(result.operations) / result.images if result else None,
+        counted_images=result.images if result else 0,
+        operations=result.operations if result else (),
+        overheads=result.overheads if result else Overheads(),
+        firing_rates=result.firing_rates if result else {},
         history=tuple(trained.history),
         provenance={},
-        search_val_balanced=found.balanced_accuracy if found else None,
+        search_val_balanced=result.balanced_accuracy if result else None,
         report_val_balanced=trained.report_balanced,
     )
 
 
 def measured_pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
     """How fast `evaluate` is with such a network, from a few steps and one measuring; None if it does not fit."""
-    train, speed = splits.train, fitting.speed_of(splits.train, recipe)
+    train, options = splits.train, fitting.options_of(splits.train, recipe)
     batch = min(recipe.batch_size, len(train))
     try:
         for _ in range(2):  # the first of a process compiles and loads what the others find
-            probe = _ProxyTraining(config, splits, recipe, 0, speed, lambda _i, _epoch: None, share=1.0)
+            probe = _ProxyTraining(config, splits, recipe, 0, options, lambda _i, _epoch: None, share=1.0)
             start_s, step_s = probe.step_seconds(_PROBED_STEPS[train.labels.device.type])
             started = time.monotonic()
             probe.measure()
@@ -153,12 +153,12 @@ class _ProxyTraining:
         splits: Splits,
         recipe: Recipe,
         seed: int,
-        speed: Speed,
+        options: ExecutionOptions,
         on_epoch: Callable[[int, Epoch], None],
         share: float,
         saved: Path | None = None,
     ) -> None:
-        self.config, self.splits, self.recipe, self.seed, self.speed = config, splits, recipe, seed, speed
+        self.config, self.splits, self.recipe, self.seed, self.options = config, splits, recipe, seed, options
         self.on_epoch, self.share, self.saved = on_epoch, share, saved
         self.begin()
 
@@ -178,13 +178,13 @@ class _ProxyTraining:
     def train(self) -> None:
         self.model.to(self.splits.train.labels.device)
         fitting.fit(
-            self.model, self.splits.train, self.recipe, self.seed, self._record, self.speed, self.share, self.saved
+            self.model, self.splits.train, self.recipe, self.seed, self._record, self.options, self.share, self.saved
         )
 
     def step_seconds(self, count: int) -> tuple[float, float]:
         """See `nas.training.fitting.step_seconds`."""
         self.model.to(self.splits.train.labels.device)
-        return fitting.step_seconds(self.model, self.splits.train, self.recipe, self.seed, self.speed, count)
+        return fitting.step_seconds(self.model, self.splits.train, self.recipe, self.seed, self.options, count)
 
     def measure(self) -> None:
         splits, normalise = self.splits, Normalise(self.splits.train)

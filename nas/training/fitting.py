@@ -18,9 +18,9 @@ from nas.datasets import Split
 from nas.errors import OutputError
 from nas.settings import Recipe
 from nas.training.augmentation import Normalise
+from nas.training.execution import ExecutionOptions, exact, lay_out, neurons, options_for, tuned
 from nas.training.proxy import ProxySteps
 from nas.training.schedule import Schedule
-from nas.training.speed import Speed, exact, fastest, lay_out, neurons, tuned
 from nas.training.spikes import SpikeCount
 
 EVALUATION_BATCH = 256
@@ -52,7 +52,7 @@ def fit(
     recipe: Recipe,
     seed: int,
     on_epoch: Callable[[int, Epoch], None] = lambda _i, _epoch: None,
-    speed: Speed | None = None,
+    options: ExecutionOptions | None = None,
     share: float = 1.0,
     saved: Path | None = None,
 ) -> list[Epoch]:
@@ -61,7 +61,7 @@ def fit(
     Args:
         seed: of the order of images and of augmentation.
         on_epoch: called after each epoch with its number, from 1, and what it measured.
-        speed: how it runs; the fastest way on this machine by default.
+        options: how it runs; by default the fastest way on this machine.
         share: of the recipe's steps to train, with a whole schedule of their own.
         saved: a file for how far it came, at the end of an epoch and at most once a minute. If it is there, training
             goes on from it, and ends with the same weights as without the interruption.
@@ -74,11 +74,11 @@ def fit(
     """
     device, batch = train.labels.device, min(recipe.batch_size, len(train))
     steps, in_epoch = steps_of(len(train), recipe, share), len(train) // batch
-    speed = speed or speed_of(train, recipe)
+    options = options or options_of(train, recipe)
     rate = schedule(recipe, steps)
-    with _stepping(model, train, recipe, seed, speed) as step:
-        kept = _Saved(saved, model, step)
-        history = kept.restored()
+    with _stepping(model, train, recipe, seed, options) as step:
+        progress = _Saved(saved, model, step)
+        history = progress.restored()
         for i, earlier in enumerate(history, start=1):
             on_epoch(i, earlier)
         for epoch in range(len(history), epochs_of(len(train), recipe, share)):
@@ -89,13 +89,13 @@ def fit(
             history.append(Epoch(*step.totals(len(batches_left))))
             if not math.isfinite(history[-1].loss):
                 raise DivergedError(f"the training loss is {history[-1].loss} in epoch {epoch + 1}")
-            kept.save(history)
+            progress.save(history)
             on_epoch(epoch + 1, history[-1])
     return history
 
 
 def step_seconds(
-    model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed, count: int
+    model: nn.Module, train: Split, recipe: Recipe, seed: int, options: ExecutionOptions, count: int
 ) -> tuple[float, float]:
     """How long a training takes to get going, and a step of it once it has, as a mean of `count`.
 
@@ -105,7 +105,7 @@ def step_seconds(
     device = train.labels.device
     order = torch.arange(len(train), device=device).split(min(recipe.batch_size, len(train)))
     batches_again = itertools.cycle(part for part in order if len(part) == len(order[0]))
-    with _stepping(model, train, recipe, seed, speed) as step:
+    with _stepping(model, train, recipe, seed, options) as step:
         begun, first = _now(device), 0
         while not step.has_settled:
             step(first, next(batches_again), rate=0.0)
@@ -125,12 +125,14 @@ def _now(device: torch.device) -> float:
 
 
 @contextlib.contextmanager
-def _stepping(model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed) -> Iterator[ProxySteps]:
+def _stepping(
+    model: nn.Module, train: Split, recipe: Recipe, seed: int, options: ExecutionOptions
+) -> Iterator[ProxySteps]:
     """Steps of a training, for as long as the context lasts; `model` is in training mode afterwards."""
     model.train()
     device = train.labels.device
-    with neurons(speed.neurons), tuned(device, captures=speed.cuda_graph), SpikeCount(model, recipe) as spikes:
-        step = ProxySteps(model, train, recipe, seed, speed, spikes)
+    with neurons(options.neurons), tuned(device, captures=options.cuda_graph), SpikeCount(model, recipe) as spikes:
+        step = ProxySteps(model, train, recipe, seed, options, spikes)
         try:
             yield step
         finally:
@@ -139,10 +141,10 @@ def _stepping(model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: 
             lay_out(model, torch.contiguous_format)
 
 
-def speed_of(train: Split, recipe: Recipe) -> Speed:
+def options_of(train: Split, recipe: Recipe) -> ExecutionOptions:
     """How `fit` trains on these images unless told otherwise."""
     pixels = images_seen(len(train), recipe) * train.images[0, 0].numel()
-    return fastest(train.labels.device, recipe, pixels)
+    return options_for(train.labels.device, recipe, pixels)
 
 
 class _Saved:
@@ -256,9 +258,9 @@ __all__ = [
     "epochs_of",
     "fit",
     "images_seen",
+    "options_of",
     "schedule",
     "scores",
-    "speed_of",
     "step_seconds",
     "steps_of",
 ]

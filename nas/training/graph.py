@@ -50,7 +50,7 @@ def waits(run: Callable[[], None]) -> str | None:
     to begin one.
     """
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
@@ -58,7 +58,7 @@ def waits(run: Callable[[], None]) -> str | None:
         finally:
             torch.cuda.set_sync_debug_mode(before)
     places = []
-    for warning in heard:
+    for warning in caught:
         if _SYNCHRONISING in str(warning.message):
             places.append(f"{warning.filename}:{warning.lineno}")
         elif "debug mode" not in str(warning.message):  # that it is a prototype

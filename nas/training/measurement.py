@@ -12,8 +12,8 @@ from nas.costs import MEASURED, Operation, OperationCounter, Overheads
 from nas.datasets import Split
 from nas.errors import CostError
 from nas.training.augmentation import Normalise
+from nas.training.execution import exact
 from nas.training.fitting import EVALUATION_BATCH, accuracies, batches, counts_by_class
-from nas.training.speed import exact
 from spikformer.model import Spikformer
 from spikformer.operands import Operand
 from spikformer.stems import ImageEncoding

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from nas.training.speed import Speed
+from nas.training.execution import ExecutionOptions
 
 
-def of(device: torch.device, started: float, speed: Speed | None = None) -> dict[str, Any]:
-    """All that may differ between equal runs; `speed` of a training that took place.
+def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> dict[str, Any]:
+    """All that may differ between equal runs; `options` of a training that took place.
 
     Args:
         started: on the monotonic clock, in seconds.
@@ -29,7 +29,7 @@ def of(device: torch.device, started: float, speed: Speed | None = None) -> dict
         "threads": torch.get_num_threads(),  # on a CPU, the order of sums and so their rounding depends on it
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "commit": _commit(),
-        **({} if speed is None else {"speed": str(speed), **_precisions(device)}),
+        **({} if options is None else {"speed": str(options), **_precisions(device)}),
     }
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from nas.datasets import Split
 from nas.settings import Recipe
 from nas.training.augmentation import Normalise, augment, settled
+from nas.training.execution import ExecutionOptions, autocast, lay_out
 from nas.training.optimizer import Update, adamw
-from nas.training.speed import Speed, autocast, lay_out
 from nas.training.spikes import SpikeCount
 from nas.training.step import Step
 
@@ -23,11 +23,17 @@ class ProxyLoss:
     """
 
     def __init__(
-        self, model: nn.Module, train: Split, recipe: Recipe, speed: Speed, spikes: SpikeCount, random: torch.Generator
+        self,
+        model: nn.Module,
+        train: Split,
+        recipe: Recipe,
+        options: ExecutionOptions,
+        spikes: SpikeCount,
+        random: torch.Generator,
     ) -> None:
-        self._model, self._train, self._recipe, self._speed = model, train, settled(recipe, train), speed
+        self._model, self._train, self._recipe, self._options = model, train, settled(recipe, train), options
         self._spikes, self._random, self._normalise = spikes, random, Normalise(train)
-        self._format = torch.channels_last if speed.channels_last else torch.contiguous_format
+        self._format = torch.channels_last if options.channels_last else torch.contiguous_format
         device = train.labels.device
         self._sum, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
 
@@ -36,7 +42,7 @@ class ProxyLoss:
         self._spikes.forget()
         images = self._normalise(augment(self._train.images, chosen, self._recipe.augment, self._random))
         labels = self._train.labels[chosen]
-        with autocast(images.device, self._speed.precision):
+        with autocast(images.device, self._options.precision):
             logits = self._model(images.contiguous(memory_format=self._format)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         if self._recipe.spike_penalty > 0:
@@ -61,15 +67,15 @@ class ProxySteps:
     """
 
     def __init__(
-        self, model: nn.Module, train: Split, recipe: Recipe, seed: int, speed: Speed, spikes: SpikeCount
+        self, model: nn.Module, train: Split, recipe: Recipe, seed: int, options: ExecutionOptions, spikes: SpikeCount
     ) -> None:
         device = train.labels.device
         self.random = torch.Generator(device).manual_seed(seed)
-        lay_out(model, torch.channels_last if speed.channels_last else torch.contiguous_format)
+        lay_out(model, torch.channels_last if options.channels_last else torch.contiguous_format)
         self._batch = min(recipe.batch_size, len(train))
         self._update = Update(model, adamw(model, recipe.weight_decay))
-        self._loss = ProxyLoss(model, train, recipe, speed, spikes, self.random)
-        captures = device.type == "cuda" and speed.cuda_graph
+        self._loss = ProxyLoss(model, train, recipe, options, spikes, self.random)
+        captures = device.type == "cuda" and options.cuda_graph
         self._step = Step(model, self._loss, self._update, captures=captures, generators=(self.random,))
 
     @property

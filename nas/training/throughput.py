@@ -19,8 +19,8 @@ class Pace:
     def of(cls, images: Sequence[int], seconds: Sequence[float]) -> Self:
         """From trainings on so many images that took so long: least squares, neither of the two below 0."""
         columns = np.stack([np.array(images, dtype=float), np.ones(len(images))], axis=1)
-        found, _ = nnls(columns, np.array(seconds))
-        return cls(float(found[0]), float(found[1]))
+        solution, _ = nnls(columns, np.array(seconds))
+        return cls(float(solution[0]), float(solution[1]))
 
     def seconds(self, networks: Sequence[float], images: Sequence[int]) -> float:
         """Of so many trainings on so many images each, rung by rung."""

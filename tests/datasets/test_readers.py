@@ -1,4 +1,4 @@
-"""Readers show what timm shows, and the device alone what readers would; a rehearsal says who sets the pace."""
+"""Readers show what timm shows, and the device alone what readers would; a dry run says who sets the pace."""
 
 import dataclasses
 import io
@@ -20,13 +20,13 @@ from nas.datasets import decoding, shrinking
 from nas.datasets import sources as sources
 from nas.datasets.sources import InMemory
 from nas.errors import DataError, OutputError, TrainingError
-from nas.full_training import augmentation, loading, rehearsal, resident
+from nas.full_training import augmentation, dry_run, loading, resident
 from nas.full_training.augmentation import TrainTransform
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from spikformer.config import StemConfig
 from tests import pictures
 
-_ALONE = Team(0, 1, torch.device("cpu"))
+_ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 _HELD = {"rand_augment": "", "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0]}
 """Of `pictures.recipe`: whatever the device can do alone."""
 
@@ -126,9 +126,9 @@ def _in_memory(count: int = 40, size: int = 16) -> InMemory:
 
 
 def _parts(
-    images: sources.Images, own: TrainingRecipe, team: Team, first: int = 0, epoch: int = 1
+    images: sources.Images, own: TrainingRecipe, group: ProcessGroup, first: int = 0, epoch: int = 1
 ) -> list[loading.Batch]:
-    loader = loading.TrainLoader(images, own, pictures.network().stem, team)
+    loader = loading.TrainLoader(images, own, pictures.network().stem, group)
     assert loader.resident is not None
     return list(loader.epoch(epoch, first))
 
@@ -158,7 +158,7 @@ def test_processes_share_the_images_on_the_device_as_one_would_have_them(process
     images, own = _in_memory(), pictures.recipe(**_HELD, batch_size=16, accumulation=accumulation)
     whole = dataclasses.replace(own, accumulation=1)
     alone = [batch.images for batch in _parts(images, whole, _ALONE)]
-    shares = [_parts(images, own, Team(rank, processes, torch.device("cpu"))) for rank in range(processes)]
+    shares = [_parts(images, own, ProcessGroup(rank, processes, torch.device("cpu"))) for rank in range(processes)]
     for step, expected in enumerate(alone):
         parts = [batch.images for share in shares for batch in share[step * accumulation : (step + 1) * accumulation]]
         assert torch.equal(torch.cat(parts), expected)
@@ -226,10 +226,10 @@ def test_erasing_draws_on_the_gpu_of_its_process(monkeypatch: pytest.MonkeyPatch
     assert [torch.device(device) for device in told] == [torch.device("cuda", 1)]
 
 
-def _rehearsed(**changes: object) -> rehearsal.Rehearsal:
-    values = {field.name: 0 for field in dataclasses.fields(rehearsal.Rehearsal)}
+def _dry_run(**changes: object) -> dry_run.DryRun:
+    values = {field.name: 0 for field in dataclasses.fields(dry_run.DryRun)}
     known = {"name": "n", "config": pictures.network(), "gpu_gb": None, "on": "a card", "processes": 1, "workers": 8}
-    return rehearsal.Rehearsal(**(values | {"resident": False, "draft": False} | known | changes))  # type: ignore[arg-type]
+    return dry_run.DryRun(**(values | {"resident": False, "draft": False} | known | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -254,25 +254,25 @@ def _rehearsed(**changes: object) -> rehearsal.Rehearsal:
         ),
     ],
 )
-def test_a_rehearsal_says_who_sets_the_pace(
+def test_a_dry_run_says_who_sets_the_pace(
     changes: dict[str, object], cores: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hand: 8 workers that bring 800 of 1,000 images/s would have to be 10."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(cores))
-    found = _rehearsed(images_a_s=1000.0, **changes)
+    found = _dry_run(images_a_s=1000.0, **changes)
     verdict = [line for line in found.lines() if "sets the pace" in line or "set the pace" in line]
     assert len(verdict) == 1
     assert re.search(message, verdict[0])
 
 
-def test_a_rehearsal_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the device, whose clock goes on by a second a step and by 100 while it warms up."""
     clock = [0.0]
     waits: list[torch.device] = []
     steps: list[list[int]] = []
 
     class Stand:
-        team = Team(0, 1, torch.device("cuda", 1))
+        group = ProcessGroup(0, 1, torch.device("cuda", 1))
         recipe = pictures.recipe(accumulation=2)
 
         class loader:  # noqa: N801  # an attribute
@@ -286,15 +286,15 @@ def test_a_rehearsal_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.M
 
     monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    assert rehearsal._timed_step(Stand()) == 1.0  # type: ignore[arg-type]
+    assert dry_run._timed_step(Stand()) == 1.0  # type: ignore[arg-type]
     assert steps == [[0, 1], [2, 3]] * 11
     assert waits == [torch.device("cuda", 1)] * 2
 
 
-def test_a_rehearsal_on_a_folder_tells_the_pace_of_its_readers(tmp_path: Path) -> None:
+def test_a_dry_run_on_a_folder_tells_the_pace_of_its_readers(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "images")
     bundle = pictures.bundle(tmp_path, own=pictures.recipe(workers=1))
-    found = rehearsal.rehearse(bundle, folder, device="cpu")
+    found = dry_run.run(bundle, folder, device="cpu")
     assert found is not None
     assert found.loaded_a_s is not None
     assert not found.resident
@@ -302,7 +302,7 @@ def test_a_rehearsal_on_a_folder_tells_the_pace_of_its_readers(tmp_path: Path) -
     assert any("per process with workers=1" in line for line in found.lines())
     small = pictures.folders(tmp_path / "small", size=(16, 16))
     held = [f"{key}={value}" for key, value in _HELD.items()]
-    found = rehearsal.rehearse(bundle, small, settings=tuple(held), device="cpu")
+    found = dry_run.run(bundle, small, settings=tuple(held), device="cpu")
     assert found is not None
     assert found.resident
     assert any("no readers run" in line for line in found.lines())

@@ -15,10 +15,10 @@ from nas.datasets import sources as sources
 from nas.datasets.sources import Images
 from nas.errors import DataError
 from nas.full_training import loading, loop
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from tests import pictures
 
-_ALONE = Team(0, 1, torch.device("cpu"))
+_ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -78,12 +78,12 @@ def test_processes_share_each_step_of_one_order(tmp_path: Path, processes: int, 
     own = pictures.recipe(batch_size=16, accumulation=accumulation)
     stem = pictures.network().stem
 
-    def labels(team: Team, first: int) -> list[list[int]]:
-        loader = loading.TrainLoader(images, own, stem, team)
+    def labels(group: ProcessGroup, first: int) -> list[list[int]]:
+        loader = loading.TrainLoader(images, own, stem, group)
         parts = [batch.labels.tolist() for batch in loader.epoch(1, first)]
         return [[*itertools.chain(*parts[i : i + accumulation])] for i in range(0, len(parts), accumulation)]
 
-    shares = [labels(Team(rank, processes, torch.device("cpu")), 0) for rank in range(processes)]
+    shares = [labels(ProcessGroup(rank, processes, torch.device("cpu")), 0) for rank in range(processes)]
     together = [[*itertools.chain(*step)] for step in zip(*shares, strict=True)]
     expected = images.labels[loading.order(images.runs, own.seed, 1)].tolist()
     assert together == [expected[:16], expected[16:]]

@@ -25,8 +25,8 @@ import spikformer
 from nas.bundles import bundle as bundles
 from nas.bundles import recipe as recipes
 from nas.errors import DataError, OutputError, TrainingError
-from nas.full_training import checkpoint, criterion, evaluation, keeping, logger, loop, team
-from nas.full_training.team import Team, TeamBatchNorm2d
+from nas.full_training import checkpoint, criterion, evaluation, keeping, logger, loop, process_group
+from nas.full_training.process_group import ProcessGroup, SynchronisedBatchNorm2d
 from nas.full_training.training import Training
 from spikformer import checkpoints, published
 from spikformer.config import HeadConfig, NeuronConfig
@@ -38,7 +38,7 @@ from tests.helpers import interruptible
 
 ROOT = Path(__file__).parents[2]
 _BOTH = ("whole", "out")
-_ALONE = Team(0, 1, torch.device("cpu"))
+_ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def _torchrun(processes: int, *arguments: str) -> None:
 
 
 def test_batch_norm_of_a_team_is_torchs_over_the_whole_batch(tmp_path: Path) -> None:
-    """Outputs, gradients and running statistics against nn.BatchNorm2d on all images, in float64; a team of two."""
+    """Outputs, gradients and running statistics against nn.BatchNorm2d on all images, in float64; of two processes."""
     torch.manual_seed(0)
     whole = nn.BatchNorm2d(5).double()
     nn.init.normal_(whole.weight)
@@ -212,7 +212,7 @@ def test_batch_norm_of_a_team_is_torchs_over_the_whole_batch(tmp_path: Path) -> 
 
     def half(rank: int) -> None:
         dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=rank, world_size=2)
-        ours = TeamBatchNorm2d(5).double()
+        ours = SynchronisedBatchNorm2d(5).double()
         ours.weight.data.copy_(whole.weight)
         own = images.detach()[3 * rank : 3 * rank + 3].requires_grad_()
         y = ours(own)
@@ -486,25 +486,25 @@ def test_the_learning_rate_rises_falls_and_stays() -> None:
     ],
 )
 @pytest.mark.slow
-def test_published_networks_are_exported_and_rehearsed(network: str, pixels: int, tmp_path: Path) -> None:
-    _rehearse(network, pixels, tmp_path)
+def test_published_networks_are_exported_and_tried(network: str, pixels: int, tmp_path: Path) -> None:
+    _dry_run(network, pixels, tmp_path)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("network", [name for name in published.names() if "cifar" not in name])
-def test_every_published_imagenet_network_is_exported_and_rehearsed(network: str, tmp_path: Path) -> None:
-    _rehearse(network, 64, tmp_path)
+def test_every_published_imagenet_network_is_exported_and_tried(network: str, tmp_path: Path) -> None:
+    _dry_run(network, 64, tmp_path)
 
 
-def _rehearse(network: str, pixels: int, place: Path) -> None:
+def _dry_run(network: str, pixels: int, place: Path) -> None:
     """Parameters as `spikformer.load` builds them; two steps at a small image size."""
     from nas.exports import exporting as export
-    from nas.full_training import rehearsal
+    from nas.full_training import dry_run
 
     folder = export.export_published(network, place)
     model = spikformer.load(folder)
     assert model.config == published.config(network)
-    found = rehearsal.rehearse(folder, settings=(f"image_size={pixels}", "checkpointing=true"))
+    found = dry_run.run(folder, settings=(f"image_size={pixels}", "checkpointing=true"))
     assert found is not None
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.images_a_s > 0
@@ -521,7 +521,7 @@ def test_a_process_alone_makes_its_gpu_its_own(
     found: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", found.append)
-    with team.joined(name):
+    with process_group.initialised(name):
         assert found == chosen
 
 
@@ -538,9 +538,9 @@ def test_memory_that_is_too_small_is_one_clear_error(
 
 
 def test_without_torchrun_there_is_one_process() -> None:
-    with team.joined("cpu") as alone:
-        assert (alone.rank, alone.size, alone.leads) == (0, 1, True)
-    with pytest.raises(TrainingError, match='device "gpu" is unknown'), team.joined("gpu"):
+    with process_group.initialised("cpu") as alone:
+        assert (alone.rank, alone.size, alone.is_main) == (0, 1, True)
+    with pytest.raises(TrainingError, match='device "gpu" is unknown'), process_group.initialised("gpu"):
         pass
 
 

@@ -106,12 +106,12 @@ from pathlib import Path
 import torch
 from nas.datasets import sources
 from nas.full_training import loading
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from tests import pictures
 
 source = sources.find(sys.argv[1])
 recipe = pictures.recipe(workers=2)
-loader = loading.TrainLoader(source.train, recipe, pictures.network().stem, Team(0, 1, torch.device("cpu")))
+loader = loading.TrainLoader(source.train, recipe, pictures.network().stem, ProcessGroup(0, 1, torch.device("cpu")))
 parts = loader.epoch(0)
 if sys.argv[2] == "read":
     next(parts)

@@ -11,7 +11,7 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
 
 from nas.full_training import build, loop, training
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from nas.training import graph, parameter_groups
 from spikformer import Spikformer
 from tests import pictures
@@ -39,7 +39,7 @@ def test_a_replayed_training_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.
         graphs.append(StandIn(run))
         return graphs[-1]
 
-    monkeypatch.setattr(training, "captures", lambda _recipe, _team: True)
+    monkeypatch.setattr(training, "captures", lambda _recipe, _group: True)
     monkeypatch.setattr(graph, "waits", lambda run: run())
     monkeypatch.setattr(graph, "captured", captured)
     assert loop.train(folder, images, tmp_path / "replayed", device="cpu") is not None
@@ -65,8 +65,8 @@ def test_a_replayed_training_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.
 def test_a_graph_replays_what_the_host_does_not_decide(
     device: str, processes: int, settings: dict[str, Any], expected: bool
 ) -> None:
-    team = Team(0, processes, torch.device(device))
-    assert build.captures(pictures.recipe(**settings), team) is expected
+    group = ProcessGroup(0, processes, torch.device(device))
+    assert build.captures(pictures.recipe(**settings), group) is expected
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])

@@ -127,8 +127,8 @@ def test_a_neighbour_that_comes_back_during_the_second_try_is_named_too(
     monkeypatch.setattr(evaluation._ProxyTraining, "train", train)
     images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
     splits = Splits(images, images, images, tuple("abcde"), "")
-    recipe, speed = Recipe(epochs=1, batch_size=10), training.speed_of(images, Recipe())
-    trained = evaluation._ProxyTraining(small_config(), splits, recipe, 0, speed, lambda *_: None, 1.0)
+    recipe, options = Recipe(epochs=1, batch_size=10), training.options_of(images, Recipe())
+    trained = evaluation._ProxyTraining(small_config(), splits, recipe, 0, options, lambda *_: None, 1.0)
     trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB"):
         evaluation._run_twice_if_out_of_memory(trained)

@@ -13,9 +13,9 @@ from nas.settings import Recipe
 from nas.training import fitting as training
 from nas.training import measurement
 from nas.training.augmentation import Normalise, augment
+from nas.training.execution import REFERENCE, ExecutionOptions, options_for
 from nas.training.fitting import DivergedError, Epoch
 from nas.training.optimizer import parameter_groups
-from nas.training.speed import REFERENCE, Speed, fastest
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig
 from spikformer.neurons import Neuron
@@ -52,23 +52,23 @@ def test_it_learns_and_does_so_twice_the_same(device: torch.device) -> None:
 @pytest.mark.parametrize(
     ("fast", "tolerance"),
     [
-        (Speed(channels_last=True), 1e-4),
-        (Speed(neurons="spikingjelly"), 1e-4),
-        (Speed(precision="bf16"), 0.1),
-        (Speed(precision="bf16", channels_last=True, neurons="auto", cuda_graph=True), 0.1),
+        (ExecutionOptions(channels_last=True), 1e-4),
+        (ExecutionOptions(neurons="spikingjelly"), 1e-4),
+        (ExecutionOptions(precision="bf16"), 0.1),
+        (ExecutionOptions(precision="bf16", channels_last=True, neurons="auto", cuda_graph=True), 0.1),
     ],
 )
 @pytest.mark.parametrize("residual", ["sew", "ms"])
 def test_levers_change_no_more_than_rounding(
-    fast: Speed, tolerance: float, residual: str, device: torch.device
+    fast: ExecutionOptions, tolerance: float, residual: str, device: torch.device
 ) -> None:
     """The first epoch's loss, and weights of the usual format in the end."""
     config = dataclasses.replace(small_config(residual), neuron=NeuronConfig(threshold=0.5, surrogate="atan"))
     losses = []
-    for speed in (REFERENCE, fast):
+    for options in (REFERENCE, fast):
         torch.manual_seed(0)
         model = Spikformer(config).to(device)
-        (epoch,) = training.fit(model, _split(device=device), Recipe(epochs=1, batch_size=12), seed=3, speed=speed)
+        (epoch,) = training.fit(model, _split(device=device), Recipe(epochs=1, batch_size=12), seed=3, options=options)
         assert all(parameter.is_contiguous() for parameter in model.parameters())
         losses.append(epoch.loss)
     assert losses[1] == pytest.approx(losses[0], abs=tolerance if device.type == "cpu" else 0.1)
@@ -87,7 +87,7 @@ def test_a_penalty_on_spikes_by_hand() -> None:
             counts[1] += spikes.numel()
 
         hooks = [m.register_forward_hook(see) for m in model.modules() if isinstance(m, Neuron) and not penalty]
-        losses.append(training.fit(model, _split(), recipe, seed=3, speed=REFERENCE)[0].loss)
+        losses.append(training.fit(model, _split(), recipe, seed=3, options=REFERENCE)[0].loss)
         for hook in hooks:
             hook.remove()
         assert not any(module._forward_hooks for module in model.modules())
@@ -112,12 +112,12 @@ def test_the_levers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, short, long = torch.device("cpu"), 1000, 10**9
     for has_bf16, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has_bf16: {"avx512_bf16": has}, raising=False)
-        assert fastest(cpu, Recipe(), short) == Speed(precision, True, "auto", False)  # type: ignore[arg-type]
-    assert fastest(cpu, Recipe(precision="bf16"), short).precision == "bf16"
+        assert options_for(cpu, Recipe(), short) == ExecutionOptions(precision, True, "auto", False)  # type: ignore[arg-type]
+    assert options_for(cpu, Recipe(precision="bf16"), short).precision == "bf16"
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/g++")
-    assert fastest(cpu, Recipe(), long).neurons == "compiled"
+    assert options_for(cpu, Recipe(), long).neurons == "compiled"
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    assert fastest(cpu, Recipe(), long).neurons == "auto"
+    assert options_for(cpu, Recipe(), long).neurons == "auto"
 
 
 def test_a_loss_that_is_no_number_is_reported() -> None:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.settings import Recipe
-from nas.training import evaluation, graph, speed
+from nas.training import evaluation, execution, graph
 from nas.training import fitting as training
+from nas.training.execution import REFERENCE, options_for
 from nas.training.proxy import ProxySteps
-from nas.training.speed import REFERENCE, fastest
 from nas.training.spikes import SpikeCount
 from nas.training.step import Inputs, Step
 from spikformer import Spikformer
@@ -124,7 +124,7 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fitted(model: Spikformer, recipe: Recipe) -> tuple[list[training.Epoch], list[Tensor]]:
-    history = training.fit(model, split_of(torch.device("cpu")), recipe, seed=3, speed=REFERENCE)
+    history = training.fit(model, split_of(torch.device("cpu")), recipe, seed=3, options=REFERENCE)
     return history, weights(model)
 
 
@@ -342,7 +342,7 @@ def test_nothing_of_a_step_survives_its_training(device: torch.device, monkeypat
 def test_cuda_convolves_the_fastest_way_while_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: torch.cuda.Stream.__new__(torch.cuda.Stream))
     assert torch.backends.cudnn.benchmark is False
-    with speed.tuned(torch.device("cuda"), captures=False):
+    with execution.tuned(torch.device("cuda"), captures=False):
         assert torch.backends.cudnn.benchmark is True
     assert torch.backends.cudnn.benchmark is False
 
@@ -359,7 +359,7 @@ def test_a_stream_is_waited_for_after_an_error_too(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: outer)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
-    with pytest.raises(KeyError), speed._stream(torch.device("cuda")):
+    with pytest.raises(KeyError), execution._stream(torch.device("cuda")):
         raise KeyError
     assert len(outer.awaited) == 1
 
@@ -382,10 +382,10 @@ def graph_used(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 @pytest.mark.cuda
 def test_a_captured_step_trains_as_a_plain_one(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses, with augmentation and dropped paths; kernels that sum in changing order may round otherwise."""
-    best = fastest(device, Recipe(), 0)
+    best = options_for(device, Recipe(), 0)
     used, histories = graph_used(monkeypatch), []
     for levers in (best, dataclasses.replace(best, cuda_graph=False)):
-        history = training.fit(network(device), split_of(device), PENALISED, seed=3, speed=levers)
+        history = training.fit(network(device), split_of(device), PENALISED, seed=3, options=levers)
         histories.append([epoch.loss for epoch in history])
     assert used == [True, False]
     assert histories[0] == pytest.approx(histories[1], rel=2e-2)

@@ -1,4 +1,4 @@
-"""A training rehearsed: all is built, a few steps are run, and what the whole would take is told.
+"""A training as a dry run: all is built, a few steps are run, and what the whole would take is told.
 
 On a GPU the steps have the recipe's size, ten are timed after twelve that warm up, and memory is what the device says.
 On a CPU the second of two steps is timed, they are of a few images, and the memory of a GPU is estimated from the
@@ -26,7 +26,7 @@ from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, Images, InMemory, So
 from nas.datasets import sources as sources
 from nas.full_training import memory
 from nas.full_training.loading import Batch, TrainLoader
-from nas.full_training.team import Team, joined
+from nas.full_training.process_group import ProcessGroup, initialised
 from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
 
@@ -41,7 +41,7 @@ _IMAGES = {10: 50_000, 100: 50_000, 1000: 1_281_167}
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What a few steps told.
 
     Attributes:
@@ -88,20 +88,20 @@ class Rehearsal:
     def lines(self) -> list[str]:
         """For people."""
         size = self.config.stem.image_size
-        found = [
+        lines = [
             f"{self.name}: {self.parameters:,} parameters, {size} x {size} pixels, T = {self.config.time_steps}",
             f"{self.steps} steps ran on {self.on}, {self.part} images per process: {self.images_a_s:,.1f} images/s, "
             f"peak memory {self.peak_gb:.2f} GB",
         ]
         if self.gpu_gb is not None:
-            found.append(
+            lines.append(
                 f"GPU memory at the recipe's {self.recipe_part} images a process, estimated on a CPU, not measured: "
                 f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"
             )
         if self.loaded_a_s is not None:
-            found += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
-        found.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
-        return found
+            lines += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
+        lines.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
+        return lines
 
     def _readers_line(self, loaded_a_s: float) -> str:
         if self.resident:
@@ -138,13 +138,13 @@ class Rehearsal:
         return dataclasses.asdict(self) | {"config": self.config.to_dict()}
 
 
-def rehearse(
+def run(
     bundle: str | Path,
     data_dir: str | Path | None = None,
     recipe: str = "",
     settings: tuple[str, ...] = (),
     device: str = "auto",
-) -> Rehearsal | None:
+) -> DryRun | None:
     """Build a training, run a few steps of it, and write nothing; of several processes, the first tells.
 
     Args:
@@ -157,62 +157,62 @@ def rehearse(
     opened = bundles.read(bundle, recipe)
     chosen = recipes.with_settings(opened.recipe, settings)
     config = chosen.of(opened.config)
-    with joined(device) as team:
+    with initialised(device) as group:
         source = None
         if data_dir is not None:
             source = sources.find(data_dir, opened.dataset)
             source.check_classes(opened.name, config.head.num_classes, tuple(opened.document.get("classes", ())))
-        found = _rehearsed(opened, config, chosen, source, team)
-        return found if team.leads else None
+        result = _dry_run(opened, config, chosen, source, group)
+        return result if group.is_main else None
 
 
-def _rehearsed(
-    bundle: Bundle, config: SpikformerConfig, recipe: TrainingRecipe, source: Source | None, team: Team
-) -> Rehearsal:
-    on_cpu = team.device.type == "cpu"
-    recipe_part = recipe.batch_size // (team.size * recipe.accumulation)
+def _dry_run(
+    bundle: Bundle, config: SpikformerConfig, recipe: TrainingRecipe, source: Source | None, group: ProcessGroup
+) -> DryRun:
+    on_cpu = group.device.type == "cpu"
+    recipe_part = recipe.batch_size // (group.size * recipe.accumulation)
     part = min(_CPU_PART, recipe_part) if on_cpu else recipe_part
     # Its images are noise, read before a step is timed and without readers; these are timed alone, on the folder.
-    size = part * team.size * recipe.accumulation
+    size = part * group.size * recipe.accumulation
     tried = dataclasses.replace(recipe, batch_size=size, workers=0, draft=False)
     noise = _noise(config, tried.batch_size * _NOISE_STEPS)
-    loaded, resident = _loading_pace(source, recipe, config, team) if source is not None else (None, False)
-    kept, kept_checkpointed = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
-    training = Training(bundle, config, tried, noise, team)
+    loaded, resident = _loading_pace(source, recipe, config, group) if source is not None else (None, False)
+    image_gb, checkpointed_gb = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
+    training = Training(bundle, config, tried, noise, group)
     if not on_cpu:
-        torch.cuda.reset_peak_memory_stats(team.device)
+        torch.cuda.reset_peak_memory_stats(group.device)
     with training.stepping():
         step_s = _timed_step(training)
     parameters = sum(p.numel() for p in training.model.parameters())
     states_gb = memory.states_gb(parameters, recipe)
     pace = tried.batch_size / step_s
     images = len(source.train) if source is not None else _IMAGES.get(config.head.num_classes, 50_000)
-    return Rehearsal(
+    return DryRun(
         name=bundle.name,
         config=config,
         parameters=parameters,
         part=part,
-        steps=_WARM_UP[team.device.type] + _TIMED[team.device.type],
+        steps=_WARM_UP[group.device.type] + _TIMED[group.device.type],
         step_s=step_s,
         images_a_s=pace,
         loaded_a_s=loaded,
         resident=resident,
-        processes=team.size,
+        processes=group.size,
         workers=recipe.workers,
         draft=recipe.draft,
-        peak_gb=_peak_gb(team.device),
-        gpu_gb=states_gb + kept * recipe_part if on_cpu else None,
-        gpu_checkpointed_gb=states_gb + kept_checkpointed * recipe_part if on_cpu else None,
+        peak_gb=_peak_gb(group.device),
+        gpu_gb=states_gb + image_gb * recipe_part if on_cpu else None,
+        gpu_checkpointed_gb=states_gb + checkpointed_gb * recipe_part if on_cpu else None,
         recipe_part=recipe_part,
         train_images=images,
         hours=recipe.all_epochs * images / pace / 3600,
-        on=f"{team.size} process(es), {_named(team.device)}, {training.precision}",
+        on=f"{group.size} process(es), {_named(group.device)}, {training.precision}",
     )
 
 
 def _timed_step(training: Training) -> float:
     """Seconds of a step, the mean of some after those that warm up."""
-    device, accumulation = training.team.device, training.recipe.accumulation
+    device, accumulation = training.group.device, training.recipe.accumulation
     parts = list(training.loader.epoch(0))
     batches = [parts[i : i + accumulation] for i in range(0, len(parts), accumulation)]
     for i in range(_WARM_UP[device.type]):
@@ -242,27 +242,27 @@ def _noise(config: SpikformerConfig, count: int) -> Source:
 
 
 def _loading_pace(
-    source: Source, recipe: TrainingRecipe, config: SpikformerConfig, team: Team
+    source: Source, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup
 ) -> tuple[float | None, bool]:
     """Images per second that the readers bring, None of too few images; and whether all stay on the device."""
     own: Images = source.train
-    share = recipe.batch_size // (team.size * recipe.accumulation)
-    part = max(2, min(share, 64, len(own) // (2 * team.size)))
-    small = dataclasses.replace(recipe, batch_size=part * team.size, accumulation=1)
-    loader = TrainLoader(own, small, config.stem, team)
+    share = recipe.batch_size // (group.size * recipe.accumulation)
+    part = max(2, min(share, 64, len(own) // (2 * group.size)))
+    small = dataclasses.replace(recipe, batch_size=part * group.size, accumulation=1)
+    loader = TrainLoader(own, small, config.stem, group)
     batches: Iterator[Batch] = loader.epoch(0)
     # The first ones were read while the readers started.
     for _ in range(1 + min(_READ_AHEAD * recipe.workers, loader.steps.an_epoch // 2)):
         next(batches)
-    _finish(team.device)
-    started, seen = time.perf_counter(), 0
+    _finish(group.device)
+    started, images = time.perf_counter(), 0
     for batch in batches:
-        seen += len(batch.labels)
+        images += len(batch.labels)
         if time.perf_counter() - started > _LOADED_S:
             break
-    _finish(team.device)
-    pace = seen / max(1e-9, time.perf_counter() - started)
-    return pace if seen else None, loader.resident is not None
+    _finish(group.device)
+    pace = images / max(1e-9, time.perf_counter() - started)
+    return pace if images else None, loader.resident is not None
 
 
 def _peak_gb(device: torch.device) -> float:
@@ -287,4 +287,4 @@ def _duration(hours: float) -> str:
     return f"{hours:.1f} hours" if hours < 72 else f"{hours / 24:.1f} days"
 
 
-__all__ = ["Rehearsal", "rehearse"]
+__all__ = ["DryRun", "run"]

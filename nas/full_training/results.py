@@ -10,13 +10,13 @@ import torch
 from nas.bundles import TrainingRecipe
 from nas.datasets import Source
 from nas.full_training.evaluation import Scores
-from nas.full_training.team import Team
+from nas.full_training.process_group import ProcessGroup
 from spikformer.config import SpikformerConfig
 
 
-def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, team: Team) -> dict[str, Any]:
+def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: ProcessGroup) -> dict[str, Any]:
     """Plain values, for `config.json`."""
-    device = torch.cuda.get_device_name(team.device) if team.device.type == "cuda" else platform.machine()
+    device = torch.cuda.get_device_name(group.device) if group.device.type == "cuda" else platform.machine()
     return {
         "test_top1": scores.top1,
         "test_top5": scores.top5,
@@ -27,8 +27,8 @@ def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, team: Team
         "images": source.fingerprint,
         "epochs": recipe.all_epochs,
         "seed": recipe.seed,
-        "processes": team.size,
-        "device": f"{team.device.type} {device}",
+        "processes": group.size,
+        "device": f"{group.device.type} {device}",
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm", "spikingjelly")},
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -18,8 +18,8 @@ _LONG = 10_000_000  # pixels that a training sees, from where compiled neurons r
 
 
 @dataclass(frozen=True)
-class Speed:
-    """The levers, each of which can be switched off.
+class ExecutionOptions:
+    """What makes a training faster; each option can be switched off.
 
     Attributes:
         precision: of convolutions and products while training; weights, batch norm's statistics and membranes stay
@@ -41,19 +41,19 @@ class Speed:
         return ", ".join(words)
 
 
-REFERENCE = Speed()
-"""Every lever off: what the others are held against."""
+REFERENCE = ExecutionOptions()
+"""Every option off: what the others are compared with."""
 
 
-def fastest(device: torch.device, recipe: Recipe, pixels: int) -> Speed:
-    """The levers that pay on a device.
+def options_for(device: torch.device, recipe: Recipe, pixels: int) -> ExecutionOptions:
+    """The options that make a training faster on a device.
 
     Args:
         pixels: that the training sees, in all images of all epochs: neurons are compiled only for a long one.
     """
     on_cuda = device.type == "cuda"
     compiles = not on_cuda and pixels >= _LONG and any(map(shutil.which, ("g++", "clang++", "c++")))
-    return Speed(
+    return ExecutionOptions(
         precision=precision_of(device) if recipe.precision == "auto" else recipe.precision,
         channels_last=True,
         neurons="compiled" if compiles else "auto",
@@ -73,8 +73,8 @@ def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     # torch before 2.10 does not tell
-    found = getattr(torch.cpu, "get_capabilities", dict[str, object])()
-    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, object])()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -140,13 +140,13 @@ def exact() -> Iterator[None]:
 
 __all__ = [
     "REFERENCE",
+    "ExecutionOptions",
     "Precision",
-    "Speed",
     "autocast",
     "exact",
-    "fastest",
     "lay_out",
     "neurons",
+    "options_for",
     "precision_of",
     "tuned",
 ]

@@ -18,7 +18,7 @@ from nas.training import device_memory
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """
     Attributes:
         rank: which of them this is, from 0.
@@ -31,34 +31,34 @@ class Team:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and tells."""
         return self.rank == 0
 
-    def summed(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     @contextlib.contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         """The first process does it, then the others, who find what it left in the cache."""
-        if self.size > 1 and not self.leads:
+        if self.size > 1 and not self.is_main:
             dist.barrier()
         yield
-        if self.size > 1 and self.leads:
+        if self.size > 1 and self.is_main:
             dist.barrier()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
-def joined(device: str = "auto") -> Iterator[Team]:
-    """The team that torchrun's environment names, or a process alone.
+def initialised(device: str = "auto") -> Iterator[ProcessGroup]:
+    """The processes that torchrun's environment names, or a process alone.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:1"; of several processes, each takes the GPU of its number.
@@ -72,7 +72,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
         torch.cuda.set_device(place)  # nothing of this process shall come to lie on another GPU
     if size == 1:
         with _enough_memory(place):
-            yield Team(0, 1, place)
+            yield ProcessGroup(0, 1, place)
         return
     dist.init_process_group(
         "nccl" if place.type == "cuda" else "gloo",
@@ -81,7 +81,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
     )
     try:
         with _enough_memory(place):
-            yield Team(rank, size, place)
+            yield ProcessGroup(rank, size, place)
     finally:
         dist.destroy_process_group()
 
@@ -94,9 +94,9 @@ def _enough_memory(place: torch.device) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not device_memory.is_full(error):
             raise
-        said = (str(error).splitlines() or ["no more is left"])[0]
+        message = (str(error).splitlines() or ["no more is left"])[0]
         raise TrainingError(
-            f"{place} ran out of memory: {said}. When training, use less with --set accumulation=4 or "
+            f"{place} ran out of memory: {message}. When training, use less with --set accumulation=4 or "
             f"--set checkpointing=true"
         ) from None
 
@@ -116,7 +116,7 @@ def _device(name: str, local: int | None) -> torch.device:
     return device
 
 
-class TeamBatchNorm2d(nn.BatchNorm2d):
+class SynchronisedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the batches of all processes, on any device: torch's SyncBatchNorm refuses the CPU.
 
     [n, C, H, W] -> [n, C, H, W], the same n on each.
@@ -127,9 +127,9 @@ class TeamBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x_nCHW)
         world, count = dist.get_world_size(), x_nCHW.numel() // x_nCHW.shape[1]
         x = x_nCHW.float() if x_nCHW.dtype in (torch.bfloat16, torch.float16) else x_nCHW
-        mean_C = _summed(x.mean((0, 2, 3))) / world
+        mean_C = _all_reduce(x.mean((0, 2, 3))) / world
         centred = x - mean_C[:, None, None]
-        variance_C = _summed((centred * centred).mean((0, 2, 3))) / world
+        variance_C = _all_reduce((centred * centred).mean((0, 2, 3))) / world
         self._move(mean_C.detach(), variance_C.detach(), count * world)
         scale_C = self.weight / (variance_C + self.eps).sqrt()
         y_nCHW: Tensor = centred * scale_C[:, None, None] + self.bias[:, None, None]
@@ -147,7 +147,7 @@ class TeamBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_((variance_C * count / (count - 1)).to(self.running_var), self.momentum)
 
 
-class _Summed(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     """The sum over all processes, whose gradient is the sum of theirs."""
 
     @staticmethod
@@ -163,41 +163,41 @@ class _Summed(torch.autograd.Function):
         return total
 
 
-def _summed(values: Tensor) -> Tensor:
-    total: Tensor = _Summed.apply(values)
+def _all_reduce(values: Tensor) -> Tensor:
+    total: Tensor = _AllReduce.apply(values)
     return total
 
 
-def with_team_norms(model: nn.Module, device: torch.device) -> nn.Module:
+def with_synchronised_norms(model: nn.Module, device: torch.device) -> nn.Module:
     """`model` with batch norms over all processes, SyncBatchNorm on CUDA and ours elsewhere, and the same weights."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
-                setattr(module, name, _in_team(child))
+                setattr(module, name, _synchronised(child))
     return model
 
 
-def _in_team(norm: nn.BatchNorm2d) -> TeamBatchNorm2d:
-    ours = TeamBatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+def _synchronised(norm: nn.BatchNorm2d) -> SynchronisedBatchNorm2d:
+    ours = SynchronisedBatchNorm2d(norm.num_features, norm.eps, norm.momentum)
     ours._parameters, ours._buffers = norm._parameters, norm._buffers
     return ours
 
 
-def in_parallel(model: nn.Module, team: Team, *, same_buffers: bool) -> nn.Module:
+def in_parallel(model: nn.Module, group: ProcessGroup, *, same_buffers: bool) -> nn.Module:
     """DistributedDataParallel, where there is more than one process.
 
     Args:
         same_buffers: whether all processes have the same running statistics anyway.
     """
-    if team.size == 1:
+    if group.size == 1:
         return model
-    ids = [team.device.index] if team.device.type == "cuda" else None
+    ids = [group.device.index] if group.device.type == "cuda" else None
     # Gradients are views of what travels, which saves a copy of them.
     return DistributedDataParallel(
         model, device_ids=ids, broadcast_buffers=not same_buffers, gradient_as_bucket_view=True
     )
 
 
-__all__ = ["Team", "TeamBatchNorm2d", "in_parallel", "joined", "with_team_norms"]
+__all__ = ["ProcessGroup", "SynchronisedBatchNorm2d", "in_parallel", "initialised", "with_synchronised_norms"]
