@@ -60,7 +60,7 @@ def settings(rungs: Sequence[float], networks: int | None) -> Settings:
     `benchmarks/search_budgets.py` compares the default with other splits.
     """
     startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
-    return Settings(shares=tuple(rungs), per_promotion=reductions(rungs), startup=startup)
+    return Settings(shares=tuple(rungs), reduction_factor=reductions(rungs), startup=startup)
 
 
 def reductions(rungs: Sequence[float]) -> tuple[float, ...]:
@@ -160,7 +160,7 @@ class Proposer:
         furthest = trials.furthest(self.study) if self.constraints != Constraints() else {}
         too_large = {i for i, t in furthest.items() if limits.of_record(t.user_attrs["candidate"], self.constraints)}
         barred = too_large | self._barred
-        return [dataclasses.replace(r, barred=r.network.identity in barred) for r in trials.records(self.study)]
+        return [dataclasses.replace(r, infeasible=r.network.identity in barred) for r in trials.records(self.study)]
 
     def _queued(self, every: list[FrozenTrial]) -> Proposal | None:
         for trial in every:
@@ -198,8 +198,8 @@ class Proposer:
                     continue
                 return Proposal(0, self.space.params(config), attributes | {"rung": 0})
             record = known.get(config.config_id)
-            if record is not None and record.waits and record.reached + 1 < len(self.space.recipe.rungs):
-                rung = record.reached + 1
+            if record is not None and record.promotable and record.highest_rung + 1 < len(self.space.recipe.rungs):
+                rung = record.highest_rung + 1
                 return Proposal(rung, self.space.params(config), attributes | {"rung": rung})
         return None
 

@@ -26,7 +26,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.searchers import Network, Reading, Record
+from nas.searchers import Network, Observation, Record
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -75,7 +75,7 @@ def attempt_of(trial: FrozenTrial) -> int:
 def records(study: optuna.Study) -> list[Record]:
     """What the searcher knows: a record a network, in the order in which they began, trainings in flight included."""
     networks: dict[str, Network] = {}
-    readings: dict[str, dict[int, Reading]] = {}
+    readings: dict[str, dict[int, Observation]] = {}
     reached: dict[str, int] = {}
     count = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, *FINISHED)):
@@ -88,7 +88,7 @@ def records(study: optuna.Study) -> list[Record]:
         reached[identity] = max(reached.get(identity, 0), rung)
         seen = _reading(trial)
         if seen is not None:
-            readings[identity][rung] = Reading(*seen, number=count)
+            readings[identity][rung] = Observation(*seen, number=count)
             count += 1
     unfinished = _in_flight(study)
     return [
