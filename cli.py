@@ -257,7 +257,7 @@ def report(
 @click.option("--classes", type=click.IntRange(1), metavar="N", help="Told apart.  [default: 1000; as searched]")
 @click.option("--network", metavar="NAME|BUNDLE", help="Instead of a study's: a published network, or a bundle.")
 @click.option(
-    "--format", "form", type=click.Choice(["onnx", "nir"]), help="Also the deployable form, which is run to check it."
+    "--format", "form", type=click.Choice(["onnx"]), help="Also the deployable form, which is run to check it."
 )
 @click.option("--out", metavar="DIR", help="Where to.  [default: exports/ in the study's folder]")
 @click.option("--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="That of the search, if it was given one.")
@@ -296,7 +296,7 @@ def export(
         if new:
             click.echo(f"wrote {folder}")
         if form is not None:
-            path, difference = exports.convert(folder, form)
+            path, difference = exports.convert(folder)
             click.echo(f"wrote {path}, whose logits are the network's up to a relative difference of {difference:.1g}")
 
     if network is None:
