@@ -25,7 +25,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.datasets import loaders as data
+from nas import files
 from nas.errors import StudyError
 from nas.studies import urls
 
@@ -81,7 +81,7 @@ def is_for_one(url: str | None) -> TypeGuard[str]:
 
 def place_of_lock(url: str, name: str) -> Path:
     """Where searches of this machine meet that share a database but not a results folder."""
-    return data.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
+    return files.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
