@@ -17,7 +17,7 @@ from header import note
 
 from nas.datasets import loaders as data
 from nas.datasets.loaders import Splits
-from nas.searchers.searcher import ConfigSpace, Network
+from nas.searchers.networks import ConfigSpace, Network
 from nas.spaces import load_space
 from nas.spaces.space import SearchSpace
 from nas.training.candidate import Candidate

@@ -21,7 +21,7 @@ from search_methods import FULL, LADDER, RUNGS, Ledger, Problem, planned, unifor
 from search_table import Noise, Table
 
 from nas import files
-from nas.searchers.searcher import Settings
+from nas.searchers.acquisition import Settings
 from nas.searching.proposals import settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -46,7 +46,7 @@ class Way:
 
 def words(chosen: Settings) -> str:
     """The rungs and how many networks are promoted, for people."""
-    reductions = " and ".join(f"1 of {n:g}" for n in chosen.per_promotion)
+    reductions = " and ".join(f"1 of {n:g}" for n in chosen.reduction_factor)
     return f"{', '.join(f'{share:.0%}' for share in chosen.shares)}; {reductions} promoted"
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from digits_table import SEEDS, SPACE, TABLE, key, rows
 from search_methods import Suggest
 
-from nas.searchers.searcher import Choice, ConfigSpace, Network, Reading
-from nas.spaces import load_space
+from nas.searchers.networks import ConfigSpace, Network
+from nas.searchers.observations import Observation
+from nas.spaces import Choice, load_space
 from nas.stats import pareto
 
 
@@ -54,7 +55,7 @@ class Digits:
     def at(self, params: Mapping[str, Choice]) -> Network | None:
         return self._at.get(tuple(params[name] for name in self.axes))
 
-    def read(self, network: Network, share: float, seed: int) -> Reading | None:
+    def read(self, network: Network, share: float, seed: int) -> Observation | None:
         """What a training up to that share of the images shows; None where it gave no reading."""
         return self._readings[network.identity, SEEDS[seed % 2], share]
 
@@ -79,7 +80,7 @@ class Digits:
         return [(r.accuracy, r.log10_energy) for r in readings if r is not None]
 
 
-def _reading(row: Mapping[str, str]) -> Reading | None:
+def _reading(row: Mapping[str, str]) -> Observation | None:
     if not row["log10_energy_mj"]:
         return None
-    return Reading(float(row["accuracy"]), float(row["log10_energy_mj"]), 0)
+    return Observation(float(row["accuracy"]), float(row["log10_energy_mj"]), 0)

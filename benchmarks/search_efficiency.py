@@ -25,7 +25,8 @@ from search_synthetic import Conditional
 from search_table import BUDGETS_UJ, FETCH, Noise, Table
 
 from nas import files
-from nas.searchers.searcher import Record, Searcher
+from nas.searchers.observations import Record
+from nas.searchers.searcher import Searcher
 from nas.searching.proposals import settings
 
 matplotlib.use("Agg")

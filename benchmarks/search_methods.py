@@ -12,13 +12,16 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
-import nas.searchers.searcher
-import nas.searchers.surrogate
+import nas.searchers
 import nas.stats.pareto
-from nas.searchers.searcher import Choice, Network, Reading, Record, Searcher, Settings, Space, Step
+from nas.searchers.acquisition import Settings
+from nas.searchers.networks import Network, Space
+from nas.searchers.observations import Observation, Record
+from nas.searchers.searcher import Searcher, Step
 from nas.searching.budget import Budget, affordable
 from nas.searching.proposals import settings
 from nas.settings import Recipe
+from nas.spaces import Choice
 from nas.training.throughput import Pace
 
 Suggest = Callable[[str, list[Choice]], Choice]
@@ -33,7 +36,7 @@ class Problem(Space, Protocol):
     name: str
 
     def sample(self, suggest: Suggest) -> Network | None: ...
-    def read(self, network: Network, share: float, seed: int) -> Reading | None: ...
+    def read(self, network: Network, share: float, seed: int) -> Observation | None: ...
     def score(self, trained: Sequence[str], seed: int) -> dict[str, float]: ...
 
 
@@ -65,7 +68,7 @@ class Ledger:
         """Whether one more training keeps the budget, as `search --budget` asks before each."""
         return self.epochs + FULL * share <= self.budget + 1e-6
 
-    def train(self, network: Network, share: float = 1.0) -> Reading | None:
+    def train(self, network: Network, share: float = 1.0) -> Observation | None:
         """Up to a share of the epochs; what was trained as long costs nothing and reads the same: a study replays it.
 
         Returns:
@@ -104,7 +107,7 @@ def planned(ledger: Ledger, chosen: Settings, networks: int | None = None) -> No
         networks: as `--trials`; None takes as many as the ledger's budget buys, as `--budget`.
     """
     epochs = [round(FULL * share) for share in chosen.shares]
-    bought = affordable(Budget(images=ledger.budget), 0, epochs, chosen.per_promotion, Pace(0.0, 1.0))
+    bought = affordable(Budget(images=ledger.budget), 0, epochs, chosen.reduction_factor, Pace(0.0, 1.0))
     expected = networks or bought
     chosen = dataclasses.replace(chosen, startup=settings(chosen.shares, expected).startup)
     searcher, records = Searcher(ledger.problem, ledger.seed, chosen), dict[str, Record]()
@@ -128,9 +131,9 @@ def _next(searcher: Searcher, records: list[Record], new: bool) -> Step | None:
 def _done(ledger: Ledger, step: Step, chosen: Settings, records: Mapping[str, Record]) -> Record:
     """The record of a step's network once that training has ended."""
     known = records.get(step.network.identity)
-    number = sum(len(record.readings) for record in records.values())
+    number = sum(len(record.observations) for record in records.values())
     reading = ledger.train(step.network, chosen.shares[step.rung])
-    readings = dict(known.readings) if known else {}
+    readings = dict(known.observations) if known else {}
     if reading is not None:
         readings[step.rung] = dataclasses.replace(reading, number=number)
     return Record(step.network, readings, step.rung, failed=reading is None)
@@ -146,7 +149,7 @@ def uniform(ledger: Ledger) -> None:
 def screen(ledger: Ledger) -> None:
     """Random networks at the lowest rung for half of the budget; the best of them to the end for the other half."""
     rng = random.Random(ledger.seed)
-    readings: dict[str, tuple[Network, Reading]] = {}
+    readings: dict[str, tuple[Network, Observation]] = {}
     while ledger.epochs < ledger.budget / 2:
         network = _random(ledger.problem, rng)
         reading = ledger.train(network, RUNGS[0])
@@ -167,7 +170,7 @@ def halving(ledger: Ledger, proposer: optuna.samplers.BaseSampler | None = None,
     """
     rng = random.Random(ledger.seed)
     study = _study(proposer) if proposer else None
-    seen: list[list[Reading]] = [[] for _ in LADDER]
+    seen: list[list[Observation]] = [[] for _ in LADDER]
     while ledger.open:
         trial = study.ask() if study else None
         network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t) if t else _random(ledger.problem, rng))
@@ -181,7 +184,7 @@ def halving(ledger: Ledger, proposer: optuna.samplers.BaseSampler | None = None,
             _tell(study, trial, last)
 
 
-def _halved(ledger: Ledger, network: Network, seen: list[list[Reading]], eta: float) -> Reading | None:
+def _halved(ledger: Ledger, network: Network, seen: list[list[Observation]], eta: float) -> Observation | None:
     """A network on its way up; its reading at the top, if it comes there."""
     for share, readings in zip(LADDER, seen, strict=True):
         reading = ledger.train(network, share)
@@ -218,14 +221,14 @@ def _proposed(problem: Problem, trial: optuna.Trial) -> Network | None:
     return problem.sample(lambda name, choices: trial.suggest_categorical(name, choices))
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, reading: Reading | None) -> None:
+def _tell(study: optuna.Study, trial: optuna.Trial, reading: Observation | None) -> None:
     if reading is None:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:
         study.tell(trial, [reading.accuracy, reading.log10_energy])
 
 
-def _points(readings: Sequence[Reading]) -> np.ndarray:
+def _points(readings: Sequence[Observation]) -> np.ndarray:
     """(N, 2) to be small."""
     return np.array([(-reading.accuracy, reading.log10_energy) for reading in readings])
 
@@ -283,6 +286,6 @@ def version(method: str, settings: object) -> str:
     """Of a method's settings and, for the searcher, its code: raw results of others are not taken for these."""
     code = b""
     if method in ("searcher", "planned"):
-        modules = (nas.searchers.searcher, nas.searchers.surrogate, nas.stats.pareto)
-        code = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
+        sources = [*sorted(Path(nas.searchers.__path__[0]).glob("*.py")), Path(nas.stats.pareto.__file__)]
+        code = b"".join(source.read_bytes() for source in sources)
     return hashlib.sha256(f"{method} {settings}".encode() + code).hexdigest()[:10]

@@ -12,7 +12,9 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from nas.searchers.searcher import Choice, Network, Reading
+from nas.searchers.networks import Network
+from nas.searchers.observations import Observation
+from nas.spaces import Choice
 from nas.stats import pareto
 
 Suggest = Callable[[str, list[Choice]], Choice]
@@ -69,12 +71,12 @@ class Conditional:
         """The network with these choices; what a change has made active takes its first choice."""
         return self.sample(lambda name, choices: params.get(name, choices[0]))
 
-    def read(self, network: Network, share: float, seed: int) -> Reading:
+    def read(self, network: Network, share: float, seed: int) -> Observation:
         accuracy, log10_energy = _truth(network.identity)
         rng = random.Random(f"{seed} {network.identity} {share}")
         spread, energy_spread = _NOISE[share]
         behind = -math.log(share) * (0.05 + 0.02 * (log10_energy - 0.5) + 0.03 * _own(network.identity, "slow"))
-        return Reading(
+        return Observation(
             min(max(accuracy - behind + rng.gauss(0, spread), 0.1), 0.999),
             log10_energy + rng.gauss(0, energy_spread),
             0,

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.searchers.searcher import Choice, Network, Reading
+from nas.searchers.networks import Network
+from nas.searchers.observations import Observation
+from nas.spaces import Choice
 from nas.stats import pareto
 
 Array = npt.NDArray[np.float64]
@@ -92,11 +94,11 @@ class Table:
         i = sum(OPERATIONS.index(params[f"edge {edge}"]) * 5**edge for edge in range(6))
         return Network(str(i), dict(params)) if self.taking_part_N[i] else None
 
-    def read(self, network: Network, share: float, seed: int) -> Reading:
+    def read(self, network: Network, share: float, seed: int) -> Observation:
         """What a training up to that share of the epochs shows."""
         i = int(network.identity)
         noise = math.log10(self.noise.factor(network.identity, share, seed))
-        return Reading(self.val_NE[i, round(share * EPOCHS) - 1] / 100, self.log10_uj_N[i] + noise, 0)
+        return Observation(self.val_NE[i, round(share * EPOCHS) - 1] / 100, self.log10_uj_N[i] + noise, 0)
 
     def answer(self, trained: Sequence[str]) -> list[int]:
         """The rows that a user would be shown."""

@@ -1,10 +1,12 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and the folder of caches."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import platformdirs
 
 from nas.errors import OutputError
 
@@ -34,3 +36,8 @@ def write(path: Path, make: Callable[[Path], object]) -> Path:
         with contextlib.suppress(OSError):
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
     return path
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded images are kept: `~/.cache/spikformer-nas` on Linux."""
+    return platformdirs.user_cache_path("spikformer-nas")

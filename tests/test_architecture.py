@@ -62,13 +62,11 @@ DOORS = {
     "pandas": ("nas.reports.",),
     "plotly": ("nas.reports.charts", "nas.reports.page"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
-    "spikingjelly": ("spikformer.neurons", "spikformer.formats", "nas.full_training.build"),
+    "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),
     "ray": ("nas.engines.ray_engine",),
     "timm": ("nas.full_training.",),
     "onnx": ("spikformer.formats",),
     "onnxruntime": ("spikformer.formats",),
-    "nir": ("spikformer.formats",),
-    "nirtorch": ("spikformer.formats",),
 }
 WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.settings", "nas.spaces")
 

@@ -109,7 +109,7 @@ def test_every_command_is_here() -> None:
         (["export", "--network", "spikformer_in_8_38"], "Did you mean"),
         (["export", "--network", "spikformer_in_8_384", "--as-is"], "are for studies"),
         (["export", "--network", "spikformer_in_8_384", "--pick", "knee"], "--network does not read --pick"),
-        (["export", "--network", ".", "--format", "nir", "--out", "x"], "and does not read --out"),
+        (["export", "--network", ".", "--format", "onnx", "--out", "x"], "and does not read --out"),
         (["train", "spikformer_in_8_384", "--dry-run", "--out", "x"], "does not read --out"),
         (["train", "spikformer_in_8_384", "--results-dir", "x"], "train does not read --results-dir"),
         (["inspect", "spikformer_in_8_384", "--results-dir", "x"], "inspect does not read --results-dir"),

@@ -25,7 +25,7 @@ from spikformer.fields import nearest
 from spikformer.model import Spikformer
 
 RECIPE = "recipe.toml"
-_OWN = ("config.json", RECIPE, "card.md", *checkpoints.WEIGHTS.values(), "model.onnx", "model.nir")
+_OWN = ("config.json", RECIPE, "card.md", *checkpoints.WEIGHTS.values(), "model.onnx")
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def report(
 )
 @click.option("--network", metavar="NAME|BUNDLE", help="Instead of a study's: a published network, or a bundle.")
 @click.option(
-    "--format", "form", type=click.Choice(["onnx", "nir"]), help="Also the deployable form, which is run to check it."
+    "--format", "form", type=click.Choice(["onnx"]), help="Also the deployable form, which is run to check it."
 )
 @click.option("--out", metavar="DIR", help="Directory for the bundles.  [default: exports/ in the study's folder]")
 @options.WHERE_STUDIES_ARE
@@ -91,7 +91,7 @@ def export(
     as_is: bool,
     classes: int | None,
     network: str | None,
-    form: Literal["onnx", "nir"] | None,
+    form: Literal["onnx"] | None,
     out: str | None,
     storage: str | None,
     results_dir: str,
@@ -116,7 +116,7 @@ def export(
         if new:
             click.echo(f"wrote {folder}")
         if form is not None:
-            path, difference = convert(folder, form)
+            path, difference = convert(folder)
             click.echo(f"wrote {path}, whose logits are the network's up to a relative difference of {difference:.1g}")
 
     if network is None:

@@ -3,6 +3,7 @@
 loaders       the images of a search as tensors
 splits        train, search-val and report-val; duplicates are kept together
 data_account  what was read, passed over and found twice
+class_names   names of the classes of CIFAR
 cifar         downloads, with checksums
 pictures      which files are images, and which are hidden or passed over
 sources       CIFAR, class folders and WebDataset shards as lists of images that are read when needed
@@ -13,9 +14,10 @@ shrinking     images stored smaller, as shards
 """
 
 from nas.datasets import decoding, loaders, overlap, shrinking, sources
+from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import tells_imbalance
 from nas.datasets.decoding import Content, UnreadableError
-from nas.datasets.loaders import CIFAR10_CLASSES, CIFAR100_CLASSES, Splits
+from nas.datasets.loaders import Splits
 from nas.datasets.shards import Numbers
 from nas.datasets.sources import Images, InMemory, Source
 from nas.datasets.splits import Split, is_grey

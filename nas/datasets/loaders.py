@@ -5,7 +5,7 @@ Test images are not opened here at all.
 
 import contextlib
 import hashlib
-import os
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,32 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import safetensors
 import safetensors.torch
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from nas import files
 from nas.datasets import pictures, splits
+from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
 from nas.datasets.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden
+from nas.datasets.shards import Shards, has_shards, read_parts
 from nas.datasets.splits import Split, subset
-from nas.errors import DataError
+from nas.errors import DataError, OutputError
 from nas.settings import DataSettings
 from nas.spaces import SearchSpace
 from spikformer.config import StemConfig
 
-CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
-CIFAR100_CLASSES = tuple(
-    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
-    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
-    motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
-    poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
-    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
-    wardrobe whale willow_tree wolf woman worm""".split()
-)
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
 _CACHE_FORMAT = 2
 
@@ -95,8 +87,9 @@ def load(
     """The three splits of a space's data set, on the CPU.
 
     Args:
-        data_dir: where the images are: a folder with `cifar-10-batches-py` (or `cifar-100-python`), or one
-            with `train/<class>/`. None takes the user's cache folder and downloads CIFAR into it.
+        data_dir: where the images are: a folder with `cifar-10-batches-py` (or `cifar-100-python`), one with
+            `train/<class>/`, or one with shards `*train*.tar`. None takes the user's cache folder and downloads CIFAR
+            into it.
         seed: of the cut.
 
     Raises:
@@ -127,14 +120,20 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
         raise DataError(f"data folder {folder} does not exist. {_layouts(settings)}")
     if folder is not None and (folder / "train").is_dir():
         return _image_folder(folder, stem, on_progress)
+    if folder is not None and has_shards(folder, "train"):
+        return _shards(folder, stem, on_progress)
     if settings.dataset == "image_folder":
-        where = "no --data-dir was given" if folder is None else f"{folder} has no train/<class>/ folders"
+        where = (
+            "no --data-dir was given"
+            if folder is None
+            else f"{folder} has neither train/<class>/ folders nor shards *train*.tar"
+        )
         raise DataError(f"{where}. {_layouts(settings)}")
     return _cifar(settings, stem, folder)
 
 
 def _layouts(settings: DataSettings) -> str:
-    wanted = "Give a folder with train/<class>/ and images in it"
+    wanted = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
     if settings.dataset == "image_folder":
         return wanted
     base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
@@ -162,7 +161,7 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Re
     from nas.datasets.cifar import SOURCES
 
     source = SOURCES[settings.dataset]
-    root = folder or cache_folder()
+    root = folder or files.cache_folder()
     if root.name == source.base_folder:
         root = root.parent
     batches = root / source.base_folder
@@ -188,20 +187,43 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Re
 def _image_folder(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
     """`train/<class>/`. `test/`, else `val/`, is sealed; with both, `val/` is there to validate on."""
     passed: Counter[str] = Counter()
-    classes, files = _listing(folder / "train", passed)
-    validation_files: list[tuple[Path, int]] = []
+    classes, train = _listing(folder / "train", passed)
+    validation: list[tuple[Path, int]] = []
     if (folder / "val").is_dir() and (folder / "test").is_dir():
-        validation_classes, validation_files = _listing(folder / "val", passed)
+        validation_classes, validation = _listing(folder / "val", passed)
         if validation_classes != classes:
             raise DataError(f"{folder}: val/ has classes {validation_classes}, train/ has {classes}. Make them equal")
-    cached = _cached(files + validation_files, stem)
-    tensors = _read_cache(cached)
-    if tensors is None:
-        tensors = _decode(files + validation_files, stem, on_progress)
-        _write_cache(cached, tensors)
-    whole = Split(tensors["images"], tensors["labels"])
-    train, validation = whole.take(np.arange(len(files))), whole.take(np.arange(len(files), len(whole)))
-    return _Read(train, validation if validation_files else None, classes, tensors["details"], passed)
+    listed = [_File(str(path), label, path) for path, label in train + validation]
+    whole, details = _decoded(listed, _cached(train + validation, stem), stem, on_progress)
+    return _parted(whole, len(train), classes, details, passed)
+
+
+def _shards(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
+    """Shards `*train*.tar`. Those of `test`, else of `val`, are sealed; with both, `val` is there to validate on.
+
+    Images are ordered by label and key, so that how they are spread over shards makes no difference.
+    """
+    parts = ("train", "val") if has_shards(folder, "val") and has_shards(folder, "test") else ("train",)
+    held, classes, passed = read_parts(folder, parts, on_progress)
+    listed = [file for part in parts for file in _in_order(held[part])]
+    marked = [path for part in parts for path in held[part].shards] + [*folder.glob("classes.txt")]
+    cached = _cached([(path, 0) for path in marked], stem)
+    whole, details = _decoded(listed, cached, stem, on_progress)
+    for label, name in enumerate(classes):
+        if not (whole.labels[: len(held["train"])] == label).any():
+            raise DataError(f"{folder}: no images of class {name} in its train shards. Add some or correct classes.txt")
+    return _parted(whole, len(held["train"]), classes, details, passed)
+
+
+def _in_order(shards: Shards) -> list["_File"]:
+    order = np.lexsort((shards.keys, shards.labels)).tolist()
+    return [_File(shards.name(i), int(shards.labels[i]), lambda i=i: shards.content(i)) for i in order]  # type: ignore[misc]
+
+
+def _parted(whole: Split, train: int, classes: tuple[str, ...], details: Tensor, passed: Counter[str]) -> _Read:
+    """The first images are to train on, the others, if any, to validate on."""
+    validation = whole.take(np.arange(train, len(whole))) if len(whole) > train else None
+    return _Read(whole.take(np.arange(train)), validation, classes, details, passed)
 
 
 def _listing(folder: Path, passed: Counter[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -229,21 +251,52 @@ def _images_in(folder: Path, passed: Counter[str]) -> Iterator[Path]:
             passed[pictures.passed_over(path.name) if path.exists() else BROKEN] += 1
 
 
-def _decode(files: list[tuple[Path, int]], stem: StemConfig, on_progress: OnProgress) -> dict[str, Tensor]:
-    images = torch.empty(len(files), stem.in_channels, stem.image_size, stem.image_size, dtype=torch.uint8)
-    details = torch.empty(len(files), len(DETAILS), dtype=torch.int32)
+@dataclass(frozen=True)
+class _File:
+    """An image file.
+
+    Attributes:
+        name: where it lies, for people.
+        content: its path, or what reads it.
+    """
+
+    name: str
+    label: int
+    content: Path | Callable[[], bytes]
+
+    def open(self) -> Image.Image:
+        if isinstance(self.content, Path):
+            return Image.open(self.content)
+        try:
+            return Image.open(io.BytesIO(self.content()))
+        except UnidentifiedImageError:
+            raise OSError("cannot identify image file") from None
+
+
+def _decoded(listed: list[_File], cached: Path, stem: StemConfig, on_progress: OnProgress) -> tuple[Split, Tensor]:
+    """The images and their `DETAILS`, from the cache if they are there."""
+    tensors = _read_cache(cached)
+    if tensors is None:
+        tensors = _decode(listed, stem, on_progress)
+        _write_cache(cached, tensors)
+    return Split(tensors["images"], tensors["labels"]), tensors["details"]
+
+
+def _decode(listed: list[_File], stem: StemConfig, on_progress: OnProgress) -> dict[str, Tensor]:
+    images = torch.empty(len(listed), stem.in_channels, stem.image_size, stem.image_size, dtype=torch.uint8)
+    details = torch.empty(len(listed), len(DETAILS), dtype=torch.int32)
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
-        for i, (image, detail) in enumerate(pool.map(lambda file: _open(file[0], stem), files)):
+        for i, (image, detail) in enumerate(pool.map(lambda file: _open(file, stem), listed)):
             images[i], details[i] = image, torch.tensor(detail)
-            if i % 500 == 499 or i + 1 == len(files):
-                on_progress("reading images", i + 1, len(files))
-    return {"images": images, "labels": torch.tensor([label for _, label in files]), "details": details}
+            if i % 500 == 499 or i + 1 == len(listed):
+                on_progress("reading images", i + 1, len(listed))
+    return {"images": images, "labels": torch.tensor([file.label for file in listed]), "details": details}
 
 
-def _open(path: Path, stem: StemConfig) -> tuple[Tensor, list[int]]:
+def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
     """The image as the network is shown it, and its `DETAILS`."""
     try:
-        with Image.open(path) as image:
+        with file.open() as image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
             turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
@@ -251,7 +304,7 @@ def _open(path: Path, stem: StemConfig) -> tuple[Tensor, list[int]]:
             pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
             detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is no readable image ({error}). Remove or replace it") from None
+        raise DataError(f"{file.name} is no readable image ({error}). Remove or replace it") from None
     return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
 
 
@@ -266,18 +319,13 @@ def _fit(images: Tensor, stem: StemConfig) -> Tensor:
     return tv.center_crop(tv.resize(images, [stem.image_size], antialias=True), [stem.image_size])
 
 
-def cache_folder() -> Path:
-    """Where downloads and decoded images are kept: `~/.cache/spikformer-nas` on Linux."""
-    return platformdirs.user_cache_path("spikformer-nas")
-
-
-def _cached(files: list[tuple[Path, int]], stem: StemConfig) -> Path:
+def _cached(marked: list[tuple[Path, int]], stem: StemConfig) -> Path:
     """The cache file of these images: its name changes with any path, size or time of change."""
     digest = hashlib.sha256(repr((_CACHE_FORMAT, stem.in_channels, stem.image_size)).encode())
-    for path, label in files:
+    for path, label in marked:
         stat = path.stat()
         digest.update(repr((str(path.absolute()), label, stat.st_size, stat.st_mtime_ns)).encode())
-    return cache_folder() / f"images-{digest.hexdigest()[:16]}.safetensors"
+    return files.cache_folder() / f"images-{digest.hexdigest()[:16]}.safetensors"
 
 
 def _read_cache(path: Path) -> dict[str, Tensor] | None:
@@ -288,16 +336,8 @@ def _read_cache(path: Path) -> dict[str, Tensor] | None:
 
 
 def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file(tensors, partial)
-        partial.replace(path)
-    except (OSError, safetensors.SafetensorError):
-        pass  # a cache that cannot be written costs time, nothing else
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with contextlib.suppress(OutputError, safetensors.SafetensorError):  # a cache that cannot be written costs time
+        files.write(path, lambda partial: safetensors.torch.save_file(tensors, partial))
 
 
 def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
@@ -316,4 +356,4 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
         )
 
 
-__all__ = ["CIFAR10_CLASSES", "CIFAR100_CLASSES", "Split", "Splits", "cache_folder", "load", "subset"]
+__all__ = ["Split", "Splits", "load", "subset"]

@@ -5,7 +5,7 @@ import hashlib
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import files
-from nas.datasets.loaders import cache_folder
-from nas.datasets.pictures import HIDDEN, IMAGE_SUFFIXES, is_within_hidden, passed_over
+from nas.datasets.pictures import HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden, passed_over
 from nas.errors import DataError, OutputError
 
 OnScan = Callable[[str, int, int], None]
@@ -72,6 +71,57 @@ _INDEX_FORMAT = 3
 Index = dict[str, npt.NDArray[np.generic]]
 
 
+def has_shards(folder: Path, part: str) -> bool:
+    """Whether a folder has shards of a part, such as "train"."""
+    return any(part in tar.name for tar in _tars(folder))
+
+
+def read_parts(
+    folder: Path, parts: Sequence[str], on_scan: OnScan
+) -> tuple[dict[str, Shards], tuple[str, ...], Counter[str]]:
+    """The images of some parts; shards of others are not opened.
+
+    Returns:
+        The parts by name, the names of the classes, and what else is in them (`nas.datasets.pictures.in_words`).
+
+    Raises:
+        DataError: a damaged shard, an image without label, or a label that classes.txt does not name.
+    """
+    tars, named = _tars(folder), _class_names(folder)
+    indexed = {
+        name: index_of([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
+        for name in parts
+    }
+    words = sorted({word for _, _, labels, _ in indexed.values() for word in labels})
+    passed = sum((of for *_, of in indexed.values()), Counter[str]())
+    if all(word.isdecimal() for word in words):
+        classes = named or tuple(map(str, range(max(map(int, words)) + 1)))
+        numbers = {word: int(word) for word in words}
+    else:
+        classes = named or tuple(words)
+        numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
+    if max(numbers.values()) >= len(classes):
+        worst = max(numbers, key=lambda word: numbers[word])
+        raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
+    held = {name: _labelled(index, paths, labels, numbers) for name, (index, paths, labels, _) in indexed.items()}
+    return held, classes, passed
+
+
+def _tars(folder: Path) -> list[Path]:
+    return sorted(tar for tar in folder.glob("*.tar") if not is_hidden(tar.name))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    path = folder / "classes.txt"
+    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip()) if path.is_file() else ()
+
+
+def _labelled(index: Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
+    labels = np.array([numbers[word] for word in words], dtype=np.int64)[index["word"].astype(np.int64)]
+    shard, offset, size = (index[name].astype(np.int64) for name in ("shard", "offset", "size"))
+    return Shards(paths, shard, offset, size, labels, index["keys"].astype(np.bytes_))
+
+
 def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple[Path, ...], list[str], Counter[str]]:
     """Where the images lie, kept in the cache: reading all headers of a large set takes minutes.
 
@@ -82,7 +132,7 @@ def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple
     for tar in tars:
         state = tar.stat()
         digest.update(repr((str(tar.absolute()), state.st_size, state.st_mtime_ns)).encode())
-    cached = cache_folder() / f"shards-{digest.hexdigest()[:16]}.npz"
+    cached = files.cache_folder() / f"shards-{digest.hexdigest()[:16]}.npz"
     try:
         with np.load(cached, allow_pickle=False) as stored:
             index = dict(stored)
@@ -155,4 +205,4 @@ def _samples(tar: Path, passed: Counter[str]) -> list[tuple[int, int, bytes, str
     return [(*images[key], os.fsencode(key), labels[key]) for key in images]
 
 
-__all__ = ["Index", "Numbers", "OnScan", "Shards", "index_of"]
+__all__ = ["Numbers", "OnScan", "Shards", "has_shards", "read_parts"]

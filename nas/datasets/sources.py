@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from torchvision import datasets
 
+from nas import files
+from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.decoding import Content
-from nas.datasets.loaders import CIFAR10_CLASSES, CIFAR100_CLASSES, cache_folder
 from nas.datasets.pictures import BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
-from nas.datasets.shards import Index, Numbers, OnScan, Shards, index_of
+from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
 from nas.errors import DataError
 
 
@@ -110,13 +111,13 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
     if data_dir is None:
         if dataset not in _CIFAR:
             raise DataError(f"no --data-dir was given. {_LAYOUTS}")
-        return _cifar(cache_folder(), dataset, download=True)
+        return _cifar(files.cache_folder(), dataset, download=True)
     folder = Path(data_dir)
     if not folder.is_dir():
         raise DataError(f"data folder {folder} does not exist. {_LAYOUTS}")
     if (folder / "train").is_dir():
         return _folders(folder, on_scan)
-    if any("train" in tar.name for tar in _tars(folder)):
+    if has_shards(folder, "train"):
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
@@ -275,41 +276,9 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
 
 
 def _shards(folder: Path, on_scan: OnScan) -> Source:
-    tars = _tars(folder)
-    part = _test_part([p for p in ("test", "val") if any(p in tar.name for tar in tars)], folder)
-    named = _class_names(folder)
-    indexed = {
-        name: index_of([tar for tar in tars if name in tar.name], f"reading shards of {name}", on_scan)
-        for name in ("train", part)
-    }
-    words = sorted({word for _, _, found, _ in indexed.values() for word in found})
-    passed = sum((of for *_, of in indexed.values()), Counter[str]())
-    if all(word.isdecimal() for word in words):
-        classes = named or tuple(map(str, range(max(map(int, words)) + 1)))
-        numbers = {word: int(word) for word in words}
-    else:
-        classes = named or tuple(words)
-        numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
-    if max(numbers.values()) >= len(classes):
-        worst = max(numbers, key=lambda word: numbers[word])
-        raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
-    loaded = {name: _labelled(index, paths, found, numbers) for name, (index, paths, found, _) in indexed.items()}
-    return Source(loaded["train"], loaded[part], part, classes, "shards", tuple(in_words(passed)))
-
-
-def _tars(folder: Path) -> list[Path]:
-    return sorted(tar for tar in folder.glob("*.tar") if not is_hidden(tar.name))
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    path = folder / "classes.txt"
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip()) if path.is_file() else ()
-
-
-def _labelled(index: Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
-    labels = np.array([numbers[word] for word in words], dtype=np.int64)[index["word"].astype(np.int64)]
-    shard, offset, size = (index[name].astype(np.int64) for name in ("shard", "offset", "size"))
-    return Shards(paths, shard, offset, size, labels, index["keys"].astype(np.bytes_))
+    part = _test_part([p for p in ("test", "val") if has_shards(folder, p)], folder)
+    parts, classes, passed = read_parts(folder, ("train", part), on_scan)
+    return Source(parts["train"], parts[part], part, classes, "shards", tuple(in_words(passed)))
 
 
 __all__ = ["Folders", "Images", "InMemory", "Numbers", "OnScan", "Source", "find"]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nas.bundles import TrainingRecipe, recipe
 from nas.bundles import bundle as bundles
@@ -23,7 +23,6 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 
 PICKS = ("front", "knee", "accuracy", "energy")
-Format = Literal["onnx", "nir"]
 _ASSUMED_FLOPS = 100e12  # a second; a quarter of what an A100 to H100 promises for bfloat16: an assumption
 
 
@@ -136,15 +135,15 @@ def export_published(name: str, out: str | Path | None = None) -> Path:
     return bundles.write(folder, {"network": config.to_dict()}, own, text, {})
 
 
-def convert(folder: str | Path, form: Format) -> tuple[Path, float]:
-    """Write the deployable form of a bundle's trained network beside it, as `model.onnx` or `model.nir`.
+def convert(folder: str | Path) -> tuple[Path, float]:
+    """Write the deployable form of a bundle's trained network beside it, as `model.onnx`.
 
     Returns:
         The file, and the largest relative difference to torch that its check saw.
 
     Raises:
         TrainingError: the bundle has no trained weights.
-        FormatError: the network cannot be expressed so; a file that computes something else is not left behind.
+        FormatError: the network cannot be written as ONNX; a file that computes something else is not left behind.
     """
     bundle = bundles.read(folder)
     proxy = Path(folder) / checkpoints.WEIGHTS["proxy"]
@@ -153,9 +152,8 @@ def convert(folder: str | Path, form: Format) -> tuple[Path, float]:
         raise TrainingError(f"{folder} has no trained weights to convert. Train it first, and convert what comes of it")
     assert bundle.folder is not None
     model = bundle.model() if bundle.is_trained else checkpoints.load(bundle.folder, "proxy")
-    write = {"onnx": formats.write_onnx, "nir": formats.write_nir}[form]
-    path = bundle.folder / f"model.{form}"
-    return path, write(model, path)
+    path = bundle.folder / "model.onnx"
+    return path, formats.write_onnx(model, path)
 
 
 def _sized(study: Study, candidate: Candidate, size: Size) -> SpikformerConfig:
@@ -352,4 +350,4 @@ Recipe (`recipe.toml`): {own.source}. Changed: {own.changes}.
 """
 
 
-__all__ = ["PICKS", "Format", "Size", "card", "convert", "export", "export_published", "pick", "predicted"]
+__all__ = ["PICKS", "Size", "card", "convert", "export", "export_published", "pick", "predicted"]

@@ -1,9 +1,16 @@
 """The searcher: which network to train next, and how far. It knows neither Optuna nor networks of torch.
 
-searcher   observations, encoding and acquisition
-surrogate  a Gaussian process over configs and rungs
+networks      the networks to choose among
+surrogate     a Gaussian process over configs and rungs
+observations  what trainings showed
+encoding      choices as numbers
+acquisition   expected hypervolume improvement
+searcher      new networks and promotions
 """
 
-from nas.searchers.searcher import ConfigSpace, Network, Reading, Record, Searcher, Settings
+from nas.searchers.acquisition import Settings
+from nas.searchers.networks import ConfigSpace, Network
+from nas.searchers.observations import Observation, Record
+from nas.searchers.searcher import Searcher
 
-__all__ = ["ConfigSpace", "Network", "Reading", "Record", "Searcher", "Settings"]
+__all__ = ["ConfigSpace", "Network", "Observation", "Record", "Searcher", "Settings"]

@@ -1,4 +1,4 @@
-"""What readings of many networks at several rungs say about any network at one rung: a Gaussian process.
+"""What observations of many networks at several rungs say about any network at one rung: a Gaussian process.
 
 A network i reads at rung r
 
@@ -27,13 +27,13 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-_MOST = 150  # readings to estimate parameters from: more would cost seconds and change little
+_MOST = 150  # observations to estimate parameters from: more would cost seconds and change little
 _STEPS = 25  # of L-BFGS
 _JITTER = 1e-6  # of a variance of 1
 
 
 @dataclass(frozen=True)
-class Readings:
+class Observations:
     """N values: of which network (a row of the levels), at which rung."""
 
     rows: Indices
@@ -54,37 +54,42 @@ def distances(a_ND: Array, b_MD: Array, ordinal_D: Flags) -> Array:
 
 
 class Surrogate:
-    """The model of one objective, conditioned on its readings.
+    """The model of one objective, conditioned on its observations.
 
     Args:
-        levels_ND: of the networks that were read, an axis a column.
+        features_ND: of the networks that were read, an axis a column.
         ordinal_D: which columns are ordinal, between 0 and 1.
         shares_R: of the images at each rung.
-        readings: at least one at the lowest rung.
+        observations: at least one at the lowest rung.
         parameters: from `parameters` of another model of these axes and rungs; None estimates them.
     """
 
     def __init__(
-        self, levels_ND: Array, ordinal_D: Flags, shares_R: Array, readings: Readings, parameters: Array | None = None
+        self,
+        features_ND: Array,
+        ordinal_D: Flags,
+        shares_R: Array,
+        observations: Observations,
+        parameters: Array | None = None,
     ) -> None:
-        self._levels_ND, self._ordinal_D, self._readings = levels_ND, ordinal_D, readings
+        self._features_ND, self._ordinal_D, self._observations = features_ND, ordinal_D, observations
         self._gaps_RR = torch.from_numpy(np.abs(np.log(shares_R)[:, None] - np.log(shares_R)))
-        self._blocks = _blocks(levels_ND.shape[1], len(shares_R), readings)
+        self._blocks = _blocks(features_ND.shape[1], len(shares_R), observations)
         self.parameters = self._estimated() if parameters is None else parameters
         self._condition()
 
-    def posterior(self, levels_MD: Array, rows_M: Indices, rung: int) -> tuple[Array, Array]:
+    def posterior(self, features_MD: Array, rows_M: Indices, rung: int) -> tuple[Array, Array]:
         """Mean and standard deviation, (M,) each, of what networks truly have at a rung that was read.
 
         Args:
-            levels_MD: of these networks.
+            features_MD: of these networks.
             rows_M: where a network stands among those that were read, or -1.
         """
         p = self._unpacked(torch.from_numpy(self.parameters))
-        rows_N, rungs_N = self._readings.rows, self._readings.rungs
-        apart_DMN = torch.from_numpy(distances(levels_MD, self._levels_ND, self._ordinal_D))
+        rows_N, rungs_N = self._observations.rows, self._observations.rungs
+        apart_DMN = torch.from_numpy(distances(features_MD, self._features_ND, self._ordinal_D))
         smooth_RR, own_RR = (relation.numpy() for relation in self._relations(p))
-        covariance_MN = _likeness(p, apart_DMN).numpy()[:, rows_N] * smooth_RR[rung, rungs_N]
+        covariance_MN = _kernel(p, apart_DMN).numpy()[:, rows_N] * smooth_RR[rung, rungs_N]
         covariance_MN += (rows_M[:, None] == rows_N) * own_RR[rung, rungs_N]
         white_NM = linalg.solve_triangular(self._root_NN, covariance_MN.T, lower=True, check_finite=False)
         variance_M = smooth_RR[rung, rung] + own_RR[rung, rung] - (white_NM**2).sum(0)
@@ -106,19 +111,19 @@ class Surrogate:
         smooth_RR, own_RR = self._relations(p)
         pairs = (rungs_N[:, None], rungs_N[None, :])
         noise_R = p["scales"] ** 2 * (p["noises"] ** 2 + _JITTER)
-        return _likeness(p, apart_DNN) * smooth_RR[pairs] + same_NN * own_RR[pairs] + torch.diag(noise_R[rungs_N])
+        return _kernel(p, apart_DNN) * smooth_RR[pairs] + same_NN * own_RR[pairs] + torch.diag(noise_R[rungs_N])
 
     def _tensors(self, kept: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of some readings: distances, whether they are of one network, rungs, values."""
-        rows = self._readings.rows[kept]
-        apart = distances(self._levels_ND[rows], self._levels_ND[rows], self._ordinal_D)
+        """Of some observations: distances, whether they are of one network, rungs, values."""
+        rows = self._observations.rows[kept]
+        apart = distances(self._features_ND[rows], self._features_ND[rows], self._ordinal_D)
         same = (rows[:, None] == rows).astype(float)
-        rungs, values = self._readings.rungs[kept], self._readings.values[kept]
+        rungs, values = self._observations.rungs[kept], self._observations.values[kept]
         return torch.from_numpy(apart), torch.from_numpy(same), torch.from_numpy(rungs), torch.from_numpy(values)
 
     def _estimated(self) -> Array:
         """The parameters of the highest posterior density, by L-BFGS from the middle of their priors."""
-        apart, same, rungs, values = self._tensors(_thinned(self._readings.rungs, _MOST))
+        apart, same, rungs, values = self._tensors(_thinned(self._observations.rungs, _MOST))
         centre = np.concatenate([centre for centre, _ in self._blocks.values()])
         width = np.concatenate([np.full(len(centre), width) for centre, width in self._blocks.values()])
         centre_P, width_P = torch.from_numpy(centre), torch.from_numpy(width)
@@ -137,7 +142,7 @@ class Surrogate:
         return np.asarray(found.x, dtype=float)
 
     def _condition(self) -> None:
-        apart, same, rungs, values = self._tensors(np.arange(len(self._readings.values)))
+        apart, same, rungs, values = self._tensors(np.arange(len(self._observations.values)))
         p = self._unpacked(torch.from_numpy(self.parameters))
         root = torch.linalg.cholesky(self._covariance(p, apart, same, rungs))
         means, rest = _means_and_rest(root, rungs, values, len(self._gaps_RR))
@@ -145,12 +150,12 @@ class Surrogate:
         self._solved_N = torch.cholesky_solve(rest[:, None], root)[:, 0].numpy()
 
 
-def _blocks(axes: int, rungs: int, readings: Readings) -> dict[str, tuple[Array, float]]:
+def _blocks(axes: int, rungs: int, observations: Observations) -> dict[str, tuple[Array, float]]:
     """Priors of the logarithms of the parameters: where they are centred, and their standard deviation.
 
     Scales start at the spread at the lowest rung, for higher ones hold chosen networks only.
     """
-    lowest = readings.values[readings.rungs == 0]
+    lowest = observations.values[observations.rungs == 0]
     scale = max(float(np.std(lowest)), 1e-3)
     return {
         "weights": (np.full(axes, math.log(1 / axes)), 1.0),
@@ -163,7 +168,7 @@ def _blocks(axes: int, rungs: int, readings: Readings) -> dict[str, tuple[Array,
     }
 
 
-def _likeness(p: dict[str, Tensor], apart_DNM: Tensor) -> Tensor:
+def _kernel(p: dict[str, Tensor], apart_DNM: Tensor) -> Tensor:
     """(N, M): covariance over axes, 1 at no distance."""
     main = p["main"] / (1 + p["main"])
     effects = 1 - torch.tensordot(p["mains"] / p["mains"].sum(), apart_DNM, dims=1)
@@ -184,7 +189,7 @@ def _means_and_rest(root_NN: Tensor, rungs_N: Tensor, values_N: Tensor, rungs: i
 
 
 def _thinned(rungs_N: Indices, most: int) -> Indices:
-    """At most so many readings: of each rung equally many where there are enough, evenly spread over time."""
+    """At most so many observations: of each rung equally many where there are enough, evenly spread over time."""
     if len(rungs_N) <= most:
         return np.arange(len(rungs_N))
     kept: list[int] = []
@@ -195,4 +200,4 @@ def _thinned(rungs_N: Indices, most: int) -> Indices:
     return np.array(sorted(kept))
 
 
-__all__ = ["Readings", "Surrogate", "distances"]
+__all__ = ["Observations", "Surrogate", "distances"]

@@ -56,7 +56,7 @@ def settings(rungs: Sequence[float], networks: int | None) -> Settings:
     `benchmarks/search_budgets.py` compares the default with other splits.
     """
     startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
-    return Settings(shares=tuple(rungs), per_promotion=reductions(rungs), startup=startup)
+    return Settings(shares=tuple(rungs), reduction_factor=reductions(rungs), startup=startup)
 
 
 def reductions(rungs: Sequence[float]) -> tuple[float, ...]:
@@ -147,7 +147,7 @@ class Proposer:
             candidates = self.study.candidates_in(snapshot).values()
             too_large = {c.config_id for c in candidates if limits.broken_by_size(c, self.constraints)}
         barred = too_large | self._barred
-        return [dataclasses.replace(r, barred=r.network.identity in barred) for r in snapshot.records]
+        return [dataclasses.replace(r, infeasible=r.network.identity in barred) for r in snapshot.records]
 
     def _queued(self, snapshot: Snapshot) -> Proposal | None:
         for trial in snapshot.trials:
@@ -183,8 +183,8 @@ class Proposer:
                     continue
                 return Proposal(0, self.space.params(config), attributes | {"rung": 0})
             record = known.get(config.config_id)
-            if record is not None and record.waits and record.reached + 1 < len(self.space.recipe.rungs):
-                rung = record.reached + 1
+            if record is not None and record.promotable and record.highest_rung + 1 < len(self.space.recipe.rungs):
+                rung = record.highest_rung + 1
                 return Proposal(rung, self.space.params(config), attributes | {"rung": rung})
         return None
 

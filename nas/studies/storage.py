@@ -26,7 +26,7 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBSt
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
-from nas.datasets import loaders as data
+from nas import files
 from nas.errors import StudyError
 from nas.studies import urls
 
@@ -85,7 +85,7 @@ def is_single_process(url: str | None) -> TypeGuard[str]:
 
 def lock_path(url: str, name: str) -> Path:
     """The folder to lock, for searches of this machine that share a database but not a results folder."""
-    return data.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
+    return files.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.searchers import Network, Reading, Record
+from nas.searchers import Network, Observation, Record
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -86,21 +86,26 @@ class Snapshot:
     def records(self) -> list[Record]:
         """What the searcher knows: a record of each network, in the order in which they began."""
         networks: dict[str, Network] = {}
-        readings: dict[str, dict[int, Reading]] = {}
+        observations: dict[str, dict[int, Observation]] = {}
         reached: dict[str, int] = {}
         count = 0
         for trial in filter(_tells, self.trials):
             identity, rung = trial.user_attrs["config_id"], rung_of(trial)
             choices = {name.split("{")[0]: choice for name, choice in trial.params.items()}
             networks.setdefault(identity, Network(identity, choices))
-            readings.setdefault(identity, {})
+            observations.setdefault(identity, {})
             reached[identity] = max(reached.get(identity, 0), rung)
             shown = _shown(trial)
             if shown is not None:
-                readings[identity][rung] = Reading(*shown, number=count)
+                observations[identity][rung] = Observation(*shown, number=count)
                 count += 1
         return [
-            Record(network, readings[i], reached[i], failed=reached[i] not in readings[i] and i not in self.in_flight)
+            Record(
+                network,
+                observations[i],
+                reached[i],
+                failed=reached[i] not in observations[i] and i not in self.in_flight,
+            )
             for i, network in networks.items()
         ]
 

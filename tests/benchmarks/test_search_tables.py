@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.searchers.searcher import ConfigSpace
+from nas.searchers.networks import ConfigSpace
 from nas.spaces import load_space
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -170,6 +170,6 @@ def test_a_search_tells_it_once_and_keeps_it_for_the_report(micro: Path, tmp_pat
 def test_transparency_is_told_of_the_file_not_of_what_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.new("LA", (8, 8), (7, 0)).save(path)
-    image, detail = data._open(path, StemConfig(image_size=8))
+    image, detail = data._open(data._File(str(path), 0, path), StemConfig(image_size=8))
     assert detail == [8, 8, 1, 1, 0]
     assert (image == 255).all()

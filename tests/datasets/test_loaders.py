@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.datasets import cifar
+from nas import files
+from nas.datasets import CIFAR10_CLASSES, cifar
 from nas.datasets import loaders as data
 from nas.errors import DataError
 from nas.settings import DataSettings
 from nas.spaces import load_space
 from nas.spaces.space import SearchSpace
+from tests import pictures
 
 REAL_CIFAR10 = Path.home() / "data" / "cifar10"
 
@@ -109,6 +111,39 @@ def test_val_is_sealed_without_test_and_validates_with_it(tmp_path: Path) -> Non
     _assert_labels(both.search_val)
 
 
+@pytest.mark.parametrize("names", [False, True])
+def test_shards_give_a_search_what_the_folders_give(tmp_path: Path, names: bool) -> None:
+    """Images, labels, cut and fingerprint, however images are spread over shards; the test's shards stay closed."""
+    folder = pictures.folders(tmp_path / "folders")
+    settings = image_space("image_folder", 4, image_size=16, search_val=0.2, report_val=0.2)
+    expected = data.load(settings, folder)
+    for a_shard in (7, 32):
+        shards = pictures.shards(folder, tmp_path / f"shards{a_shard}", a_shard, names)
+        for sealed in shards.glob("val*.tar"):
+            sealed.write_text("sealed: whoever opens this fails")
+        for _ in range(2):  # from the cache, too
+            splits = data.load(settings, shards)
+            assert (splits.classes, splits.fingerprint) == (expected.classes, expected.fingerprint)
+            assert splits.account == expected.account
+            assert torch.equal(splits.train.images, expected.train.images)
+            assert torch.equal(splits.search_val.labels, expected.search_val.labels)
+
+
+def test_val_shards_validate_where_there_are_test_shards(tmp_path: Path) -> None:
+    shards = pictures.shards(pictures.folders(tmp_path / "folders"), tmp_path / "shards", a_shard=100)
+    (shards / "test-0000.tar").write_text("sealed: whoever opens this fails")
+    splits = data.load(image_space("image_folder", 4, image_size=16), shards)
+    assert [len(part) for part in (splits.train, splits.search_val, splits.report_val)] == [32, 6, 6]
+
+
+def test_a_damaged_image_in_a_shard_is_named(tmp_path: Path) -> None:
+    folder = pictures.folders(tmp_path / "folders")
+    (folder / "train" / "class0001" / "3.jpg").write_text("woof")
+    shards = pictures.shards(folder, tmp_path / "shards", a_shard=100)
+    with pytest.raises(DataError, match=r"train-0000\.tar, class0001_3 is no readable image \(cannot identify"):
+        data.load(image_space("image_folder", 4, image_size=16), shards)
+
+
 def test_images_of_other_sizes_and_colours_are_fitted(tmp_path: Path) -> None:
     draw(tmp_path / "train", 10, size=20)
     (tmp_path / "train" / "cat" / "wide.jpg").parent.mkdir(exist_ok=True)
@@ -122,7 +157,7 @@ def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
     draw(tmp_path / "train", 10)
     settings = image_space("image_folder", 3)
     decoded = data.load(settings, tmp_path)
-    (cache,) = data.cache_folder().iterdir()
+    (cache,) = files.cache_folder().iterdir()
     assert data.load(settings, tmp_path).fingerprint == decoded.fingerprint
     Image.new("RGB", (8, 8), (0, 99, 255)).save(tmp_path / "train" / "cat" / "000.png")
     assert data.load(settings, tmp_path).fingerprint != decoded.fingerprint
@@ -196,7 +231,7 @@ def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         content = pickle.dumps({"data": pixels, "labels": labels})
         (folder / f"data_batch_{i}").write_bytes(content)
         sums.append([f"data_batch_{i}", hashlib.md5(content).hexdigest()])
-    meta = pickle.dumps({"label_names": list(data.CIFAR10_CLASSES)})
+    meta = pickle.dumps({"label_names": list(CIFAR10_CLASSES)})
     (folder / "batches.meta").write_bytes(meta)
     source = cifar.SOURCES["cifar10"]
     monkeypatch.setattr(source, "train_list", sums)
@@ -210,7 +245,7 @@ def test_original_cifar_files_give_the_same_kind_of_tensors(tmp_path: Path, monk
     settings = image_space("cifar10", 10, image_size=32, search_val=0.2, report_val=0.2)
     splits = data.load(settings, tmp_path)
     assert [len(s) for s in (splits.train, splits.search_val, splits.report_val)] == [36, 12, 12]
-    assert splits.classes == data.CIFAR10_CLASSES
+    assert splits.classes == CIFAR10_CLASSES
     assert splits.train.images.dtype == torch.uint8
     assert splits.train.images.shape[1:] == (3, 32, 32)
     assert data.load(settings, folder).fingerprint == splits.fingerprint  # the inner folder names the same

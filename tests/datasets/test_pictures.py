@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from nas import files
 from nas.datasets import decoding
 from nas.datasets import loaders as data
-from nas.datasets import shards as tar_files
 from nas.datasets import sources as sources
 from nas.full_training import loop
 from nas.full_training.augmentation import TestTransform
@@ -27,7 +27,7 @@ _RED, _BLUE = (200, 10, 10), (10, 10, 200)
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tar_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
 
 
 def _file(image: Image.Image, kind: str, **settings: Any) -> bytes:
@@ -40,7 +40,7 @@ def _read(content: bytes, suffix: str, folder: Path, channels: int = 3) -> tuple
     """Pixels [8, 8, C] of one file, as a search and as a full training read it."""
     path = folder / f"image{suffix}"
     path.write_bytes(content)
-    searched, _ = data._open(path, StemConfig(image_size=8, in_channels=channels))
+    searched, _ = data._open(data._File(str(path), 0, path), StemConfig(image_size=8, in_channels=channels))
     trained = np.asarray(decoding.decoded(decoding.opened(content), decoding.mode_of(channels)))
     return searched.permute(1, 2, 0).numpy(), trained.reshape(8, 8, channels)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from nas import files
 from nas.datasets import decoding
-from nas.datasets import shards as tar_files
 from nas.datasets import sources as sources
 from nas.datasets.sources import Images
 from nas.errors import DataError
@@ -23,7 +23,7 @@ _ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
 
 
 def _pixels(images: Images, i: int) -> bytes:

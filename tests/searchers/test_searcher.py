@@ -8,18 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from nas.searchers.searcher import (
-    ConfigSpace,
-    Network,
-    Reading,
-    Record,
-    Searcher,
-    Settings,
-    Step,
-    _telling,
-    expected_gain,
-)
-from nas.searchers.surrogate import Readings, Surrogate, distances
+from nas.searchers.acquisition import Settings, expected_hypervolume_improvement
+from nas.searchers.networks import ConfigSpace, Network
+from nas.searchers.observations import Observation, Record, thinned
+from nas.searchers.searcher import Searcher, Step
+from nas.searchers.surrogate import Observations, Surrogate, distances
 from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto
@@ -54,18 +47,18 @@ def truth(network: Network) -> pareto.Point:
     return 0.9 - 0.3 / size + (0.03 if p["kind"] == "c" else 0.0), math.log10(size) + (0.3 if p["kind"] == "a" else 0.0)
 
 
-def read(network: Network, rung: int, number: int) -> Reading:
+def read(network: Network, rung: int, number: int) -> Observation:
     rng = random.Random(f"{network.identity} {rung}")
     accuracy, energy = truth(network)
-    return Reading(accuracy - (0.2, 0.08, 0.0)[rung] + rng.gauss(0, 0.01), energy + rng.gauss(0, 0.05), number)
+    return Observation(accuracy - (0.2, 0.08, 0.0)[rung] + rng.gauss(0, 0.01), energy + rng.gauss(0, 0.05), number)
 
 
 def after(records: list[Record], step: Step, failed: bool = False) -> list[Record]:
     """The records when a step has been done."""
-    number = sum(len(r.readings) for r in records)
+    number = sum(len(r.observations) for r in records)
     own = next((r for r in records if r.network.identity == step.network.identity), Record(step.network, {}, 0))
     reading = {} if failed else {step.rung: read(step.network, step.rung, number)}
-    done = dataclasses.replace(own, readings={**own.readings, **reading}, reached=step.rung, failed=failed)
+    done = dataclasses.replace(own, observations={**own.observations, **reading}, highest_rung=step.rung, failed=failed)
     if own in records:
         return [done if r is own else r for r in records]
     return [*records, done]
@@ -101,7 +94,7 @@ def test_posterior_is_the_conditional_normal_of_the_definition() -> None:
     values = np.array([1.0, 2.0, 1.5, 0.7, 2.2, 2.9])
     shares, new = np.array([0.1, 1.0]), np.array([[1, 0.0], [1, 0.5]])
     logs = np.log([0.7, 0.4, 1.5, 0.5, 0.8, 1.1, 0.9, 0.2, 0.3, 0.25, 0.4, 0.6])
-    model = Surrogate(levels, np.array([False, True]), shares, Readings(rows, rungs, values), logs)
+    model = Surrogate(levels, np.array([False, True]), shares, Observations(rows, rungs, values), logs)
     w, m, main = [0.7, 0.4], [1.5, 0.5], 0.8 / 1.8
     scales, noises, own, decays = [1.1, 0.9], [0.2, 0.3], 0.25, [0.4, 0.6]
 
@@ -133,7 +126,7 @@ def test_posterior_is_the_conditional_normal_of_the_definition() -> None:
 
 def test_a_rung_that_was_not_read_changes_nothing() -> None:
     levels, ordinal = np.array([[0.0], [0.5], [1.0]]), np.array([True])
-    readings = Readings(np.arange(3), np.zeros(3, dtype=int), np.array([1.0, 2.0, 2.5]))
+    readings = Observations(np.arange(3), np.zeros(3, dtype=int), np.array([1.0, 2.0, 2.5]))
     two = Surrogate(levels, ordinal, np.array([0.1, 1.0]), readings)
     kept = np.array([0, 1, 2, 3, 5, 7, 8, 9])  # without the scale and the noise of the second rung
     one = Surrogate(levels, ordinal, np.array([0.1]), readings, two.parameters[kept])
@@ -149,7 +142,7 @@ def test_expected_gain_is_the_mean_of_what_draws_add(seed: int) -> None:
     rng = np.random.default_rng(seed)
     others = [(float(a), float(e)) for a, e in zip(rng.uniform(0.2, 1, 5), rng.uniform(0, 1, 5), strict=True)]
     reference, mean, sd = (0.3, 0.9), (0.8, 0.4), (0.15, 0.2)
-    found = expected_gain(
+    found = expected_hypervolume_improvement(
         np.array([mean[0]]), np.array([sd[0]]), np.array([mean[1]]), np.array([sd[1]]), others, reference
     )
     before = pareto.hypervolume(others, reference)
@@ -170,9 +163,9 @@ def test_parameters_do_not_depend_on_when_a_searcher_was_made(steps: list[Step])
     for step in steps[:14]:
         records = after(records, step)
     there, new = Searcher(Toy(), 0, QUICK), Searcher(Toy(), 0, QUICK)
-    there._belief(records)
+    there._posterior(records)
     records = after(records, steps[14])
-    for found, expected in zip(new._belief(records).parameters, there._belief(records).parameters, strict=True):
+    for found, expected in zip(new._posterior(records).parameters, there._posterior(records).parameters, strict=True):
         assert found is not None
         assert found.tolist() == pytest.approx(expected, rel=0, abs=0)
     assert set(there._estimated) == set(new._estimated) == {14}
@@ -223,7 +216,7 @@ def test_workers_never_wait_nor_share_a_network() -> None:
         step = searcher.next_step(records)
         assert step.network.identity not in {other.network.identity for other in flying}
         own = next((r for r in records if r.network.identity == step.network.identity), None)
-        started = Record(step.network, own.readings if own else {}, step.rung)
+        started = Record(step.network, own.observations if own else {}, step.rung)
         records = [started if r is own else r for r in records] if own else [*records, started]
         flying.append(step)
         if len(flying) == 4:
@@ -249,7 +242,7 @@ def test_an_exhausted_space_finishes_what_waits_and_then_says_so() -> None:
     for _ in range(30):
         records = after(records, searcher.next_step(records))
     assert len({r.network.identity for r in records}) == 10
-    assert all(r.reached == 2 for r in records)
+    assert all(r.highest_rung == 2 for r in records)
     with pytest.raises(LookupError, match="not started"):
         searcher.next_step(records)
 
@@ -285,11 +278,11 @@ def test_a_belief_rests_on_the_best_of_too_many() -> None:
     """700 networks on 7 layers of 100: 500 readings, so the last two, which come first, and four layers and 98."""
     layers = [(i % 100, 6 - i // 100) for i in range(700)]
     records = [
-        Record(Network(str(i), {}), {0: Reading(0.5 + place / 1000 - layer / 100, place / 10 + 0.05 * layer, i)}, 0)
+        Record(Network(str(i), {}), {0: Observation(0.5 + place / 1000 - layer / 100, place / 10 + 0.05 * layer, i)}, 0)
         for i, (place, layer) in enumerate(layers)
     ]
-    assert _telling(records, 2) == [*records[:2], *records[200:298], *records[300:]]
-    assert _telling(records[:10], 2) == records[:10]
+    assert thinned(records, 2) == [*records[:2], *records[200:298], *records[300:]]
+    assert thinned(records[:10], 2) == records[:10]
 
 
 def test_when_no_more_networks_come_each_rung_gets_its_share_rounded_up() -> None:
@@ -327,7 +320,7 @@ def test_the_reference_point_is_that_of_reports_taken_from_the_first_networks(st
     searcher, records = Searcher(Toy(), 0, QUICK), list[Record]()
     for step in steps[:30]:
         records = after(records, step)
-    belief = searcher._belief(records)
+    belief = searcher._posterior(records)
     first = [(float(belief.accuracy_N[i]), float(belief.energy_N[i])) for i in range(QUICK.startup)]
     assert belief.reference == pareto.reference_point(first)
     assert belief.reference[1] == pytest.approx(max(energy for _, energy in first), abs=2e-6)
@@ -340,9 +333,10 @@ def test_one_dead_network_does_not_ruin_the_reference_point() -> None:
     for dead in (0.60, 0.10):
         accuracies = [dead, *(0.60 + 0.01 * i for i in range(1, 12))]
         records = [
-            Record(n, {0: Reading(a, 0.1 * i, i)}, 0) for i, (n, a) in enumerate(zip(networks, accuracies, strict=True))
+            Record(n, {0: Observation(a, 0.1 * i, i)}, 0)
+            for i, (n, a) in enumerate(zip(networks, accuracies, strict=True))
         ]
-        lowest.append(Searcher(Toy(), 0, dataclasses.replace(QUICK, startup=12))._belief(records).reference[0])
+        lowest.append(Searcher(Toy(), 0, dataclasses.replace(QUICK, startup=12))._posterior(records).reference[0])
     assert lowest[0] == pytest.approx(0.60, abs=0.03)
     assert lowest[1] > 0.35
 
@@ -351,7 +345,7 @@ def test_a_limit_on_accuracy_counts_once_it_can_be_judged() -> None:
     """The first rungs read up to 0.2 less than the last: there the limit would rule out all."""
     searcher = Searcher(Toy(), 0, QUICK, (0.86, math.inf))
     records: list[Record] = []
-    while sum(2 in r.readings for r in records) < 3:
-        assert not records or len(records) <= QUICK.startup or searcher._belief(records).reference[0] < 0.86
+    while sum(2 in r.observations for r in records) < 3:
+        assert not records or len(records) <= QUICK.startup or searcher._posterior(records).reference[0] < 0.86
         records = after(records, searcher.next_step(records))
-    assert searcher._belief(records).reference[0] == 0.86
+    assert searcher._posterior(records).reference[0] == 0.86

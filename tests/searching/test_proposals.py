@@ -20,7 +20,8 @@ from nas.errors import StudyError
 from nas.exports import exporting as exports
 from nas.reports import contents, inspection, texts
 from nas.searchers import searcher
-from nas.searchers.searcher import ConfigSpace, Searcher
+from nas.searchers.networks import ConfigSpace
+from nas.searchers.searcher import Searcher
 from nas.searching import loop
 from nas.searching.proposals import SAMPLERS, reductions, settings
 from nas.settings import Constraints, Recipe
@@ -130,7 +131,7 @@ def test_how_many_networks_make_up_for_one_at_the_next_rung(
 ) -> None:
     """As docs/search.md says it."""
     assert reductions(rungs) == expected
-    assert settings(rungs, None).per_promotion == expected
+    assert settings(rungs, None).reduction_factor == expected
 
 
 @pytest.mark.parametrize("networks", [30, pytest.param(200, marks=pytest.mark.exhaustive)])

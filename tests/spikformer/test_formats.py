@@ -1,7 +1,6 @@
-"""Files of others: onnxruntime and SpikingJelly compute the network's logits from them, or there is no file."""
+"""ONNX files: onnxruntime computes the network's logits from them, or there is no file."""
 
 import importlib.util
-import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,25 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.costs import contract
 from spikformer import FormatError, Spikformer, SpikformerConfig, formats, fuse, plugins, published, spiking
-from spikformer.formats import write_nir, write_onnx
-from spikformer.layers import Conv2d
+from spikformer.formats import write_onnx
 from spikformer.neurons import Neuron
-from spikformer.operands import BINARY
-from tests.costs.test_contract import NEURONS, TOKEN_MIXERS
+from tests.costs.test_contract import NEURONS
 from tests.facts import fill
 from tests.helpers import calibrated
 from tests.spikformer.test_published import PARITY, tiny
 
 needs_onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))), reason="extra onnx is not installed"
-)
-needs_nir = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("nir", "nirtorch"))), reason="extra nir is not installed"
 )
 
 # One miniature of each published family.
@@ -92,9 +85,6 @@ def assert_mostly_equal(found: Tensor, expected: Tensor) -> None:
     """For all images but those in which rounding flips a spike."""
     assert ((found - expected).abs().amax(1) <= 1e-5 * expected.abs().amax()).float().mean() >= 0.75
     assert (expected - expected.mean(0)).abs().max() > 1e-3 * expected.abs().max()  # else the test could not tell
-
-
-# ONNX
 
 
 @needs_onnx
@@ -174,13 +164,13 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@needs_nir
+@needs_onnx
 def test_logits_that_are_no_numbers_do_not_agree(tmp_path: Path) -> None:
     model = smallest()
     with torch.no_grad():
         model.head.linear.bias[0] = torch.nan
     with pytest.raises(FormatError, match="off by nan of the largest"):
-        write_nir(model, tmp_path / "network.nir")
+        write_onnx(model, tmp_path / "network.onnx")
 
 
 class BranchesOnValues(nn.Module):
@@ -212,27 +202,19 @@ def test_a_family_is_each_published_name_s_start() -> None:
     assert all(any(known.startswith(f"{name}_") for name in FAMILIES) for known in published.names())
 
 
-# What both share
-
-
-@pytest.mark.parametrize(
-    ("write", "library", "extra"),
-    [(write_onnx, "onnxruntime", "onnx"), (write_onnx, "onnxscript", "onnx"), (write_nir, "nirtorch", "nir")],
-)
-def test_a_missing_library_gives_the_remedy(
-    write: Any, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("onnx", "onnxscript", "nir"):
+@pytest.mark.parametrize("library", ["onnxruntime", "onnxscript"])
+def test_a_missing_library_gives_the_remedy(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnx", "onnxscript"):
         monkeypatch.setitem(sys.modules, name, sys)  # any module
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(FormatError, match=rf"{library} cannot be imported.*pip install 'spikformer-nas\[{extra}\]'"):
-        write(smallest(), tmp_path / "network")
+    with pytest.raises(FormatError, match=rf"{library} cannot be imported.*pip install 'spikformer-nas\[onnx\]'"):
+        write_onnx(smallest(), tmp_path / "network")
 
 
-@needs_nir
+@needs_onnx
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"cannot be written: .* Make room or name another place"):
-        write_nir(smallest(), tmp_path / "nowhere" / "network.nir")
+        write_onnx(smallest(), tmp_path / "nowhere" / "network.onnx")
 
 
 @pytest.mark.parametrize("name", ["spikformer_cifar10_4_256", "msqkformer_cifar10_4_384"])
@@ -249,178 +231,3 @@ def test_a_coarse_copy_fires_everywhere_and_is_exact(name: str) -> None:
         logits = coarse(images)
         torch.testing.assert_close(coarse.double()(images.double()).float(), logits, atol=0, rtol=1e-5)
     assert 0.05 < min(rates) < max(rates) < 1
-
-
-# NIR
-
-
-EXPRESSIBLE: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "if": {"neuron": {"kind": "if", "threshold": 0.5}},
-    "plif": {"neuron": {"kind": "plif", "tau": 1.7, "threshold": 0.5}},
-    "sepconv": {"mixer": {"kind": "sepconv", "kernel_size": 3}},
-    "sepconv_middle": {"mixer": {"kind": "sepconv", "kernel_size": 5, "middle_neuron": True, "layer_scale": 0.5}},
-    "dwconv": {"mixer": {"kind": "dwconv", "kernel_size": 3}},
-    "convffn": {"mlp": {"kind": "convffn", "ratio": 2}},
-    "gwffn": {"mlp": {"kind": "gwffn", "ratio": 2, "group_width": 4}},
-    "inner_residual": {"mlp": {"kind": "mlp", "ratio": 1, "inner_residual": True}},
-    "head": {"head": {"num_classes": 5, "neuron": True, "time_mean": "after", "bias": False}},
-    "sps": {"stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4}},
-    "sps_replaced": {"stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4, "shortcut": False}},
-    "speds": {"stem": {"kind": "speds", "image_size": 8, "encode": "stride", "position": "conv"}},
-    "sew": {
-        "residual": "sew",
-        "stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4},
-        "down": {"kind": "speds", "convs": ["none", "stride"], "deformed_shortcut": "stride"},
-    },
-}
-
-
-def expressible(**fields: Any) -> SpikformerConfig:
-    """A convolutional network; fields of a stage go into each."""
-    values = convolutional()
-    of_stages = {name: fields.pop(name) for name in ("mixer", "mlp") if name in fields}
-    values["stages"] = [stage | of_stages for stage in values["stages"]]
-    values["stages"][1]["down"] = fields.pop("down", values["stages"][1]["down"])
-    return SpikformerConfig.from_dict(values | fields)
-
-
-@needs_nir
-@pytest.mark.parametrize("name", EXPRESSIBLE)
-def test_spikingjelly_computes_a_nir_file_s_logits(name: str, tmp_path: Path) -> None:
-    from spikingjelly.activation_based.nir_exchange import import_from_nir
-
-    model = calibrated(expressible(**EXPRESSIBLE[name]))[0]
-    off = write_nir(model, tmp_path / "network.nir")
-    assert [file.name for file in tmp_path.iterdir()] == ["network.nir"]
-    assert off < 0.1
-    network, images = import_from_nir(tmp_path / "network.nir"), images_of(model.config, 8)
-    logits_TBC, state = [], None
-    with torch.no_grad():
-        for _ in range(model.config.time_steps):
-            logits_BC, state = network(images, state)
-            logits_TBC.append(logits_BC)
-        assert_mostly_equal(torch.stack(logits_TBC).mean(0), model(images))
-    assert not torch.equal(logits_TBC[0], logits_TBC[1])  # neurons remember
-
-
-@needs_nir
-def test_nodes_and_edges_of_a_nir_file(tmp_path: Path) -> None:
-    """By hand: two convolutions of one block, whose branch is added to the stream by a second edge."""
-    import nir
-
-    values = convolutional(neuron={"kind": "lif", "tau": 4.0, "threshold": 0.5})
-    values["stages"] = [values["stages"][0] | {"depth": 1}]
-    model = calibrated(SpikformerConfig.from_dict(values))[0]
-    write_nir(model, tmp_path / "network.nir")
-    graph = nir.read(tmp_path / "network.nir")
-    stem, mlp = "stem.embedding.conv", "stages.0.blocks.0.mlp.branch"
-    chain = ["images", stem, f"{mlp}.expand.neuron", f"{mlp}.expand.conv.conv"]
-    chain += [f"{mlp}.contract.neuron", f"{mlp}.contract.conv.conv"]
-    chain += ["head.mean", "head.flat", "head.linear", "logits"]
-    edges = {*itertools.pairwise(chain), (stem, "head.mean")}
-    assert set(graph.nodes) == set(chain)
-    assert {tuple(edge) for edge in graph.edges} == edges
-    nodes: dict[str, Any] = graph.nodes
-    neuron = nodes[f"{mlp}.contract.neuron"]
-    assert neuron.tau.shape == (16, 4, 4)
-    assert [np.unique(x).tolist() for x in (neuron.r, neuron.v_leak, neuron.v_reset)] == [[1], [0], [0]]
-    assert np.unique(neuron.v_threshold).tolist() == [0.5]
-    np.testing.assert_allclose(neuron.tau, 4e-4)
-    expected = fuse(model).get_submodule(stem)
-    assert isinstance(expected, Conv2d)
-    np.testing.assert_array_equal(nodes[stem].weight, expected.weight.detach().numpy())
-
-
-BLOCK = r"stages\.0\.blocks\.0"
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    **{
-        kind: (
-            {"mixer": {"kind": kind, "num_heads": 2}},
-            rf'{BLOCK}\.mixer\.branch: NIR has no product of two activations \(attention "{kind}"\)',
-        )
-        for kind in ("ssa", "sdsa", "qkta", "qkca", "dssa")
-    },
-    "multispike": ({"neuron": {"kind": "multispike"}}, r'neuron: NIR has no .* \(neuron "multispike"\)'),
-    "psn": ({"neuron": {"kind": "psn"}}, r'neuron: NIR has no neuron .* \(neuron "psn"\)'),
-    "ternary": ({"neuron": {"kind": "ternary"}}, r'neuron: NIR has no neuron .* \(neuron "ternary"\)'),
-    "max pool": (
-        {"stem": {"kind": "conv", "image_size": 8, "stride": 1, "position": "none", "max_pool": True}},
-        r"^stem\.embedding: NIR has no max pool",
-    ),
-    "max pool of sps": (
-        {"stem": {"kind": "sps", "image_size": 8}},
-        r"^stem\.embedding\.2: NIR has no max pool",
-    ),
-    "learned position": (
-        {"stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4, "position": "learned"}},
-        r'^stem\.position: NIR has no constant to add at each place \(position "learned"\)',
-    ),
-    "cpg": (
-        {"stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4, "position": "cpg"}},
-        r'^stem\.position: NIR has no constant to add at each place \(position "cpg"\)',
-    ),
-    "sew_iand": (
-        {"residual": "sew_iand", "stem": {"kind": "sps", "image_size": 8, "pool": [False] * 4}, "down": {}},
-        r'NIR has no product of two activations \(residual "sew_iand"\)',
-    ),
-    "two classifiers": (
-        {"head": {"num_classes": 5, "neuron": True, "distillation": True, "time_mean": "after"}},
-        r"^head: its two classifiers are not written as NIR",
-    ),
-}
-
-
-@needs_nir
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_nir_cannot_express_is_named(name: str, tmp_path: Path) -> None:
-    fields, words = REFUSED[name]
-    if name == "sew_iand":
-        values = convolutional(residual="sew_iand", stem=fields["stem"])
-        values["stages"] = values["stages"][:1]
-        config = SpikformerConfig.from_dict(values)
-    else:
-        config = expressible(**fields)
-    with pytest.raises(FormatError, match=words):
-        write_nir(Spikformer(config), tmp_path / "network.nir")
-    assert not list(tmp_path.iterdir())
-
-
-@needs_nir
-def test_a_block_of_one_s_own_is_named(tmp_path: Path) -> None:
-    values = convolutional()
-    values["stages"][0]["mixer"] = {"kind": "tests.spikformer.test_formats:BranchesOnValues"}
-    plugins.allow("tests.spikformer.test_formats")
-    with pytest.raises(FormatError, match=rf"^{BLOCK}\.mixer\.branch: NIR has no operation BranchesOnValues"):
-        write_nir(Spikformer(SpikformerConfig.from_dict(values)), tmp_path / "network.nir")
-
-
-@needs_nir
-@pytest.mark.parametrize("lost", ["joined", "neuron"])
-def test_a_wrong_graph_is_noticed(lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the stream beside a branch; without the neurons."""
-    wrong: dict[str, Any] = {
-        "joined": lambda _graph, _stream, branch, _path: branch,
-        "neuron": lambda _graph, _module, _path, x: x,
-    }
-    monkeypatch.setattr(formats._Graph, "joined", wrong["joined"] if lost == "joined" else formats._Graph.joined)
-    if lost == "neuron":
-        for kind in list(formats._RULES):
-            if issubclass(kind, Neuron):
-                monkeypatch.setitem(formats._RULES, kind, wrong["neuron"])
-    with pytest.raises(FormatError, match="the file computes other logits than the network"):
-        write_nir(smallest(), tmp_path / "network.nir")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(6, 6, 6), (6, 12, 3), (4, 8, 1)])
-def test_a_grouped_kernel_is_dense_with_zeros(inputs: int, outputs: int, groups: int) -> None:
-    conv = Conv2d(inputs, outputs, 3, fed=BINARY, groups=groups)
-    x_nCHW = torch.randn(2, inputs, 5, 5)
-    dense_nCHW = F.conv2d(x_nCHW, formats._dense(conv), padding=1)
-    torch.testing.assert_close(dense_nCHW, conv(x_nCHW).detach())
-
-
-def test_mixers_are_all_expressed_or_refused() -> None:
-    kinds = {mixer["kind"] for mixer in TOKEN_MIXERS.values()}
-    assert kinds == {"ssa", "sdsa", "qkta", "qkca", "dssa", "sepconv", "dwconv", "identity"}

@@ -1,0 +1,156 @@
+"""Which network to choose: the expected hypervolume improvement, by the posterior of all networks.
+
+Accuracy is modelled as the logarithm of error, in which learning curves of power laws have equal scales at all rungs,
+and along energy as well as the axes: activity tells capacity. The expected improvement is exact for two independent
+normals (Emmerich et al., 2011; the strips are ours).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from nas.searchers.encoding import Encoder
+from nas.searchers.networks import Network
+from nas.searchers.observations import Record, energies, errors
+from nas.searchers.surrogate import Array, Indices, Surrogate
+from nas.stats import pareto
+
+FEW = 3  # observations at a rung before its values are what is compared
+
+Parameters = tuple[Array | None, Array | None]
+"""Of the models of energy and of error."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a searcher spends.
+
+    Attributes:
+        shares: of the images at each rung, rising, the last 1.
+        reduction_factor: how many networks of a rung make up for one at the next.
+        startup: networks at random, spread over the space, before the model chooses.
+        kappa: by which standard deviations shrink when networks are promoted, where a wrong hope costs more.
+        pool, neighbours: candidates for a new network: drawn once, and one choice from the believed front.
+    """
+
+    shares: tuple[float, ...] = (0.05, 1.0)
+    reduction_factor: tuple[float, ...] = (5.0,)
+    startup: int = 40
+    kappa: float = 0.5
+    pool: int = 1500
+    neighbours: int = 300
+
+
+class Posterior:
+    """What is believed of every network that was started, at the highest rung that was read a few times."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        encoder: Encoder,
+        settings: Settings,
+        limits: pareto.Point,
+        parameters: Parameters = (None, None),
+    ) -> None:
+        self.records, self.settings, self._limits = records, settings, limits
+        counts = [sum(rung in r.observations for r in records) for rung in range(len(settings.shares))]
+        self.rung = max((rung for rung, n in enumerate(counts) if n >= FEW), default=0)
+        features_ND, rows_N = encoder.features([r.network.params for r in records]), np.arange(len(records))
+        shares_R, ordinal_D = np.array(settings.shares), encoder.ordinal_D
+        self._energy = Surrogate(features_ND, ordinal_D, shares_R, energies(records), parameters[0])
+        self.energy_N, self.energy_sd_N = self._energy.posterior(features_ND, rows_N, self.rung)
+        self._span = (float(self.energy_N.min()), float(np.ptp(self.energy_N)) or 1.0)
+        along_ND = self._along(features_ND, self.energy_N)
+        self._error = Surrogate(along_ND, np.append(ordinal_D, True), shares_R, errors(records), parameters[1])
+        self.accuracy_N, self.accuracy_sd_N = self._accuracy(features_ND, self.energy_N, rows_N)
+        self.reference = self._reference()
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._energy.parameters, self._error.parameters
+
+    def front(self) -> list[Network]:
+        """Networks that are believed to be non-dominated."""
+        members = [i for i, r in enumerate(self.records) if not r.failed]
+        points = [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
+        return [self.records[members[k]].network for k in pareto.front(points)]
+
+    def improvement_of_new(self, features_MD: Array) -> Array:
+        """Hypervolume (M,) that networks are expected to add to all that were started."""
+        rows_M = np.full(len(features_MD), -1)
+        energy_M, energy_sd_M = self._energy.posterior(features_MD, rows_M, self.rung)
+        accuracy_M, accuracy_sd_M = self._accuracy(features_MD, energy_M, rows_M)
+        front = self._members(0)
+        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, front, self.reference)
+
+    def best_for(self, rung: int) -> Network | None:
+        """Which waiting network is expected to add most to those at a rung or on their way to it."""
+        rows = np.array(
+            [i for i, r in enumerate(self.records) if r.promotable and r.highest_rung == rung - 1], dtype=int
+        )
+        if not len(rows):
+            return None
+        accuracy_sd, energy_sd = (self.settings.kappa * sd[rows] for sd in (self.accuracy_sd_N, self.energy_sd_N))
+        accuracy, energy, there = self.accuracy_N[rows], self.energy_N[rows], self._members(rung)
+        improvement = expected_hypervolume_improvement(accuracy, accuracy_sd, energy, energy_sd, there, self.reference)
+        return self.records[int(rows[np.argmax(improvement)])].network
+
+    def _members(self, rung: int) -> list[pareto.Point]:
+        members = [i for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
+        return [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
+
+    def _along(self, features_MD: Array, energy_M: Array) -> Array:
+        """Levels with the believed energy as one more ordinal axis, 0 to 1 over the networks that were started."""
+        low, span = self._span
+        return np.column_stack([features_MD, np.clip((energy_M - low) / span, 0, 1.5)])
+
+    def _accuracy(self, features_MD: Array, energy_M: Array, rows_M: Indices) -> tuple[Array, Array]:
+        """Mean and standard deviation, from those of the logarithm of error by its slope."""
+        log_error_M, sd_M = self._error.posterior(self._along(features_MD, energy_M), rows_M, self.rung)
+        return 1 - np.exp(log_error_M), np.exp(log_error_M) * sd_M
+
+    def _reference(self) -> pareto.Point:
+        """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.
+
+        It is the reference point of report and study (`nas.stats`), of a sample that no choice has drawn to one side.
+        """
+        points = [(float(a), float(e)) for a, e in zip(self.accuracy_N, self.energy_N, strict=True)]
+        accuracy, energy = pareto.reference_point(points[: self.settings.startup])
+        at_top = self.rung == len(self.settings.shares) - 1  # below it, networks are not yet as accurate as in the end
+        return max(accuracy, self._limits[0]) if at_top else accuracy, min(energy, self._limits[1])
+
+
+def expected_hypervolume_improvement(
+    accuracy_M: Array,
+    accuracy_sd_M: Array,
+    energy_M: Array,
+    energy_sd_M: Array,
+    others: Sequence[pareto.Point],
+    reference: pareto.Point,
+) -> Array:
+    """Hypervolume (M,) that each candidate is expected to add to others, its two values independent and normal.
+
+    Between neighbouring energies of the others' front one accuracy is to be beaten. What a candidate adds there is
+    the part of the strip above its energy times its accuracy's excess; expectations of independent factors multiply.
+    """
+    inside = [p for p in others if p[0] > reference[0] and p[1] < reference[1]]
+    front = [inside[i] for i in pareto.front(inside)]
+    to_beat_K = np.array([reference[0], *(accuracy for accuracy, _ in front)])
+    edges_K = np.array([*(energy for _, energy in front), reference[1]])
+    excess_MK = _excess(accuracy_M[:, None] - to_beat_K, accuracy_sd_M[:, None])
+    below_MK = _excess(edges_K - energy_M[:, None], energy_sd_M[:, None])
+    width_MK = np.diff(below_MK, axis=1, prepend=0.0)
+    improvement_M: Array = (width_MK * excess_MK).sum(1)
+    return improvement_M
+
+
+def _excess(mean: Array, sd: Array) -> Array:
+    """E[max(x, 0)] of a normal x."""
+    z = mean / sd
+    return sd * (z * special.ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
+
+
+__all__ = ["FEW", "Parameters", "Posterior", "Settings", "expected_hypervolume_improvement"]
