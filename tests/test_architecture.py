@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,25 @@ def _dotted(path: Path) -> str:
 def test_every_module_has_its_place() -> None:
     assert {name.split(".")[1] for name in modules() if name.startswith("spikformer.")} == set(SPIKFORMER)
     assert {name.split(".")[1] for name in modules() if name.startswith("nas.")} == set(ROOMS)
+
+
+def test_every_module_has_tests() -> None:
+    """In a file of its name, or in the one that `tested_elsewhere.toml` names with a reason."""
+    elsewhere = tomllib.loads((ROOT / "tests" / "tested_elsewhere.toml").read_text())
+    assert all((ROOT / path).exists() and entry["reason"] for path, entry in elsewhere.items())
+    listed = [module for entry in elsewhere.values() for module in entry["modules"]]
+    names = {name for name in modules() if name.count(".") == 2 or (name.count(".") == 1 and not _is_room(name))}
+    own = {name for name in names if (ROOT / "tests" / _test_of(name)).exists()}
+    assert sorted(listed) == sorted(names - own)
+
+
+def _is_room(name: str) -> bool:
+    return (ROOT / name.replace(".", "/")).is_dir()
+
+
+def _test_of(module: str) -> str:
+    *folders, name = module.split(".")
+    return "/".join([*(folder for folder in folders if folder != "nas"), f"test_{name}.py"])
 
 
 def test_imports_point_up_and_go_through_doors() -> None:
