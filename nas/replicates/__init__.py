@@ -2,18 +2,18 @@
 
 runs          trainings that are known beforehand, kept in a study of their own
 confirmation  `confirm`: more seeds, penalties, quantised counterparts
-validation    `validate-proxy`: does a short training rank networks as a long one does?
+selection     networks that a proxy is validated on
+validation    `validate-proxy`: these trained by shares of the recipe and by all of it
+rank_quality  does a short training rank networks as a long one does?
 """
 
 from nas.replicates import runs
 from nas.replicates.confirmation import WHAT, confirm
-from nas.replicates.runs import Trained
-from nas.replicates.validation import (
+from nas.replicates.rank_quality import (
     GATE_RECALL,
     GATE_TAU,
     Noise,
     Quality,
-    Validation,
     against_printed,
     noise,
     promoted_at,
@@ -21,8 +21,9 @@ from nas.replicates.validation import (
     quality,
     recommended,
     thirds,
-    validate_proxy,
 )
+from nas.replicates.runs import Trained
+from nas.replicates.validation import Validation, validate_proxy
 
 __all__ = [
     "GATE_RECALL",

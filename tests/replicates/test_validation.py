@@ -11,8 +11,10 @@ import pytest
 
 from nas.errors import SpaceError, StudyError
 from nas.progress import Observer
-from nas.replicates import validation
-from nas.replicates.validation import Network, Quality, Validation
+from nas.replicates import rank_quality, selection, validation
+from nas.replicates.rank_quality import Quality
+from nas.replicates.selection import Network
+from nas.replicates.validation import Validation
 from nas.reports import proxies
 from nas.searching import loop
 from nas.spaces import load_space, with_proxy
@@ -27,7 +29,7 @@ from tests.helpers import Heard
 @pytest.fixture(scope="module", autouse=True)
 def _counted_once() -> Iterator[None]:
     """The multiplications of equal networks."""
-    macs, found = validation._macs, dict[str, int]()
+    macs, found = selection._macs, dict[str, int]()
 
     def known(config: SpikformerConfig) -> int:
         if config.config_id not in found:
@@ -54,9 +56,9 @@ def validated(micro_space: SearchSpace, tmp_path_factory: pytest.TempPathFactory
 
 def test_as_many_networks_of_each_third_of_cost(micro_space: SearchSpace) -> None:
     """Of all 12 networks, by hand: thirds of four each; 6 of them are two of each, the reference among them."""
-    chosen = validation.stratified(micro_space, 6, 0)
+    chosen = selection.stratified(micro_space, 6, 0)
     every = {config.config_id: config for config in micro_space.configs()}
-    costs = sorted(validation.stratified(micro_space, 12, 0), key=lambda network: network.macs)
+    costs = sorted(selection.stratified(micro_space, 12, 0), key=lambda network: network.macs)
     thirds = [{network.config.config_id for network in costs[i : i + 4]} for i in (0, 4, 8)]
     assert len({network.config.config_id for network in costs}) == len(every) == 12
     mine = [network.config.config_id for network in chosen]
@@ -69,13 +71,13 @@ def test_as_many_networks_of_each_third_of_cost(micro_space: SearchSpace) -> Non
 
 
 def test_the_choice_follows_from_the_seed(micro_space: SearchSpace) -> None:
-    assert validation.stratified(micro_space, 6, 1) == validation.stratified(micro_space, 6, 1)
+    assert selection.stratified(micro_space, 6, 1) == selection.stratified(micro_space, 6, 1)
 
 
 def test_every_training_is_there(validated: Validation) -> None:
     assert set(validated.trained) == {0.5, 1.0}
     assert all(len(records) == 6 for records in validated.trained.values())
-    assert sorted(validated.again) == validation.spread(6, 3) == [0, 2, 5]
+    assert sorted(validated.again) == selection.spread(6, 3) == [0, 2, 5]
     assert {c.seed for c in validated.again.values()} == {1}
     assert {c.recipe.learning_rate for c in validated.rates[2.0].values()} == {6e-3}
     assert {c.images_seen for c in validated.trained[0.5]} == {100}
@@ -138,7 +140,7 @@ def one(validated: Validation) -> Candidate:
 def test_a_proxy_that_agrees_passes(one: Candidate) -> None:
     final = [i / 30 for i in range(30)]
     made = _made({0.1: final, 1.0: final}, one, list(range(30)))
-    found = validation.quality(made, 0.1)
+    found = rank_quality.quality(made, 0.1)
     assert found.tau.value == 1
     assert found.tau.low > 0.9
     assert found.tau_within.value == found.tau_top.value == 1
@@ -154,7 +156,7 @@ def test_a_proxy_that_knows_the_size_alone_does_not_pass(one: Candidate) -> None
     """
     final = [i / 30 for i in range(30)]
     early = [final[10 * third + 9 - i] for third in range(3) for i in range(10)]
-    found = validation.quality(_made({0.1: early, 1.0: final}, one, list(range(30))), 0.1)
+    found = rank_quality.quality(_made({0.1: early, 1.0: final}, one, list(range(30))), 0.1)
     assert found.tau.value == pytest.approx(165 / 435)
     assert found.tau_within.value == -1
     assert not found.passes
@@ -166,10 +168,10 @@ def test_the_cheapest_that_passes_is_recommended() -> None:
         Quality(share, sure, sure, (sure,) * 3, sure, {}, {"measured": sure}, passes)
         for share, passes in ((0.5, True), (0.25, True), (0.1, False))
     ]
-    chosen = validation.recommended(qualities)
+    chosen = rank_quality.recommended(qualities)
     assert chosen is not None
     assert chosen.share == 0.25
-    assert validation.recommended(qualities[2:]) is None
+    assert rank_quality.recommended(qualities[2:]) is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_noise_by_hand(one: Candidate) -> None:
     made = dataclasses.replace(
         made, again=moved([0.12, 0.22, 0.32]), rates={0.5: moved([0.9, 0.2, 0.1]), 2.0: moved([0.1, 0.2, 0.3])}
     )
-    found = validation.noise(made)
+    found = rank_quality.noise(made)
     assert found is not None
     assert found.deviation == pytest.approx(0.02 / math.sqrt(2))
     assert found.tau.value == 1
@@ -215,7 +217,7 @@ def test_a_failed_network_is_the_worst(one: Candidate) -> None:
     made = _made({0.1: [0.3, 0.2], 1.0: [0.3, 0.2]}, one, [1, 2])
     silent = dataclasses.replace(one, status="silent", search_val_accuracy=0.9, energy_mj=1e-9)
     early = (silent, made.trained[0.1][1])
-    found = validation.quality(dataclasses.replace(made, trained={0.1: early, 1.0: made.trained[1.0]}), 0.1)
+    found = rank_quality.quality(dataclasses.replace(made, trained={0.1: early, 1.0: made.trained[1.0]}), 0.1)
     assert found.tau.value == -1
 
 
@@ -281,7 +283,7 @@ def test_bad_arguments_are_refused(
 
 @pytest.fixture(scope="module")
 def small_published() -> list[Network]:
-    return validation.from_papers(load_space("cifar10_cpu"), 60)
+    return selection.from_papers(load_space("cifar10_cpu"), 60)
 
 
 def test_published_networks_become_small_alike(small_published: list[Network]) -> None:
@@ -295,8 +297,8 @@ def test_published_networks_become_small_alike(small_published: list[Network]) -
     assert {n.name: n.parameters_m for n in small_published}["spikformer_in_8_768"] == 66.34  # Zhou et al., 2023
     for family in ("spikformer", "spikingformer", "sdt1"):
         assert widths[f"{family}_in_8_384"] < widths[f"{family}_in_8_512"] < widths[f"{family}_in_8_768"]
-    base = validation._parameter_count(SpikformerConfig.from_dict(load_space("cifar10_cpu").base))
-    assert np.median([validation._parameter_count(n.config) for n in small_published]) <= base
+    base = selection._parameter_count(SpikformerConfig.from_dict(load_space("cifar10_cpu").base))
+    assert np.median([selection._parameter_count(n.config) for n in small_published]) <= base
 
 
 def _against_papers(one: Candidate, folder: Path) -> Validation:
@@ -313,7 +315,7 @@ def _against_papers(one: Candidate, folder: Path) -> Validation:
 def test_against_printed_accuracies_by_hand(one: Candidate, tmp_path: Path) -> None:
     """Of the pairs 12, 13, 23 a tenth orders two as papers do; parameters none; of one family there is but 12."""
     found = {
-        f.by: (f.tau.value, f.tau_within.value) for f in validation.against_printed(_against_papers(one, tmp_path))
+        f.by: (f.tau.value, f.tau_within.value) for f in rank_quality.against_printed(_against_papers(one, tmp_path))
     }
     assert found == {
         "10% of the training": (pytest.approx(1 / 3), 1),
