@@ -22,7 +22,7 @@ from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.searching import reductions, setup
-from nas.spaces import SearchSpace, load_space
+from nas.spaces import SearchSpace, by_axis, load_space
 from nas.stats import Interval, bootstrapped, deviation, recall, tau_interval
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
@@ -192,7 +192,7 @@ def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]
     """References of the pool, then each time the network that shares least choices with its likest chosen one."""
     chosen = [network for network in pool if network.config.config_id in first][:count]
     rest = [network for network in pool if network not in chosen]
-    points = {network.name: {k.split("{")[0]: c for k, c in space.params(network.config).items()} for network in pool}
+    points = {network.name: by_axis(space.params(network.config)) for network in pool}
     while len(chosen) < min(count, len(pool)):
 
         def distance(network: Network) -> int:

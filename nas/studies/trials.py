@@ -27,6 +27,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.searchers import Network, Observation, Record
+from nas.spaces import by_axis
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -83,7 +84,7 @@ def records(study: optuna.Study) -> list[Record]:
         if "config_id" not in own or "duplicate_of" in own or (trial.state.is_finished() and "candidate" not in own):
             continue
         identity, rung = own["config_id"], rung_of(trial)
-        networks.setdefault(identity, Network(identity, {name.split("{")[0]: c for name, c in trial.params.items()}))
+        networks.setdefault(identity, Network(identity, by_axis(trial.params)))
         readings.setdefault(identity, {})
         reached[identity] = max(reached.get(identity, 0), rung)
         seen = _reading(trial)
