@@ -8,7 +8,7 @@ import numpy as np
 from nas.costs import multiplications, scaling, static_model, static_operations, target
 from nas.errors import StudyError
 from nas.progress import Observer
-from nas.spaces import SearchSpace
+from nas.spaces import SearchSpace, by_axis
 from spikformer import published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
@@ -63,7 +63,7 @@ def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]
     """References of the pool, then each time the network that shares least choices with its likest chosen one."""
     chosen = [network for network in pool if network.config.config_id in first][:count]
     rest = [network for network in pool if network not in chosen]
-    points = {network.name: {k.split("{")[0]: c for k, c in space.params(network.config).items()} for network in pool}
+    points = {network.name: by_axis(space.params(network.config)) for network in pool}
     while len(chosen) < min(count, len(pool)):
 
         def distance(network: Network) -> int:

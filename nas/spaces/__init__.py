@@ -1,13 +1,15 @@
 """Search spaces: axes over a base config, read from TOML.
 
 paths     dotted paths into a config
+parameters  names of what a sampler is asked for
 space     axes and the space of them
 document  a TOML file whose errors name a line
 axes      the axes of a file
 parser    a space from its file
 """
 
+from nas.spaces.parameters import axis_of, by_axis
 from nas.spaces.parser import load_space, space_names, with_proxy
 from nas.spaces.space import Axis, Choice, SearchSpace
 
-__all__ = ["Axis", "Choice", "SearchSpace", "load_space", "space_names", "with_proxy"]
+__all__ = ["Axis", "Choice", "SearchSpace", "axis_of", "by_axis", "load_space", "space_names", "with_proxy"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
+from nas.spaces.parameters import axis_of, parameter_name
 from nas.spaces.paths import assign, covers, read
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
@@ -59,17 +60,11 @@ class SearchSpace:
     constraints: Constraints = field(default_factory=Constraints)
 
     def sample(self, suggest: Suggest) -> SpikformerConfig:
-        """One valid config; `suggest` chooses.
-
-        A parameter is named after its axis. Where an earlier choice rules some choices out, the
-        name carries those that remain, `num_heads{1,2}`: Optuna wants fixed choices under a name.
-        """
+        """One valid config; `suggest` chooses, for parameters that `nas.spaces.parameters` names."""
         chosen: dict[str, Choice] = {}
         for axis in self.axes:
             valid = [choice for choice in axis.choices if self._completes(chosen | {axis.name: choice})]
-            complete = len(valid) == len(axis.choices)
-            name = axis.name if complete else f"{axis.name}{{{','.join(map(str, valid))}}}"
-            chosen[axis.name] = suggest(name, valid)
+            chosen[axis.name] = suggest(parameter_name(axis.name, axis.choices, valid), valid)
         return self.config(chosen)
 
     def random(self, rng: random.Random) -> SpikformerConfig:
@@ -115,7 +110,7 @@ class SearchSpace:
         choice_of = {axis.name: choice_in(axis, values) for axis in self.axes}
 
         def follow(name: str, choices: list[Choice]) -> Choice:
-            choice = choice_of[name.split("{")[0]]
+            choice = choice_of[axis_of(name)]
             params[name] = choice
             return choice
 

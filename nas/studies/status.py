@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from nas.errors import StudyError
+from nas.spaces import by_axis
 from nas.studies import storage as storages
 from nas.studies import trials
 from nas.studies.leases import Owner
@@ -95,7 +96,7 @@ def work(study: Study) -> list[Work]:
     for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         said = trial.user_attrs
         holder = Owner(**said["holder"]) if "holder" in said else None
-        choices = " ".join(f"{name.split('{')[0]}={choice}" for name, choice in trial.params.items())
+        choices = " ".join(f"{axis}={choice}" for axis, choice in by_axis(trial.params).items())
         found.append(
             Work(
                 trial.number,

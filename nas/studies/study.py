@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
 from nas.settings import Constraints, DataSettings, Recipe
-from nas.spaces import Axis, Choice, SearchSpace
+from nas.spaces import Axis, Choice, SearchSpace, by_axis
 from nas.stats import pareto
 from nas.studies import constraints as limits
 from nas.studies import storage as storages
@@ -295,7 +295,7 @@ class Study:
             record.search_val_accuracy if record.is_ranked else None,
             record.energy_mj if record.is_ranked else None,
             record.status == "complete",
-            {name.split("{")[0]: choice for name, choice in trial.params.items()},
+            by_axis(trial.params),
             trial.datetime_complete,
         )
 
