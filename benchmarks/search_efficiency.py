@@ -272,7 +272,9 @@ class Report:
         self.noise = dict(zip((0.05, 0.25), arguments.energy_noise, strict=True))
 
     def text(self) -> str:
-        command = f"python benchmarks/search_efficiency.py --table FILE --seeds {self.arguments.seeds}"
+        a = self.arguments
+        seeds = f"--seeds {a.seeds} --synthetic-seeds {a.synthetic_seeds} --sensitivity-seeds {a.sensitivity_seeds}"
+        command = f"python benchmarks/search_efficiency.py --table FILE {seeds}"
         parts = ["# Epochs that a searcher needs", f"```\n{header(command)}\n```"]
         if self.arguments.table:
             parts += self._on_table()
