@@ -214,7 +214,7 @@ def build(
         compared=compared,
         constraints=study.constraints,
         checks=tuple(checklist(study, candidates, again, list(compare))),
-        running=study.running,
+        running=len(study.snapshot().running),
         imbalanced=tells_imbalance(study.account),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )

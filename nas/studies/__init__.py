@@ -7,7 +7,8 @@ trials       what is written on an Optuna trial, and how it is read
 claims       one training is begun by one process only
 leases       whose training is running, and which were abandoned
 constraints  violations of limits
-study        Study, the records of a search
+records      the records of its trials, and what they say together
+study        Study: candidates, front and settings of a search
 identity     what results depend on, and whether a search may go on with a study
 status       what is running now
 """
@@ -15,7 +16,8 @@ status       what is running now
 from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
 from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, Leases
-from nas.studies.study import FullTraining, Spent, Study, Training, load_study
+from nas.studies.records import FullTraining, Spent, Training
+from nas.studies.study import Study, load_study
 from nas.studies.trials import Snapshot
 
 __all__ = [

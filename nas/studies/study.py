@@ -5,7 +5,6 @@ minimise); what its trials say is in `nas.studies.trials`, how they come about i
 """
 
 import dataclasses
-import datetime
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,71 +15,16 @@ from optuna.trial import FrozenTrial
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
-from nas.settings import Constraints, DataSettings, Recipe
-from nas.spaces import Axis, Choice, SearchSpace, by_axis
+from nas.settings import Constraints
+from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
+from nas.studies import records, urls
 from nas.studies import storage as storages
-from nas.studies import trials, urls
+from nas.studies.records import FullTraining, Spent, Training
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
-from spikformer.errors import ConfigError
 from spikformer.fields import nearest
-from spikformer.identity import is_id
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a study's trainings cost in all: networks trained up to each rung, images seen, hours with measuring."""
-
-    networks: tuple[int, ...]
-    images: int
-    hours: float
-
-
-@dataclass(frozen=True)
-class Training:
-    """One that a search did, at any rung.
-
-    Attributes:
-        trial: its own; the same network has another at each rung.
-        full: whether on all images, with a result that can be ranked.
-        accuracy: share of the search-val images; None where the network gave no reading.
-        choices: axis -> choice.
-    """
-
-    trial: int
-    config_id: str
-    rung: int
-    status: str
-    images_seen: int
-    accuracy: float | None
-    energy_mj: float | None
-    full: bool
-    choices: dict[str, Choice]
-    ended: datetime.datetime | None
-
-
-@dataclass(frozen=True)
-class FullTraining:
-    """A network of the study, trained in full.
-
-    Attributes:
-        trial: whose candidate it came from.
-        config_id: of the network as it was trained.
-        images: fingerprint of the training images.
-        folder: where the trained network was written.
-    """
-
-    trial: int
-    config_id: str
-    test_top1: float
-    test_images: int
-    epochs: int
-    seed: int
-    images: str
-    folder: str
-
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
@@ -106,8 +50,7 @@ class Study:
 
     def candidates_in(self, snapshot: Snapshot) -> dict[int, Candidate]:
         """As `candidates`, of the moment of a snapshot."""
-        own = [t.user_attrs for t in snapshot.trials if t.state in trials.FINISHED and "reference" in t.user_attrs]
-        names = {attributes.get("config_id"): attributes["reference"] for attributes in reversed(own)}
+        names = records.references_in(snapshot)
         by_trial = {}
         for identity, trial in snapshot.furthest.items():
             candidate = self.record_of(trial)
@@ -118,7 +61,7 @@ class Study:
     @property
     def trainings(self) -> list[Training]:
         """All of them, in the order in which they ended."""
-        every = [self._training(trial) for trial in self.snapshot().trained]
+        every = [records.training_of(trial, self.record_of(trial)) for trial in self.snapshot().trained]
         return sorted(every, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:
@@ -131,11 +74,7 @@ class Study:
         candidates = self.candidates_in(snapshot)
         if number in candidates:
             return candidates[number]
-        every = {trial.number: trial for trial in snapshot.trained}
-        last = {c.config_id: n for n, c in candidates.items()}
-        further = last.get(every[number].user_attrs["config_id"]) if number in every else None
-        state = "is not there" if further is None else f"was trained further in trial {further}: use that one"
-        raise StudyError(f"trial {number} of study {self.name} {state}")
+        raise records.absent(number, self.name, snapshot, candidates)
 
     def record_of(self, trial: FrozenTrial) -> Candidate:
         """The record that a finished trial holds. A finished trial never changes, so it is parsed once.
@@ -144,17 +83,8 @@ class Study:
             StudyError: another version of this program wrote it.
         """
         if trial.number not in self._known:
-            self._known[trial.number] = self._parsed(trial)
+            self._known[trial.number] = records.parsed(trial, self.name)
         return self._known[trial.number]
-
-    def _parsed(self, trial: FrozenTrial) -> Candidate:
-        try:
-            return Candidate.from_dict(trial.user_attrs["candidate"])
-        except (KeyError, TypeError, ConfigError) as error:
-            raise StudyError(
-                f"trial {trial.number} of study {self.name} was recorded by another version of this program "
-                f"({type(error).__name__}: {error}). Go on with that version, or search under another study name"
-            ) from error
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -163,26 +93,8 @@ class Study:
 
     @property
     def space(self) -> SearchSpace:
-        """That it searched, as far as results depend on it: without references and constraints.
-
-        Raises:
-            StudyError: it has not begun, or another version of this program began it.
-        """
-        parts: dict[str, dict[str, Any]] = {"space": {}, "data": {}, "recipe": {}}
-        for key, value in self.identity.items():
-            section, _, name = key.partition(".")
-            parts.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
-        try:
-            axes = [Axis(name, dict(pairs)) for name, pairs in parts["space"]["axes"].items()]
-            settings = {name: value for name, value in parts["data"].items() if name != "images"}
-            recipe = Recipe(**parts["recipe"])
-            base = parts["space"]["base"]
-            return SearchSpace(self.name, base, tuple(axes), {}, DataSettings(**settings), recipe)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StudyError(
-                f"study {self.name} does not say what it searched ({type(error).__name__}: {error}). Search again "
-                "under another study name"
-            ) from None
+        """The space that it searched; see `records.space_of`."""
+        return records.space_of(self.name, self.identity)
 
     @property
     def account(self) -> tuple[str, ...]:
@@ -199,13 +111,8 @@ class Study:
         return int(self.identity.get("seed", 0))
 
     def trained_otherwise(self, other: "Study") -> tuple[str, ...]:
-        """Settings of data and training in which two studies differ: then accuracies do not compare.
-
-        Rungs and space may differ: how many networks are trained in full does not change how.
-        """
-        mine, theirs = self.identity, other.identity
-        keys = {key for key in (*mine, *theirs) if key.startswith(("data.", "recipe."))} - {"recipe.rungs"}
-        return tuple(sorted(key for key in keys if mine.get(key) != theirs.get(key)))
+        """Settings of data and training in which two studies differ: then accuracies do not compare."""
+        return records.trained_otherwise(self.identity, other.identity)
 
     @property
     def energy_of(self) -> EnergyOf:
@@ -228,22 +135,13 @@ class Study:
         return {n: candidate for n, candidate in candidates.items() if not limits.broken(candidate, asked, energy_of)}
 
     @property
-    def running(self) -> int:
-        """Trainings that are under way, or whose process ended without a word."""
-        return len(self.snapshot().running)
-
-    @property
     def spent(self) -> Spent:
         """What its trainings cost, the repeated ones on more images included."""
         return self.spent_in(self.snapshot())
 
     def spent_in(self, snapshot: Snapshot) -> Spent:
         """As `spent`, up to the moment of a snapshot."""
-        records = [self.record_of(trial) for trial in snapshot.trained]
-        rungs = [trials.rung_of(trial) for trial in snapshot.trained]
-        networks = tuple(rungs.count(rung) for rung in range(max(rungs, default=0) + 1))
-        hours = sum(record.provenance["wall_s"] for record in records) / 3600
-        return Spent(networks, sum(record.images_seen for record in records), hours)
+        return records.spent_on([(trial, self.record_of(trial)) for trial in snapshot.trained])
 
     def front(self) -> dict[int, Candidate]:
         """The candidates that no other beats in both search-val accuracy and energy, by rising energy.
@@ -278,26 +176,8 @@ class Study:
         Raises:
             StudyError: its record names a place elsewhere.
         """
-        if not is_id(candidate.config_id):
-            raise StudyError(
-                f'study {self.name} holds a record of network "{candidate.config_id}", which is no id of ours'
-            )
+        records.check_id(candidate.config_id, self.name)
         return self.folder / "weights" / f"{candidate.config_id}.safetensors"
-
-    def _training(self, trial: FrozenTrial) -> Training:
-        record = self.record_of(trial)
-        return Training(
-            trial.number,
-            trial.user_attrs["config_id"],
-            trials.rung_of(trial),
-            record.status,
-            record.images_seen,
-            record.search_val_accuracy if record.is_ranked else None,
-            record.energy_mj if record.is_ranked else None,
-            record.status == "complete",
-            by_axis(trial.params),
-            trial.datetime_complete,
-        )
 
 
 def load_study(name: str | None = None, *, storage: str | None = None, results_dir: str | Path = "results") -> Study:
@@ -326,4 +206,4 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
         return Study(chosen, folder, opened)
 
 
-__all__ = ["FullTraining", "Spent", "Study", "Training", "load_study"]
+__all__ = ["Study", "load_study"]

@@ -394,7 +394,7 @@ def test_importance_finds_the_axis_that_decides() -> None:
     import random
 
     from nas.reports import axes
-    from nas.studies.study import Training
+    from nas.studies.records import Training
 
     rng = random.Random(0)
     trainings = []

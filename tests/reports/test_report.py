@@ -23,7 +23,8 @@ from nas.progress import Observer
 from nas.reports import contents, findings, inspection, page, texts
 from nas.searching import loop
 from nas.spaces import load_space, space_names
-from nas.studies.study import FullTraining, Study
+from nas.studies.records import FullTraining
+from nas.studies.study import Study
 from nas.training.candidate import repriced
 from spikformer import CheckpointError, Spikformer, published
 from tests.conftest import MICRO, Run
