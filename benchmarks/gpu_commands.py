@@ -49,7 +49,7 @@ def run_tests(task: Task) -> bool:
     """The tests of what runs on the device; on a CPU a few of them."""
     options = ["-q", "-p", "no:cacheprovider", f"--device={task.device.split(':')[0]}"]
     if task.quick:
-        options += ["tests/test_spiking.py", "-m", "not slow and not exhaustive"]
+        options += ["tests/spikformer/test_spiking.py", "-m", "not slow and not exhaustive"]
     else:
         options += [f"tests/test_{name}.py" for name in _TESTED]
         options += ["-m", "not exhaustive", "--maxfail=15", "-n", str(min(8, processors()))]

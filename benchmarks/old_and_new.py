@@ -20,10 +20,12 @@ RUN = """
 import sys
 import torch
 import proxy_speed
-from nas.settings import Recipe
-from nas.training.speed import fastest
-from nas.spaces.space import Recipe
-from nas.training.execution import options_for
+try:
+    from nas.settings import Recipe
+    from nas.training.execution import options_for
+except ImportError:  # a checkout from before nas/ had rooms
+    from nas.space import Recipe
+    from nas.speed import fastest as options_for
 torch.set_num_threads(1)
 shape, batch, steps = proxy_speed.SHAPES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
 device = torch.device("cpu")

@@ -43,7 +43,7 @@ def test_a_plain_folder_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_classes_and_imbalance_are_told(tmp_path: Path) -> None:
-    """The shares are those of tests/test_splits.py, by hand; 200 of cats is 50 times 4 of owls."""
+    """The shares are those of tests/datasets/test_splits.py, by hand; 200 of cats is 50 times 4 of owls."""
     for name, count, first in (("cat", 200, 0), ("dog", 20, 200), ("owl", 4, 220)):
         draw(tmp_path / "train", count, (name,), first=first)
     told = _account(tmp_path)
