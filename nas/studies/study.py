@@ -9,7 +9,6 @@ import datetime
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -25,7 +24,7 @@ from nas.studies import trials, urls
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
 from spikformer.errors import ConfigError
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 from spikformer.identity import is_id
 
 
@@ -157,7 +156,7 @@ class Study:
             ) from error
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> PlainTable:
         """Space, data, recipe, seed and version of ids that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
 
@@ -168,7 +167,7 @@ class Study:
         Raises:
             StudyError: it has not begun, or another version of this program began it.
         """
-        parts: dict[str, dict[str, Any]] = {"space": {}, "data": {}, "recipe": {}}
+        parts: dict[str, PlainTable] = {"space": {}, "data": {}, "recipe": {}}
         for key, value in self.identity.items():
             section, _, name = key.partition(".")
             parts.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
