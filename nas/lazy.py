@@ -2,10 +2,9 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
-def attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+def attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """A package's `__getattr__` (PEP 562).
 
     Args:
@@ -13,7 +12,7 @@ def attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
         modules: what each name of it is imported from. A module that holds itself is named with its own path.
     """
 
-    def attribute(name: str) -> Any:
+    def attribute(name: str) -> object:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(modules[name]), name)

@@ -4,7 +4,7 @@ Names are loaded when first used, so that configs can be read without importing 
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError, FormatError, SpikformerError, TrustError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LAZY = {"Spikformer": "spikformer.model", "fuse": "spikformer.fusion", "load": "spikformer.checkpoints"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'spikformer' has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -17,7 +17,7 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors.torch
 import torch
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from spikformer import official, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 from spikformer.model import Spikformer
 
 _LOGGER = logging.getLogger("spikformer")
@@ -82,7 +82,7 @@ def load(folder: str | Path, part: Part = "network", *, config: SpikformerConfig
     return model.eval()
 
 
-def read_document(folder: Path) -> dict[str, Any]:
+def read_document(folder: Path) -> PlainTable:
     """What a folder's `config.json` says.
 
     Raises:
@@ -103,7 +103,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
-def config_of(folder: Path, document: dict[str, Any], part: Part = "network") -> SpikformerConfig:
+def config_of(folder: Path, document: PlainTable, part: Part = "network") -> SpikformerConfig:
     """
     Raises:
         CheckpointError: the document describes no such network.
@@ -114,7 +114,7 @@ def config_of(folder: Path, document: dict[str, Any], part: Part = "network") ->
         raise CheckpointError(f'{folder / "config.json"} describes no "{part}": {error}') from None
 
 
-def _check_sum(path: Path, recorded: dict[str, Any]) -> None:
+def _check_sum(path: Path, recorded: PlainTable) -> None:
     """What was recorded when the file was written; files without a record are read as they are."""
     if path.name not in recorded:
         return
@@ -188,14 +188,14 @@ def _official_weights(path: Path) -> dict[str, Tensor]:
 _NESTED = ("state_dict", "model", "state_dict_ema", "model_ema")
 
 
-def _state_dict(content: Any) -> dict[str, Tensor] | None:
+def _state_dict(content: object) -> dict[str, Tensor] | None:
     if not isinstance(content, dict):
         return None
     weights = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
     return weights if weights and all(map(_is_weight, weights.items())) else None
 
 
-def _is_weight(item: tuple[Any, Any]) -> bool:
+def _is_weight(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
@@ -206,7 +206,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}. Download it again") from None
 
 
-def _read_pickle(path: Path) -> Any:
+def _read_pickle(path: Path) -> object:
     try:
         # The authors' trainers save their command line next to the weights: harmless, and refused by default.
         with torch.serialization.safe_globals([argparse.Namespace]):

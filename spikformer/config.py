@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 
 from spikformer import identity, plugins
 from spikformer.errors import ConfigError
-from spikformer.fields import Options, build, check_types, divisors, listed, names, nearest, plain, require
+from spikformer.fields import Options, PlainTable, build, check_types, divisors, listed, names, nearest, plain, require
 
 Residual = Literal["sew", "ms", "sew_iand"]
 Reduction = Literal["none", "stride", "pool"]
@@ -561,7 +561,7 @@ class SpikformerConfig:
                     )
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: PlainTable) -> Self:
         """Config from plain values, as `to_dict` writes them; what is left out takes its default.
 
         Raises:
@@ -569,9 +569,9 @@ class SpikformerConfig:
         """
         return typing.cast(Self, build(cls, values))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values that survive JSON: `SpikformerConfig.from_dict(config.to_dict()) == config`."""
-        return typing.cast(dict[str, Any], plain(self))
+        return typing.cast(PlainTable, plain(self))
 
     @property
     def grids(self) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from typing import Any, Literal, Self
 from spikformer.errors import ConfigError
 
 Scalar = bool | int | float | str
+PlainTable = dict[str, Any]
+"""A table of JSON or TOML: what its values are is checked where they are read."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,11 @@ class Options:
     items: tuple[tuple[str, Scalar], ...] = ()
 
     @classmethod
-    def from_dict(cls, values: Any) -> Self:
+    def from_dict(cls, values: object) -> Self:
         if isinstance(values, cls):
             return values
-        require(isinstance(values, dict), f"options must be a table of names and values, not {values!r}", "options")
+        if not isinstance(values, dict):
+            raise ConfigError(f"options must be a table of names and values, not {values!r}", ("options",))
         for name, value in values.items():
             require(isinstance(value, bool | int | float | str), f"options.{name} must be a plain value, not {value!r}")
         return cls(tuple(sorted(values.items())))
@@ -61,7 +64,7 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def check_types(part: Any) -> None:
+def check_types(part: object) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
     for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
         value = getattr(part, name)
@@ -70,7 +73,7 @@ def check_types(part: Any) -> None:
 
 
 @functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
@@ -103,7 +106,7 @@ def _kind(hint: type) -> str:
     return words.get(hint, f"a {hint.__name__}")
 
 
-def build(cls: type, values: Any) -> Any:
+def build(cls: type, values: object) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"expected the fields of {cls.__name__}, not {values!r}")
     hints = _hints(cls)
@@ -113,7 +116,7 @@ def build(cls: type, values: Any) -> Any:
     return cls(**{key: _build_field(key, value, hints[key]) for key, value in values.items()})
 
 
-def _build_field(key: str, value: Any, hint: Any) -> Any:
+def _build_field(key: str, value: object, hint: Any) -> Any:
     if hint is Options:
         return Options.from_dict(value)
     if dataclasses.is_dataclass(hint):
@@ -126,7 +129,7 @@ def _build_field(key: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _within(path: str, cls: type, values: Any) -> Any:
+def _within(path: str, cls: type, values: object) -> Any:
     try:
         return _shared(cls, json.dumps(values))
     except (TypeError, ValueError):  # values that JSON does not have
@@ -140,12 +143,12 @@ def _within(path: str, cls: type, values: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shared(cls: Any, text: str) -> Any:
+def _shared(cls: type, text: str) -> Any:
     """A part from its JSON. Thousands of networks share most of theirs, and parts never change."""
     return build(cls, json.loads(text))
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     if isinstance(value, Options):
         return value.to_dict()
     if dataclasses.is_dataclass(value):
@@ -153,5 +156,5 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def names(cls: Any) -> list[str]:
+def names(cls: type) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +61,7 @@ def write_onnx(model: Spikformer, path: Path) -> float:
 _ONNX_BYTES = 2**31  # what a protocol buffer, which an ONNX file is, may have
 
 
-def _traced(fused: Spikformer, path: Path) -> Any:
-    """A torch.onnx.ONNXProgram."""
+def _traced(fused: Spikformer, path: Path) -> "torch.onnx.ONNXProgram":
     images = _images(fused, 2)  # of one image torch.export would make a case of its own
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -106,7 +105,7 @@ def _by_onnxruntime(path: Path) -> _Run:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _library(name: str) -> Any:
+def _library(name: str) -> ModuleType:
     """An optional library.
 
     Raises:
@@ -199,7 +198,7 @@ def _coarse(fused: Spikformer) -> Spikformer:
     """
     coarse, spread = copy.deepcopy(fused), 2 * fused.config.neuron.threshold
 
-    def wake(conv: nn.Module, _: Any, out: Tensor) -> Tensor:
+    def wake(conv: nn.Module, _: object, out: Tensor) -> Tensor:
         assert isinstance(conv, nn.Conv2d)
         mean, factor = out.mean(), spread / out.std().clamp(min=1e-6)
         conv.weight.mul_(factor)

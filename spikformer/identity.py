@@ -17,9 +17,11 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from spikformer import plugins
+from spikformer.fields import PlainTable
 
 VERSION = 1
 """Of what ids hash. Ids of different versions do not compare."""
@@ -27,7 +29,7 @@ VERSION = 1
 _NOWHERE = object()  # the default of a field that has none: nothing equals it
 
 
-def id_of(canonical: Any) -> str:
+def id_of(canonical: object) -> str:
     """The id of a network in its canonical form, such as "n1-0123456789ab": the version, then 12 hex digits.
 
     Raises:
@@ -43,7 +45,7 @@ def is_id(text: str) -> bool:
     return re.fullmatch("(n[1-9][0-9]*-)?[0-9a-f]{12}", text) is not None
 
 
-def distinguishing(part: Any) -> dict[str, Any]:
+def distinguishing(part: Any) -> PlainTable:
     """The fields of a part that differ from their defaults, as JSON has them; options as their block declares them.
 
     Raises:
@@ -55,20 +57,20 @@ def distinguishing(part: Any) -> dict[str, Any]:
     return told | ({"options": options} if options else {})
 
 
-def _distinguishing_options(part: Any) -> dict[str, Any]:
+def _distinguishing_options(part: Any) -> PlainTable:
     values = part.options.to_dict()
     declared = plugins.declared_by(part.kind)
     differing = values if declared is None else _differing(values, declared)
     return {name: _plain(value) for name, value in differing.items()}
 
 
-def _differing(values: dict[str, Any], cls: Any) -> dict[str, Any]:
+def _differing(values: Mapping[str, object], cls: type) -> dict[str, object]:
     defaults = defaults_of(cls)
     return {name: value for name, value in values.items() if value != defaults.get(name, _NOWHERE)}
 
 
 @functools.cache
-def defaults_of(cls: Any) -> dict[str, Any]:
+def defaults_of(cls: type) -> dict[str, object]:
     """Name -> default of the fields of a dataclass that have one."""
     defaults = {}
     for field in dataclasses.fields(cls):
@@ -79,7 +81,7 @@ def defaults_of(cls: Any) -> dict[str, Any]:
     return defaults
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value as JSON has it; equal numbers are written alike, because 1, 1.0 and True are equal options."""
     if dataclasses.is_dataclass(value):
         return distinguishing(value)

@@ -117,7 +117,7 @@ class Family:
     name: str
     marks: tuple[str, ...]
     rules: Rules
-    networks: tuple[dict[str, Any], ...]
+    networks: tuple[dict[str, object], ...]
     dead: tuple[str, ...] = ()
     renamed: Callable[[str], str] = str
 
@@ -136,7 +136,7 @@ class Family:
         """Whether the authors' forward never uses `name`."""
         return any(re.fullmatch(pattern + _LEAF, name) for pattern in self.dead)
 
-    def differences(self, config: SpikformerConfig) -> list[tuple[str, Any, Any]]:
+    def differences(self, config: SpikformerConfig) -> list[tuple[str, object, object]]:
         """Path, value and the family's value wherever `config` is another network; empty where it is one of these."""
         differing = []
         for network in self.networks:
@@ -269,7 +269,7 @@ def _fitted(name: str, theirs: Tensor, our_name: str, ours: Tensor) -> Tensor:
     return theirs.reshape(wanted)
 
 
-def _read(config: SpikformerConfig, path: str) -> tuple[Any, bool]:
+def _read(config: SpikformerConfig, path: str) -> tuple[object, bool]:
     """The value at a dotted path, and whether it has an effect: (None, True) where the path leads nowhere."""
     part: Any = config
     *parents, field = path.split(".")
@@ -284,7 +284,7 @@ def _read(config: SpikformerConfig, path: str) -> tuple[Any, bool]:
     return getattr(part, field), field == "kind" or reads is None or reads(field)
 
 
-def _some(names: Mapping[str, Any] | list[str], n: int = 3) -> str:
+def _some(names: Mapping[str, object] | list[str], n: int = 3) -> str:
     listed = list(names)
     return ", ".join(listed[:n]) + (", ..." if len(listed) > n else "")
 
@@ -442,7 +442,7 @@ _UNUSED_PLIF = (r"patch_embed\.rpe_lif", r"block\.\d+\.attn\.attn_lif")
 # Networks: what the weights leave open.
 
 
-def _stages(*stages: dict[str, Any]) -> dict[str, Any]:
+def _stages(*stages: Mapping[str, object]) -> dict[str, object]:
     return {f"stages.{i}.{path}": value for i, stage in enumerate(stages) for path, value in stage.items()}
 
 

@@ -12,6 +12,7 @@ import functools
 import importlib
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,18 +52,18 @@ def allow(*blocks: str | Path, folder: str | Path = "") -> None:
 
 def is_ours(part: object) -> bool:
     """Whether an object's class is one of this package: not what a class calls itself, but what the package holds."""
-    kind: Any = type(part)
+    kind: type = type(part)
     return _holds(kind, ("spikformer",))
 
 
 def is_custom(part: object) -> bool:
     """Whether an object's class is the user's own: neither one of this package nor one of the libraries below it."""
-    kind: Any = type(part)
+    kind: type = type(part)
     return not _holds(kind, ("spikformer", "torch", "spikingjelly"))
 
 
 @functools.cache
-def _holds(kind: Any, packages: tuple[str, ...]) -> bool:
+def _holds(kind: type, packages: tuple[str, ...]) -> bool:
     if kind.__module__.partition(".")[0] not in packages:
         return False
     return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
@@ -85,7 +86,7 @@ def arguments() -> list[str]:
     return [word for block in found for word in ("--blocks", block)]
 
 
-def resolve(kind: str) -> Any:
+def resolve(kind: str) -> type:
     """The class that a "package.module:Class" names.
 
     Raises:
@@ -156,7 +157,7 @@ def declared_by(kind: str) -> Any:
     return getattr(resolve(kind), "Options", None)
 
 
-def options(kind: str, values: dict[str, Any]) -> Any:
+def options(kind: str, values: Mapping[str, object]) -> Any:
     """Settings for the class of `kind`, as an instance of its `Options`; None, if it declares none.
 
     Raises:
@@ -177,7 +178,7 @@ def options(kind: str, values: dict[str, Any]) -> Any:
         raise ConfigError(f'kind "{kind}" refuses options {values}: {error}', ("options",)) from None
 
 
-def canonical(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+def canonical(kind: str, values: Mapping[str, object]) -> dict[str, object]:
     """The one way to write these settings: defaults filled in, then as the class sees them equal."""
     settings = options(kind, values)
     if settings is None:

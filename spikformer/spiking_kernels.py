@@ -7,7 +7,6 @@ compiled once for each T, type and kind of neuron.
 """
 
 import math
-from typing import Any
 
 import torch
 import triton
@@ -172,7 +171,7 @@ def backward(
     return dx_Tn, drates.sum() if charge == "plif" else None
 
 
-def _on(x: Tensor) -> Any:
+def _on(x: Tensor) -> torch.cuda.device_of:
     """Triton starts kernels on the current device, which need not be that of `x`."""
     return torch.cuda.device_of(x)
 

@@ -12,7 +12,6 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas import files
 from nas.bundles import recipe as recipes
@@ -21,7 +20,7 @@ from nas.errors import OutputError
 from spikformer import checkpoints, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 from spikformer.model import Spikformer
 
 RECIPE = "recipe.toml"
@@ -41,7 +40,7 @@ class Bundle:
     name: str
     folder: Path | None
     config: SpikformerConfig
-    document: dict[str, Any]
+    document: PlainTable
     recipe: TrainingRecipe
 
     @property
@@ -101,7 +100,7 @@ def _recipe(config: SpikformerConfig, chosen: str, network: str) -> TrainingReci
 
 def write(
     folder: Path,
-    document: dict[str, Any],
+    document: PlainTable,
     recipe: TrainingRecipe,
     card: str,
     weights: dict[checkpoints.Part, bytes | Path],
@@ -137,7 +136,7 @@ def check_ours(folder: Path) -> None:
 
 def write_into(
     folder: Path,
-    document: dict[str, Any],
+    document: PlainTable,
     recipe: TrainingRecipe,
     card: str,
     weights: dict[checkpoints.Part, bytes | Path],

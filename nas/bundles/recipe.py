@@ -11,13 +11,14 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from nas.errors import TrainingError
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
-from spikformer.fields import build, check_types, names, nearest, plain, require
+from spikformer.fields import PlainTable, build, check_types, names, nearest, plain, require
 
 EXECUTION = ("accumulation", "checkpointing", "channels_last", "compile", "workers", "skip_corrupt", "log_every_steps")
 """Settings of how a training runs, not of what is trained: they may change while it goes on."""
@@ -192,7 +193,7 @@ class TrainingRecipe:
         return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in plain(self).items())
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: PlainTable) -> Self:
         """
         Raises:
             ConfigError: an unknown setting (with the nearest name), a wrong type or value.
@@ -280,7 +281,7 @@ def with_settings(
     Raises:
         TrainingError: an unknown key (with the nearest name), one without effect, or a value of another type.
     """
-    changed: dict[str, Any] = {}
+    changed: PlainTable = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -297,14 +298,14 @@ def with_settings(
         raise TrainingError(f"--set {' '.join(settings)}: {error}") from None
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def _folder() -> Any:
+def _folder() -> Traversable:
     return resources.files("spikformer") / "recipes"
 
 

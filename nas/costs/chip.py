@@ -16,7 +16,6 @@ One model comes with the project, `loihi`. A module is imported when it is named
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
@@ -76,7 +75,7 @@ class Chip:
         self._check(found)
         return found
 
-    def _check(self, found: Any) -> None:
+    def _check(self, found: object) -> None:
         if not isinstance(found, ChipCosts):
             raise CostError(
                 f'chip "{self.name}" returned {found!r}: it must return a nas.costs.ChipCosts(energy_mj, latency_ms, '
@@ -95,7 +94,7 @@ class Chip:
             raise CostError(f'chip "{self.name}" returned note {found.note!r}: it must be text')
 
 
-def _is_positive(value: Any) -> bool:
+def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 

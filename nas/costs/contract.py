@@ -12,7 +12,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +26,7 @@ from nas.errors import CostError
 from spikformer import plugins
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable
 from spikformer.layers import Residual
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -53,7 +53,7 @@ def checks(config: SpikformerConfig, network: str = "", device: torch.device = _
     return [Check(name, *check(model, images), network) for name, check in _CHECKS.items()]
 
 
-def check_block(reference: str, options: dict[str, Any] | None = None) -> list[Check]:
+def check_block(reference: str, options: PlainTable | None = None) -> list[Check]:
     """Every promise of a block of your own, under both residuals, at one time step and at four.
 
     A network that the block refuses by a ConfigError is no broken promise.
@@ -107,7 +107,7 @@ def hold_to_costs(config: SpikformerConfig) -> None:
         _HELD.add(key)
 
 
-def _network_for(reference: str, options: dict[str, Any], config: SpikformerConfig) -> tuple[Spikformer, Tensor]:
+def _network_for(reference: str, options: PlainTable, config: SpikformerConfig) -> tuple[Spikformer, Tensor]:
     """A small network with the block, or its own where it takes part in no network so small."""
     try:
         return calibrated(_with_block(reference, options, config.residual, min(config.time_steps, 4)))
@@ -126,7 +126,7 @@ _HELD: set[tuple[str, str, str, int]] = set()
 _SILENT = "nothing ever reached"
 
 
-def _own_blocks(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _own_blocks(part: object) -> Iterator[tuple[str, PlainTable]]:
     """Yields the references in a config, given as plain values, with their options."""
     if isinstance(part, dict):
         if ":" in str(part.get("kind", "")):
@@ -137,7 +137,7 @@ def _own_blocks(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _own_blocks(value)
 
 
-def _with_block(reference: str, options: dict[str, Any], residual: str, time_steps: int) -> SpikformerConfig:
+def _with_block(reference: str, options: PlainTable, residual: str, time_steps: int) -> SpikformerConfig:
     values = small(residual=residual, time_steps=time_steps)
     part = {"kind": reference, "options": options}
     if issubclass(plugins.resolve(reference), Neuron):
@@ -147,7 +147,7 @@ def _with_block(reference: str, options: dict[str, Any], residual: str, time_ste
     return SpikformerConfig.from_dict(values)
 
 
-def small(**fields: Any) -> dict[str, Any]:
+def small(**fields: object) -> PlainTable:
     """Plain values of a network of a few thousand parameters for 3 x 8 x 8 images, whose neurons fire."""
     # At so few channels and tokens the published threshold and scale of attention would leave it silent.
     mixer = {"num_heads": 2, "threshold": 0.25, "scale": 1.0}

@@ -5,17 +5,19 @@ with each other, and the sums of spikes inside attention. Batch norm is not: it 
 before it. Neuron updates, residual additions and pooling are tallied apart, as overheads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
 from nas.costs.counting_rules import RULES, exact_sum
 from nas.costs.custom_neurons import CustomNeuron, check_input, mixes_places
-from nas.costs.free_operations import Constants, Readers, tensors_in
+from nas.costs.free_operations import Constants, Packet, Readers, tensors_in
 from nas.costs.judging import Forward, Judge, Totals
 from nas.costs.operations import Operation, Overheads
 from nas.costs.scales import Scales
@@ -24,19 +26,25 @@ from spikformer.neurons import Neuron
 from spikformer.plugins import is_custom, is_ours
 from spikformer.stems import ImageEncoding
 
+_Given = tuple[tuple[Any, ...], dict[str, Any]]  # to a module, by place and by name
+
 
 class _Dispatch(TorchDispatchMode):
     """Shows every operation that torch runs to `see`; what autograd adds around it does not appear."""
 
-    def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
+    def __init__(self, see: Callable[[Packet, tuple[object, ...], Mapping[str, object], object], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._see = see
         # Operations that are not made of others, by identity: they live for ever.
         self._leaves = {id(torch.ops.prim.device.default)}
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: OpOverload[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         # Under inference_mode composite operations (linear, conv2d, matmul) arrive whole.
         if id(func) not in self._leaves:
@@ -68,8 +76,8 @@ class OperationCounter:
         self._custom: CustomNeuron | None = None  # that runs
         self._is_probing = False
         self._probed: set[str] = set()
-        self._spikes: dict[str, list[Any]] = {}
-        self._handles: list[Any] = []
+        self._spikes: dict[str, tuple[Tensor, int]] = {}
+        self._handles: list[RemovableHandle] = []
         self._forward, self._totals, self._scales = Forward(), Totals(), Scales()
         self._constants = Constants(model)
         self._judge = Judge(self._forward, self._totals, self.overheads, self._constants, self._scales)
@@ -112,8 +120,8 @@ class OperationCounter:
         """Mean over all neurons, images and time steps, by module path."""
         return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
 
-    def _entering(self, path: str) -> Callable[..., Any]:
-        def enter(module: nn.Module, inputs: Any, kwargs: Any) -> Any:
+    def _entering(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], _Given | None]:
+        def enter(module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given | None:
             if self._is_probing:
                 return None
             if not self._forward:
@@ -135,7 +143,7 @@ class OperationCounter:
         return enter
 
     def _leaving(self, path: str) -> Callable[..., None]:
-        def leave(module: nn.Module, inputs: Any, out: Any) -> None:
+        def leave(module: nn.Module, inputs: tuple[Tensor, ...], out: object) -> None:
             if self._is_probing:
                 return
             watched = self._custom is not None and self._custom.neuron is module
@@ -150,11 +158,11 @@ class OperationCounter:
 
         return leave
 
-    def _note_neuron(self, path: str, inputs: Any, spikes_T: Tensor) -> None:
+    def _note_neuron(self, path: str, inputs: tuple[object, ...], spikes_T: Tensor) -> None:
         zero = torch.zeros((), dtype=torch.float64, device=spikes_T.device)
-        total = self._spikes.setdefault(path, [zero, 0])
-        total[0] += exact_sum(spikes_T.flatten(0, 1), tuple(range(1, spikes_T.dim() - 1))).sum()
-        total[1] += spikes_T.numel()
+        spikes, neurons = self._spikes.get(path, (zero, 0))
+        spikes += exact_sum(spikes_T.flatten(0, 1), tuple(range(1, spikes_T.dim() - 1))).sum()
+        self._spikes[path] = spikes, neurons + spikes_T.numel()
         if any(map(self._constants.is_activation, inputs)):
             self.overheads.neuron_updates += spikes_T.numel()
             self._constants.show([spikes_T])
@@ -181,7 +189,7 @@ class OperationCounter:
                 f"activations belong into the block, which declares them"
             )
 
-    def _see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def _see(self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object) -> None:
         if self._forward and not self._is_probing:  # images may be prepared as one likes
             self._judge.see(packet, args, kwargs, out)
             if not self._forward.open_neurons:
@@ -189,7 +197,7 @@ class OperationCounter:
             elif self._custom:
                 self._custom.see(packet, args, kwargs, out, self._constants)
 
-    def _see_read(self, func: Any, x: Tensor) -> None:
+    def _see_read(self, func: Callable[..., object], x: Tensor) -> None:
         if self._forward and not self._is_probing and self._constants.is_activation(x):
             raise CostError(
                 f"{self._forward.place} calls {func.__name__} on an activation, so that later operations on it cannot "

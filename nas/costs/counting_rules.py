@@ -6,11 +6,11 @@ Of a convolution or product no second one is run: a spike's fan-out is known.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas.costs.free_operations import Arguments, Packet
 from nas.costs.operations import Kind, Operation
 from nas.errors import CostError
 from spikformer.operands import Operand
@@ -131,7 +131,7 @@ def exact_sum(x: Tensor, dims: int | tuple[int, ...]) -> Tensor:
     return x.sum(dims, dtype=torch.float32 if narrow else torch.float64).double() if dims else x.double()
 
 
-def _convolution(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _convolution(count: Count, args: Arguments, out: Tensor) -> None:
     x, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if transposed or weight.dim() != 4:
         raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
@@ -174,7 +174,7 @@ def _taps(size: int, out: int, kernel: int, stride: int, padding: int, dilation:
     return taps
 
 
-def _linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _linear(count: Count, args: Arguments, out: Tensor) -> None:
     x, weight = args[-2:]  # mm(x, weight) or addmm(bias, x, weight)
     if len(count.operands) == 2:
         _product_of(count, x[None], weight[None])
@@ -187,7 +187,7 @@ def _linear(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     count.add_met(nonzero * fan_out, spikes * fan_out, spikes)
 
 
-def _product(count: Count, args: tuple[Any, ...], _out: Tensor) -> None:
+def _product(count: Count, args: Arguments, _out: Tensor) -> None:
     _product_of(count, *args[-2:])
 
 
@@ -230,7 +230,7 @@ def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
 
 
-def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _sum(count: Count, args: Arguments, out: Tensor) -> None:
     x = args[0]
     geometry = {"input": list(x.shape[2:]), "output": list(out.shape[2:])}
     count.add("sum", geometry, x.numel(), x.numel(), values=x.numel())
@@ -238,7 +238,7 @@ def _sum(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
     count.add_met(nonzero, spikes, spikes)
 
 
-def _addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
+def _addition(count: Count, args: Arguments, out: Tensor) -> None:
     if len(count.operands) != 2:
         raise CostError(
             f"an addition of two activations declares {count.operands}. Declare one kind for each of the two"
@@ -254,7 +254,7 @@ def _addition(count: Count, args: tuple[Any, ...], out: Tensor) -> None:
 
 
 _aten = torch.ops.aten
-RULES: dict[Any, Callable[[Count, tuple[Any, ...], Tensor], None]] = {
+RULES: dict[Packet, Callable[[Count, Arguments, Tensor], None]] = {
     _aten.convolution: _convolution,
     _aten.mm: _linear,
     _aten.addmm: _linear,

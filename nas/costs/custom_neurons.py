@@ -2,12 +2,12 @@
 another: what it does there is tallied as its update, whatever it multiplies.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from nas.costs.free_operations import Constants, place, tensors_in
+from nas.costs.free_operations import Constants, Packet, place, tensors_in
 from nas.errors import CostError
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -24,7 +24,9 @@ class CustomNeuron:
         self.path, self.neuron = path, neuron
         self._own = {place(x_T)}
 
-    def see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: Constants) -> None:
+    def see(
+        self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object, constants: Constants
+    ) -> None:
         """One operation.
 
         Raises:
@@ -39,7 +41,9 @@ class CustomNeuron:
         self._own.update(map(place, tensors_in(out)))
 
 
-def check_input(path: str, neuron: Neuron, model: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_input(
+    path: str, neuron: Neuron, model: nn.Module, inputs: tuple[object, ...], kwargs: Mapping[str, object]
+) -> None:
     """Hold a neuron to spikes, and its arguments to one tensor of currents, time first.
 
     Raises:

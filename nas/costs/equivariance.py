@@ -6,7 +6,6 @@ the block returns, and nothing else may happen.
 """
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +43,7 @@ def _run(block: nn.Module, stream_T: Tensor, order_T: Tensor) -> list[tuple[str,
     """Currents of the neurons and what is returned, where the neurons' spikes are drawn and put into an order."""
     seen: list[tuple[str, Tensor]] = []
 
-    def replace(path: str, neuron: nn.Module, inputs: tuple[Any, ...], _out: Tensor) -> Tensor:
+    def replace(path: str, neuron: nn.Module, inputs: tuple[Tensor, ...], _out: Tensor) -> Tensor:
         assert isinstance(neuron, Neuron)
         currents_T: Tensor = inputs[0]
         seen.append((f"what {path or 'the neuron'} is given", currents_T.detach().clone()))

@@ -5,13 +5,19 @@ that an operation which nobody thought of is refused.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._C import DisableTorchFunction
+from torch._ops import OpOverloadPacket
 from torch.overrides import TorchFunctionMode
+
+Packet = OpOverloadPacket[..., object]
+"""An operation of ATen, whatever the types of its arguments."""
+Arguments = tuple[Any, ...]
+"""Positional ones of an operation, of the types that its schema gives them: torch has held them to it."""
 
 _MOVES = """
     alias as_strided cat channel_shuffle clone concat constant_pad_nd contiguous copy detach diagonal expand
@@ -56,7 +62,7 @@ COUNTERLESS = (
 )
 
 
-def name_of(packet: Any) -> str:
+def name_of(packet: Packet) -> str:
     """Of an operation of ATen, without the mark of one in place; "" of other libraries."""
     if id(packet) not in _NAMES:  # by identity: packets live for ever, and their text is slow
         library, _, name = str(packet).partition(".")
@@ -67,7 +73,9 @@ def name_of(packet: Any) -> str:
 _NAMES: dict[int, str] = {}
 
 
-def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: "Constants") -> str:
+def reason_against(
+    packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: object, constants: "Constants"
+) -> str:
     """Why an operation that no rule counts is not free; "" where it is.
 
     Args:
@@ -103,7 +111,7 @@ def reason_against(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
     return ""
 
 
-def comparisons_of(packet: Any, args: tuple[Any, ...], out: Any) -> int:
+def comparisons_of(packet: Packet, args: Arguments, out: object) -> int:
     """How many numbers it compares or selects: each with one other; in sorting, with the logarithm of so many."""
     name = name_of(packet)
     if name not in _COMPARED or name == "max_pool2d_with_indices":  # which is tallied apart
@@ -113,19 +121,19 @@ def comparisons_of(packet: Any, args: tuple[Any, ...], out: Any) -> int:
     return largest * math.ceil(math.log2(max(2, largest))) if name in _SORTS else largest
 
 
-def chooses(packet: Any, sources: int) -> bool:
+def chooses(packet: Packet, sources: int) -> bool:
     """Whether each result is chosen from several numbers, of so many activations, by what they are."""
     name = name_of(packet)
     return name in _REDUCES | _LOOKUPS or (sources > 1 and name in _COMBINES)
 
 
-def is_scaling(packet: Any) -> bool:
+def is_scaling(packet: Packet) -> bool:
     """Whether it may multiply by constants."""
     name = name_of(packet)
     return name in ("mul", "div") or name in _BATCH_NORMS | _FIXED_NORMS
 
 
-def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> str:
+def _against_norm(name: str, args: Arguments, constants: "Constants") -> str:
     if any(map(constants.is_activation, args[1:5])):
         return "normalises with a mean, variance, weight or bias that depends on the images"
     if name in _BATCH_NORMS and args[5]:
@@ -133,7 +141,7 @@ def _against_norm(name: str, args: tuple[Any, ...], constants: "Constants") -> s
     return ""
 
 
-def tensors_in(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: object) -> Iterator[Tensor]:
     """Of arguments or results, however they are nested."""
     if isinstance(values, Tensor):
         yield values
@@ -147,13 +155,17 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 class Readers(TorchFunctionMode):
     """Calls `on_read` with each tensor whose numbers leave torch, where no operation on them is seen any more."""
 
-    def __init__(self, on_read: Callable[[Any, Tensor], None]) -> None:
+    def __init__(self, on_read: Callable[[Callable[..., object], Tensor], None]) -> None:
         super().__init__()
         self._on_read = on_read
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Arguments = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         if func in _READS:
             self._on_read(func, args[0])
         return func(*args, **(kwargs or {}))
@@ -201,7 +213,7 @@ class Constants:
         where = place(tensor)
         return where in self._weights or where in self._computed
 
-    def is_activation(self, value: Any) -> bool:
+    def is_activation(self, value: object) -> bool:
         """Whether it is a tensor, and none of these."""
         return isinstance(value, Tensor) and not self.has(value)
 
@@ -217,7 +229,7 @@ class Constants:
         """Whether it holds whole numbers made of activations otherwise."""
         return tensor.dtype in _WHOLE and self.is_activation(tensor) and place(tensor) not in self._positions
 
-    def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def note(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: object) -> None:
         """What an operation has made, or made of what it wrote to."""
         given = [tensor for tensor in tensors_in((args, kwargs)) if not self.has(tensor)]
         is_maker = name_of(packet) in _MAKERS
@@ -256,7 +268,9 @@ def place(tensor: Tensor) -> int:
 
 
 __all__ = [
+    "Arguments",
     "Constants",
+    "Packet",
     "Readers",
     "comparisons_of",
     "is_scaling",

@@ -5,6 +5,7 @@ An operation on activations that is neither declared nor on the list of those th
 (`nas.costs.free_operations`) is an error too, and so is a dense count that is not torch's own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
 from nas.costs.counting_rules import COUNTED, RULES, WEIGHTED, Count
-from nas.costs.free_operations import Constants, comparisons_of, name_of, reason_against, tensors_in
+from nas.costs.free_operations import Arguments, Constants, Packet, comparisons_of, name_of, reason_against, tensors_in
 from nas.costs.operations import Operation, Overheads
 from nas.costs.scales import Scales
 from nas.errors import CostError
@@ -139,7 +140,7 @@ class Judge:
         self._forward, self._totals, self._overheads = forward, totals, overheads
         self._constants, self._scales = constants, scales
 
-    def see(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def see(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: object) -> None:
         """One operation.
 
         Raises:
@@ -164,7 +165,7 @@ class Judge:
                 raise CostError(f"{forward.place} runs {packet}, which {reason}")
             self._scales.note(packet, args, kwargs, out, self._constants)
 
-    def _account(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def _account(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: Any) -> None:
         forward, varies, name = self._forward, self._constants.is_activation, name_of(packet)
         adds = name in ("add", "mul", "mean", "sum")
         joins, averages = adds and forward.declares("joins"), adds and forward.declares("averages")
@@ -186,7 +187,7 @@ class Judge:
         elif reason := reason_against(packet, args, kwargs, out, self._constants):
             raise CostError(f"{forward.place} runs {packet}, which {reason}")
 
-    def _check_known(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _check_known(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object]) -> None:
         """Nothing computes with what came past torch's dispatcher."""
         if packet is _aten.lift_fresh:  # numbers that stand in the code
             return
@@ -197,7 +198,7 @@ class Judge:
                     f"model, nor the result of an operation that the counter saw"
                 )
 
-    def _count(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+    def _count(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: Tensor) -> None:
         running, totals = self._forward.innermost, self._totals
         if packet in flop_registry:
             totals.flops += flop_registry[packet](*args, **kwargs, out_val=out)
@@ -215,7 +216,7 @@ class Judge:
         with torch.no_grad():
             RULES[packet](totals.counts[key], args, out)
 
-    def _check_weights(self, packet: Any, args: tuple[Any, ...], operands: tuple[Operand, ...]) -> None:
+    def _check_weights(self, packet: Packet, args: Arguments, operands: tuple[Operand, ...]) -> None:
         """What stands in the places of weights and biases is constant, unless two factors are declared."""
         x, weight, bias = args[:3] if packet is _aten.convolution else (*args[-2:], args[0] if len(args) == 3 else None)
         varies = self._constants.is_activation
@@ -226,7 +227,7 @@ class Judge:
             )
 
     def _check_scales(
-        self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: tuple[Operand, ...]
+        self, packet: Packet, args: Arguments, kwargs: Mapping[str, Any], operands: tuple[Operand, ...]
     ) -> None:
         """An addition or a product of activations does not multiply by constants: neither by `alpha`, nor before it."""
         if packet not in (_aten.add, _aten.sum) and len(operands) < 2:
@@ -240,7 +241,7 @@ class Judge:
             )
 
 
-def _is_layer(packet: Any) -> bool:
+def _is_layer(packet: Packet) -> bool:
     """Whether it multiplies with weights, or activations with activations."""
     if id(packet) not in _LAYERS:  # by identity: packets live for ever, and their hash is slow
         _LAYERS[id(packet)] = packet in flop_registry or packet in WEIGHTED
@@ -250,7 +251,7 @@ def _is_layer(packet: Any) -> bool:
 _LAYERS: dict[int, bool] = {}
 
 
-def _are_streams(args: tuple[Any, ...]) -> bool:
+def _are_streams(args: Arguments) -> bool:
     """Whether both are sequences of feature maps, and none a number or a factor a channel."""
     return len(args) >= 2 and all(isinstance(arg, Tensor) and arg.dim() >= 4 for arg in args[:2])
 

@@ -5,8 +5,9 @@ import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from spikformer.fields import PlainTable
 from spikformer.operands import Operand
 
 Kind = Literal["weight", "product", "sum"]
@@ -71,12 +72,12 @@ class Operation:
         return self.geometry["output"][0] * self.dense // self.results  # outputs x fan-in of each
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: PlainTable) -> Self:
         return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
 
 
 @functools.cache
-def _operand(kind: Any, quantum: float) -> Operand:
+def _operand(kind: Literal["binary", "ternary", "count", "signed", "real"], quantum: float) -> Operand:
     return Operand(kind, quantum)
 
 
@@ -117,7 +118,7 @@ class Part:
     dense_macs: int
 
 
-def as_dicts(operations: Iterable[Operation]) -> list[dict[str, Any]]:
+def as_dicts(operations: Iterable[Operation]) -> list[PlainTable]:
     """Operations as plain values, for a record."""
     return [
         dataclasses.asdict(op) | {"operands": [[operand.kind, operand.quantum] for operand in op.operands]}

@@ -5,14 +5,16 @@ dispatcher (a number read by numpy or through a pointer, a branch in Python) is 
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.hooks import RemovableHandle
 
 from nas.errors import CostError
 from spikformer.neurons import Neuron
@@ -49,14 +51,14 @@ class Step:
     module: nn.Module
     in_neuron: bool
     in_custom: bool
-    func: Any
+    func: OpOverload[..., object]
     spec: TreeSpec
     runs: tuple[list[Any], list[Any]] = field(default_factory=lambda: ([], []))
     writers: list[int] = field(default_factory=list)
     varying: list[int] = field(default_factory=list)
     shape: tuple[int, ...] = ()
-    _flat: list[Any] = field(default_factory=list)
-    _seen: list[Any] = field(default_factory=list)
+    _flat: list[object] = field(default_factory=list)
+    _seen: list[object] = field(default_factory=list)
     _results: list[int] = field(default_factory=list)
 
     @property
@@ -70,7 +72,7 @@ class Step:
         args, _ = tree_unflatten(self.runs[0], self.spec)
         return tuple(args)
 
-    def call(self, flat: list[Any]) -> list[Tensor]:
+    def call(self, flat: list[object]) -> list[Tensor]:
         """Run it on other flat arguments, which it may write to."""
         args, kwargs = tree_unflatten(flat, self.spec)
         return [out for out in tree_flatten(self.func(*args, **kwargs))[0] if isinstance(out, Tensor)]
@@ -86,7 +88,7 @@ class _Recorder(TorchDispatchMode):
         self._stack: list[tuple[str, nn.Module]] = []
         self._model = model
 
-    def hooks(self) -> Iterator[Any]:
+    def hooks(self) -> Iterator[RemovableHandle]:
         """That keep account of the module that runs."""
         for path, module in self._model.named_modules():
             yield module.register_forward_pre_hook(
@@ -94,12 +96,16 @@ class _Recorder(TorchDispatchMode):
             )
             yield module.register_forward_hook(lambda *_: self._stack.pop() and None, always_call=True)
 
-    def _enter(self, path: str, module: nn.Module, _inputs: Any) -> None:
+    def _enter(self, path: str, module: nn.Module, _inputs: object) -> None:
         self._stack.append((path, module))
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: OpOverload[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         flat, spec = tree_flatten((args, kwargs or {}))
         named = [_From(self._place(x)) if isinstance(x, Tensor) else x for x in flat]
         path, module = self._stack[-1] if self._stack else ("", self._model)
@@ -198,13 +204,11 @@ def _replay(recorder: _Recorder, images: Tensor, run: int, expected: list[Step])
             writers[_memory(result)] = number
 
 
-def _agree(flat: list[Any], expected: list[Any]) -> bool:
+def _agree(flat: list[object], expected: list[object]) -> bool:
     """Whether arguments are equal, up to rounding in another order."""
     for a, b in zip(flat, expected, strict=True):
-        if isinstance(a, Tensor) != isinstance(b, Tensor):
-            return False
-        if not isinstance(a, Tensor):
-            if a is not b and a != b:
+        if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+            if isinstance(a, Tensor) or isinstance(b, Tensor) or (a is not b and a != b):
                 return False
         elif a.shape != b.shape or (a.numel() and not torch.allclose(a, b, rtol=1e-5, atol=1e-9, equal_nan=True)):
             return False
@@ -235,14 +239,15 @@ def _follows(step: Step) -> bool:
     return False
 
 
-def _drawn(step: Step, span: float) -> list[Any]:
+def _drawn(step: Step, span: float) -> list[object]:
     """Its arguments, with others that are drawn at random in place of those that depend on the images."""
     flat = copies(step.runs[0])
     for place in step.varying:
-        noise = torch.rand(flat[place].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
-        noise = noise.to(flat[place].device)
-        is_truth = flat[place].dtype == torch.bool
-        flat[place] = noise < 0.5 if is_truth else (span * (2 * noise - 1)).to(flat[place].dtype)
+        given = flat[place]
+        assert isinstance(given, Tensor)
+        noise = torch.rand(given.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
+        noise = noise.to(given.device)
+        flat[place] = noise < 0.5 if given.dtype == torch.bool else (span * (2 * noise - 1)).to(given.dtype)
     return flat
 
 

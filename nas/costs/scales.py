@@ -5,13 +5,12 @@ that were scaled otherwise must not be added to others: that would be a product 
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from nas.costs.free_operations import Constants, chooses, is_scaling, place, tensors_in
+from nas.costs.free_operations import Constants, Packet, chooses, is_scaling, place, tensors_in
 
 
 class Scales:
@@ -40,7 +39,9 @@ class Scales:
         self._entered.update(calls)
         return several or any(map(self.is_scaled, xs))
 
-    def note(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, constants: Constants) -> None:
+    def note(
+        self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object, constants: Constants
+    ) -> None:
         """What an operation that was let pass has made."""
         sources = [x for x in tensors_in((args, kwargs)) if constants.is_activation(x)]
         results = list(tensors_in(out))
@@ -65,7 +66,9 @@ class Scales:
         """Note results that are new."""
         self._set(results, False, None)
 
-    def reason_against(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], constants: Constants) -> str:
+    def reason_against(
+        self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], constants: Constants
+    ) -> str:
         """Why an operation on numbers that were scaled is not free; "" where it is."""
         sources = [x for x in tensors_in((args, kwargs)) if constants.is_activation(x) and x.is_floating_point()]
         if sources and chooses(packet, 2) and not chooses(packet, 1) and _other_constants(args, constants):
@@ -111,15 +114,15 @@ class Scales:
         return self._calls
 
 
-def _factors(args: tuple[Any, ...], constants: Constants) -> list[Tensor]:
+def _factors(args: tuple[object, ...], constants: Constants) -> list[Tensor]:
     return [x for x in tensors_in(args) if not constants.is_activation(x)]
 
 
-def _is_one_number(args: tuple[Any, ...], constants: Constants) -> bool:
+def _is_one_number(args: tuple[object, ...], constants: Constants) -> bool:
     return all(x.numel() == 1 for x in _factors(args, constants))
 
 
-def _other_constants(args: tuple[Any, ...], constants: Constants) -> bool:
+def _other_constants(args: tuple[object, ...], constants: Constants) -> bool:
     """Whether a finite constant takes part that is none of 0, 1 and -1, beside a condition."""
     numbers = [x for x in args if isinstance(x, float | int) and not isinstance(x, bool)]
     if any(math.isfinite(x) and x not in (0, 1, -1) for x in numbers):
@@ -128,7 +131,7 @@ def _other_constants(args: tuple[Any, ...], constants: Constants) -> bool:
     return any(bool((x.isfinite() & (x != 0) & (x.abs() != 1)).any()) for x in floats)
 
 
-def _signs(args: tuple[Any, ...], constants: Constants) -> bool:
+def _signs(args: tuple[object, ...], constants: Constants) -> bool:
     """Whether it is multiplied by 0, 1 and -1 alone; waits for the device."""
     if any(isinstance(x, float | int) and not isinstance(x, bool) and abs(x) != 1 for x in args):
         return False

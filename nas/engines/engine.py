@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nas.datasets import Split, Splits
 from nas.settings import Recipe
@@ -129,7 +131,7 @@ class Packed:
     """
 
     trainer: Trainer
-    arrays: tuple[tuple[Any, Any], ...]
+    arrays: tuple[tuple[NDArray[np.generic], NDArray[np.generic]], ...]
     blocks: dict[str, str]
 
     @classmethod

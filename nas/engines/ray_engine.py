@@ -34,7 +34,7 @@ class OnRay:
     def __init__(self, trainer: Trainer, address: str | None, workers: int, per_gpu: int) -> None:
         self.slots = workers
         self._trainer, self._address, self._per_gpu = trainer, address, per_gpu
-        self._jobs: dict[Any, Job] = {}
+        self._jobs: dict[object, Job] = {}
         self._ray = _ray()
 
     def __enter__(self) -> Self:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas.bundles import TrainingRecipe, recipe
 from nas.bundles import bundle as bundles
@@ -21,6 +20,7 @@ from nas.training import Candidate
 from spikformer import checkpoints, formats, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable
 
 PICKS = ("front", "knee", "accuracy", "energy")
 _ASSUMED_FLOPS = 100e12  # a second; a quarter of what an A100 to H100 promises for bfloat16: an assumption
@@ -189,7 +189,7 @@ def _recipe_for(network: SpikformerConfig) -> TrainingRecipe:
     return own if network.stem.in_channels == 3 else dataclasses.replace(own, mean=(0.449,), std=(0.226,))
 
 
-def _data(study: Study) -> dict[str, Any]:
+def _data(study: Study) -> PlainTable:
     """Which images the proxy was trained and measured on, and how they were cut."""
     identity = study.identity
     cut = {key.removeprefix("data."): value for key, value in identity.items() if key.startswith("data.")}

@@ -90,7 +90,7 @@ class TestTransform:
         return _through(self._pictorial, decoding.decoded(decoding.opened(content), self._mode))
 
 
-def _rand_augment(recipe: TrainingRecipe, stem: StemConfig) -> Any:
+def _rand_augment(recipe: TrainingRecipe, stem: StemConfig) -> Callable[[Image.Image], Image.Image]:
     fill = tuple(round(255 * level) for level in recipe.mean)
     settings = {
         "translate_const": int(0.45 * stem.image_size),
@@ -99,13 +99,16 @@ def _rand_augment(recipe: TrainingRecipe, stem: StemConfig) -> Any:
         "interpolation": Image.Resampling[recipe.interpolation.upper()],
     }
     try:
-        return rand_augment_transform(recipe.rand_augment, settings, list(recipe.rand_augment_ops) or None)
+        steps: Callable[[Image.Image], Image.Image] = rand_augment_transform(
+            recipe.rand_augment, settings, list(recipe.rand_augment_ops) or None
+        )
+        return steps
     except (AssertionError, KeyError, ValueError) as error:
         words = f"rand_augment {recipe.rand_augment} with {', '.join(recipe.rand_augment_ops) or 'its own'}"
         raise TrainingError(f"{words} operations is not known to timm: {error}. Use timm's names") from None
 
 
-def _through(steps: list[Any], shown: Image.Image) -> Pixels:
+def _through(steps: list[Callable[[Image.Image], Image.Image]], shown: Image.Image) -> Pixels:
     for step in steps:
         shown = step(shown)
     levels = np.asarray(shown)

@@ -4,7 +4,6 @@ timm brings LAMB and the moving average; AdamW, groups of weights and the schedu
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from spikingjelly.activation_based import memopt
@@ -60,7 +59,7 @@ def wrapped(model: Spikformer, recipe: TrainingRecipe, group: ProcessGroup) -> n
     return in_parallel(called, group, same_buffers=recipe.sync_norm)
 
 
-def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[Any]:
+def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[object]:
     """Within, what `wrapped` has compiled runs as it is written."""
     return torch.compiler.set_stance("force_eager") if recipe.compile else nullcontext()
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from nas.full_training.loading import Batch, TrainLoader
 from nas.full_training.process_group import ProcessGroup, initialised
 from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
+from spikformer.fields import PlainTable
 
 _WARM_UP = {"cuda": 12, "cpu": 1}  # steps, which choose algorithms and allocate; the last compiles or captures
 _TIMED = {"cuda": 10, "cpu": 1}  # steps: the host runs ahead of a GPU, so that a single one tells little
@@ -133,7 +133,7 @@ class DryRun:
             f"(--set workers={cores}) and store smaller images (the command shrink){draft}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values."""
         return dataclasses.asdict(self) | {"config": self.config.to_dict()}
 

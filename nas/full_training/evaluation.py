@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from nas.full_training.loading import Batch, ToDevice, check_readable, test_load
 from nas.full_training.process_group import ProcessGroup, initialised
 from nas.training import accuracies, counts_by_class, exact, measurement
 from spikformer.config import SpikformerConfig
+from spikformer.fields import PlainTable
 from spikformer.model import Spikformer
 
 _PART = 128  # images at a time
@@ -67,7 +67,7 @@ class Evaluation:
     silent: str | None
     part: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values."""
         return {
             "name": self.name,

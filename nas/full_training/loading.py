@@ -11,7 +11,7 @@ import multiprocessing.context
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ class TrainLoader:
 
 def test_loader(
     images: Images, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup, part: int
-) -> DataLoader[Any]:
+) -> DataLoader[_Item]:
     """This process's share of the test images, in order, `part` at a time."""
     dataset = _Transformed(images, TestTransform(recipe, stem), stem, 0, replace=False)
     return _data_loader(dataset, _TestSampler(len(images), part, group), recipe, group, persistent=False)
@@ -216,7 +216,7 @@ def _data_loader(
     group: ProcessGroup,
     *,
     persistent: bool,
-) -> DataLoader[Any]:
+) -> DataLoader[_Item]:
     return DataLoader(
         dataset,
         batch_sampler=sampler,

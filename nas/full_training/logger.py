@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from nas import files
 from nas.full_training.process_group import ProcessGroup
+from spikformer.fields import PlainTable
 
 FILE = "log.jsonl"
 
@@ -88,7 +89,7 @@ class Logger:
         files.write(self._path, lambda partial: partial.write_text(text))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path) -> list[PlainTable]:
     """Lines of a log; one that was cut off when its process died is left out."""
     lines = []
     for line in path.read_text().splitlines() if path.is_file() else []:

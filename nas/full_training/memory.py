@@ -1,8 +1,8 @@
 """Memory that a training takes on a GPU, estimated on a CPU, whose kernels keep somewhat other tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -60,35 +60,42 @@ def _kept_gb(model: Spikformer) -> tuple[float, float]:
             if storage._cdata not in seen:
                 seen.add(storage._cdata)
                 held.append(tensor.detach())  # so that its memory is not given to another
-                by_block[place[0]] = by_block.get(place[0], 0) + storage.nbytes()
+                by_block[place.block] = by_block.get(place.block, 0) + storage.nbytes()
             return tensor.detach()  # itself, it would hold the graph that holds it, for ever
 
         held: list[Tensor] = []
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
         with hooks, torch.autocast("cpu", torch.bfloat16):
             model(images)
-        inputs = place[1]
+        inputs = place.inputs
     outside = by_block.pop("", 0)
     whole = outside + sum(by_block.values())
     checkpointed = outside + inputs + max(by_block.values(), default=0)
     return whole / _IMAGES / 1e9, checkpointed / _IMAGES / 1e9
 
 
-@contextmanager
-def _within_blocks(model: nn.Module) -> Iterator[list[Any]]:
+@dataclass
+class _Place:
     """The path of the block that runs, "" outside of all, and the bytes of the inputs that blocks have had."""
-    place: list[Any] = ["", 0]
+
+    block: str = ""
+    inputs: int = 0
+
+
+@contextmanager
+def _within_blocks(model: nn.Module) -> Iterator[_Place]:
+    place = _Place()
     hooks = []
 
-    def entering(path: str) -> Any:
+    def entering(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            place[0] = path
-            place[1] += arguments[0].nbytes
+            place.block = path
+            place.inputs += arguments[0].nbytes
 
         return hook
 
-    def leaving(_module: nn.Module, _arguments: Any, _output: Tensor) -> None:
-        place[0] = ""
+    def leaving(_module: nn.Module, _arguments: object, _output: Tensor) -> None:
+        place.block = ""
 
     for path, module in model.named_modules():
         if isinstance(module, Block):

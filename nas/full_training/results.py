@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import platform
-from typing import Any
 
 import torch
 
@@ -12,9 +11,10 @@ from nas.datasets import Source
 from nas.full_training.evaluation import Scores
 from nas.full_training.process_group import ProcessGroup
 from spikformer.config import SpikformerConfig
+from spikformer.fields import PlainTable
 
 
-def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: ProcessGroup) -> dict[str, Any]:
+def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: ProcessGroup) -> PlainTable:
     """Plain values, for `config.json`."""
     device = torch.cuda.get_device_name(group.device) if group.device.type == "cuda" else platform.machine()
     return {
@@ -34,7 +34,7 @@ def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: Pro
     }
 
 
-def card(name: str, config: SpikformerConfig, recipe: TrainingRecipe, result: dict[str, Any], parameters: int) -> str:
+def card(name: str, config: SpikformerConfig, recipe: TrainingRecipe, result: PlainTable, parameters: int) -> str:
     """What the folder is, its accuracy and how it came about."""
     average = f"the moving average of weights (decay {recipe.ema_decay:g})" if recipe.ema_decay else "the last weights"
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())

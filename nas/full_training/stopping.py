@@ -4,7 +4,6 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 
 class Stop:
@@ -18,7 +17,7 @@ class Stop:
         self.asked = False
         self._waits = False
 
-    def ask(self, _signal: int, _frame: Any) -> None:
+    def ask(self, _signal: int, _frame: object) -> None:
         """The handler of a signal; a second one ends the training at once.
 
         Raises:

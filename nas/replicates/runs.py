@@ -13,7 +13,6 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -41,6 +40,7 @@ from nas.studies import storage as storages
 from nas.training import Candidate
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError, TrustError
+from spikformer.fields import PlainTable
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def beside(study: optuna.Study, what: str) -> Runs | None:
         return None
 
 
-def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings: dict[str, Any]) -> Runs:
+def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings: PlainTable) -> Runs:
     """Those of that name, begun if they are not there.
 
     Args:

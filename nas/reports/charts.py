@@ -3,8 +3,7 @@
 import html
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,8 @@ import plotly.graph_objects as go
 
 from nas.progress import in_si
 from nas.reports.contents import Compared, Report
-from nas.reports.repeats import interval
+from nas.reports.repeats import Row, interval
+from spikformer.fields import PlainTable
 
 # Okabe & Ito's colours, which most kinds of colour vision tell apart; shapes say the same again.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (
@@ -21,10 +21,10 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (
 )
 _CYCLE = (PURPLE, ORANGE, GREEN, SKY, VERMILLION)
 _SYMBOLS = ("diamond-open", "triangle-up-open", "square-open", "cross-open", "star-open", "pentagon-open")
-Chart = dict[str, Any]
+Chart = PlainTable
 
 
-def _chart(figure: go.Figure, x: str, y: str, height: int = 430, **layout: Any) -> Chart:
+def _chart(figure: go.Figure, x: str, y: str, height: int = 430, **layout: object) -> Chart:
     figure.update_layout(
         xaxis_title=x,
         yaxis_title=y,
@@ -42,7 +42,7 @@ def _chart(figure: go.Figure, x: str, y: str, height: int = 430, **layout: Any) 
     return drawn
 
 
-def _numbers(values: Any) -> list[float | None]:
+def _numbers(values: Iterable[float | None]) -> list[float | None]:
     """Plain numbers: plotly packs arrays into bytes, which nobody can read in the page."""
     return [None if value is None or math.isnan(value) else float(value) for value in values]
 
@@ -84,7 +84,7 @@ def _joules(figure: go.Figure, energies_mj: Sequence[float]) -> None:
 
 
 def _points(
-    figure: go.Figure, table: pd.DataFrame, column: str, report: Report, name: str, marker: dict[str, Any]
+    figure: go.Figure, table: pd.DataFrame, column: str, report: Report, name: str, marker: Mapping[str, object]
 ) -> None:
     if table.empty:
         return
@@ -101,7 +101,7 @@ def _points(
     )
 
 
-def _hover(row: dict[Any, Any], column: str, report: Report) -> str:
+def _hover(row: Row, column: str, report: Report) -> str:
     """In words: what it is, how good with its interval, what it costs."""
     network = html.escape(str(row["network"]))
     low, high = 100 * float(row["report_val_low"]), 100 * float(row["report_val_high"])
@@ -202,7 +202,7 @@ def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color
     )
 
 
-def _mean_hover(row: dict[Any, Any]) -> str:
+def _mean_hover(row: Row) -> str:
     return (
         f"trial {row['trial']}: mean of {row['seeds']} further seeds, 95 %<br>report-val {interval(row, 'report_val')}"
         f"<br>search-val {interval(row, 'search_val')}"
@@ -413,9 +413,9 @@ def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float |
     return x, y, numbers
 
 
-def colours(report: Report, axes: Sequence[str]) -> dict[str, Any]:
+def colours(report: Report, axes: Sequence[str]) -> PlainTable:
     """For colouring the candidates by an axis: its choices, and which of them each trial has."""
-    found: dict[str, Any] = {}
+    found: PlainTable = {}
     complete = report.trials[report.trials["status"] == "complete"]
     for axis in axes:
         column = complete[f"choice_{axis}"]

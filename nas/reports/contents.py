@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -17,7 +16,7 @@ from nas.progress import in_si
 from nas.reports import axes, findings, inspection, repeats, rows
 from nas.reports.inspection import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
-from nas.reports.repeats import Repeats
+from nas.reports.repeats import Repeats, Row
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study
@@ -118,7 +117,7 @@ class Report:
         return table
 
     @property
-    def means(self) -> dict[int, dict[Any, Any]]:
+    def means(self) -> dict[int, Row]:
         """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
         return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}

@@ -8,7 +8,6 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -43,6 +42,7 @@ from spikformer import published
 from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
+from spikformer.fields import PlainTable
 from spikformer.fusion import fuse, real_multiplications
 
 
@@ -59,7 +59,7 @@ class Inspection:
     config: SpikformerConfig
     parts: tuple[Part, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values; `macs` per image over all time steps, padding included, nothing zero."""
         whole = self.parts[0]
         return {
@@ -107,15 +107,15 @@ class Costs:
     name: str
     source: str
     convention: Convention
-    layers: list[dict[str, Any]]
+    layers: list[PlainTable]
     totals: dict[str, float]
     chip: tuple[str, ChipCosts] | None = None
     memory_mj: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values; `chip` and `memory_mj` only if asked for."""
         costs = dataclasses.asdict(self.convention.costs)
-        asked: dict[str, Any] = {}
+        asked: PlainTable = {}
         if self.chip is not None:
             asked["chip"] = {"name": self.chip[0]} | dataclasses.asdict(self.chip[1])
         if self.memory_mj is not None:
@@ -304,7 +304,7 @@ def _costs(name: str, source: str, operations: tuple[Operation, ...], images: in
     )
 
 
-def _layer(op: Operation, images: int, convention: Convention) -> dict[str, Any]:
+def _layer(op: Operation, images: int, convention: Convention) -> PlainTable:
     priced = energy.price([op], images, convention)
     return {
         "path": firing.label(op),

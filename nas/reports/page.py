@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -167,7 +166,7 @@ def _charts(report: Report) -> dict[str, charts.Chart]:
     return found
 
 
-def _records(again: repeats.Repeats | None, name: str) -> list[dict[Any, Any]]:
+def _records(again: repeats.Repeats | None, name: str) -> list[repeats.Row]:
     return getattr(again, name).to_dict("records") if again is not None else []
 
 
@@ -175,7 +174,7 @@ def _command(program: str, name: str, study: str, options: Sequence[str], *more:
     return f"{program} {name} {shlex.join(['--study', study, *more, *options])}"
 
 
-def _script_safe(value: Any) -> Markup:
+def _script_safe(value: object) -> Markup:
     """JSON that no name in it can leave: `<` would end the script."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
@@ -193,12 +192,12 @@ def _si(value: float) -> str:
     return "" if _missing(value) else in_si(value, "").strip() if value else "0"
 
 
-def _raw(value: Any) -> str:
+def _raw(value: object) -> str:
     """As the CSV has it."""
     return "" if _missing(value) else repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _missing(value: Any) -> bool:
+def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,9 @@ CURVES = ["trial", "spike_penalty", *_MEANS]
 _TWINS = ["trial", "network", "bits", *_MEANS, *_REPORT, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
 _TWIN_WINS = "THE TWIN WINS"
 _GRID = 33  # energies at which two curves are compared
+
+Row = dict[Hashable, Any]
+"""A row of a table, by column, as pandas gives it: of what type a column is it does not say."""
 
 
 @dataclass(frozen=True)
@@ -345,7 +348,7 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     return f"{words.get(said, said)}, {figures}"
 
 
-def interval(row: dict[Any, Any], split: str) -> str:
+def interval(row: Row, split: str) -> str:
     """A row's accuracy in words: "61.2 % (60.1 to 62.3)", or without an interval "61.2 %".
 
     Args:
@@ -357,7 +360,7 @@ def interval(row: dict[Any, Any], split: str) -> str:
     return f"{value:.1f} %" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
 
 
-def energy_interval(row: dict[Any, Any]) -> str:
+def energy_interval(row: Row) -> str:
     """ "1.2 mJ (1.1 mJ to 1.3 mJ)"."""
     value, low, high = (float(row[key]) for key in ("energy_mj", "energy_low_mj", "energy_high_mj"))
     if value != value:
@@ -366,4 +369,4 @@ def energy_interval(row: dict[Any, Any]) -> str:
     return f"{in_si(value * 1e-3, 'J')}{around}"
 
 
-__all__ = ["CURVES", "Repeats", "compared", "energy_interval", "interval", "read", "separation"]
+__all__ = ["CURVES", "Repeats", "Row", "compared", "energy_interval", "interval", "read", "separation"]

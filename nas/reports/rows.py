@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from nas.studies import FullTraining, Study, Training
 from nas.training import Candidate
 
 
-def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, Any]:
+def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, object]:
     config, stage = candidate.config, candidate.config.stages[0]
     rates = list(candidate.firing_rates.values())
     return {
@@ -58,14 +57,14 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
     }
 
 
-def _full_row(trained: list[FullTraining]) -> dict[str, Any]:
+def _full_row(trained: list[FullTraining]) -> dict[str, object]:
     """Of the longest training, the mean over its seeds."""
     longest = [full for full in trained if full.epochs == max(other.epochs for other in trained)]
     accuracy = sum(full.test_top1 for full in longest) / len(longest) if longest else None
     return {"full_test_accuracy": accuracy, "full_epochs": longest[0].epochs if longest else None}
 
 
-def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, Any]:
+def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, object]:
     if chip is None:
         return {}
     if candidate.status != "complete":

@@ -1,11 +1,10 @@
 """The report as Markdown, and its front as a LaTeX table."""
 
 import re
-from typing import Any
 
 from nas.progress import in_si
 from nas.reports.contents import Report, front_cells, front_headings
-from nas.reports.repeats import energy_interval, interval
+from nas.reports.repeats import Row, energy_interval, interval
 
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},
@@ -36,7 +35,7 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     return "\n".join([*lines, ""])
 
 
-def _confirmed_cells(row: dict[Any, Any]) -> list[str]:
+def _confirmed_cells(row: Row) -> list[str]:
     return [
         str(row["trial"]),
         str(row["seeds"]),

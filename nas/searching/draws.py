@@ -3,7 +3,6 @@
 import hashlib
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import optuna
 
@@ -48,7 +47,7 @@ class Draws:
 
     def _sampler(self, snapshot: Snapshot, name: str, again: int = 0) -> optuna.samplers.BaseSampler:
         """A new one for each proposal: what it knows is in the storage, so a continued study goes the same way."""
-        options: dict[str, Any] = {"multivariate": True, "group": True, "constant_liar": True}
+        options: dict[str, bool] = {"multivariate": True, "group": True, "constant_liar": True}
         options = options if name == "TPESampler" else {}
         seed = self._seed(snapshot, again)
         sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, name)(seed=seed, **options)

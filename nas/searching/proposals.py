@@ -46,7 +46,7 @@ class Proposal:
 
     rung: int
     params: Mapping[str, Choice] | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
     queued: FrozenTrial | None = None
 
 
@@ -136,7 +136,7 @@ class Proposer:
         if proposal.params is None:
             return self._draws.sampled(snapshot, self.sampler)
         drawn = self._draws.at(snapshot, proposal.params)
-        own = proposal.queued.user_attrs if proposal.queued is not None else proposal.attributes
+        own: Mapping[str, Any] = proposal.queued.user_attrs if proposal.queued is not None else proposal.attributes
         named = self.space.references.get(own.get("reference", ""))
         return drawn if named is None else dataclasses.replace(drawn, config=named)  # axes may not say all of it
 

@@ -22,6 +22,7 @@ from nas.studies import Study
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import images_seen, settled
+from spikformer.fields import PlainTable
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Setup:
     space: SearchSpace
     trainer: Trainer
     images: tuple[int, ...]
-    identity: dict[str, Any]
+    identity: PlainTable
     goal: Goal
     engine: Engine
     observer: Observer
@@ -103,7 +104,7 @@ def _study(
     name: str,
     folder: Path,
     storage: str | None,
-    identity: dict[str, Any],
+    identity: PlainTable,
     constraints: Constraints,
     account: tuple[str, ...],
 ) -> Study:

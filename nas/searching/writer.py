@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +14,7 @@ from nas.studies import Claim, Drawn, Leases, Study, claims, handles, trials
 from nas.studies import constraints as limits
 from nas.studies import identity as identities
 from nas.training import Candidate, EnergyOf
+from spikformer.fields import PlainTable
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Ending:
 
     state: TrialState
     values: tuple[float, float] | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -46,7 +46,7 @@ def refused(violations: Mapping[str, float]) -> Ending:
 
 def replayed(equal: FrozenTrial) -> Ending:
     """A network that another trial has trained as far: its values are written again."""
-    attributes: dict[str, Any] = {"duplicate_of": equal.number}
+    attributes: dict[str, object] = {"duplicate_of": equal.number}
     if equal.state == TrialState.COMPLETE:
         return Ending(TrialState.COMPLETE, (equal.values[0], equal.values[1]), attributes, equal.constraints)
     attributes["reason"] = f"the same network as trial {equal.number}"
@@ -67,7 +67,7 @@ def recorded(
         rung: to which the network was trained; `is_last` of the recipe's.
         before: the trial that trained the same network, less far.
     """
-    attributes: dict[str, Any] = {"candidate": candidate.to_dict(), "network": in_words(candidate)}
+    attributes: dict[str, object] = {"candidate": candidate.to_dict(), "network": in_words(candidate)}
     if before is not None:
         lower = (f"rung/{i}" for i in range(rung))
         attributes |= {name: before.user_attrs[name] for name in lower if name in before.user_attrs}
@@ -91,7 +91,7 @@ class TrialWriter:
         leases: of this process, which hold what it has claimed.
     """
 
-    def __init__(self, study: Study, identity: dict[str, Any], leases: Leases) -> None:
+    def __init__(self, study: Study, identity: PlainTable, leases: Leases) -> None:
         self.study, self.identity, self.leases = study, identity, leases
 
     def claim(self, proposal: Proposal, drawn: Drawn, networks: int | None) -> Claim | None:

@@ -2,13 +2,12 @@
 
 import json
 import re
-from typing import Any
 
 from nas.errors import SpaceError
 from nas.spaces.document import Document
 from nas.spaces.paths import assign, covers, flattened, is_known, paths_in, read
 from nas.spaces.space import Axis, Choice
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 
 AXES: dict[str, str] = {
     "time_steps": "time_steps",
@@ -25,7 +24,7 @@ AXES: dict[str, str] = {
 }
 """Friendly name -> dotted path; `*` means every stage."""
 
-PLACEMENTS: dict[str, dict[str, Any]] = {
+PLACEMENTS: dict[str, dict[str, object]] = {
     "published": {},
     "pool_first": {"stem.pool_order": "before_neuron"},
     # A single q k^T is far smaller than the output's sum over tokens: at 0.125 the map would stay silent.
@@ -38,7 +37,7 @@ _PUBLISHED_PLACEMENT = {"stem.pool_order": "after_neuron", "stages.*.mixer.neuro
 FIXED = ("stem.image_size", "stem.in_channels", "head.num_classes")  # by the data, so one for the whole space
 
 
-def read_axes(document: Document, base: dict[str, Any]) -> tuple[Axis, ...]:
+def read_axes(document: Document, base: PlainTable) -> tuple[Axis, ...]:
     """All axes of a file, in the order in which they are sampled; fills options of custom blocks into `base`.
 
     Raises:
@@ -58,12 +57,12 @@ def read_axes(document: Document, base: dict[str, Any]) -> tuple[Axis, ...]:
     return tuple(sorted(axes, key=lambda axis: not _decides(axis)))
 
 
-def _check_channels(document: Document, base: dict[str, Any]) -> None:
+def _check_channels(document: Document, base: PlainTable) -> None:
     if base["stem"]["in_channels"] not in (1, 3):
         raise document.error("base", "stem.in_channels", "must be 1 (grey) or 3 (colour)")
 
 
-def _axis(document: Document, name: str, choices: Any, base: dict[str, Any]) -> Axis:
+def _axis(document: Document, name: str, choices: object, base: PlainTable) -> Axis:
     if not isinstance(choices, list) or not choices:
         raise document.error("axes", name, f"must be a list of choices, not {choices!r}")
     try:
@@ -85,13 +84,13 @@ def _axis(document: Document, name: str, choices: Any, base: dict[str, Any]) -> 
     return Axis(name, {key: {path: choice} for key, choice in zip(keys, choices, strict=True)})
 
 
-def _table(document: Document, name: str, table: Any, base: dict[str, Any]) -> Axis:
+def _table(document: Document, name: str, table: object, base: PlainTable) -> Axis:
     section = f"choices.{name}"
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
         raise document.error(section, None, 'must hold choices such as name = { "stem.kind" = "sps" }')
     if name in AXES or name == "neuron_placement" or is_known(base, name):
         raise document.error(section, None, "is the name of an axis already. Give it another")
-    choices: dict[Choice, dict[str, Any]] = {choice: dict(flattened(fields)) for choice, fields in table.items()}
+    choices: dict[Choice, dict[str, object]] = {choice: dict(flattened(fields)) for choice, fields in table.items()}
     written = dict.fromkeys(path for fields in choices.values() for path in fields)
     if not written:
         raise document.error(section, None, "has no choice that sets a field")
@@ -135,7 +134,7 @@ def _check_ratio(document: Document, axes: tuple[Axis, ...]) -> None:
         )
 
 
-def _check_overlap(document: Document, axes: tuple[Axis, ...], base: dict[str, Any]) -> None:
+def _check_overlap(document: Document, axes: tuple[Axis, ...], base: PlainTable) -> None:
     """No field may be set by two axes: one of them would have no effect."""
     owner: dict[str, str] = {}
     for axis in axes:
@@ -145,7 +144,7 @@ def _check_overlap(document: Document, axes: tuple[Axis, ...], base: dict[str, A
                     raise document.error("axes", axis.name, f'sets {path}, as does the axis "{owner[path]}". Keep one')
 
 
-def key_of(choice: Any) -> Choice:
+def key_of(choice: object) -> Choice:
     """A choice as Optuna stores it: lists as JSON.
 
     Raises:

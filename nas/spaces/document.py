@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nas.errors import SpaceError
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ class Document:
     def __init__(self, path: Path, text: str) -> None:
         self.path, self._text = path, text
         try:
-            self.sections: dict[str, Any] = tomllib.loads(text)
+            self.sections: PlainTable = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise SpaceError(f"{path} is no valid TOML: {error}") from None
 
@@ -65,14 +65,14 @@ class Document:
                     return i + 1
         return start + 1
 
-    def settings(self, section: str, cls: type[_T], values: dict[str, Any]) -> _T:
+    def settings(self, section: str, cls: type[_T], values: PlainTable) -> _T:
         """A section as the dataclass that it fills.
 
         Raises:
             SpaceError: a key that the class has not, or a value of another type.
         """
         hints = typing.get_type_hints(cls)
-        typed: dict[str, Any] = {}
+        typed: dict[str, object] = {}
         for key, value in values.items():
             if key not in hints:
                 raise self.error(section, key, f"unknown key. {nearest(key, hints)}")

@@ -18,7 +18,6 @@ import math
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
@@ -29,7 +28,7 @@ from nas.spaces.space import SearchSpace
 from spikformer import plugins, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 
 _SECTIONS = ("base", "axes", "choices", "references", "data", "proxy", "constraints")
 
@@ -68,7 +67,7 @@ def _blocks(space: SearchSpace) -> set[str]:
     }
 
 
-def _kinds(path: str, value: Any) -> Iterator[str]:
+def _kinds(path: str, value: object) -> Iterator[str]:
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _kinds(f"{path}.{key}", item)
@@ -140,7 +139,7 @@ class _Parser:
             has_place = str(error).startswith(str(document.path))
             raise (error if has_place else document.error("constraints", None, str(error))) from None
 
-    def _base(self, section: dict[str, Any]) -> dict[str, Any]:
+    def _base(self, section: PlainTable) -> PlainTable:
         fields = dict(section)
         try:
             name = fields.pop("published", None)
@@ -162,7 +161,7 @@ class _Parser:
                     message = f"{choice} fits no network of this space: {reason}"
                     raise self._document.error("axes", axis.name, message)
 
-    def _reference(self, space: SearchSpace, name: str, value: Any) -> SpikformerConfig:
+    def _reference(self, space: SearchSpace, name: str, value: object) -> SpikformerConfig:
         try:
             if isinstance(value, str):
                 config = published.config(value)
@@ -179,7 +178,7 @@ class _Parser:
             raise self._document.error("references", name, str(error)) from None
         return config
 
-    def _point(self, space: SearchSpace, value: dict[str, Any]) -> SpikformerConfig:
+    def _point(self, space: SearchSpace, value: PlainTable) -> SpikformerConfig:
         values = copy.deepcopy(space.base)
         axes = {axis.name: axis for axis in space.axes}
         for key, choice in flattened(value):

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from spikformer.fields import PlainTable
+
 
 def covers(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+"), path) is not None
 
 
-def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(values: PlainTable, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from flattened(value, f"{prefix}{key}.")
@@ -21,7 +23,7 @@ def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def paths_in(values: Any, prefix: str = "") -> list[str]:
+def paths_in(values: object, prefix: str = "") -> list[str]:
     """Dotted paths of all fields of a config in plain values; those of stages also with `*`."""
     if isinstance(values, dict):
         return [path for key, value in values.items() for path in paths_in(value, f"{prefix}{key}.")]
@@ -31,12 +33,12 @@ def paths_in(values: Any, prefix: str = "") -> list[str]:
     return [prefix.rstrip(".")]
 
 
-def is_known(values: dict[str, Any], path: str) -> bool:
+def is_known(values: PlainTable, path: str) -> bool:
     own, _, option = path.rpartition(".options.")  # a block of your own declares these
     return path in paths_in(values) or (bool(own) and option.isidentifier() and f"{own}.kind" in paths_in(values))
 
 
-def assign(values: Any, path: str, value: Any) -> None:
+def assign(values: Any, path: str, value: object) -> None:
     head, _, rest = path.partition(".")
     keys: list[Any] = list(range(len(values))) if head == "*" else [int(head) if isinstance(values, list) else head]
     for key in keys:

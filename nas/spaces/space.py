@@ -9,9 +9,8 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
@@ -19,6 +18,7 @@ from nas.spaces.parameters import axis_of, parameter_name
 from nas.spaces.paths import assign, covers, read
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable
 
 _LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
 _REMEMBERED = 2_000  # configs of a space, a few kB each
@@ -33,7 +33,7 @@ class Axis:
     """One thing that may change: `assignments[choice]` are the config fields that a choice sets."""
 
     name: str
-    assignments: dict[Choice, dict[str, Any]]
+    assignments: Mapping[Choice, Mapping[str, object]]
 
     @property
     def choices(self) -> list[Choice]:
@@ -52,7 +52,7 @@ class SearchSpace:
     """
 
     name: str
-    base: dict[str, Any]
+    base: PlainTable
     axes: tuple[Axis, ...]
     references: dict[str, SpikformerConfig]
     data: DataSettings
@@ -136,7 +136,7 @@ class SearchSpace:
             except ConfigError:
                 continue
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> PlainTable:
         """What makes results comparable: studies of equal identity may be continued."""
         axes = {axis.name: [[choice, values] for choice, values in axis.assignments.items()] for axis in self.axes}
         return {
@@ -178,7 +178,7 @@ class SearchSpace:
         return True
 
 
-def choice_in(axis: Axis, values: dict[str, Any]) -> Choice:
+def choice_in(axis: Axis, values: PlainTable) -> Choice:
     for choice, assignments in axis.assignments.items():
         leaves = [(leaf, value) for path, value in assignments.items() for leaf in read(values, path)]
         if all(leaf in (value, None) for leaf, value in leaves):

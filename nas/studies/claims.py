@@ -9,7 +9,7 @@ and holds for every storage that many processes may share.
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,6 +20,7 @@ from nas.spaces import Choice, SearchSpace
 from nas.studies import handles, storage, trials
 from nas.studies.trials import Snapshot
 from spikformer.config import SpikformerConfig
+from spikformer.fields import PlainTable
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Drawn:
     config: SpikformerConfig
     params: dict[str, Choice]
     distributions: dict[str, BaseDistribution]
-    system_attrs: dict[str, Any]
+    system_attrs: PlainTable
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _without_records(trial: FrozenTrial) -> FrozenTrial:
     return bare
 
 
-def register(study: optuna.Study, drawn: Drawn, attributes: Mapping[str, Any], networks: int | None) -> Claim | None:
+def register(study: optuna.Study, drawn: Drawn, attributes: Mapping[str, object], networks: int | None) -> Claim | None:
     """Put a running trial of this process into the study.
 
     Args:
@@ -108,7 +109,7 @@ def register(study: optuna.Study, drawn: Drawn, attributes: Mapping[str, Any], n
     return None
 
 
-def claim(study: optuna.Study, queued: FrozenTrial, drawn: Drawn, attributes: Mapping[str, Any]) -> Claim | None:
+def claim(study: optuna.Study, queued: FrozenTrial, drawn: Drawn, attributes: Mapping[str, object]) -> Claim | None:
     """Make a queued trial one of this process; None where another was first, or trains that network already."""
     try:
         if not handles.set_state(study, queued.number, TrialState.RUNNING):

@@ -4,7 +4,6 @@ Optuna 5 has no public call to end a running trial from another process, nor to 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,7 +21,7 @@ def trial_of(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, _id_of(study, number))
 
 
-def set_attribute(study: optuna.Study, number: int, name: str, value: Any) -> None:
+def set_attribute(study: optuna.Study, number: int, name: str, value: object) -> None:
     """Write a user attribute of a trial, whichever process began it.
 
     Raises:
@@ -31,7 +30,7 @@ def set_attribute(study: optuna.Study, number: int, name: str, value: Any) -> No
     storage_of(study).set_trial_user_attr(_id_of(study, number), name, value)
 
 
-def set_parameter(study: optuna.Study, number: int, name: str, value: Any, distribution: BaseDistribution) -> None:
+def set_parameter(study: optuna.Study, number: int, name: str, value: object, distribution: BaseDistribution) -> None:
     """Write a parameter of a trial.
 
     Raises:

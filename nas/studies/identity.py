@@ -1,21 +1,19 @@
 """What the results of a study depend on: a search goes on only with a study that was made with the same."""
 
 import json
-from typing import Any
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
 from nas.spaces import SearchSpace
 from nas.studies.study import Study
 from nas.training import EnergyOf
+from spikformer.fields import PlainTable
 from spikformer.identity import VERSION as IDS
 
 
-def identity_of(
-    space: SearchSpace, fingerprint: str, seed: int, energy_of: EnergyOf, image_size: int
-) -> dict[str, Any]:
+def identity_of(space: SearchSpace, fingerprint: str, seed: int, energy_of: EnergyOf, image_size: int) -> PlainTable:
     """What results depend on, flat, so that a difference can be named; as JSON has it."""
-    flat: dict[str, Any] = {"data.images": fingerprint, "seed": seed}
+    flat: PlainTable = {"data.images": fingerprint, "seed": seed}
     for section, values in space.identity().items():
         flat |= {f"{section}.{key}": value for key, value in values.items()}
     # Defaults leave no trace: studies that were made before these settings existed stay the same.
@@ -24,7 +22,7 @@ def identity_of(
     return dict(json.loads(json.dumps(flat)))
 
 
-def check_identity(study: Study, identity: dict[str, Any]) -> None:
+def check_identity(study: Study, identity: PlainTable) -> None:
     """Hold a study to the settings of a search; a study that has not begun takes them.
 
     Raises:

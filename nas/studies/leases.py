@@ -19,7 +19,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -101,7 +101,7 @@ class Leases:
     def __init__(self, study: optuna.Study) -> None:
         self.study, self.owner = study, Owner.here()
         self.held: set[int] = set()
-        self._seen: dict[int, tuple[Any, float]] = {}
+        self._seen: dict[int, tuple[object, float]] = {}
         self._looked = time.monotonic()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_alive, name=_THREAD + self.owner.search, daemon=True)
@@ -117,7 +117,7 @@ class Leases:
         self._end.set()
         self._thread.join(timeout=1.0)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """What a trial says from its beginning."""
         return {"holder": dataclasses.asdict(self.owner), "beat": _now()}
 

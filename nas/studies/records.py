@@ -3,7 +3,6 @@
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -14,6 +13,7 @@ from nas.studies import trials
 from nas.studies.trials import Snapshot
 from nas.training import Candidate
 from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable
 from spikformer.identity import is_id
 
 
@@ -134,13 +134,13 @@ def references_in(snapshot: Snapshot) -> dict[str | None, str]:
     return {attributes.get("config_id"): attributes["reference"] for attributes in reversed(named)}
 
 
-def space_of(study: str, identity: Mapping[str, Any]) -> SearchSpace:
+def space_of(study: str, identity: Mapping[str, object]) -> SearchSpace:
     """The space that a study searched, as far as results depend on it: without references and constraints.
 
     Raises:
         StudyError: it has not begun, or another version of this program began it.
     """
-    parts: dict[str, dict[str, Any]] = {"space": {}, "data": {}, "recipe": {}}
+    parts: dict[str, PlainTable] = {"space": {}, "data": {}, "recipe": {}}
     for key, value in identity.items():
         section, _, name = key.partition(".")
         parts.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
@@ -156,7 +156,7 @@ def space_of(study: str, identity: Mapping[str, Any]) -> SearchSpace:
         ) from None
 
 
-def trained_otherwise(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) -> tuple[str, ...]:
     """Settings of data and training in which two identities differ.
 
     Rungs and space may differ: how many networks are trained in full does not change how.

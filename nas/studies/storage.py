@@ -18,7 +18,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, BinaryIO, TypeGuard, TypeVar
 
 import optuna
 import sqlalchemy
@@ -29,6 +29,7 @@ from optuna.study import StudyDirection
 from nas import files
 from nas.errors import StudyError
 from nas.studies import urls
+from spikformer.fields import PlainTable
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the objectives of every study: accuracy and energy."""
@@ -40,6 +41,7 @@ _AWAY_AT_START_S = 5.0  # more likely there is no such server
 _LONGEST_PAUSE_S = 10.0
 _BLOCK = 1 << 16
 _LOGGER = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
 
 
 def study_folder(results: Path, name: str, storage: str | None = None) -> Path:
@@ -194,15 +196,15 @@ class _RetryingStorage:
         found = getattr(self._storage, name)
         return self._retrying(found) if callable(found) else found
 
-    def _retrying(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _retrying(self, call: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(call)
-        def repeated(*arguments: Any, **named: Any) -> Any:
+        def repeated(*arguments: object, **named: object) -> object:
             return _repeated(lambda: call(*arguments, **named), _AWAY_S)
 
         return repeated
 
 
-def _repeated(call: Callable[[], Any], away_s: float) -> Any:
+def _repeated(call: Callable[[], _Found], away_s: float) -> _Found:
     """While the server is away, at most so long."""
     pause_s, deadline = 0.5, time.monotonic() + away_s
     while True:
@@ -246,7 +248,7 @@ class _Journal(JournalFileBackend):
         super().__init__(str(path), lock_obj=typing.cast(Any, _Lock(path)))
         self._path = path
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: list[PlainTable]) -> None:
         try:
             super().append_logs(logs)
         except OSError as error:

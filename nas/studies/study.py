@@ -8,7 +8,6 @@ import dataclasses
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -24,7 +23,7 @@ from nas.studies import storage as storages
 from nas.studies.records import FullTraining, Spent, Training
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
-from spikformer.fields import nearest
+from spikformer.fields import PlainTable, nearest
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
@@ -87,7 +86,7 @@ class Study:
         return self._known[trial.number]
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> PlainTable:
         """Space, data, recipe, seed and version of ids that its candidates share."""
         return dict(self.optuna.user_attrs.get("identity", {}))
 

@@ -23,7 +23,7 @@ back, which is not.
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -139,7 +139,7 @@ def _shown(trial: FrozenTrial) -> tuple[float, float] | None:
     """Accuracy and log10 of energy, if the trial gave them."""
     if trial.state == TrialState.COMPLETE:
         return trial.values[0], trial.values[1]
-    reading: dict[str, Any] | None = trial.user_attrs.get(f"rung/{rung_of(trial)}")
+    reading: dict[str, float] | None = trial.user_attrs.get(f"rung/{rung_of(trial)}")
     return (reading["accuracy"], reading["log10_energy_mj"]) if reading is not None else None
 
 

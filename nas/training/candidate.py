@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError
@@ -13,6 +13,7 @@ from nas.stats import pareto
 from nas.training.fitting import Epoch
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable
 
 Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
@@ -73,7 +74,7 @@ class Candidate:
     overheads: Overheads
     firing_rates: dict[str, float]
     history: tuple[Epoch, ...]
-    provenance: dict[str, Any]
+    provenance: PlainTable
     # Not compared: a record of an earlier version is equal to that of the same training today.
     search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
     report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
@@ -99,7 +100,7 @@ class Candidate:
             return None
         return 100 * self.search_val_accuracy, math.log10(energy_mj)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainTable:
         """Plain values that survive JSON; `from_dict` reads them back."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return values | {
@@ -111,7 +112,7 @@ class Candidate:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: PlainTable) -> Self:
         return cls(
             **values
             | {
@@ -124,7 +125,7 @@ class Candidate:
         )
 
 
-def _recipe(values: dict[str, Any]) -> Recipe:
+def _recipe(values: PlainTable) -> Recipe:
     """As JSON has it; before there were rungs, all networks were trained in full."""
     return Recipe(**values | {"rungs": tuple(values.get("rungs", (1.0,)))})
 

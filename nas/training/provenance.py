@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from nas.training.execution import ExecutionOptions
+from spikformer.fields import PlainTable
 
 
-def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> dict[str, Any]:
+def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> PlainTable:
     """All that may differ between equal runs; `options` of a training that took place.
 
     Args:

@@ -1,6 +1,6 @@
 """Spikes of a network, counted as it trains, for a penalty on them."""
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class SpikeCount:
         for hook in self._hooks:
             hook.remove()
 
-    def _see(self, neuron: nn.Module, _inputs: Any, spikes_T: Tensor) -> None:
+    def _see(self, neuron: nn.Module, _inputs: object, spikes_T: Tensor) -> None:
         assert isinstance(neuron, Neuron)
         self._spikes.append(spikes_T.abs() / neuron.spikes.quantum)
 

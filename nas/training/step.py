@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +85,7 @@ class Step:
                 self._update.backward(loss / self._accumulation if self._accumulation > 1 else loss)
         self._update.apply()
 
-    def _shared(self, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+    def _shared(self, *, last: bool) -> contextlib.AbstractContextManager[object]:
         """Within, gradients stay in this process, unless they are those of the last part."""
         if isinstance(self._model, DistributedDataParallel) and not last:
             return self._model.no_sync()
