@@ -202,7 +202,7 @@ def test_what_cannot_be_loaded_is_named(mine: Path, name: str, message: str) -> 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("number", 'chip "models:number" returned 3.5: it must return a nas.costs.chip.ChipCosts'),
+        ("number", 'chip "models:number" returned 3.5: it must return a nas.costs.ChipCosts'),
         ("negative", "returned energy_mj -1.0: it must be a finite positive number"),
         ("endless", "returned latency_ms inf: it must be a finite positive number"),
         ("truth", "returned energy_mj True: it must be a finite positive number"),

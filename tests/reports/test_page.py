@@ -422,7 +422,7 @@ def test_a_search_loads_no_report() -> None:
     """plotly, pandas and matplotlib are for reports; help is for everybody."""
     for module, absent in (
         ("nas.searching.loop", ("plotly", "pandas", "matplotlib")),
-        ("cli", ("plotly", "pandas", "torch", "nas")),
+        ("cli", ("plotly", "pandas", "torch", "optuna", "rich")),
     ):
         program = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {absent!r}))"
         root = Path(__file__).parents[2]

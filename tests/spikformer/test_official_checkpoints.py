@@ -217,7 +217,7 @@ class _Code:
         (b"<html>404</html>", r"is damaged, or no torch checkpoint \(\w+\)\. Download it again"),
         (
             {"model": {}, "hook": _Code()},
-            r"holds a tests\.test_official_checkpoints\._Code, .* save its state_dict alone",
+            r"holds a tests\.spikformer\.test_official_checkpoints\._Code, .* save its state_dict alone",
         ),
         ({"epoch": 3, "optimizer": {}}, r"holds no state_dict, neither .* model_ema: its keys are epoch, optimizer\."),
         ([torch.zeros(1)], r"holds no state_dict, neither itself nor under state_dict, model, .*\. Give"),
