@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from nas.engines import engine
+from nas.training import measurement
 from tests import golden
+from tests.conftest import USUAL_BATCHES, USUAL_PACE
 
 CORPUS = Path(__file__).parent / "data" / "golden"
 
@@ -16,7 +19,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if json.loads((CORPUS / "machine.json").read_text()) != golden.machine():
         pytest.skip("recorded with another version of torch, or on another kind of processor, which round otherwise")
     folder = tmp_path_factory.mktemp("golden")
-    golden.record(folder)
+    with pytest.MonkeyPatch.context() as patch:  # as users measure, not as quick tests do
+        patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
+        patch.setattr(engine, "measured_pace", USUAL_PACE)
+        golden.record(folder)
     return folder
 
 

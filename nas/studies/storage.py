@@ -87,6 +87,8 @@ def is_single_process(url: str | None) -> TypeGuard[str]:
 
 def lock_path(url: str, name: str) -> Path:
     """The folder to lock, for searches of this machine that share a database but not a results folder."""
+    if url.startswith("sqlite:///"):  # a relative path means another file in another folder
+        url = f"sqlite:///{Path(url[10:]).resolve()}"
     return files.cache_folder() / "locks" / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
 
 

@@ -37,7 +37,7 @@ def _counted_once() -> Iterator[None]:
         return found[config.config_id]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation, "_macs", known)
+        patch.setattr(selection, "_macs", known)
         yield
 
 
