@@ -103,8 +103,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     checkouts = ([arguments.other.resolve()] if arguments.other else []) + [HERE.resolve()]
-    named = f"python benchmarks/house.py{' OTHER' if arguments.other else ''}"
-    print(header(named))
+    histories = " ".join(map(str, arguments.histories))
+    print(header(f"python benchmarks/house.py{' OTHER' if arguments.other else ''} --histories {histories}"))
     titles = (["the other checkout"] if arguments.other else []) + ["this one"]
     print(f"\n{table([('', *titles), *rows(checkouts, arguments.histories)])}")
 
