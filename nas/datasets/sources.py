@@ -18,7 +18,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torchvision import datasets
 
 from nas import files
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
@@ -121,7 +120,7 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
-    found = [name for name, (source, _) in _CIFAR.items() if (folder / source.base_folder).is_dir()]
+    found = [name for name, (base, _) in _CIFAR.items() if (folder / base).is_dir()]
     if not found:
         raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
     return _cifar(folder, dataset if dataset in found else found[0], download=False)
@@ -167,20 +166,21 @@ class InMemory:
         return np.array([len(self)])
 
 
-_CIFAR: dict[str, tuple[type[datasets.CIFAR10], tuple[str, ...]]] = {
-    "cifar10": (datasets.CIFAR10, CIFAR10_CLASSES),
-    "cifar100": (datasets.CIFAR100, CIFAR100_CLASSES),
-}
-_BATCHES = {source.base_folder for source, _ in _CIFAR.values()}
+# What the authors of CIFAR call the folders in their archives.
+_CIFAR = {"cifar10": ("cifar-10-batches-py", CIFAR10_CLASSES), "cifar100": ("cifar-100-python", CIFAR100_CLASSES)}
+_BATCHES = {base for base, _ in _CIFAR.values()}
 
 
 def _cifar(folder: Path, dataset: str, *, download: bool) -> Source:
-    source, classes = _CIFAR[dataset]
+    from torchvision import datasets  # slow to import
+
+    base, classes = _CIFAR[dataset]
+    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         parts = {part: source(str(folder), train=part == "train", download=download) for part in ("train", "test")}
     except (OSError, RuntimeError) as error:
-        where = f"{folder / source.base_folder} cannot be read or downloaded"
+        where = f"{folder / base} cannot be read or downloaded"
         raise DataError(f"{where}: {error}. Delete it and leave --data-dir out to download it again") from None
     held = {
         part: InMemory(loaded.data, np.array(loaded.targets, dtype=np.int64), f"{dataset} {part}")

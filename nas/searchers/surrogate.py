@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import linalg, optimize
+from scipy import linalg
 from torch import Tensor
 
 Array = npt.NDArray[np.float64]
@@ -123,6 +123,8 @@ class Surrogate:
 
     def _estimated(self) -> Array:
         """The parameters of the highest posterior density, by L-BFGS from the middle of their priors."""
+        from scipy import optimize  # slow to import
+
         apart, same, rungs, values = self._tensors(_thinned(self._observations.rungs, _MOST))
         centre = np.concatenate([centre for centre, _ in self._blocks.values()])
         width = np.concatenate([np.full(len(centre), width) for centre, width in self._blocks.values()])

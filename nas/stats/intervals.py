@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from nas.stats import pareto
 
@@ -42,7 +42,7 @@ def deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
 def means(groups: Sequence[Sequence[float]]) -> list[Interval]:
     """Of each group, with Student's interval of the pooled deviation: seeds scatter alike, and each group has few."""
     spread, freedom = deviation(groups)
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * spread if freedom else math.nan
+    reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * spread if freedom else math.nan
     found = []
     for group in groups:
         mean = float(np.mean(group)) if group else math.nan
@@ -56,6 +56,8 @@ def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Inte
 
     Tukey's honest significant difference, as Kramer has it for groups of unequal size.
     """
+    from scipy import stats  # slow to import
+
     usable = [i for i, group in enumerate(groups) if len(group) > 1]
     if len(usable) < 2:
         return {}
@@ -97,7 +99,7 @@ def wilson(share: NDArray[np.floating], count: NDArray[np.floating]) -> tuple[Fl
 
     Of the images alone: another seed of the same network scatters further.
     """
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    z = float(special.ndtri(0.5 + LEVEL / 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
         half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
@@ -153,7 +155,7 @@ def tau_interval(a: ArrayLike, b: ArrayLike, strata: ArrayLike | None = None) ->
 
 def _fieller(count: int) -> float:
     """Half of the 95 % interval of atanh(tau)."""
-    return float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(0.437 / (count - 4))
+    return float(special.ndtri(0.5 + LEVEL / 2)) * math.sqrt(0.437 / (count - 4))
 
 
 def enough(tau: float, least: float) -> int | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.optimize import nnls
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,8 @@ class Pace:
     @classmethod
     def of(cls, images: Sequence[int], seconds: Sequence[float]) -> Self:
         """From trainings on so many images that took so long: least squares, neither of the two below 0."""
+        from scipy.optimize import nnls  # slow to import
+
         columns = np.stack([np.array(images, dtype=float), np.ones(len(images))], axis=1)
         solution, _ = nnls(columns, np.array(seconds))
         return cls(float(solution[0]), float(solution[1]))
