@@ -19,6 +19,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["measured_pace"]
 MICRO = """
 [base]
+time_steps = 2
 neuron.threshold = 0.5
 neuron.surrogate = "atan"
 stem.image_size = 8

@@ -36,7 +36,7 @@ from tests.conftest import MICRO
 from tests.helpers import random_config
 
 ROOT = Path(__file__).parent.parent
-SPACE = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
+SPACE = MICRO.replace("time_steps = 2\n", "").replace("rungs = [1]", "rungs = [0.5, 1]")
 _TIMES = ("wall_s", "seconds", "latency_s", "images_per_s", "images_a_s", "finished_at")
 _HIDDEN = [
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|min|h|images/s|MiB|GiB|GB)\b"), "TIME"),

@@ -50,9 +50,13 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def let_threads_sleep() -> None:
-    """Before torch loads: OpenMP's threads spin while they wait, which slows others on the machine many times over."""
+    """Before torch and numpy load: threads that spin while they wait slow others on the machine many times over.
+
+    Numpy and scipy see small matrices only, for which a second thread never pays.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 __all__ = ["let_threads_sleep", "place", "print_next", "print_next_about", "program", "without_garbage_collection"]

@@ -29,7 +29,7 @@ from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
 from nas.costs.memory import MODEL, memory_mj
 from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
 from nas.costs.rates import Rates
-from nas.costs.static import parts, static_model, static_operations
+from nas.costs.static import parts, static_model, static_operations, total_macs
 from nas.costs.target import IMAGE_SIZE
 
 __all__ = [
@@ -58,4 +58,5 @@ __all__ = [
     "static_model",
     "static_operations",
     "target",
+    "total_macs",
 ]

@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from nas.costs.static import parts, static_model
+from nas.costs.static import static_model, total_macs
 from nas.errors import TrainingError
 from spikformer.config import SpikformerConfig, StageConfig
 
@@ -36,18 +36,18 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
     _check_reached(config, top, params, macs)
 
     def fits(scaled: SpikformerConfig) -> bool:
-        model = static_model(scaled)
-        if params is not None and sum(p.numel() for p in model.parameters()) > params:
+        if params is not None and sum(p.numel() for p in static_model(scaled).parameters()) > params:
             return False
-        return macs is None or parts(model)[0].dense_macs <= macs
+        return macs is None or total_macs(scaled) <= macs
 
     best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))), top)
     if best is None:
         asked = in_words(params, macs)
-        least = static_model(scaled(config, 2**-_OCTAVES))
+        smallest = scaled(config, 2**-_OCTAVES)
         raise TrainingError(
             f"no network of this kind has at most {asked}: the smallest has "
-            f"{sum(p.numel() for p in least.parameters()):,} parameters and {parts(least)[0].dense_macs:,} MACs"
+            f"{sum(p.numel() for p in static_model(smallest).parameters()):,} parameters and "
+            f"{total_macs(smallest):,} MACs"
         )
     return scaled(config, 2 ** (best / _FINENESS))
 
@@ -65,7 +65,7 @@ def _top(config: SpikformerConfig) -> int:
 
 
 def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs: int | None) -> None:
-    """At once: counting the multiplications of the largest takes an hour. They grow at most as width squared x depth.
+    """At once, by two networks. Multiplications grow at most as width squared x depth.
 
     Raises:
         TrainingError: no limit is below what the largest network has.
@@ -78,7 +78,7 @@ def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs:
         pairs = list(zip(largest.stages, smallest.stages, strict=True))
         wider = max(large.embed_dim / small.embed_dim for large, small in pairs)
         deeper = max(large.depth / small.depth for large, small in pairs)
-        if macs < parts(static_model(smallest))[0].dense_macs * wider**2 * deeper:
+        if macs < total_macs(smallest) * wider**2 * deeper:
             return
     raise TrainingError(
         f"no network of this kind comes near {in_words(params, macs)}: the largest has "

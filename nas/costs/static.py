@@ -31,6 +31,11 @@ def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple
     return counter.operations()
 
 
+def total_macs(config: SpikformerConfig) -> int:
+    """What `dense_macs` tells of the whole network, from shapes alone: large networks take no longer than small ones."""
+    return sum(op.dense * op.repeats for op in static_operations(config) if op.kind != "sum")
+
+
 def dense_macs(model: Spikformer) -> dict[str, int]:
     """Multiplications with an addition by module path, per image over all T, padding included, nothing zero.
 
@@ -78,4 +83,4 @@ def _ancestors(path: str) -> list[str]:
     return [".".join(names[:i]) for i in range(len(names) + 1)]
 
 
-__all__ = ["dense_macs", "parts", "static_model", "static_operations"]
+__all__ = ["dense_macs", "parts", "static_model", "static_operations", "total_macs"]

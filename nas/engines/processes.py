@@ -40,6 +40,9 @@ class _Worker:
 class Processes:
     """An engine with a process for each of `places`, "cpu" or "cuda:1"; one that dies is started again.
 
+    All are forked by one more process, which has imported everything and touches no GPU: the first worker begins after
+    seconds, each further one and each that takes the place of a dead one at once.
+
     Raises:
         StudyError: processes do not come to life.
     """
@@ -47,7 +50,8 @@ class Processes:
     def __init__(self, trainer: Trainer, places: list[str], on_epoch: OnEpoch) -> None:
         self.slots = len(places)
         self._trainer, self._places, self._on_epoch = trainer, places, on_epoch
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__])
         self._workers: list[_Worker] = []
         self._ended: list[Done | Died] = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.bundles import TrainingRecipe, recipe
 from nas.bundles import bundle as bundles
-from nas.costs import MEASURED, parts, scaling, static_model, target
+from nas.costs import MEASURED, scaling, static_model, target, total_macs
 from nas.errors import StudyError, TrainingError
 from nas.full_training import memory
 from nas.progress import in_si, in_words
@@ -222,9 +222,7 @@ def _rule(size: Size) -> str:
 
 def _requirements(network: SpikformerConfig, own: TrainingRecipe) -> str:
     """Size, work, memory: what follows from the network and its recipe alone."""
-    model = static_model(network)
-    macs = parts(model)[0].dense_macs
-    parameters = sum(p.numel() for p in model.parameters())
+    macs, parameters = total_macs(network), sum(p.numel() for p in static_model(network).parameters())
     images = 1_281_167 if network.stem.image_size > 64 else 50_000
     flops = 6 * macs * own.all_epochs * images  # forward and backward: three passes of two operations a MAC
     hours = flops / _ASSUMED_FLOPS / 3600

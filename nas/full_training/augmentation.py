@@ -43,7 +43,7 @@ class TrainTransform:
             scale=recipe.crop_scale,
             ratio=recipe.crop_ratio,
             hflip=recipe.flip,
-            color_jitter=recipe.color_jitter or None,  # type: ignore[arg-type]  # None is its word for none
+            color_jitter=recipe.color_jitter or None,  # None is its word for none
             interpolation=recipe.interpolation,
         )
         self._crop, *self._others, _to_tensor = steps.transforms

@@ -37,7 +37,7 @@ class Criterion:
         if recipe.mixup > 0 or recipe.cutmix > 0:
             if part % 2:
                 raise TrainingError(f"mixup and cutmix pair images: {part} a process cannot be. Use an even batch_size")
-            self._mixup = Mixup(  # type: ignore[no-untyped-call]
+            self._mixup = Mixup(
                 recipe.mixup,
                 recipe.cutmix,
                 prob=recipe.mix_prob,
@@ -50,9 +50,7 @@ class Criterion:
         over = 0 < self._recipe.mix_off_epoch <= epoch
         if self._mixup is not None and not over:
             return self._mixup(images, labels)  # type: ignore[no-any-return]
-        targets: Tensor = mixup_target(  # type: ignore[no-untyped-call]
-            labels, self._classes, 1.0, self._recipe.label_smoothing
-        )
+        targets: Tensor = mixup_target(labels, self._classes, 1.0, self._recipe.label_smoothing)
         return images, targets
 
     def __call__(self, logits: Tensor, images: Tensor, targets: Tensor) -> Tensor:

@@ -281,9 +281,7 @@ class ToDevice:
         self._std = 255 * torch.tensor(std, device=device)[:, None, None]
         self._format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._device = device
-        self._erase = RandomErasing(  # type: ignore[no-untyped-call]
-            recipe.random_erasing, mode=recipe.random_erasing_mode, device=device
-        )
+        self._erase = RandomErasing(recipe.random_erasing, mode=recipe.random_erasing_mode, device=device)
         self._erases = recipe.random_erasing > 0
 
     @staticmethod

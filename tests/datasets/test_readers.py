@@ -50,7 +50,7 @@ def test_a_reader_shows_what_timm_shows(changes: dict[str, object], kind: str, m
         is_training=True,
         use_prefetcher=True,
         hflip=own.flip,
-        color_jitter=own.color_jitter or None,  # type: ignore[arg-type]  # None is its word for none
+        color_jitter=own.color_jitter or None,  # None is its word for none
         interpolation=own.interpolation,
     )
     ours = TrainTransform(own, StemConfig(image_size=48))

@@ -176,7 +176,7 @@ def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
     (folder / "micro.toml").write_text(MICRO)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
-        return _comparable(loop.search(folder / "micro.toml", 5, epochs=6, results_dir=folder, observer=Observer()))
+        return _comparable(loop.search(folder / "micro.toml", 5, epochs=3, results_dir=folder, observer=Observer()))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -189,7 +189,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(
     usual_batches: None,
 ) -> None:
     """A process is really killed in the middle of a training; the study ends as if it never had been."""
-    settings = ["--space", str(micro), "--trials", "5", "--epochs", "6", "--results-dir", str(tmp_path / "killed")]
+    settings = ["--space", str(micro), "--trials", "5", "--epochs", "3", "--results-dir", str(tmp_path / "killed")]
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
     journal = tmp_path / "killed" / "micro" / "journal.log"
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in another order round otherwise
