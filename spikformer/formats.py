@@ -4,12 +4,10 @@ What is written is `spikformer.fuse(model)`, in float32. onnxruntime runs a file
 this network and it must agree on (`_agree`).
 """
 
-import contextlib
 import copy
 import importlib
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spikformer.errors import FormatError
+from spikformer.files import whole
 from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 
@@ -117,22 +116,6 @@ def _library(name: str) -> ModuleType:
         raise FormatError(f"{name} cannot be imported: {error}. pip install 'spikformer-nas[onnx]'") from None
 
 
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name to write a file under, which it has at `path` once the block has ended without an error."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise FormatError(
-            f"{path} cannot be written: {error.strerror or error}. Make room or name another place"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
 def _agree(write: Callable[[Spikformer, Path], _Run], fused: Spikformer, path: Path) -> float:
     """Writes the file at `path` by `write`, runs it against the network, and returns the largest difference of logits.
 
@@ -146,7 +129,7 @@ def _agree(write: Callable[[Spikformer, Path], _Run], fused: Spikformer, path: P
         FormatError: further off, or not to be written.
     """
     images = _images(fused, 8)
-    with _whole(path) as partial:
+    with whole(path, FormatError) as partial:
         coarse = _coarse(fused)
         exact_B = _differences(write(coarse, partial), coarse, images)
         # Not the largest: dual spike attention divides by roots, and learned time constants are sigmoids, which round.

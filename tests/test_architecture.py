@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 # A module of spikformer imports only what stands above it; nas imports all of spikformer.
 SPIKFORMER = (
     "errors",
+    "files",
     "plugins",
     "fields",
     "identity",
