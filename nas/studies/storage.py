@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar
 
+import filelock
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
@@ -99,31 +100,18 @@ def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None
     Raises:
         StudyError: another one still is, or the folder cannot be written.
     """
+    path = folder / "lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
+        lock = filelock.FileLock(path).acquire(timeout=wait_s, poll_interval=0.05)
+    except filelock.Timeout:
+        owner = path.read_text().strip() or "another process"
+        raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out") from None
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
     with lock:
-        deadline = time.monotonic() + wait_s
-        while not _locked(lock):
-            if time.monotonic() > deadline:
-                lock.seek(0)
-                owner = lock.read().strip() or "another process"
-                raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out")
-            time.sleep(0.05)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
+        path.write_text(f"process {os.getpid()}")  # processes that wait leave it as it is: older filelocks emptied it
         yield
-
-
-def _locked(file: typing.IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
