@@ -13,8 +13,8 @@ from nas.costs import MEASURED, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.progress import in_si
-from nas.reports import axes, findings, inspection, repeats, rows
-from nas.reports.inspection import Costs
+from nas.reports import axes, findings, layer_costs, repeats, rows
+from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
 from nas.reports.repeats import Repeats, Row
 from nas.settings import Constraints
@@ -182,12 +182,7 @@ def build(
     trainings = study.trainings
     trials = rows.candidates_table(study, candidates, front, broken, convention, chip, trainings)
     points = rows.points_of(trials, column)
-    others = [_other(study, other, convention) for other in compare]
-    everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
-    reference = pareto.reference_point(everywhere) if everywhere else None
-    compared = tuple(
-        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
-    )
+    reference, compared = _in_one_frame(study, compare, convention, points, column)
     importance, effects, basis = axes.importance(trainings)
     again = repeats.read(study, candidates, convention)
     front_table = trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
@@ -219,8 +214,7 @@ def build(
     )
     report.findings.extend([*again.findings, *_against_others(report)])
     if chip is not None and stored:
-        report.findings.append(findings.on_chip(stored, trials, chip))
-        report.methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+        _add_chip(report, stored, chip)
     if memory:
         report.methods.extend(memory_methods(candidates))
     return report
@@ -267,11 +261,28 @@ def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
 
 
 def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
-    costs = inspection.costs_of(f"{study.name}, trial {number}", candidate, convention)
+    costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention)
     return Member(number, candidate.config, costs, tuple(candidate.silent_layers))
 
 
+def _add_chip(report: Report, stored: dict[int, Candidate], chip: Chip) -> None:
+    report.findings.append(findings.on_chip(stored, report.trials, chip))
+    report.methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+
+
 _Other = tuple[pd.DataFrame, dict[int, pareto.Point]]
+
+
+def _in_one_frame(
+    study: Study, compare: Sequence[Study], convention: Convention, points: dict[int, pareto.Point], column: str
+) -> tuple[pareto.Point | None, tuple[Compared, ...]]:
+    """The reference point of all studies together, and the others from it."""
+    others = [_other(study, other, convention) for other in compare]
+    everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
+    reference = pareto.reference_point(everywhere) if everywhere else None
+    return reference, tuple(
+        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
+    )
 
 
 def _other(study: Study, other: Study, convention: Convention) -> _Other:

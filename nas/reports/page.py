@@ -15,8 +15,9 @@ from plotly.offline import get_plotlyjs
 from nas import files
 from nas.costs import MEASURED
 from nas.progress import in_si
-from nas.reports import charts, drawing, figure, repeats, texts
+from nas.reports import charts, drawing, figure, front_chart, repeats, texts
 from nas.reports.contents import Member, Report
+from nas.reports.plotting import Chart
 from nas.studies import constraints
 
 _ONLY_WITH = {
@@ -148,8 +149,8 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
     )
 
 
-def _charts(report: Report) -> dict[str, charts.Chart]:
-    found = {"front": charts.front(report)}
+def _charts(report: Report) -> dict[str, Chart]:
+    found = {"front": front_chart.front(report)}
     if not report.trajectory.empty:
         found["trajectory"] = charts.trajectory(report)
     attained = charts.attainment(report)
