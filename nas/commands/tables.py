@@ -42,8 +42,8 @@ def trainings(rows: Iterable["Work"]) -> "Table":
     for row in rows:
         host, process = (row.holder.host, row.holder.pid) if row.holder is not None else ("", "")
         beat = f"{row.beat_s:.0f} s ago" if row.beat_s is not None else ""
-        told = (row.trial, row.rung, row.attempt, row.network, host, process)
-        _add(table, *told, _moment(row.since), beat, _ALIVE[row.alive])
+        cells = (row.trial, row.rung, row.attempt, row.network, host, process)
+        _add(table, *cells, _moment(row.since), beat, _ALIVE[row.alive])
     return table
 
 

@@ -65,11 +65,11 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
 def parts(model: Spikformer) -> list[Part]:
     """Every module that multiplies or has parameters, the whole network first."""
     macs = dense_macs(model)
-    found = [
+    modules = [
         Part(path, type(module).__name__, sum(p.numel() for p in module.parameters()), macs.get(path, 0))
         for path, module in model.named_modules()
     ]
-    return [part for part in found if part.parameters or part.dense_macs]
+    return [part for part in modules if part.parameters or part.dense_macs]
 
 
 def _ancestors(path: str) -> list[str]:

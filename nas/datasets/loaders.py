@@ -107,8 +107,8 @@ def load(
     parts = splits.cut(read.source, read.validation, space.data, read.classes, origin, seed, train_images)
     if not parts.plain:
         digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
-    told = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
-    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], told)
+    sentences = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
+    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], sentences)
 
 
 def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
@@ -132,11 +132,11 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
 
 
 def _layouts(settings: DataSettings) -> str:
-    wanted = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
+    remedy = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
     if settings.dataset == "image_folder":
-        return wanted
+        return remedy
     base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
-    return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
+    return f"{remedy}, or one with {base}, or leave --data-dir out to download it"
 
 
 def _digits(stem: StemConfig) -> _Read:
@@ -165,8 +165,8 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Re
         root = root.parent
     batches = root / source.base_folder
     if batches.is_dir():
-        wanted = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
-        damaged = [name for name, md5 in wanted if not check_integrity(batches / name, md5)]
+        checksums = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
+        damaged = [name for name, md5 in checksums if not check_integrity(batches / name, md5)]
         if damaged:
             raise DataError(
                 f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). "
@@ -325,9 +325,9 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
-    wanted = space.data.classes or _CLASSES.get(space.data.dataset)
-    if wanted is not None and classes != wanted:
-        missing, extra = sorted(set(wanted) - set(classes)), sorted(set(classes) - set(wanted))
+    expected = space.data.classes or _CLASSES.get(space.data.dataset)
+    if expected is not None and classes != expected:
+        missing, extra = sorted(set(expected) - set(classes)), sorted(set(classes) - set(expected))
         raise DataError(
             f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
             f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"

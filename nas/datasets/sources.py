@@ -121,10 +121,10 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
-    found = [name for name, (source, _) in _CIFAR.items() if (folder / source.base_folder).is_dir()]
-    if not found:
+    names = [name for name, (source, _) in _CIFAR.items() if (folder / source.base_folder).is_dir()]
+    if not names:
         raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
-    return _cifar(folder, dataset if dataset in found else found[0], download=False)
+    return _cifar(folder, dataset if dataset in names else names[0], download=False)
 
 
 _LAYOUTS = (

@@ -205,14 +205,14 @@ def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float |
 
 def colours(report: Report, axes: Sequence[str]) -> PlainTable:
     """For colouring the candidates by an axis: its choices, and which of them each trial has."""
-    found: PlainTable = {}
+    by_axis: PlainTable = {}
     complete = report.trials[report.trials["status"] == "complete"]
     for axis in axes:
         column = complete[f"choice_{axis}"]
         choices = sorted(set(column.dropna()), key=lambda c: (isinstance(c, str), c))
         of = {int(n): choices.index(c) for n, c in zip(complete["trial"], column, strict=True) if c in choices}
-        found[axis] = {"choices": [str(choice) for choice in choices], "of": of}
-    return found
+        by_axis[axis] = {"choices": [str(choice) for choice in choices], "of": of}
+    return by_axis
 
 
 __all__ = [

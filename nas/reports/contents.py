@@ -243,17 +243,17 @@ def _findings(
     if trials.empty:
         return [f"Study {study.name} has no finished candidate yet."]
     complete = trials[(trials["status"] == "complete") & trials[column].notna()]
-    found = [findings.counts(trials), *findings.constrained(study, trials)]
+    sentences = [findings.counts(trials), *findings.constrained(study, trials)]
     if complete.empty:
-        found.append("No candidate is trained in full yet: there is no front.")
+        sentences.append("No candidate is trained in full yet: there is no front.")
     if not front.empty:
-        kept = complete[complete["constraints"] == ""]
-        found += [findings.optimism(complete, front), *findings.against_size(kept, front, column)]
-        found += findings.against_target(stored)
+        feasible = complete[complete["constraints"] == ""]
+        sentences += [findings.optimism(complete, front), *findings.against_size(feasible, front, column)]
+        sentences += findings.against_target(stored)
     if convention != MEASURED:
-        kept_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
-        found += findings.against_measured(kept_of[0], kept_of[1], study.energy_of, convention)
-    return found + findings.trained_in_full(study, stored)
+        feasible_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
+        sentences += findings.against_measured(feasible_of[0], feasible_of[1], study.energy_of, convention)
+    return sentences + findings.trained_in_full(study, stored)
 
 
 def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
@@ -315,7 +315,7 @@ def _compared(study: Study, other: Study, frame: _Other, reference: pareto.Point
 def _against_others(report: Report) -> list[str]:
     if not report.compared or report.hypervolume is None:
         return []
-    told = [
+    others = [
         f"{other.name} {other.hypervolume:.2f} with {other.images:,} images"
         + (f" (NOT comparable: {', '.join(other.differs[:3])} differ)" if other.differs else "")
         for other in report.compared
@@ -323,7 +323,7 @@ def _against_others(report: Report) -> list[str]:
     return [
         f"Hypervolume, points of search-val accuracy times decades of energy from one reference point for all: "
         f"{report.study} "
-        f"{report.hypervolume:.2f}; {'; '.join(told)}."
+        f"{report.hypervolume:.2f}; {'; '.join(others)}."
     ]
 
 

@@ -114,14 +114,14 @@ def _other_front(figure: go.Figure, other: Compared, column: str, color: str) ->
 
 
 def _repeats(figure: go.Figure, report: Report) -> None:
-    found = report.repeats
-    if found is None:
+    repeats = report.repeats
+    if repeats is None:
         return
-    if not found.confirmed.empty:
-        _means(figure, found.confirmed, "mean of more seeds, 95 %", "line-ew-open", "#222222")
-    if not found.twins.empty:
-        _means(figure, found.twins, "quantised twins, 95 %", "x", VERMILLION)
-    for i, (trial, rows) in enumerate(found.curves.groupby("trial")):
+    if not repeats.confirmed.empty:
+        _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", "#222222")
+    if not repeats.twins.empty:
+        _means(figure, repeats.twins, "quantised twins, 95 %", "x", VERMILLION)
+    for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
         ordered = rows.sort_values("energy_mj")
         figure.add_scatter(
             x=numbers(ordered["energy_mj"]),

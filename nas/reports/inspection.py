@@ -59,24 +59,24 @@ def costs(
         raise StudyError(f"trial {number} of study {study.name} is {candidate.status}: it has no counted operations")
     images = candidate.counted_images
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
-    found = costs_of(name, candidate, convention)
-    return _with_extras(found, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
+    layers = costs_of(name, candidate, convention)
+    return _with_extras(layers, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
 
 
 def costs_at_rates(
-    network: str, given: Rates, convention: Convention = MEASURED, image_size: int | None = None, *, fused: bool = False
+    network: str, rates: Rates, convention: Convention = MEASURED, image_size: int | None = None, *, fused: bool = False
 ) -> Costs:
     """What each layer of a network would cost at firing rates that the user gives.
 
     Args:
         network, image_size, fused: see `structure`.
-        given: see `nas.costs.rates`.
+        rates: see `nas.costs.rates`.
 
     Raises:
         ConfigError: no such network, or not at that image size.
         CostError: a layer without a rate, or a rate without a layer.
     """
-    operations = firing.at(static_operations(config_at(network, image_size), fused=fused), given)
+    operations = firing.at(static_operations(config_at(network, image_size), fused=fused), rates)
     return priced(in_form(network, fused), "at the rates given, not measured", operations, 1, convention)
 
 
@@ -107,16 +107,16 @@ def costs_on_images(
     model = load(folder, "proxy")
     splits = _images(Path(folder), model.config, data_dir)
     form = fuse(model) if fused else model
-    found = measurement.measure(form, splits.search_val, Normalise(splits.train))
-    if found.silent is not None:
-        raise CostError(f"the proxy of {folder} is silent: {found.silent}. It has no energy to speak of")
+    counts = measurement.measure(form, splits.search_val, Normalise(splits.train))
+    if counts.silent is not None:
+        raise CostError(f"the proxy of {folder} is silent: {counts.silent}. It has no energy to speak of")
     name = in_form(f"proxy of {folder}", fused)
-    layers = priced(name, counted_on(found.images), found.operations, found.images, convention)
-    return _with_extras(layers, model.config, found.operations, found.overheads, found.images, chip, memory)
+    layers = priced(name, counted_on(counts.images), counts.operations, counts.images, convention)
+    return _with_extras(layers, model.config, counts.operations, counts.overheads, counts.images, chip, memory)
 
 
 def _with_extras(
-    found: Costs,
+    layers: Costs,
     config: SpikformerConfig,
     operations: tuple[Operation, ...],
     overheads: Overheads,
@@ -127,21 +127,23 @@ def _with_extras(
     """With a chip's figures and memory accesses, where they were asked for."""
     on_chip = None if chip is None else (chip.name, chip(config, operations, overheads, images))
     accesses_mj = memory_mj(operations, overheads, images, config.time_steps) if memory else None
-    return dataclasses.replace(found, chip=on_chip, memory_mj=accesses_mj)
+    return dataclasses.replace(layers, chip=on_chip, memory_mj=accesses_mj)
 
 
 def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Splits:
     """The splits of the study that a folder was exported from."""
     try:
         recorded = dict(json.loads((folder / "config.json").read_text())["data"])
-        seed, wanted, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
+        seed, fingerprint, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
         settings = DataSettings(**recorded)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{folder}/config.json does not say on which images it was measured: {error}") from None
     recipe = Recipe(train_images=train_images)
     splits = data.load(SearchSpace(folder.name, config.to_dict(), (), {}, settings, recipe), data_dir, seed)
-    if splits.fingerprint != wanted:
-        raise DataError(f"{folder} was measured on the images {wanted}, these are {splits.fingerprint}. Give others")
+    if splits.fingerprint != fingerprint:
+        raise DataError(
+            f"{folder} was measured on the images {fingerprint}, these are {splits.fingerprint}. Give others"
+        )
     return splits
 
 

@@ -55,12 +55,12 @@ class Costs:
 
     def lines(self) -> list[str]:
         """What stands under the table."""
-        found = [_chip_line(*self.chip)] if self.chip is not None else []
+        lines = [_chip_line(*self.chip)] if self.chip is not None else []
         if self.memory_mj is not None:
             whole = sum(layer["energy_mj"] for layer in self.layers)
             times = f", {self.memory_mj / whole:.1f} times the whole network's energy" if whole else ""
-            found.append(f"Memory accesses, by {MEMORY_MODEL}: {in_si(self.memory_mj * 1e-3, 'J')}{times}; not in it.")
-        return found
+            lines.append(f"Memory accesses, by {MEMORY_MODEL}: {in_si(self.memory_mj * 1e-3, 'J')}{times}; not in it.")
+        return lines
 
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
@@ -88,11 +88,11 @@ def _count(n: float) -> str:
     return in_si(n, "").strip() if n else "0"
 
 
-def _chip_line(name: str, found: ChipCosts) -> str:
-    energy_j = "energy not said" if found.energy_mj is None else in_si(found.energy_mj * 1e-3, "J")
-    latency_s = "latency not said" if found.latency_ms is None else in_si(found.latency_ms * 1e-3, "s")
-    fit = {None: "fit not said", True: "fits", False: "does not fit"}[found.fits]
-    return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({found.note})." if found.note else ".")
+def _chip_line(name: str, costs: ChipCosts) -> str:
+    energy_j = "energy not said" if costs.energy_mj is None else in_si(costs.energy_mj * 1e-3, "J")
+    latency_s = "latency not said" if costs.latency_ms is None else in_si(costs.latency_ms * 1e-3, "s")
+    fit = {None: "fit not said", True: "fits", False: "does not fit"}[costs.fits]
+    return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({costs.note})." if costs.note else ".")
 
 
 def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED) -> Costs:

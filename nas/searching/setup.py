@@ -143,9 +143,9 @@ def _engine(trainer: Trainer, settings: SearchSettings, observer: Observer) -> E
     return InProcess(trainer.on(str(device_of(settings.device))), observer.epoch)
 
 
-def constraints_of(space: SearchSpace, given: Constraints | None) -> Constraints:
+def constraints_of(space: SearchSpace, overrides: Constraints | None) -> Constraints:
     """The space's constraints, with those that are given in their place."""
-    named = {name: limit for name, limit in dataclasses.asdict(given or Constraints()).items() if limit is not None}
+    named = {name: limit for name, limit in dataclasses.asdict(overrides or Constraints()).items() if limit is not None}
     return dataclasses.replace(space.constraints, **named)
 
 

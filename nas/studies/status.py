@@ -92,24 +92,24 @@ def _overview(name: str, results: Path, storage: str | None) -> Overview:
 
 def work(study: Study) -> list[Work]:
     """What is being trained, in the order in which it began."""
-    found = []
+    trainings = []
     for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        said = trial.user_attrs
-        holder = Owner(**said["holder"]) if "holder" in said else None
+        attributes = trial.user_attrs
+        holder = Owner(**attributes["holder"]) if "holder" in attributes else None
         choices = " ".join(f"{axis}={choice}" for axis, choice in by_axis(trial.params).items())
-        found.append(
+        trainings.append(
             Work(
                 trial.number,
                 trials.rung_of(trial),
-                said.get("reference", choices),
+                attributes.get("reference", choices),
                 trials.attempt_of(trial),
                 trial.datetime_start,
                 holder,
-                time.time() - said["beat"] if "beat" in said else None,
+                time.time() - attributes["beat"] if "beat" in attributes else None,
                 not holder.has_ended() if holder is not None and holder.is_here() else None,
             )
         )
-    return found
+    return trainings
 
 
 __all__ = ["Overview", "Work", "overview", "work"]

@@ -165,10 +165,10 @@ def _opened(url: str) -> BaseStorage:
         return proxy
     if is_single_process(url):
         return optuna.storages.get_storage(url)
-    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
+    pool = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
     for attempt in range(5):
         try:
-            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=kept))
+            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=pool))
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):  # two processes make the tables
             if attempt == 4:
                 raise
@@ -183,8 +183,8 @@ class _RetryingStorage:
         self._storage = storage
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._storage, name)
-        return self._retrying(found) if callable(found) else found
+        attribute = getattr(self._storage, name)
+        return self._retrying(attribute) if callable(attribute) else attribute
 
     def _retrying(self, call: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(call)
@@ -291,9 +291,9 @@ def _end_of_last_line(file: BinaryIO, size: int) -> int:
     while start > 0:
         start = max(0, start - _BLOCK)
         file.seek(start)
-        found = file.read(min(_BLOCK, size - start)).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        end = file.read(min(_BLOCK, size - start)).rfind(b"\n")
+        if end >= 0:
+            return start + end + 1
     return 0
 
 

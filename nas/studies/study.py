@@ -154,15 +154,15 @@ class Study:
 
         Comparable within a study; between studies only from one reference point. None without a front.
         """
-        kept = self.keeping(self.candidates)
-        points = [point for c in kept.values() if (point := c.point(self.energy_of)) is not None]
+        feasible = self.keeping(self.candidates)
+        points = [point for c in feasible.values() if (point := c.point(self.energy_of)) is not None]
         return pareto.hypervolume(points, pareto.reference_point(points)) if points else None
 
     @property
     def full_trainings(self) -> list[FullTraining]:
         """What was trained of it in full, by trial."""
-        found = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
-        return sorted((FullTraining(**value) for value in found), key=lambda full: (full.trial, full.seed))
+        results = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
+        return sorted((FullTraining(**value) for value in results), key=lambda full: (full.trial, full.seed))
 
     def attach(self, full: FullTraining) -> None:
         """Record a full training; one of the same network, images, epochs and seed is replaced."""

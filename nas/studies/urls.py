@@ -14,7 +14,7 @@ def hidden(url: str) -> str:
 
 def _redacted(url: str) -> tuple[str, list[str]]:
     """The URL without its passwords, and these."""
-    secrets = [found[2] for found in _IN_QUERY.finditer(url)]
+    secrets = [match[2] for match in _IN_QUERY.finditer(url)]
     shown = _IN_QUERY.sub(r"\1***", url)
     if shown.startswith("sqlite:///"):  # a path follows
         return shown, secrets
@@ -37,10 +37,10 @@ def without_secrets(error: Exception, url: str) -> str:
             f"{type(error).__name__}. The driver's message may hold a part of the password and is not shown. Write "
             "@ : / ? # & in a password as %40 %3A %2F %3F %23 %26"
         )
-    said = (str(error).splitlines() or [type(error).__name__])[0].replace(url, shown)
+    message = (str(error).splitlines() or [type(error).__name__])[0].replace(url, shown)
     for secret in filter(None, secrets):
-        said = said.replace(secret, "***").replace(urllib.parse.unquote(secret), "***")
-    return said
+        message = message.replace(secret, "***").replace(urllib.parse.unquote(secret), "***")
+    return message
 
 
 __all__ = ["hidden", "without_secrets"]
