@@ -139,8 +139,8 @@ def _engine(trainer: Trainer, settings: SearchSettings, observer: Observer) -> E
     if settings.engine == "ray":
         return OnRay(trainer, settings.address, settings.workers, settings.per_gpu)
     if settings.workers > 1:
-        return Processes(trainer, places_of(settings.device, settings.workers, settings.per_gpu), observer.epoch)
-    return InProcess(trainer.on(str(device_of(settings.device))), observer.epoch)
+        return Processes(trainer, places_of(settings.device, settings.workers, settings.per_gpu), observer.on_epoch)
+    return InProcess(trainer.on(str(device_of(settings.device))), observer.on_epoch)
 
 
 def constraints_of(space: SearchSpace, overrides: Constraints | None) -> Constraints:

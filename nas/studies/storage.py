@@ -149,7 +149,7 @@ def database(url: str | None) -> BaseStorage | None:
     try:
         return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
-        raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
+        raise StudyError(f"storage {urls.redacted(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
 
 def _opened(url: str) -> BaseStorage:

@@ -188,10 +188,10 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     results = Path(results_dir)
     with storages.quiet_optuna():
         if storage is not None and storage.startswith("sqlite:///") and not Path(storage[10:]).is_file():
-            raise StudyError(f"no database at {urls.hidden(storage)}. Run a search first, or correct --storage")
+            raise StudyError(f"no database at {urls.redacted(storage)}. Run a search first, or correct --storage")
         database = storages.database(storage)
         known = storages.known_studies(results, database)
-        where = urls.hidden(storage) if storage else results
+        where = urls.redacted(storage) if storage else results
         if not known:
             raise StudyError(f"no study in {where}. Run a search first, or give --storage")
         if name is not None and name not in known:
