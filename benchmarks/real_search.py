@@ -28,7 +28,7 @@ METHODS = {"searcher": "searcher", "random, all in full": "RandomSampler"}
 
 
 class Said(Observer):
-    def finished(self, label: str, candidate: Candidate, _candidates: list[Candidate], _energy_of: str) -> None:
+    def on_candidate(self, label: str, candidate: Candidate, _candidates: list[Candidate], _energy_of: str) -> None:
         note(f"{label}: {candidate.search_val_accuracy}, {candidate.energy_mj} mJ")
 
 

@@ -1,14 +1,12 @@
 """Files and folders that appear whole or not at all, and the folder of caches."""
 
-import contextlib
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
 from nas.errors import OutputError
+from spikformer.files import whole
 
 
 def write(path: Path, make: Callable[[Path], object]) -> Path:
@@ -17,24 +15,9 @@ def write(path: Path, make: Callable[[Path], object]) -> Path:
     Raises:
         OutputError: the place cannot be written.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with whole(path, OutputError) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(partial)
-        if path.is_dir():  # a folder cannot be replaced in one step: the old one is there until the new one is
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.replace(old)
-            partial.replace(path)
-            shutil.rmtree(old)
-        else:
-            partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}. Make room or name another place"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
     return path
 
 

@@ -45,16 +45,16 @@ class Observer:
     def waiting(self, trainings: int) -> None:
         """Nothing is to be done here while others are at so many."""
 
-    def started(self, label: str, epochs: int) -> None:
+    def on_training_start(self, label: str, epochs: int) -> None:
         """A candidate's training begins."""
 
-    def epoch(self, label: str, number: int, epoch: Epoch) -> None:
+    def on_epoch(self, label: str, number: int, epoch: Epoch) -> None:
         """An epoch of that training ended."""
 
-    def ended(self, label: str) -> None:
+    def on_training_end(self, label: str) -> None:
         """That training ended, with or without a result."""
 
-    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
+    def on_candidate(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
         """A candidate is recorded; `candidates` are all so far that keep the constraints, ranked by `energy_of`."""
 
 
@@ -99,18 +99,18 @@ class Dashboard(Observer):
     def waiting(self, trainings: int) -> None:
         self._current.update(self._reading, description=f"waiting for {trainings} trainings of others", visible=True)
 
-    def started(self, label: str, epochs: int) -> None:
+    def on_training_start(self, label: str, epochs: int) -> None:
         self._current.update(self._reading, visible=False)
         self._trainings[label] = self._current.add_task(f"{label}, epoch", total=epochs, note="")
 
-    def epoch(self, label: str, number: int, epoch: Epoch) -> None:
+    def on_epoch(self, label: str, number: int, epoch: Epoch) -> None:
         note = f"loss {epoch.loss:.3f}, training accuracy {100 * epoch.accuracy:.1f} %"
         self._current.update(self._trainings[label], completed=number, note=note)
 
-    def ended(self, label: str) -> None:
+    def on_training_end(self, label: str) -> None:
         self._current.remove_task(self._trainings.pop(label))
 
-    def finished(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
+    def on_candidate(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
         self.notice(f"{label}: {summary(candidate)}")
         self._front = front_table(candidates, energy_of)
         self._live.update(self._view())

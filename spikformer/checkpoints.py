@@ -119,10 +119,10 @@ def _check_sum(path: Path, recorded: PlainTable) -> None:
     if path.name not in recorded:
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != recorded[path.name]:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != recorded[path.name]:
         raise CheckpointError(
-            f"{path} is not what was written: its SHA-256 is {found[:12]}..., config.json says "
+            f"{path} is not what was written: its SHA-256 is {digest[:12]}..., config.json says "
             f"{str(recorded[path.name])[:12]}.... Restore it; if it is yours, delete its line in config.json"
         )
 

@@ -679,10 +679,10 @@ def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
 
 def _canonical_part(part: Any, reads: Iterable[str]) -> Any:
     """The part with every field that its kind does not read at its default."""
-    kept = {name: getattr(part, name) for name in reads}
-    if "options" in kept and ":" in part.kind:
-        kept["options"] = Options.from_dict(plugins.canonical(part.kind, part.options.to_dict()))
-    return type(part)(kind=part.kind, **kept)
+    fields = {name: getattr(part, name) for name in reads}
+    if "options" in fields and ":" in part.kind:
+        fields["options"] = Options.from_dict(plugins.canonical(part.kind, part.options.to_dict()))
+    return type(part)(kind=part.kind, **fields)
 
 
 __all__ = [

@@ -8,6 +8,8 @@ import difflib
 import functools
 import json
 import math
+import sys
+import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ class Options:
         return dict(self.items)
 
 
-_LARGEST = 2**31
+_LARGEST = 2**31  # more than any network has
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -66,10 +68,24 @@ def divisors(n: int) -> list[int]:
 
 def check_types(part: object) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
-    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]  # a class is hashable
+    for name, hint in types_of(type(part)).items():
         value = getattr(part, name)
         if type(value) is not hint or hint in (int, float):
-            object.__setattr__(part, name, _typed(name, value, hint))
+            object.__setattr__(part, name, _typed_field(name, value, hint))
+
+
+def _typed_field(name: str, value: object, hint: Any) -> object:
+    if hint is Options:
+        return Options.from_dict(value)
+    try:
+        return typed(value, hint, _LARGEST)
+    except ConfigError as error:
+        raise ConfigError(f"{name} {error}", (name,)) from None
+
+
+def types_of(cls: type) -> dict[str, Any]:
+    """The declared type of each field of a class."""
+    return _hints(cls)
 
 
 @functools.cache
@@ -77,27 +93,36 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
+def typed(value: Any, hint: Any, largest: float = sys.float_info.max) -> Any:
+    """A plain value as the type that a field declares: lists become tuples, whole numbers floats where these are meant.
+
+    Args:
+        hint: bool, int, float, str, a Literal, a tuple of these, or `X | None` of any X among them.
+        largest: limit of whole numbers, without their sign.
+
+    Raises:
+        ConfigError: what is wrong, in words that the name of the field goes before.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Options:
-        return Options.from_dict(value)
+    if len(arguments) == 2 and arguments[1] is types.NoneType:
+        return None if value is None else typed(value, arguments[0], largest)
     if origin is Literal:
-        require(value in arguments, f'{name} "{value}" is unknown. Use one of {listed(arguments)}', name)
+        require(value in arguments, f'"{value}" is unknown. Use one of {listed(arguments)}')
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{name} must be a list, not {value!r}", (name,))
+            raise ConfigError(f"must be a list, not {value!r}")
         if arguments[-1] is Ellipsis:
             arguments = arguments[:1] * len(value)
-        require(len(value) == len(arguments), f"{name} needs {len(arguments)} values, not {len(value)}", name)
-        return tuple(_typed(name, item, kind) for item, kind in zip(value, arguments, strict=True))
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        raise ConfigError(f"{name} is larger than {_LARGEST}, more than any network has", (name,))
+        require(len(value) == len(arguments), f"needs {len(arguments)} values, not {len(value)}")
+        return tuple(typed(item, kind, largest) for item, kind in zip(value, arguments, strict=True))
+    if isinstance(value, int) and abs(value) > largest:
+        raise ConfigError(f"is larger than {largest}, the most that it may be")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} must be {_kind(hint)}, not {value!r}", (name,))
-    require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite, not {value!r}", name)
+        raise ConfigError(f"must be {_kind(hint)}, not {value!r}")
+    require(not isinstance(value, float) or math.isfinite(value), f"must be finite, not {value!r}")
     return value
 
 
@@ -109,7 +134,7 @@ def _kind(hint: type) -> str:
 def build(cls: type, values: object) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"expected the fields of {cls.__name__}, not {values!r}")
-    hints = _hints(cls)
+    hints = types_of(cls)
     for key in values:
         if key not in hints:
             raise ConfigError(f'unknown field "{key}". {nearest(str(key), hints)}', (str(key),))

@@ -4,12 +4,10 @@ What is written is `spikformer.fuse(model)`, in float32. onnxruntime runs a file
 this network and it must agree on (`_agree`).
 """
 
-import contextlib
 import copy
 import importlib
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spikformer.errors import FormatError
+from spikformer.files import whole
 from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 
@@ -117,22 +116,6 @@ def _library(name: str) -> ModuleType:
         raise FormatError(f"{name} cannot be imported: {error}. pip install 'spikformer-nas[onnx]'") from None
 
 
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name to write a file under, which it has at `path` once the block has ended without an error."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise FormatError(
-            f"{path} cannot be written: {error.strerror or error}. Make room or name another place"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
 def _agree(write: Callable[[Spikformer, Path], _Run], fused: Spikformer, path: Path) -> float:
     """Writes the file at `path` by `write`, runs it against the network, and returns the largest difference of logits.
 
@@ -146,29 +129,29 @@ def _agree(write: Callable[[Spikformer, Path], _Run], fused: Spikformer, path: P
         FormatError: further off, or not to be written.
     """
     images = _images(fused, 8)
-    with _whole(path) as partial:
+    with whole(path, FormatError) as partial:
         coarse = _coarse(fused)
         exact_B = _differences(write(coarse, partial), coarse, images)
         # Not the largest: dual spike attention divides by roots, and learned time constants are sigmoids, which round.
         if not exact_B.quantile(0.75) <= _ROUNDING:  # nor is it so of what is no number
             raise FormatError(_disagreement(path, exact_B, _ROUNDING))
-        found_B = _differences(write(fused, partial), fused, images)
-        if not found_B.median() <= _ROUNDING:
+        off_B = _differences(write(fused, partial), fused, images)
+        if not off_B.median() <= _ROUNDING:
             reference = copy.deepcopy(fused).double()
             allowed = 3 * _differences(lambda x: fused(x), reference, images).max().item()
-            if not found_B.median() <= allowed:
-                raise FormatError(_disagreement(path, found_B, allowed))
-        return max(exact_B.max().item(), found_B.max().item())
+            if not off_B.median() <= allowed:
+                raise FormatError(_disagreement(path, off_B, allowed))
+        return max(exact_B.max().item(), off_B.max().item())
 
 
 _ROUNDING = 1e-5
 """Of logits, relative to the largest: without a flipped spike 1e-6 was the most seen, with one 5e-3 the least."""
 
 
-def _disagreement(path: Path, found_B: Tensor, allowed: float) -> str:
+def _disagreement(path: Path, off_B: Tensor, allowed: float) -> str:
     return (
-        f"{path}: the file computes other logits than the network: off by {found_B.median():.0e} of the largest for "
-        f"half of {len(found_B)} images, where rounding explains {allowed:.0e}. Nothing was written; use another "
+        f"{path}: the file computes other logits than the network: off by {off_B.median():.0e} of the largest for "
+        f"half of {len(off_B)} images, where rounding explains {allowed:.0e}. Nothing was written; use another "
         "version of the libraries that write and read it, or report this network's config"
     )
 
@@ -178,8 +161,8 @@ def _differences(run: _Run, network: Spikformer, images: Tensor) -> Tensor:
     type_ = next(network.parameters()).dtype
     with torch.no_grad():
         pairs = [(run(some), network(some.to(type_))) for some in images.split(3)]  # 3, 3, 2: for any size of batch
-    off_B = torch.cat([(found - wanted).abs().amax(1) for found, wanted in pairs])
-    largest_B = torch.cat([wanted.abs().amax(1) for _, wanted in pairs])
+    off_B = torch.cat([(logits - expected).abs().amax(1) for logits, expected in pairs])
+    largest_B = torch.cat([expected.abs().amax(1) for _, expected in pairs])
     return off_B / largest_B.clamp(min=torch.finfo(torch.float32).tiny)  # 0 of 0, in a silent network, is 0
 
 

@@ -53,8 +53,8 @@ def distinguishing(part: Any) -> PlainTable:
     """
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     options = _distinguishing_options(part) if ":" in values.get("kind", "") else {}
-    told = {name: _plain(value) for name, value in _differing(values, type(part)).items() if name != "options"}
-    return told | ({"options": options} if options else {})
+    fields = {name: _plain(value) for name, value in _differing(values, type(part)).items() if name != "options"}
+    return fields | ({"options": options} if options else {})
 
 
 def _distinguishing_options(part: Any) -> PlainTable:

@@ -227,12 +227,12 @@ def emitted(config: SpikformerConfig) -> Operand:
 
 
 def _own(kind: str) -> type[Neuron]:
-    found: type[Neuron] = plugins.resolve(kind)
-    if not issubclass(found, Neuron):
+    cls: type[Neuron] = plugins.resolve(kind)
+    if not issubclass(cls, Neuron):
         raise ConfigError(
             f'neuron "{kind}" is no spikformer.neurons.Neuron: derive it from that class', ("neuron.kind",)
         )
-    return found
+    return cls
 
 
 def _rest(x_T: Tensor) -> Tensor:

@@ -140,8 +140,10 @@ class Family:
         """Path, value and the family's value wherever `config` is another network; empty where it is one of these."""
         differing = []
         for network in self.networks:
-            found = ((path, *_read(config, path), wanted) for path, wanted in network.items())
-            differing.append([(path, value, wanted) for path, value, has, wanted in found if has and value != wanted])
+            fields = ((path, *_read(config, path), expected) for path, expected in network.items())
+            differing.append(
+                [(path, value, expected) for path, value, has, expected in fields if has and value != expected]
+            )
         return min(differing, key=len)
 
 
@@ -168,7 +170,9 @@ def translate(
     family = family_of(weights)
     differences = family.differences(config)
     if differences:
-        described = "; ".join(f"{path} is {value!r}, there it is {wanted!r}" for path, value, wanted in differences[:3])
+        described = "; ".join(
+            f"{path} is {value!r}, there it is {expected!r}" for path, value, expected in differences[:3]
+        )
         raise CheckpointError(
             f'the names, such as "{family.marks[0]}", are those of {family.name}, and the config is another network: '
             f"{described}. Give the config of the network that was trained"
@@ -209,7 +213,7 @@ def _names(family: Family, config: SpikformerConfig, theirs: list[str]) -> dict[
             f"{len(unexplained)} of {len(names)} names are not explained by the rules for {family.name}: "
             f"{_some(unexplained)}. Use the authors' released file as it is"
         )
-    found: dict[str, str] = {}
+    our_of: dict[str, str] = {}
     sources: dict[str, str] = {}
     for name, our in names.items():
         assert our is not None
@@ -218,8 +222,8 @@ def _names(family: Family, config: SpikformerConfig, theirs: list[str]) -> dict[
             raise CheckpointError(
                 f'"{sources[our]}" and "{name}" both stand for our "{our}". Use the authors\' released file as it is'
             )
-        found[name], sources[our] = our, name
-    return found
+        our_of[name], sources[our] = our, name
+    return our_of
 
 
 def _with_inner_residual(our: str, config: SpikformerConfig) -> str:
@@ -251,22 +255,22 @@ def _check_complete(family: Family, names: dict[str, str], ours: Mapping[str, Te
 
 def _fitted(name: str, theirs: Tensor, our_name: str, ours: Tensor) -> Tensor:
     """Their tensor in our shape; nothing but axes of length 1 is added or taken away."""
-    shape, wanted = tuple(theirs.shape), tuple(ours.shape)
-    same = [wanted]
-    if len(wanted) == 4 and wanted[2:] == (1, 1):
-        same += [wanted[:2], wanted[:3]]  # a linear layer, a convolution over tokens
+    shape, our_shape = tuple(theirs.shape), tuple(ours.shape)
+    same = [our_shape]
+    if len(our_shape) == 4 and our_shape[2:] == (1, 1):
+        same += [our_shape[:2], our_shape[:3]]  # a linear layer, a convolution over tokens
     if our_name.endswith(("input_rate", "map_rate")):
-        same = [(1, 1, *wanted)]
+        same = [(1, 1, *our_shape)]
     if shape not in same:
         raise CheckpointError(
-            f"{name} has shape {shape}, our {our_name} has {wanted}. Give the config of the network that was trained"
+            f"{name} has shape {shape}, our {our_name} has {our_shape}. Give the config of the network that was trained"
         )
     if theirs.is_floating_point() != ours.is_floating_point():
         raise CheckpointError(
             f"{name} holds {theirs.dtype}, our {our_name} {ours.dtype}. "
             f"Use the weights as they were trained, not quantized"
         )
-    return theirs.reshape(wanted)
+    return theirs.reshape(our_shape)
 
 
 def _read(config: SpikformerConfig, path: str) -> tuple[object, bool]:

@@ -82,8 +82,8 @@ def adopt(modules: dict[str, str]) -> None:
 def arguments() -> list[str]:
     """Command-line options that name the same modules again."""
     files = {module: Path(folder, f"{module}.py") for module, folder in _named.items() if folder}
-    found = [str(files[m]) if m in files and files[m].is_file() else m for m in _named]
-    return [word for block in found for word in ("--blocks", block)]
+    blocks = [str(files[m]) if m in files and files[m].is_file() else m for m in _named]
+    return [word for block in blocks for word in ("--blocks", block)]
 
 
 def resolve(kind: str) -> type:
@@ -101,10 +101,10 @@ def resolve(kind: str) -> type:
             f"If you trust it, name it: --blocks {module_name} (or the path of its file) on the command line, "
             f'spikformer.plugins.allow("{module_name}") in Python'
         )
-    found = imported(kind, "kind")
-    if not isinstance(found, type):
+    cls = imported(kind, "kind")
+    if not isinstance(cls, type):
         raise ConfigError(f'kind "{kind}": {module_name} has no class {class_name}', ("kind",))
-    return found
+    return cls
 
 
 def imported(reference: str, what: str) -> Any:

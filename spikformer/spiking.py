@@ -363,18 +363,18 @@ def _kernels_agree(device: torch.device) -> bool:
     y_nCHW, gradient = (torch.randn(4, 3, 5, 5, generator=generator).to(device) for _ in range(2))
     norm = nn.BatchNorm2d(3, device=device)
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        found_y, expected_y = y_nCHW.clone().requires_grad_(), y_nCHW.clone().requires_grad_()
-        found = normed(found_y, norm, 2, 2.0, "lif", 0.5, "sigmoid")
+        fused_y, expected_y = y_nCHW.clone().requires_grad_(), y_nCHW.clone().requires_grad_()
+        fused = normed(fused_y, norm, 2, 2.0, "lif", 0.5, "sigmoid")
         z_nCHW = norm(expected_y)
         expected, dz_nCHW = _by_pytorch(z_nCHW, gradient)
-        found.backward(gradient)
+        fused.backward(gradient)
         z_nCHW.backward(dz_nCHW)
     currents_Tn = y_nCHW.reshape(2, -1)
     spikes_Tn, _ = _triton_kernels(torch.float32).forward(currents_Tn, 2.0, "lif", 0.5, True)
-    assert found_y.grad is not None
+    assert fused_y.grad is not None
     assert expected_y.grad is not None
     plain_Tn, _ = _EAGER.forward(currents_Tn, 2.0, "lif", 0.5, True)
-    pairs = ((found, expected), (found_y.grad, expected_y.grad), (spikes_Tn, plain_Tn))
+    pairs = ((fused, expected), (fused_y.grad, expected_y.grad), (spikes_Tn, plain_Tn))
     return all(bool((a - b).norm() <= 0.05 * b.norm()) for a, b in pairs)
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 # A module of spikformer imports only what stands above it; nas imports all of spikformer.
 SPIKFORMER = (
     "errors",
+    "files",
     "plugins",
     "fields",
     "identity",
@@ -61,7 +62,7 @@ DOORS = {
     "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
     "sqlalchemy": ("nas.studies.storage",),
     "pandas": ("nas.reports.",),
-    "plotly": ("nas.reports.charts", "nas.reports.page"),
+    "plotly": ("nas.reports.charts", "nas.reports.front_chart", "nas.reports.page", "nas.reports.plotting"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
     "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),
     "ray": ("nas.engines.ray_engine",),

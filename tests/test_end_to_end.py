@@ -11,7 +11,8 @@ import pytest
 
 import nas
 from nas.progress import Observer
-from nas.reports.inspection import Costs, Inspection
+from nas.reports.layer_costs import Costs
+from nas.reports.structure import Inspection
 from tests import pictures
 from tests.conftest import MICRO
 

@@ -34,7 +34,7 @@ def place(results_dir: str | Path, storage: str | None) -> list[str]:
     if storage and "SPIKFORMER_STORAGE" not in os.environ:
         from nas.studies import urls
 
-        options += ["--storage", urls.hidden(storage)]
+        options += ["--storage", urls.redacted(storage)]
     return options
 
 

@@ -124,9 +124,9 @@ def refuse_unread(why: str, *options: str) -> None:
     """
     context = click.get_current_context()
     names = {word: p.name or "" for p in context.command.params for word in p.opts}
-    given = [o for o in options if context.get_parameter_source(names[o]) is click.core.ParameterSource.COMMANDLINE]
-    if given:
-        raise click.UsageError(f"{why} {', '.join(given)}: leave it out")
+    unread = [o for o in options if context.get_parameter_source(names[o]) is click.core.ParameterSource.COMMANDLINE]
+    if unread:
+        raise click.UsageError(f"{why} {', '.join(unread)}: leave it out")
 
 
 def one_of(values: dict[str, object]) -> None:
@@ -135,9 +135,9 @@ def one_of(values: dict[str, object]) -> None:
     Raises:
         click.UsageError: several have a value.
     """
-    given = [name for name, value in values.items() if value is not None]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} are different questions. Give one of them")
+    flags = [name for name, value in values.items() if value is not None]
+    if len(flags) > 1:
+        raise click.UsageError(f"{' and '.join(flags)} are different questions. Give one of them")
 
 
 __all__ = [

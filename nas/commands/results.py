@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import click
 
@@ -173,22 +173,11 @@ def inspect(
         raise click.UsageError("--trial reads the study's record. Export it, and use --data-dir with --fused")
     if trial is None and data_dir is None and (chip is not None or memory):
         raise click.UsageError("--chip and --memory need counted spikes: --trial of a study, or --data-dir")
-    if trial is None:
-        options.refuse_unread("without --trial, inspect does not read", "--storage", "--results-dir")
-        if data_dir is None and rates is None:
-            reason = "without --trial, --data-dir or --rates there are no energies to price by"
-            options.refuse_unread(reason, "--convention", "--unit-costs")
-    if data_dir is not None:
-        options.refuse_unread("--data-dir counts at the images' own size and does not read", "--image-size")
+    _refuse_what_inspect_does_not_read(trial, check, rates, data_dir)
     if check is not None:
-        options.refuse_unread("--check names what multiplies in the deployable form and does not read", "--fused")
+        _check_spike_driven(network, image_size, as_json)
     import nas
-    from nas.reports import inspection
 
-    if check is not None:
-        remaining = inspection.not_spike_driven(network, image_size)
-        click.echo(json.dumps(remaining, indent=2) if as_json else "\n".join(remaining) or "nothing multiplies")
-        sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
     result = nas.inspect(
         network if trial is None else nas.load_study(network, storage=storage, results_dir=results_dir),
         trial,
@@ -207,6 +196,29 @@ def inspect(
         tables.console().print(result.table())
         for line in result.lines():
             tables.console().print(line, highlight=False, markup=False)
+
+
+def _refuse_what_inspect_does_not_read(
+    trial: int | None, check: str | None, rates: str | None, data_dir: str | None
+) -> None:
+    if trial is None:
+        options.refuse_unread("without --trial, inspect does not read", "--storage", "--results-dir")
+        if data_dir is None and rates is None:
+            reason = "without --trial, --data-dir or --rates there are no energies to price by"
+            options.refuse_unread(reason, "--convention", "--unit-costs")
+    if data_dir is not None:
+        options.refuse_unread("--data-dir counts at the images' own size and does not read", "--image-size")
+    if check is not None:
+        options.refuse_unread("--check names what multiplies in the deployable form and does not read", "--fused")
+
+
+def _check_spike_driven(network: str, image_size: int | None, as_json: bool) -> NoReturn:
+    """Print what multiplies by real numbers; exit with 1 if anything beyond the first convolution does."""
+    from nas.reports import structure
+
+    remaining = structure.not_spike_driven(network, image_size)
+    click.echo(json.dumps(remaining, indent=2) if as_json else "\n".join(remaining) or "nothing multiplies")
+    sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
 
 
 @click.command("check-block")

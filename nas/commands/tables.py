@@ -40,10 +40,10 @@ def trainings(rows: Iterable["Work"]) -> "Table":
     headings = ("trial", "rung", "attempt", "network", "host", "process", "since", "last beat", "lives")
     table = _table(headings)
     for row in rows:
-        host, process = (row.holder.host, row.holder.pid) if row.holder is not None else ("", "")
-        beat = f"{row.beat_s:.0f} s ago" if row.beat_s is not None else ""
-        told = (row.trial, row.rung, row.attempt, row.network, host, process)
-        _add(table, *told, _moment(row.since), beat, _ALIVE[row.alive])
+        host, process = (row.owner.host, row.owner.pid) if row.owner is not None else ("", "")
+        heartbeat = f"{row.heartbeat_s:.0f} s ago" if row.heartbeat_s is not None else ""
+        cells = (row.trial, row.rung, row.attempt, row.network, host, process)
+        _add(table, *cells, _moment(row.since), heartbeat, _ALIVE[row.alive])
     return table
 
 

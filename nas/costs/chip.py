@@ -69,29 +69,29 @@ class Chip:
         if not operations or images < 1:
             raise CostError(f'chip "{self.name}": without counted operations a chip costs nothing: measure the network')
         try:
-            found = self.model(config, operations, overheads, images)
+            costs = self.model(config, operations, overheads, images)
         except Exception as error:  # a user's code may fail in any way
             raise CostError(f'chip "{self.name}" failed: {_named(error)}. Mend the model') from error
-        self._check(found)
-        return found
+        self._check(costs)
+        return costs
 
-    def _check(self, found: object) -> None:
-        if not isinstance(found, ChipCosts):
+    def _check(self, costs: object) -> None:
+        if not isinstance(costs, ChipCosts):
             raise CostError(
-                f'chip "{self.name}" returned {found!r}: it must return a nas.costs.ChipCosts(energy_mj, latency_ms, '
+                f'chip "{self.name}" returned {costs!r}: it must return a nas.costs.ChipCosts(energy_mj, latency_ms, '
                 "fits)"
             )
         for name in ("energy_mj", "latency_ms"):
-            value = getattr(found, name)
+            value = getattr(costs, name)
             if value is not None and not _is_positive(value):
                 raise CostError(
                     f'chip "{self.name}" returned {name} {value!r}: it must be a finite positive number, or None if '
                     "the model does not say"
                 )
-        if found.fits is not None and type(found.fits) is not bool:
-            raise CostError(f'chip "{self.name}" returned fits {found.fits!r}: it must be True, False or None')
-        if not isinstance(found.note, str):
-            raise CostError(f'chip "{self.name}" returned note {found.note!r}: it must be text')
+        if costs.fits is not None and type(costs.fits) is not bool:
+            raise CostError(f'chip "{self.name}" returned fits {costs.fits!r}: it must be True, False or None')
+        if not isinstance(costs.note, str):
+            raise CostError(f'chip "{self.name}" returned note {costs.note!r}: it must be text')
 
 
 def _is_positive(value: object) -> bool:

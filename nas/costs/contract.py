@@ -187,8 +187,8 @@ def _images(model: Spikformer, count: int) -> Tensor:
 
 def _shapes(model: Spikformer, images: Tensor) -> tuple[bool, str]:
     logits = model(images)
-    wanted = (_BATCH, model.config.head.num_classes)
-    return tuple(logits.shape) == wanted and bool(logits.isfinite().all()), f"logits {tuple(logits.shape)}"
+    shape = (_BATCH, model.config.head.num_classes)
+    return tuple(logits.shape) == shape and bool(logits.isfinite().all()), f"logits {tuple(logits.shape)}"
 
 
 def _stateless(model: Spikformer, images: Tensor) -> tuple[bool, str]:

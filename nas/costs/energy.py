@@ -146,9 +146,9 @@ def unit_costs(name_or_path: str) -> UnitCosts:
         raise CostError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise CostError(f"{path} is no valid TOML: {error}") from None
-    wanted = {"source": str, "pj_per_ac": float, "pj_per_mac": float}
-    values = {key: float(v) if type(v) is int and wanted.get(key) is float else v for key, v in values.items()}
-    if values.keys() != wanted.keys() or any(type(values[key]) is not kind for key, kind in wanted.items()):
+    kinds = {"source": str, "pj_per_ac": float, "pj_per_mac": float}
+    values = {key: float(v) if type(v) is int and kinds.get(key) is float else v for key, v in values.items()}
+    if values.keys() != kinds.keys() or any(type(values[key]) is not kind for key, kind in kinds.items()):
         raise CostError(f'{path} must give source = "...", pj_per_ac and pj_per_mac as numbers, and nothing else')
     if not all(0 < values[key] < math.inf for key in ("pj_per_ac", "pj_per_mac")):
         raise CostError(
@@ -193,10 +193,10 @@ def price(operations: Iterable[Operation], images: int, convention: Convention =
 
 def by_layer(operations: Iterable[Operation], images: int, convention: Convention = MEASURED) -> dict[str, float]:
     """Energy of one image in millijoules, by module path."""
-    found: dict[str, float] = {}
+    energies_mj: dict[str, float] = {}
     for op in operations:
-        found[op.path] = found.get(op.path, 0.0) + price([op], images, convention).energy_mj
-    return found
+        energies_mj[op.path] = energies_mj.get(op.path, 0.0) + price([op], images, convention).energy_mj
+    return energies_mj
 
 
 def overheads_mj(overheads: Overheads, images: int, costs: UnitCosts = MEASURED.costs) -> float:

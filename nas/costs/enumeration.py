@@ -65,22 +65,22 @@ def enumerate_costs(model: nn.Module, images: Tensor, others: Tensor) -> Enumera
             something is not seen by torch.
     """
     steps = record(model, images, others)
-    found = Enumeration(neuron_updates=_neuron_updates(model, images, steps))
+    enumeration = Enumeration(neuron_updates=_neuron_updates(model, images, steps))
     counted, origins = Counter[str](), Origins(steps)
     for number, step in enumerate(steps):
         if step.in_neuron or not step.varying or _is_average(step):
             continue
         if _is_join(step):
-            found.residual_additions += math.prod(step.shape)
+            enumeration.residual_additions += math.prod(step.shape)
         elif written := _written_out(step):
             tally = _tally(step, counted[step.path], written, origins)
-            found.operations.append(tally)
+            enumeration.operations.append(tally)
             counted[step.path] += 1
             if tally.kind == "weight":
                 origins.note_layer(number)
         elif reason := origins.note_free(number, _free(step)):
             raise CostError(_refused(step, reason))
-    return found
+    return enumeration
 
 
 def _neuron_updates(model: nn.Module, images: Tensor, steps: Sequence[Step]) -> int:
@@ -130,10 +130,10 @@ def _free(step: Step) -> Nature:
     Raises:
         CostError: it is not.
     """
-    found = nature(step)
-    if not found.is_free:
-        raise CostError(_refused(step, found.reason))
-    return found
+    kind = nature(step)
+    if not kind.is_free:
+        raise CostError(_refused(step, kind.reason))
+    return kind
 
 
 def _refused(step: Step, reason: str) -> str:
@@ -249,22 +249,22 @@ def _of_meeting(step: Step, met: _Met, operands: tuple[Operand, ...]) -> dict[st
     real = torch.isfinite(met.left) if met.right is None else torch.ones_like(met.left, dtype=torch.bool)
     left, left_operand = met.left[real], operands[met.operand]
     spikes = _spikes(step, left, left_operand)
-    found = {"dense": met.left.numel(), "valid": left.numel()}
+    sizes = {"dense": met.left.numel(), "valid": left.numel()}
     if met.right is None:
         events = 0 if left_operand.kind == "real" else int(spikes.sum())
-        return found | {"nonzero": int((left != 0).sum()), "multiplicity": events, "events": events}
+        return sizes | {"nonzero": int((left != 0).sum()), "multiplicity": events, "events": events}
     right, right_operand = met.right[real], operands[-1]
     others = _spikes(step, right, right_operand)
     both = (left != 0) & (right != 0)
     kinds = [left_operand.kind, right_operand.kind]
     if kinds == ["real", "real"]:
-        return found | {"nonzero": int(both.sum())}
+        return sizes | {"nonzero": int(both.sum())}
     if left_operand.is_unit or right_operand.is_unit:
         events_of_pair = both.double()
     else:
         events_of_pair = spikes * others if "real" in kinds else torch.minimum(spikes, others)
     counts = {"nonzero": both, "multiplicity": spikes * others, "events": events_of_pair}
-    return found | {key: int(x.sum()) for key, x in counts.items()}
+    return sizes | {key: int(x.sum()) for key, x in counts.items()}
 
 
 def _spikes(step: Step, x: Tensor, operand: Operand) -> Tensor:
@@ -294,10 +294,10 @@ def _declared(step: Step, index: int) -> tuple[Operand, ...]:
     if index >= len(operands):
         raise CostError(_refused(step, "computes with activations and is not declared in `operands`"))
     declared: tuple[Operand, ...] = operands[index]
-    wanted = 2 if step.name in (*_ADDITIONS, "bmm") else 1 if step.name == "sum" else max(1, len(_factors(step)))
-    if len(declared) != wanted:
+    count = 2 if step.name in (*_ADDITIONS, "bmm") else 1 if step.name == "sum" else max(1, len(_factors(step)))
+    if len(declared) != count:
         raise CostError(
-            _refused(step, f"has {wanted} factors or addends that depend on the images; it declares {declared}")
+            _refused(step, f"has {count} factors or addends that depend on the images; it declares {declared}")
         )
     return declared
 

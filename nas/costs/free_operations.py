@@ -231,9 +231,9 @@ class Constants:
 
     def note(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: object) -> None:
         """What an operation has made, or made of what it wrote to."""
-        given = [tensor for tensor in tensors_in((args, kwargs)) if not self.has(tensor)]
+        inputs = [tensor for tensor in tensors_in((args, kwargs)) if not self.has(tensor)]
         is_maker = name_of(packet) in _MAKERS
-        constant = is_maker or not given
+        constant = is_maker or not inputs
         for tensor in tensors_in(out):
             where = place(tensor)
             if constant:
@@ -243,7 +243,7 @@ class Constants:
                 self._weights.pop(where, None)
                 self._shown.add(where)
                 self._positions.discard(where)
-                if tensor.dtype in _WHOLE and (name_of(packet) in _POSITIONS or all(map(self.is_position, given))):
+                if tensor.dtype in _WHOLE and (name_of(packet) in _POSITIONS or all(map(self.is_position, inputs))):
                     self._positions.add(where)
 
     def add(self, tensors: Iterable[Tensor]) -> None:

@@ -91,8 +91,8 @@ class Origins:
         step = self._steps[number]
         first = step.runs[0]
         whole = [i for i in step.varying if not first[i].is_floating_point() and first[i].dtype != torch.bool]
-        found = [out for out in step.call(copies(first)) if out.dtype in _WHOLE]
-        if found and len(whole) < len(step.varying) and not _is_rounding(step, found):
+        integers = [out for out in step.call(copies(first)) if out.dtype in _WHOLE]
+        if integers and len(whole) < len(step.varying) and not _is_rounding(step, integers):
             self._positions.add(number)
         if not any(step.writers[i] in self._positions for i in whole):
             return ""
@@ -116,20 +116,20 @@ def _is_mask(step: Step, place: int) -> bool:
     return all(is_mask(run[place]) for run in step.runs)
 
 
-def _is_rounding(step: Step, found: list[Tensor]) -> bool:
+def _is_rounding(step: Step, integers: list[Tensor]) -> bool:
     """Whether whole numbers are those next to real ones."""
     reals = [step.runs[0][i] for i in step.varying if step.runs[0][i].is_floating_point()]
-    return any(x.shape == y.shape and bool(((x - y).abs() <= 1).all()) for x in reals for y in found)
+    return any(x.shape == y.shape and bool(((x - y).abs() <= 1).all()) for x in reals for y in integers)
 
 
 def _only_selects(step: Step, places: Iterable[int]) -> bool:
     """Whether each result is one of the real numbers given in these places, a spike, or a whole number."""
     arguments = [step.runs[0][i] for i in places]
-    given = [x.flatten().double().cpu() for x in arguments if isinstance(x, Tensor) and x.dtype not in _WHOLE]
+    sources = [x.flatten().double().cpu() for x in arguments if isinstance(x, Tensor) and x.dtype not in _WHOLE]
     spikes = torch.tensor([0.0, 1.0, -1.0, math.inf, -math.inf], dtype=torch.float64)
     reals = [out for out in step.call(copies(step.runs[0])) if out.is_floating_point()]
     results = torch.cat([spikes, *(out.flatten().double().cpu() for out in reals)])
-    return bool(torch.isin(results, torch.cat([*given, spikes])).all())
+    return bool(torch.isin(results, torch.cat([*sources, spikes])).all())
 
 
 __all__ = ["Origins"]

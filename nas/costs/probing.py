@@ -93,9 +93,9 @@ def _of_mask(step: Step, varying: Sequence[int]) -> Nature | None:
         others = [i for i in varying if i not in held]
         if not others:
             continue
-        found = _structure(step, others, held)
+        rest = _structure(step, others, held)
         zero = _results(step, {i: torch.zeros_like(step.runs[0][i], dtype=torch.float64) for i in others})
-        if found.is_free and not found.scales and not any(bool(x.any()) for x in zero):
+        if rest.is_free and not rest.scales and not any(bool(x.any()) for x in zero):
             return _FREE
     return None
 
@@ -222,8 +222,8 @@ def _of_selector(step: Step, varying: Sequence[int], codes: Sequence[int]) -> Na
     if truths and _sizes(_with_truth(step, truths, True)) != _sizes(_with_truth(step, truths, False)):
         return _OF_SOME_SIZE
     floats = [i for i in varying if i not in codes]
-    if floats and not (found := _structure(step, floats, codes)).is_free:
-        return found
+    if floats and not (of_floats := _structure(step, floats, codes)).is_free:
+        return of_floats
     if all(step.runs[0][i].dtype == torch.bool for i in codes):
         return _FREE
     if "bitwise" in step.name or "shift" in step.name:

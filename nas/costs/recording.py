@@ -243,11 +243,11 @@ def _drawn(step: Step, span: float) -> list[object]:
     """Its arguments, with others that are drawn at random in place of those that depend on the images."""
     flat = copies(step.runs[0])
     for place in step.varying:
-        given = flat[place]
-        assert isinstance(given, Tensor)
-        noise = torch.rand(given.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
-        noise = noise.to(given.device)
-        flat[place] = noise < 0.5 if given.dtype == torch.bool else (span * (2 * noise - 1)).to(given.dtype)
+        argument = flat[place]
+        assert isinstance(argument, Tensor)
+        noise = torch.rand(argument.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(place))
+        noise = noise.to(argument.device)
+        flat[place] = noise < 0.5 if argument.dtype == torch.bool else (span * (2 * noise - 1)).to(argument.dtype)
     return flat
 
 

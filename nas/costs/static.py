@@ -32,7 +32,7 @@ def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple
 
 
 def total_macs(config: SpikformerConfig) -> int:
-    """What `dense_macs` tells of the whole network, from shapes alone: large networks take no longer than small ones."""
+    """What `dense_macs` tells of the whole network, from shapes alone, in the same time for large networks."""
     return sum(op.dense * op.repeats for op in static_operations(config) if op.kind != "sum")
 
 
@@ -70,11 +70,11 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
 def parts(model: Spikformer) -> list[Part]:
     """Every module that multiplies or has parameters, the whole network first."""
     macs = dense_macs(model)
-    found = [
+    modules = [
         Part(path, type(module).__name__, sum(p.numel() for p in module.parameters()), macs.get(path, 0))
         for path, module in model.named_modules()
     ]
-    return [part for part in found if part.parameters or part.dense_macs]
+    return [part for part in modules if part.parameters or part.dense_macs]
 
 
 def _ancestors(path: str) -> list[str]:

@@ -90,11 +90,11 @@ def _at_rates(counted: Iterable[Operation], static: Iterable[Operation]) -> list
     """Each operation of a network, as busy as the counted one of its path; one that is new, as the one before it."""
     by_place = {(op.path, op.index): op for op in counted}
     source = next(iter(by_place.values()))
-    found = []
+    operations = []
     for op in static:
         source = by_place.get((op.path, op.index), source)
-        found.append(_as_busy(op, source))
-    return found
+        operations.append(_as_busy(op, source))
+    return operations
 
 
 def _as_busy(op: Operation, source: Operation) -> Operation:

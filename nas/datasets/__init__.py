@@ -6,6 +6,7 @@ data_account  what was read, passed over and found twice
 class_names   names of the classes of CIFAR
 cifar         downloads, with checksums
 pictures      which files are images, and which are hidden or passed over
+class_folders train/<class>/ as lists of image files
 sources       CIFAR, class folders and WebDataset shards as lists of images that are read when needed
 shards        images inside tar files
 decoding      an image file to its pixels

@@ -74,34 +74,34 @@ def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes:
 def _copies(copies: Copies) -> list[str]:
     if not copies.images:
         return []
-    told = [
+    sentences = [
         f"Copies, pixel by pixel at the network's size: {copies.images:,}, of {copies.originals:,} different images. "
         "All copies of an image are on one side of the cut."
     ]
     if copies.left_out:
-        told.append(f"Images of val/ that are in train/ too, and were left out: {copies.left_out:,}.")
+        sentences.append(f"Images of val/ that are in train/ too, and were left out: {copies.left_out:,}.")
     if copies.relabelled:
-        told.append(f"Images that are in more than one class: {copies.relabelled:,}. Remove the wrong copies.")
-    return told
+        sentences.append(f"Images that are in more than one class: {copies.relabelled:,}. Remove the wrong copies.")
+    return sentences
 
 
 def _fitted(details: Tensor, stem: StemConfig) -> list[str]:
     sizes, grey = details[:, :2], details[:, 2]
-    told = []
+    sentences = []
     resized = sizes[(sizes != stem.image_size).any(1)]
     if len(resized):
         low, high = _pixels(resized.amin(0)), _pixels(resized.amax(0))
         span = f"of {low}" if low == high else f"from {low} to {high}"
-        told.append(
+        sentences.append(
             f"Resized to {stem.image_size} x {stem.image_size} pixels, by the short side, and cut to the centre: "
             f"{len(resized):,} {span} pixels."
         )
     recoloured = int((grey == (stem.in_channels == 3)).sum())
     if recoloured and stem.in_channels == 3:
-        told.append(f"Grey images, shown in three equal channels: {recoloured:,}.")
+        sentences.append(f"Grey images, shown in three equal channels: {recoloured:,}.")
     elif recoloured:
-        told.append(f"Colour images, shown grey as stem.in_channels = 1 says: {recoloured:,}.")
-    return told
+        sentences.append(f"Colour images, shown grey as stem.in_channels = 1 says: {recoloured:,}.")
+    return sentences
 
 
 def _pixels(size: Tensor) -> str:
@@ -111,8 +111,8 @@ def _pixels(size: Tensor) -> str:
 
 def _as_people_see(details: Tensor) -> list[str]:
     transparent, turned = details[:, 3:].sum(0).tolist()
-    told = [f"Images with a channel of transparency, shown on white: {transparent:,}."] if transparent else []
-    return told + ([f"Images turned as their EXIF says: {turned:,}."] if turned else [])
+    sentences = [f"Images with a channel of transparency, shown on white: {transparent:,}."] if transparent else []
+    return sentences + ([f"Images turned as their EXIF says: {turned:,}."] if turned else [])
 
 
 def _mirrored(train: Split, recipe: Recipe) -> list[str]:

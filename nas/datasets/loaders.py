@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nas import files
-from nas.datasets import pictures, splits
+from nas.datasets import class_folders, pictures, splits
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
-from nas.datasets.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, is_within_hidden
 from nas.datasets.shards import Shards, has_shards, read_parts
 from nas.datasets.splits import Split, subset
 from nas.errors import DataError, OutputError
@@ -108,8 +107,8 @@ def load(
     parts = splits.cut(read.source, read.validation, space.data, read.classes, origin, seed, train_images)
     if not parts.plain:
         digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
-    told = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
-    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], told)
+    sentences = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
+    return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], sentences)
 
 
 def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
@@ -133,11 +132,11 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
 
 
 def _layouts(settings: DataSettings) -> str:
-    wanted = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
+    remedy = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
     if settings.dataset == "image_folder":
-        return wanted
+        return remedy
     base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
-    return f"{wanted}, or one with {base}, or leave --data-dir out to download it"
+    return f"{remedy}, or one with {base}, or leave --data-dir out to download it"
 
 
 def _digits(stem: StemConfig) -> _Read:
@@ -166,8 +165,8 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Re
         root = root.parent
     batches = root / source.base_folder
     if batches.is_dir():
-        wanted = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
-        damaged = [name for name, md5 in wanted if not check_integrity(batches / name, md5)]
+        checksums = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
+        damaged = [name for name, md5 in checksums if not check_integrity(batches / name, md5)]
         if damaged:
             raise DataError(
                 f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). "
@@ -227,28 +226,13 @@ def _parted(whole: Split, train: int, classes: tuple[str, ...], details: Tensor,
 
 
 def _listing(folder: Path, passed: Counter[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Class names, sorted, and every image with its label; counts what is passed over."""
-    entries = sorted(folder.iterdir())
-    classes = tuple(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
-    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
-    files = [(path, label) for label, name in enumerate(classes) for path in _images_in(folder / name, passed)]
-    found = {label for _, label in files}
-    empty = [name for label, name in enumerate(classes) if label not in found]
-    if not classes or empty:
-        what = f"no images in {', '.join(empty)}" if empty else "no class folders"
-        raise DataError(f"{folder}: {what}. Put images ({', '.join(IMAGE_SUFFIXES)}) into {folder}/<class>/")
-    return classes, files
+    """Class names, sorted, and every image with its label; counts what is passed over.
 
-
-def _images_in(folder: Path, passed: Counter[str]) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if is_within_hidden(inside):
-            passed[HIDDEN] += not is_within_hidden(inside.parent)  # a hidden folder counts once
-        elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            yield path
-        elif not path.is_dir():
-            passed[pictures.passed_over(path.name) if path.exists() else BROKEN] += 1
+    A class's images are in the order of the parts of their paths: how a study's images are cut rests on it.
+    """
+    classes, images = class_folders.listed(folder, passed, check_links=True)
+    pairs = sorted((label, Path(images.name(i))) for i, label in enumerate(images.labels.tolist()))
+    return classes, [(path, label) for label, path in pairs]
 
 
 @dataclass(frozen=True)
@@ -341,9 +325,9 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
-    wanted = space.data.classes or _CLASSES.get(space.data.dataset)
-    if wanted is not None and classes != wanted:
-        missing, extra = sorted(set(wanted) - set(classes)), sorted(set(classes) - set(wanted))
+    expected = space.data.classes or _CLASSES.get(space.data.dataset)
+    if expected is not None and classes != expected:
+        missing, extra = sorted(set(expected) - set(classes)), sorted(set(classes) - set(expected))
         raise DataError(
             f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
             f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"

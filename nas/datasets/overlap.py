@@ -82,15 +82,15 @@ def _size(path: str) -> int:
 
 def _digests(images: Images, numbers: npt.NDArray[np.intp]) -> dict[int, bytes]:
     """Of what can be read; readers tell of the rest."""
-    found = {}
+    digests = {}
     for number in map(int, numbers):
         try:
             content = images.content(number)
         except OSError:
             continue
         plain = content if isinstance(content, bytes) else content.tobytes()
-        found[number] = hashlib.blake2b(plain, digest_size=16).digest()
-    return found
+        digests[number] = hashlib.blake2b(plain, digest_size=16).digest()
+    return digests
 
 
 __all__ = ["MOST_BYTES", "MOST_FILES", "in_words"]

@@ -9,7 +9,6 @@ folders; a `.cls` holds that number, or the name. Names of numbered classes are 
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import files
+from nas.datasets.class_folders import Folders, listed
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.decoding import Content
-from nas.datasets.pictures import BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
+from nas.datasets.pictures import in_words
 from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
 from nas.errors import DataError
 
@@ -120,10 +120,10 @@ def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambd
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
-    found = [name for name, (base, _) in _CIFAR.items() if (folder / base).is_dir()]
-    if not found:
+    names = [name for name, (base, _) in _CIFAR.items() if (folder / base).is_dir()]
+    if not names:
         raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
-    return _cifar(folder, dataset if dataset in found else found[0], download=False)
+    return _cifar(folder, dataset if dataset in names else names[0], download=False)
 
 
 _LAYOUTS = (
@@ -192,75 +192,13 @@ def _cifar(folder: Path, dataset: str, *, download: bool) -> Source:
 # Class folders
 
 
-@dataclass(frozen=True)
-class Folders:
-    """Image files below a folder; paths are kept as bytes, which processes share without a copy."""
-
-    root: Path
-    paths: npt.NDArray[np.bytes_]
-    labels: Numbers
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def name(self, i: int) -> str:
-        return str(self.root / os.fsdecode(bytes(self.paths[i])))
-
-    def content(self, i: int) -> bytes:
-        return Path(self.name(i)).read_bytes()
-
-    @property
-    def runs(self) -> Numbers:
-        return np.array([len(self)])
-
-
 def _folders(folder: Path, on_scan: OnScan) -> Source:
     part = _test_part([entry.name for entry in folder.iterdir() if entry.is_dir()], folder)
     passed: Counter[str] = Counter()
-    classes, train = _class_folders(folder / "train", passed, on_scan)
-    test_classes, test = _class_folders(folder / part, passed, on_scan)
+    classes, train = listed(folder / "train", passed, on_scan)
+    test_classes, test = listed(folder / part, passed, on_scan)
     _check_equal(classes, test_classes, f"{folder}/train", f"{folder}/{part}")
     return Source(train, test, part, classes, "folder", tuple(in_words(passed)))
-
-
-def _class_folders(root: Path, passed: Counter[str], on_scan: OnScan) -> tuple[tuple[str, ...], Folders]:
-    entries = list(os.scandir(root))
-    classes = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name)))
-    passed.update(HIDDEN if is_hidden(entry.name) else BESIDE for entry in entries if entry.name not in classes)
-    if not classes:
-        raise DataError(f"{root} has no class folders. Put images into {root}/<class>/")
-    found: list[bytes] = []
-    labels: list[int] = []
-    empty = []
-    for label, name in enumerate(classes):
-        paths = _image_files(root, name, passed)
-        found += paths
-        labels += [label] * len(paths)
-        empty += [] if paths else [name]
-        on_scan(f"reading {root.name}/", label + 1, len(classes))
-    if empty:
-        some = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        raise DataError(f"{root}: no images ({', '.join(IMAGE_SUFFIXES)}) in {some}. Fill or remove these folders")
-    return classes, Folders(root, np.array(found), np.array(labels, dtype=np.int64))
-
-
-def _image_files(root: Path, name: str, passed: Counter[str]) -> list[bytes]:
-    """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
-    start = len(os.fsencode(root)) + 1
-    found: list[bytes] = []
-    for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=True):
-        shown = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
-        passed[HIDDEN] += len(folders) - len(shown)
-        folders[:] = shown
-        prefix = parent[start:] + b"/"
-        images = [file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))]
-        found += [prefix + file for file in images]
-        if len(images) < len(names):
-            passed.update(passed_over(os.fsdecode(file)) for file in set(names).difference(images))
-    return sorted(found)
-
-
-_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 
 
 def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str, test_name: str) -> None:

@@ -112,8 +112,8 @@ def cut(
     sizes = [round(share * len(source)) for share in (settings.search_val, settings.report_val)]
     search, rest, plain = _parted(np.arange(len(source)), labels, same, sizes[0], 2, seed)
     report, train, again = _parted(rest, labels, same, sizes[1], 1, seed)
-    kept, drawn = _drawn(source.take(train), train_images, seed)
-    parts = (kept, source.take(search), source.take(report))
+    train_part, drawn = _drawn(source.take(train), train_images, seed)
+    parts = (train_part, source.take(search), source.take(report))
     return Cut(*parts, _copies(labels, same), plain and again and drawn)
 
 
@@ -133,10 +133,10 @@ def _halved(
             "be cut: search-val and report-val each need at least one. Add images to the class or remove val/"
         )
     search, report, plain = _parted(new, labels, same, len(new) // 2, 1, seed)
-    kept, drawn = _drawn(source, train_images, seed)
-    found = _copies(labels, same, len(indices) - len(new))
-    parts = (kept, validation.take(search - first), validation.take(report - first))
-    return Cut(*parts, found, plain and drawn and found == Copies())
+    train_part, drawn = _drawn(source, train_images, seed)
+    copies = _copies(labels, same, len(indices) - len(new))
+    parts = (train_part, validation.take(search - first), validation.take(report - first))
+    return Cut(*parts, copies, plain and drawn and copies == Copies())
 
 
 def first_alike(images: Tensor) -> Numbers:

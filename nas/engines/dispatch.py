@@ -65,14 +65,14 @@ class Dispatcher:
         """Begin as many trainings as the engine takes; whether any runs."""
         while self._running < self.engine.slots and (job := source.next_job()) is not None:
             recipe = job.recipe or self.trainer.recipe
-            self.observer.started(job.label, epochs_of(len(self.trainer.splits.train), recipe, job.share))
+            self.observer.on_training_start(job.label, epochs_of(len(self.trainer.splits.train), recipe, job.share))
             self.engine.submit(job)
             self._running += 1
         return self._running > 0
 
     def _end(self, ended: Done | Died, source: Source) -> None:
         self._running -= 1
-        self.observer.ended(ended.job.label)
+        self.observer.on_training_end(ended.job.label)
         if isinstance(ended, Done):
             self._deaths = 0
             source.on_done(ended)

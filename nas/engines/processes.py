@@ -92,25 +92,25 @@ class Processes:
         while not answer:
             worker = self._workers[0]
             if worker.connection.poll(1.0):
-                kind, *said = self._received(worker)
+                kind, *content = self._received(worker)
                 if kind == "paced":
-                    answer.append(said[0])
+                    answer.append(content[0])
                 elif kind == "died":
                     self._bury(worker)
                     return None
                 else:
-                    self._take(worker, kind, said)
+                    self._take(worker, kind, content)
         return answer[0]
 
     def _hear(self, timeout_s: float) -> None:
         by_source: dict[Any, _Worker] = {worker.connection: worker for worker in self._workers}
         for source in wait(list(by_source), timeout_s):
             worker = by_source[source]
-            kind, *said = self._received(worker)
+            kind, *content = self._received(worker)
             if kind == "died":
                 self._bury(worker)
             else:
-                self._take(worker, kind, said)
+                self._take(worker, kind, content)
 
     def _received(self, worker: _Worker) -> Any:
         """What it says; a pipe whose other end is gone says that it died."""
@@ -119,18 +119,18 @@ class Processes:
         except (EOFError, OSError):
             return ("died",)
 
-    def _take(self, worker: _Worker, kind: str, said: list[Any]) -> None:
+    def _take(self, worker: _Worker, kind: str, content: list[Any]) -> None:
         if kind == "ready":
             worker.ready, worker.deaths = True, 0
         elif kind == "epoch" and worker.job is not None:
-            self._on_epoch(worker.job.label, said[0], said[1])
+            self._on_epoch(worker.job.label, content[0], content[1])
         elif kind == "done":
-            self._ended.append(said[0])
+            self._ended.append(content[0])
             worker.job = None
         elif kind == "refused":
-            raise StudyError(said[0])
+            raise StudyError(content[0])
         elif kind == "failed" and worker.job is not None:
-            self._ended.append(Died(worker.job, said[0]))
+            self._ended.append(Died(worker.job, content[0]))
             worker.job = None
 
     def _bury(self, worker: _Worker) -> None:

@@ -82,10 +82,10 @@ class OnRay:
 
     def pace(self, config: SpikformerConfig) -> Pace | None:
         try:
-            found: Pace | None = self._ray.get(self._measure_pace.remote(self._sent, self._per_gpu, config))
+            pace: Pace | None = self._ray.get(self._measure_pace.remote(self._sent, self._per_gpu, config))
         except self._ray.exceptions.RayError:
             return None
-        return found
+        return pace
 
 
 def _ray() -> Any:

@@ -79,8 +79,8 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     if which not in PICKS:
         raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
     if not front:
-        kept = constraints.in_words(study.constraints)
-        which_one = f"complete candidate that keeps {kept}" if kept else "complete candidate to export"
+        limits = constraints.in_words(study.constraints)
+        which_one = f"complete candidate that keeps {limits}" if limits else "complete candidate to export"
         raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
     if which == "front":
         return front
@@ -171,7 +171,7 @@ def _export(
 ) -> Path:
     folder = place / f"{study.folder.name}-trial{number}"  # a study in a database may be called ../x
     weights = study.weights(candidate)
-    kept: dict[checkpoints.Part, bytes | Path] = {"proxy": weights} if weights.exists() else {}
+    weights_by_part: dict[checkpoints.Part, bytes | Path] = {"proxy": weights} if weights.exists() else {}
     document = {
         "network": network.to_dict(),
         "proxy": candidate.config.to_dict(),
@@ -179,8 +179,8 @@ def _export(
         "study": {"name": study.name, "trial": number},
     }
     own = _recipe_for(network)
-    text = card(study, number, candidate, network, own, folder, size or Size(), bool(kept))
-    return bundles.write(folder, document, own, text, kept)
+    text = card(study, number, candidate, network, own, folder, size or Size(), bool(weights_by_part))
+    return bundles.write(folder, document, own, text, weights_by_part)
 
 
 def _recipe_for(network: SpikformerConfig) -> TrainingRecipe:
@@ -284,7 +284,7 @@ def card(
     energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
     foreseen = "" if size.as_is else predicted(target.predicted_energy_mj(candidate.operations, network))
     proxy, pixels = candidate.recipe, candidate.config.stem.image_size
-    kept = (
+    proxy_weights = (
         "`spikformer.load(folder, 'proxy')` gives the proxy with its trained weights."
         if has_weights
         else ("The proxy's weights were not kept: it had left the front, or the study's weights were deleted.")
@@ -327,7 +327,7 @@ import spikformer
 model = spikformer.load({str(folder)!r})  # fresh weights
 ```
 
-{kept}
+{proxy_weights}
 """
 
 

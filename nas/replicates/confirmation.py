@@ -67,10 +67,10 @@ def confirm(
             )
         for sentence in splits.account:
             watcher.notice(sentence)
-        wanted = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
+        planned = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
         with place.exclusive():
-            kept = runs.opened(study.name, WHAT, handles.storage_of(study.optuna), study.identity)
-            runs.train(wanted, kept, splits, place, study.target_image_size, watcher)
+            log = runs.opened(study.name, WHAT, handles.storage_of(study.optuna), study.identity)
+            runs.train(planned, log, splits, place, study.target_image_size, watcher)
 
 
 def _check(seeds: int, top: int | str, penalties: Sequence[float]) -> None:
@@ -89,14 +89,14 @@ def members(study: Study, top: int | Literal["front"]) -> dict[int, Candidate]:
     Raises:
         StudyError: no network is trained in full yet.
     """
-    kept = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
-    if not kept:
+    candidates = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
+    if not candidates:
         raise StudyError(f"study {study.name} has no network trained in full to repeat. Run the search on")
     if top == "front":
         best = list(study.front())
     else:
-        numbers = list(kept)
-        points = [point for c in kept.values() if (point := c.point(study.energy_of)) is not None]
+        numbers = list(candidates)
+        points = [point for c in candidates.values() if (point := c.point(study.energy_of)) is not None]
         best = sorted(numbers[i] for i in promoted(points, top))
     named = [n for n, c in study.candidates.items() if c.reference and c.point(study.energy_of) is not None]
     return {n: study.candidates[n] for n in dict.fromkeys([*best, *named])}
@@ -112,13 +112,13 @@ def plan(
     """
     recipe = study.space.recipe
     recipes = [recipe, *(dataclasses.replace(recipe, spike_penalty=p) for p in penalties if p != recipe.spike_penalty)]
-    found = []
+    repeats = []
     for seed in range(study.seed + 1, study.seed + 1 + seeds):
         for number, candidate in chosen.items():
-            found += [_repeat(number, candidate, changed, seed, recipe) for changed in recipes]
+            repeats += [_repeat(number, candidate, changed, seed, recipe) for changed in recipes]
             if twins is not None:
-                found += _twin(number, candidate, recipe, seed, twins if seed == study.seed + 1 else Observer())
-    return found
+                repeats += _twin(number, candidate, recipe, seed, twins if seed == study.seed + 1 else Observer())
+    return repeats
 
 
 def _repeat(number: int, candidate: Candidate, recipe: Recipe, seed: int, own: Recipe) -> Run:

@@ -60,10 +60,10 @@ class Noise:
 def thirds(validation: Validation) -> list[int]:
     """Class of cost of each network: 0 to 2."""
     order = np.argsort([network.macs for network in validation.networks], kind="stable")
-    found = np.zeros(len(order), dtype=int)
+    third_of = np.zeros(len(order), dtype=int)
     for third, part in enumerate(np.array_split(order, 3)):
-        found[part] = third
-    return [int(third) for third in found]
+        third_of[part] = third
+    return [int(third) for third in third_of]
 
 
 def quality(validation: Validation, share: float) -> Quality:
@@ -141,7 +141,7 @@ def _flips(a: np.ndarray, b: np.ndarray, sure: float) -> int:
 
 def recommended(qualities: Sequence[Quality]) -> Quality | None:
     """The cheapest that may prune."""
-    return next((found for found in sorted(qualities, key=lambda q: q.share) if found.passes), None)
+    return next((q for q in sorted(qualities, key=lambda q: q.share) if q.passes), None)
 
 
 def proxy_toml(validation: Validation, chosen: Quality | None) -> str:

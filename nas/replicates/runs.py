@@ -207,8 +207,8 @@ class Place:
 
     def engine(self, trainer: Trainer, observer: Observer) -> Engine:
         if self.workers > 1:
-            return Processes(trainer, places_of(self.device, self.workers, self.per_gpu), observer.epoch)
-        return InProcess(trainer.on(str(device_of(self.device))), observer.epoch)
+            return Processes(trainer, places_of(self.device, self.workers, self.per_gpu), observer.on_epoch)
+        return InProcess(trainer.on(str(device_of(self.device))), observer.on_epoch)
 
 
 def train(

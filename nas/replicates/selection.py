@@ -52,11 +52,11 @@ def stratified(space: SearchSpace, count: int, seed: int, observer: Observer | N
         pool.append(Network(name, config, _macs(config)))
         (observer or Observer()).reading("counting operations", number, len(drawn))
     pool.sort(key=lambda network: (network.macs, network.name))
-    found: list[Network] = []
+    networks: list[Network] = []
     for third, part in enumerate(np.array_split(np.arange(len(pool)), 3)):
-        wanted = count * (third + 1) // 3 - count * third // 3
-        found += _unlike(space, [pool[i] for i in part], wanted, set(named))
-    return sorted(found, key=lambda network: network.macs)
+        quota = count * (third + 1) // 3 - count * third // 3
+        networks += _unlike(space, [pool[i] for i in part], quota, set(named))
+    return sorted(networks, key=lambda network: network.macs)
 
 
 def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]) -> list[Network]:

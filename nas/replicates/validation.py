@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from nas.costs import target
+from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
@@ -23,6 +24,7 @@ from nas.spaces import SearchSpace, load_space
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
+from spikformer.fields import PlainTable
 
 SHARES = (0.05, 0.1, 0.25, 0.5)
 RATES = (0.5, 2.0)  # times the recipe's learning rate
@@ -97,24 +99,18 @@ def validate_proxy(
             watcher.notice(sentence)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         if against == "full":
-            chosen = stratified(loaded, configs, seed, watcher)
-            repeated = spread(len(chosen), replicates)
+            networks = stratified(loaded, configs, seed, watcher)
+            repeated = spread(len(networks), replicates)
         else:
-            chosen, repeated = from_papers(loaded, configs), []
-        plan = _plan(loaded, chosen, tuple(shares), repeated, seed)
-        wanted = [run for group in plan.values() for run in group.values()]
+            networks, repeated = from_papers(loaded, configs), []
+        plan = _plan(loaded, networks, tuple(shares), repeated, seed)
         identity = identities.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
-        database = storages.database(storage)
-        with place.exclusive():
-            kept = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
-            runs.train(wanted, kept, splits, place, target.IMAGE_SIZE, watcher)
-        done = kept.done()
-    records = {key: {i: done[run.key].candidate for i, run in group.items()} for key, group in plan.items()}
+        records = _trained(plan, name, identity, storage, splits, place, watcher)
     return Validation(
         name,
         place.folder,
         against,
-        tuple(chosen),
+        tuple(networks),
         tuple(shares),
         loaded.recipe.epochs,
         loaded.recipe.train_images,
@@ -159,6 +155,25 @@ def _plan(
     for factor in RATES:
         plan["rate", factor] = runs_of(repeated, 1.0, f"in full, learning rate x {factor:g}", factor)
     return plan
+
+
+def _trained(
+    plan: _Plan,
+    name: str,
+    identity: PlainTable,
+    storage: str | None,
+    splits: Splits,
+    place: Place,
+    observer: Observer,
+) -> dict[tuple[str, float], dict[int, Candidate]]:
+    """The record of each training of the plan; those that a storage holds are not trained again."""
+    database = storages.database(storage)
+    with place.exclusive():
+        log = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
+        trainings = [run for group in plan.values() for run in group.values()]
+        runs.train(trainings, log, splits, place, target.IMAGE_SIZE, observer)
+    done = log.done()
+    return {key: {i: done[run.key].candidate for i, run in group.items()} for key, group in plan.items()}
 
 
 __all__ = ["RATES", "SHARES", "Against", "Validation", "validate_proxy"]

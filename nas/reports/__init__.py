@@ -3,11 +3,11 @@
 contents    a study -> Report: tables and sentences
 rows        its tables; axes which axis matters; repeats what more seeds say
 findings    its sentences; methods how the figures came about, and the checklist
-page        report.html, with charts (plotly), drawing (networks as SVG) and page.html.jinja
+page        report.html, with front_chart and charts (plotly, by plotting), drawing (networks as SVG), page.html.jinja
 figure      front.png, .svg, .pdf (matplotlib); texts report.md, front.tex
 evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
 proxies     what `validate-proxy` found
-inspection  the layers of one network and what each costs
+inspection  one network: its structure, or its layer_costs
 reporting   `report`: all of it at once
 
 All of it is derived: it can be deleted and written again from the study's storage.
@@ -26,4 +26,4 @@ __getattr__ = lazy.attributes(
     __name__, {"Report": "nas.reports.contents", "inspect": "nas.reports.inspection", "report": "nas.reports.reporting"}
 )
 
-__all__ = ["Report", "evaluated", "inspect", "inspection", "proxies", "repeats", "report"]
+__all__ = ["Report", "evaluated", "inspect", "proxies", "repeats", "report", "structure"]

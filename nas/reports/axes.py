@@ -44,10 +44,10 @@ def importance(trainings: Sequence[Training]) -> tuple[pd.DataFrame, pd.DataFram
         ("accuracy", [100 * (t.accuracy or 0.0) for t in known]),
         ("energy", [math.log10(t.energy_mj or 1.0) for t in known]),
     ):
-        found = _forests(codes, np.asarray(values), [len(choices[axis]) for axis in axes], rng)
-        tables[0].append(_importances(objective, axes, found[0]))
-        tables[1].append(_effects(objective, axes, choices, codes, found[1]))
-        shares.append(f"{100 * max(0.0, found[2]):.0f} % of the variance of {objective}")
+        forests = _forests(codes, np.asarray(values), [len(choices[axis]) for axis in axes], rng)
+        tables[0].append(_importances(objective, axes, forests[0]))
+        tables[1].append(_effects(objective, axes, choices, codes, forests[1]))
+        shares.append(f"{100 * max(0.0, forests[2]):.0f} % of the variance of {objective}")
     images = known[0].images_seen
     basis = (
         f"From {len(known)} networks, each trained on {images:,} images; accuracy is that of search-val. "
@@ -95,15 +95,15 @@ def _forests(
             continue
         sample = codes[rng.choice(len(codes), min(100, len(codes)), replace=False)]
         asked = [codes[unseen], *_shuffled(codes[unseen], rng), *_everywhere(sample, counts)]
-        told = iter(np.split(forest.predict(_encoded(np.concatenate(asked), counts)), _ends(asked)))
-        error = _squares(next(told), values[unseen])
+        forecasts = iter(np.split(forest.predict(_encoded(np.concatenate(asked), counts)), _ends(asked)))
+        error = _squares(next(forecasts), values[unseen])
         residual += error
         total += _squares(np.full(len(unseen), values[drawn].mean()), values[unseen])
         spread = max(_squares(np.full(len(unseen), values[unseen].mean()), values[unseen]), 1e-12)
         for axis in range(len(counts)):
-            importances[i, axis] = (_squares(next(told), values[unseen]) - error) / spread
+            importances[i, axis] = (_squares(next(forecasts), values[unseen]) - error) / spread
         for axis, count in enumerate(counts):
-            effects[axis][i] = [next(told).mean() for _ in range(count)]
+            effects[axis][i] = [next(forecasts).mean() for _ in range(count)]
     return importances, effects, 1 - residual / total if total else 0.0
 
 
@@ -137,20 +137,24 @@ def _encoded(codes: np.ndarray, counts: list[int]) -> np.ndarray:
     return np.concatenate([codes[:, [i]] == np.arange(count) for i, count in enumerate(counts)], axis=1).astype(float)
 
 
-def _importances(objective: str, axes: list[str], found: np.ndarray) -> pd.DataFrame:
-    low, mean, high = np.quantile(found, 0.025, axis=0), found.mean(0), np.quantile(found, 0.975, axis=0)
+def _importances(objective: str, axes: list[str], importances: np.ndarray) -> pd.DataFrame:
+    low, mean, high = (
+        np.quantile(importances, 0.025, axis=0),
+        importances.mean(0),
+        np.quantile(importances, 0.975, axis=0),
+    )
     rows = [(objective, axis, *map(float, row)) for axis, *row in zip(axes, mean, low, high, strict=True)]
     return pd.DataFrame(rows, columns=_COLUMNS).sort_values("importance", ascending=False, ignore_index=True)
 
 
 def _effects(
-    objective: str, axes: list[str], choices: dict[str, list[object]], codes: np.ndarray, found: list[np.ndarray]
+    objective: str, axes: list[str], choices: dict[str, list[object]], codes: np.ndarray, effects: list[np.ndarray]
 ) -> pd.DataFrame:
     rows = []
     for i, axis in enumerate(axes):
-        low, high = np.quantile(found[i], [0.025, 0.975], axis=0)
+        low, high = np.quantile(effects[i], [0.025, 0.975], axis=0)
         for j, choice in enumerate(choices[axis]):
-            values = [float(v[j]) for v in (found[i].mean(0), low, high)]
+            values = [float(v[j]) for v in (effects[i].mean(0), low, high)]
             if objective == "energy":  # from the logarithm back to mJ
                 values = [10**value for value in values]
             rows.append((objective, axis, str(choice), *values, int((codes[:, i] == j).sum())))

@@ -13,8 +13,8 @@ from nas.costs import MEASURED, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.progress import in_si
-from nas.reports import axes, findings, inspection, repeats, rows
-from nas.reports.inspection import Costs
+from nas.reports import axes, findings, layer_costs, repeats, rows
+from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
 from nas.reports.repeats import Repeats, Row
 from nas.settings import Constraints
@@ -182,12 +182,7 @@ def build(
     trainings = study.trainings
     trials = rows.candidates_table(study, candidates, front, broken, convention, chip, trainings)
     points = rows.points_of(trials, column)
-    others = [_other(study, other, convention) for other in compare]
-    everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
-    reference = pareto.reference_point(everywhere) if everywhere else None
-    compared = tuple(
-        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
-    )
+    reference, compared = _in_one_frame(study, compare, convention, points, column)
     importance, effects, basis = axes.importance(trainings)
     again = repeats.read(study, candidates, convention)
     front_table = trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
@@ -219,8 +214,7 @@ def build(
     )
     report.findings.extend([*again.findings, *_against_others(report)])
     if chip is not None and stored:
-        report.findings.append(findings.on_chip(stored, trials, chip))
-        report.methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+        _add_chip(report, stored, chip)
     if memory:
         report.methods.extend(memory_methods(candidates))
     return report
@@ -249,17 +243,17 @@ def _findings(
     if trials.empty:
         return [f"Study {study.name} has no finished candidate yet."]
     complete = trials[(trials["status"] == "complete") & trials[column].notna()]
-    found = [findings.counts(trials), *findings.constrained(study, trials)]
+    sentences = [findings.counts(trials), *findings.constrained(study, trials)]
     if complete.empty:
-        found.append("No candidate is trained in full yet: there is no front.")
+        sentences.append("No candidate is trained in full yet: there is no front.")
     if not front.empty:
-        kept = complete[complete["constraints"] == ""]
-        found += [findings.optimism(complete, front), *findings.against_size(kept, front, column)]
-        found += findings.against_target(stored)
+        feasible = complete[complete["constraints"] == ""]
+        sentences += [findings.optimism(complete, front), *findings.against_size(feasible, front, column)]
+        sentences += findings.against_target(stored)
     if convention != MEASURED:
-        kept_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
-        found += findings.against_measured(kept_of[0], kept_of[1], study.energy_of, convention)
-    return found + findings.trained_in_full(study, stored)
+        feasible_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
+        sentences += findings.against_measured(feasible_of[0], feasible_of[1], study.energy_of, convention)
+    return sentences + findings.trained_in_full(study, stored)
 
 
 def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
@@ -267,11 +261,28 @@ def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
 
 
 def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
-    costs = inspection.costs_of(f"{study.name}, trial {number}", candidate, convention)
+    costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention)
     return Member(number, candidate.config, costs, tuple(candidate.silent_layers))
 
 
+def _add_chip(report: Report, stored: dict[int, Candidate], chip: Chip) -> None:
+    report.findings.append(findings.on_chip(stored, report.trials, chip))
+    report.methods.append(f'Columns chip_*: the model "{chip.name}", of the same counts. {chip.summary}'.strip())
+
+
 _Other = tuple[pd.DataFrame, dict[int, pareto.Point]]
+
+
+def _in_one_frame(
+    study: Study, compare: Sequence[Study], convention: Convention, points: dict[int, pareto.Point], column: str
+) -> tuple[pareto.Point | None, tuple[Compared, ...]]:
+    """The reference point of all studies together, and the others from it."""
+    others = [_other(study, other, convention) for other in compare]
+    everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
+    reference = pareto.reference_point(everywhere) if everywhere else None
+    return reference, tuple(
+        _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
+    )
 
 
 def _other(study: Study, other: Study, convention: Convention) -> _Other:
@@ -304,7 +315,7 @@ def _compared(study: Study, other: Study, frame: _Other, reference: pareto.Point
 def _against_others(report: Report) -> list[str]:
     if not report.compared or report.hypervolume is None:
         return []
-    told = [
+    others = [
         f"{other.name} {other.hypervolume:.2f} with {other.images:,} images"
         + (f" (NOT comparable: {', '.join(other.differs[:3])} differ)" if other.differs else "")
         for other in report.compared
@@ -312,7 +323,7 @@ def _against_others(report: Report) -> list[str]:
     return [
         f"Hypervolume, points of search-val accuracy times decades of energy from one reference point for all: "
         f"{report.study} "
-        f"{report.hypervolume:.2f}; {'; '.join(told)}."
+        f"{report.hypervolume:.2f}; {'; '.join(others)}."
     ]
 
 

@@ -22,14 +22,14 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _MARKERS = "os^Dv*P"
 
 
-def write(found: Sequence[Evaluation], path: Path) -> Path:
+def write(evaluations: Sequence[Evaluation], path: Path) -> Path:
     """Draw into a file in the format that its suffix names.
 
     Raises:
         OutputError: another suffix than `FORMATS`, or the file cannot be written.
     """
     check(path)
-    drawn = figure(found)
+    drawn = figure(evaluations)
     return files.write(path, lambda partial: save(drawn, partial))
 
 
@@ -42,31 +42,30 @@ def check(path: Path) -> None:
         raise OutputError(f"{path} names no format of a figure. Use one of {', '.join(FORMATS)}")
 
 
-def figure(found: Sequence[Evaluation]) -> Figure:
+def figure(evaluations: Sequence[Evaluation]) -> Figure:
     """Top-1 accuracy with its interval over images, energy and spike operations, each against T.
 
     A line joins the evaluations of one network at one image size. A silent network has no energy: its line has a gap.
     """
     with matplotlib.rc_context(STYLE):
-        return _drawn(found)
+        return _drawn(evaluations)
 
 
-def _drawn(found: Sequence[Evaluation]) -> Figure:
+def _drawn(evaluations: Sequence[Evaluation]) -> Figure:
     fig = Figure(figsize=(7.2, 3.0), layout="constrained")
     accuracy, energy, operations = (fig.add_subplot(1, 3, i + 1) for i in range(3))
-    images = sorted({one.scores.images for one in found})
+    images = sorted({one.scores.images for one in evaluations})
     count = f"{images[0]:,}" if len(images) == 1 else f"{images[0]:,} to {images[-1]:,}"
-    parts = ", ".join(sorted({one.part for one in found}))
-    names = list(dict.fromkeys(one.name for one in found))
+    parts = ", ".join(sorted({one.part for one in evaluations}))
+    names = list(dict.fromkeys(one.name for one in evaluations))
     whose = _shortened(names[0]) if len(names) == 1 else f"{len(names)} networks"
-    title = (
-        f"{whose}: {count} images of {parts}, the same weights at every T; energy by convention '{found[0].convention}'"
-    )
+    convention = evaluations[0].convention
+    title = f"{whose}: {count} images of {parts}, the same weights at every T; energy by convention '{convention}'"
     fig.suptitle(title, fontsize=8, parse_math=False)
-    energies = [one.energy_mj for one in found if one.energy_mj]
+    energies = [one.energy_mj for one in evaluations if one.energy_mj]
     factor, unit = _unit([mj * 1e-3 for mj in energies], "J")
-    factor_of_operations, prefix = _unit([one.spike_operations for one in found if one.spike_operations], "")
-    groups = _groups(found)
+    factor_of_operations, prefix = _unit([one.spike_operations for one in evaluations if one.spike_operations], "")
+    groups = _groups(evaluations)
     for (label, line), color, marker in zip(groups, itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False):
         style: dict[str, Any] = {"color": color, "marker": marker, "ms": 4, "lw": 1.1}
         steps = [one.config.time_steps for one in line]
@@ -76,7 +75,7 @@ def _drawn(found: Sequence[Evaluation]) -> Figure:
     accuracy.set_ylabel("top-1 accuracy (%), 95 % over images")
     energy.set_ylabel(f"energy per image ({unit})")
     operations.set_ylabel(f"spike operations per image ({prefix})" if prefix else "spike operations per image")
-    ticks = sorted({one.config.time_steps for one in found})
+    ticks = sorted({one.config.time_steps for one in evaluations})
     for axes in (accuracy, energy, operations):
         axes.set(xlabel="time steps T", xticks=ticks)
         axes.grid(alpha=0.25, lw=0.5)
@@ -87,11 +86,11 @@ def _drawn(found: Sequence[Evaluation]) -> Figure:
     return fig
 
 
-def _groups(found: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
+def _groups(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
     """Label and evaluations by rising T, of each network at each image size."""
-    several = len({one.name for one in found}) > 1
+    several = len({one.name for one in evaluations}) > 1
     lines: dict[tuple[str, int], list[Evaluation]] = {}
-    for one in found:
+    for one in evaluations:
         lines.setdefault((one.name, one.config.stem.image_size), []).append(one)
     return [
         (

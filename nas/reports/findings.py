@@ -37,8 +37,8 @@ def constrained(study: Study, trials: pd.DataFrame) -> list[str]:
     if not asked:
         return []
     complete = trials[trials["status"] == "complete"]
-    kept = int((complete["constraints"] == "").sum())
-    return [f"Asked for: {asked}. {kept} of the {len(complete)} networks trained in full keep that."]
+    count = int((complete["constraints"] == "").sum())
+    return [f"Asked for: {asked}. {count} of the {len(complete)} networks trained in full keep that."]
 
 
 def optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
@@ -59,7 +59,7 @@ def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]
     groups: dict[tuple[int, str, int], list[float]] = {}
     for full in study.full_trainings:
         groups.setdefault((full.trial, full.config_id, full.epochs), []).append(100 * full.test_top1)
-    found: list[str] = []
+    scores: list[str] = []
     pairs: list[tuple[float | None, float | None]] = []
     for (trial, _, epochs), accuracies in groups.items():
         proxy = candidates[trial].report_val_accuracy if trial in candidates else None
@@ -67,12 +67,12 @@ def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]
         spread = f" +- {statistics.stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
         known = f"{100 * proxy:.1f} %" if proxy is not None else "unknown"
         pairs.append((proxy, mean))
-        found.append(
+        scores.append(
             f"trial {trial}: {mean:.1f}{spread} % ({len(accuracies)} seed(s), {epochs} epochs), proxy "
             f"{known} of report-val"
         )
     agreement = f" Kendall's tau between both: {_agreement(pairs)}." if len(pairs) > 2 else ""
-    return [f"Trained in full, accuracy on test images: {'; '.join(found)}.{agreement}"]
+    return [f"Trained in full, accuracy on test images: {'; '.join(scores)}.{agreement}"]
 
 
 def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> list[str]:

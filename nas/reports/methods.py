@@ -100,17 +100,21 @@ def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, 
 
     In our words, and as far as the record answers them.
     """
-    every = list(candidates.values())
-    commits = sorted({str(c.provenance["commit"]) for c in every})
-    devices = sorted({str(c.provenance["device"]) for c in every})
+    return [
+        *_checks_of_code(study, list(candidates.values())),
+        *_checks_of_comparisons(study, compared),
+        *_checks_of_seeds(repeats),
+        *_checks_of_effort(study),
+    ]
+
+
+def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
+    """Whether all networks were trained alike, and can be again."""
+    commits = sorted({str(c.provenance["commit"]) for c in candidates})
+    devices = sorted({str(c.provenance["device"]) for c in candidates})
     changed = any(commit.endswith("+") or commit == "None" for commit in commits)
-    samplers = {str(t.user_attrs.get("proposed_by")) for t in study.optuna.get_trials(deepcopy=False)}
-    others = [other.name for other in compared if _is_random(other)]
-    same = not any(study.trained_otherwise(other) for other in compared)
-    seeds = repeats.confirmed["seeds"].max() if not repeats.confirmed.empty else 0
-    longer = {full.trial for full in study.full_trainings}
-    spent = study.spent
-    nothing = not every
+    retrained = {full.trial for full in study.full_trainings}
+    nothing = not candidates
     return [
         Check(
             "Can the search and the trainings be run again: code, space, settings, seeds?",
@@ -132,25 +136,40 @@ def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, 
         ),
         Check(
             "Were the final networks trained by the full recipe, and their test accuracy told?",
-            "yes" if longer else "no",
-            f"{len(longer)} networks of this study, by `train --study`" if longer else "export, train --study",
+            "yes" if retrained else "no",
+            f"{len(retrained)} networks of this study, by `train --study`" if retrained else "export, train --study",
         ),
         Check("Was nothing chosen by test images?", "yes", "a search cannot open them; report-val chooses nothing"),
+    ]
+
+
+def _checks_of_comparisons(study: Study, compared: list[Study]) -> list[Check]:
+    """Whether the search method was held against others."""
+    random = [other.name for other in compared if _is_random(other)]
+    same = not any(study.trained_otherwise(other) for other in compared)
+    return [
         Check(
             "Is there a random search beside it, on equal terms?",
-            "yes" if others and same else "no",
-            f"{', '.join(others)}, by --compare" if others else "search --sampler RandomSampler, report --compare",
+            "yes" if random and same else "no",
+            f"{', '.join(random)}, by --compare" if random else "search --sampler RandomSampler, report --compare",
         ),
         Check(
             "Is there an ablation of the search method?",
-            "partly" if compared and not others else "no",
+            "partly" if compared and not random else "no",
             f"compared with {', '.join(other.name for other in compared)}" if compared else "not for this study",
         ),
         Check(
             "Is performance told over time, not only at the end?",
-            "yes" if spent.images else "no",
+            "yes" if study.spent.images else "no",
             "hypervolume against trained images, above",
         ),
+    ]
+
+
+def _checks_of_seeds(repeats: Repeats) -> list[Check]:
+    """Whether chance was measured."""
+    seeds = repeats.confirmed["seeds"].max() if not repeats.confirmed.empty else 0
+    return [
         Check(
             "Was the search itself run more than once?",
             "no",
@@ -161,6 +180,14 @@ def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, 
             "yes" if seeds > 1 else "no",
             f"{len(repeats.confirmed)} networks, {int(seeds)} further seeds" if seeds else "confirm",
         ),
+    ]
+
+
+def _checks_of_effort(study: Study) -> list[Check]:
+    """What it took to come to these networks."""
+    samplers = {str(t.user_attrs.get("proposed_by")) for t in study.optuna.get_trials(deepcopy=False)}
+    spent = study.spent
+    return [
         Check(
             "How were the settings of search and recipe chosen, and at what cost?",
             "not recorded",

@@ -15,8 +15,9 @@ from plotly.offline import get_plotlyjs
 from nas import files
 from nas.costs import MEASURED
 from nas.progress import in_si
-from nas.reports import charts, drawing, figure, repeats, texts
+from nas.reports import charts, drawing, figure, front_chart, repeats, texts
 from nas.reports.contents import Member, Report
+from nas.reports.plotting import Chart
 from nas.studies import constraints
 
 _ONLY_WITH = {
@@ -73,7 +74,7 @@ def _file(report: Report, name: str) -> str:
 
 def tables(report: Report) -> dict[str, pd.DataFrame]:
     """File name -> table: every figure of the page stands in one of them."""
-    found = {
+    by_file = {
         "trials.csv": report.trials,
         "front.csv": report.front,
         "layers.csv": layers(report.members),
@@ -86,11 +87,11 @@ def tables(report: Report) -> dict[str, pd.DataFrame]:
     again = report.repeats
     if again is not None:
         more = {"confirmed": again.confirmed, "repeats": again.runs, "curves": again.curves, "twins": again.twins}
-        found |= {_ONLY_WITH[name]: table for name, table in more.items() if not table.empty}
+        by_file |= {_ONLY_WITH[name]: table for name, table in more.items() if not table.empty}
     if report.compared:
         fronts = [other.front.assign(study=other.name) for other in report.compared]
-        found["compared.csv"] = pd.concat(fronts, ignore_index=True)
-    return found
+        by_file["compared.csv"] = pd.concat(fronts, ignore_index=True)
+    return by_file
 
 
 def layers(members: Sequence[Member]) -> pd.DataFrame:
@@ -148,22 +149,22 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
     )
 
 
-def _charts(report: Report) -> dict[str, charts.Chart]:
-    found = {"front": charts.front(report)}
+def _charts(report: Report) -> dict[str, Chart]:
+    by_name = {"front": front_chart.front(report)}
     if not report.trajectory.empty:
-        found["trajectory"] = charts.trajectory(report)
+        by_name["trajectory"] = charts.trajectory(report)
     attained = charts.attainment(report)
     if attained is not None:
-        found["attainment"] = attained
+        by_name["attainment"] = attained
     if (report.trials["status"] == "complete").any():
-        found["optimism"] = charts.optimism(report)
+        by_name["optimism"] = charts.optimism(report)
     if not report.importance.empty:
-        found["importance"] = charts.importance(report)
+        by_name["importance"] = charts.importance(report)
         ranked = report.importance.groupby("axis")["importance"].max().sort_values(ascending=False)
-        found |= {f"effect:{axis}": charts.effects(report, str(axis)) for axis in ranked.index}
+        by_name |= {f"effect:{axis}": charts.effects(report, str(axis)) for axis in ranked.index}
     if report.rungs["rung"].nunique() > 1:
-        found["rungs"] = charts.rungs(report)
-    return found
+        by_name["rungs"] = charts.rungs(report)
+    return by_name
 
 
 def _records(again: repeats.Repeats | None, name: str) -> list[repeats.Row]:

@@ -36,9 +36,9 @@ def write(validation: Validation) -> tuple[list[Path], list[str]]:
     if validation.against == "published":
         return _write_against_published(validation)
     qualities = [quality(validation, share) for share in validation.shares]
-    found, chosen = noise(validation), recommended(qualities)
-    said = sentences(validation, qualities, found)
-    text = markdown(validation, qualities, found, said)
+    seed_noise, chosen = noise(validation), recommended(qualities)
+    findings = sentences(validation, qualities, seed_noise)
+    text = markdown(validation, qualities, seed_noise, findings)
     folder = validation.folder
     written = [
         files.write(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8")),
@@ -47,7 +47,7 @@ def write(validation: Validation) -> tuple[list[Path], list[str]]:
         files.write(folder / "proxy.png", lambda path: figure(validation).savefig(path, dpi=150)),
         files.write(folder / "proxy.toml", lambda path: path.write_text(proxy_toml(validation, chosen))),
     ]
-    return written, said
+    return written, findings
 
 
 def networks(validation: Validation) -> pd.DataFrame:
@@ -82,39 +82,40 @@ def table(qualities: list[Quality]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sentences(validation: Validation, qualities: list[Quality], found: Noise | None) -> list[str]:
+def sentences(validation: Validation, qualities: list[Quality], seed_noise: Noise | None) -> list[str]:
     chosen = recommended(qualities)
     count = len(validation.networks)
     if chosen is None:
         best = max(qualities, key=lambda q: q.tau_within.value if q.tau_within.value == q.tau_within.value else -2)
-        wanted = enough(best.tau_within.value, GATE_TAU)
-        more = f", or validate on more: should its tau stay, about {wanted} are enough for its bound" if wanted else ""
-        said = [
+        size = enough(best.tau_within.value, GATE_TAU)
+        more = f", or validate on more: should its tau stay, about {size} are enough for its bound" if size else ""
+        findings = [
             f"No share passes: of {count} networks the lower bounds must reach tau {GATE_TAU:g} within thirds of cost "
             f"and recall {GATE_RECALL:g}. The nearest, {best.share:.0%}, has tau {_words(best.tau_within)} and recall "
             f"{_words(best.recall['measured'])}. Train every network in full{more}."
         ]
     else:
-        said = [
+        findings = [
             f"The cheapest training that may prune is {chosen.share:.0%} of the whole: tau within thirds of cost "
             f"{_words(chosen.tau_within)}, recall of the front {_words(chosen.recall['measured'])}, {count} networks."
         ]
-    if found is None:
-        return [*said, "Without replicates the noise between seeds is unknown: give --replicates."]
-    said.append(
-        f"Ceiling: two seeds of the whole training agree with tau {_words(found.tau)} on {found.networks} networks; "
-        f"search-val accuracy scatters by {100 * found.deviation:.2f} points between seeds."
+    if seed_noise is None:
+        return [*findings, "Without replicates the noise between seeds is unknown: give --replicates."]
+    findings.append(
+        f"Ceiling: two seeds of the whole training agree with tau {_words(seed_noise.tau)} on "
+        f"{seed_noise.networks} networks; search-val accuracy scatters by {100 * seed_noise.deviation:.2f} points "
+        "between seeds."
     )
-    flips = [f"{wrong} of {pairs} at {factor:g} times" for factor, (wrong, pairs) in found.flips.items()]
-    return [*said, f"Pairs that another learning rate orders otherwise, beyond seed noise: {', '.join(flips)}."]
+    flips = [f"{wrong} of {pairs} at {factor:g} times" for factor, (wrong, pairs) in seed_noise.flips.items()]
+    return [*findings, f"Pairs that another learning rate orders otherwise, beyond seed noise: {', '.join(flips)}."]
 
 
-def markdown(validation: Validation, qualities: list[Quality], found: Noise | None, said: list[str]) -> str:
+def markdown(validation: Validation, qualities: list[Quality], seed_noise: Noise | None, findings: list[str]) -> str:
     images = [records[0].images_seen for records in validation.trained.values()]
     lines = [
         f"# Proxies of {validation.name}",
         "",
-        *said,
+        *findings,
         "",
         "![proxy against full](proxy.png)",
         "",
@@ -186,17 +187,17 @@ def figure(validation: Validation) -> Figure:
 
 
 def _write_against_published(validation: Validation) -> tuple[list[Path], list[str]]:
-    found = against_printed(validation)
-    by = {foretold.by: foretold for foretold in found}
+    forecasts = against_printed(validation)
+    by = {foretold.by: foretold for foretold in forecasts}
     whole, size = by["100% of the training"], by["no training: parameters in print"]
-    said = [
+    findings = [
         f"Proxies of {len(validation.networks)} published networks, made small, rank as their printed ImageNet top-1 "
         f"with Kendall's tau {_words(whole.tau)} after the whole training, {_words(whole.tau_within)} within families.",
         f"Their printed number of parameters alone, without any training, has {_words(size.tau)}, "
         f"{_words(size.tau_within)} within families.",
     ]
-    lines = [f"# Proxies of {validation.name} against printed accuracies", "", *said, ""]
-    rows = [(foretold.by, _words(foretold.tau), _words(foretold.tau_within)) for foretold in found]
+    lines = [f"# Proxies of {validation.name} against printed accuracies", "", *findings, ""]
+    rows = [(foretold.by, _words(foretold.tau), _words(foretold.tau_within)) for foretold in forecasts]
     lines += _table(("ranked by", "tau", "within families"), rows)
     lines += [
         "",
@@ -208,7 +209,7 @@ def _write_against_published(validation: Validation) -> tuple[list[Path], list[s
         files.write(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8")),
         files.write(folder / "networks.csv", lambda path: networks(validation).to_csv(path, index=False)),
     ]
-    return written, said
+    return written, findings
 
 
 def _published_rows(validation: Validation) -> list[tuple[str, ...]]:

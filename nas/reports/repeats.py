@@ -72,8 +72,8 @@ class _Group:
 
 def read(study: Study, candidates: dict[int, Candidate], convention: Convention) -> Repeats:
     """What `confirm` left beside a study, priced under a convention."""
-    kept = runs.beside(study.optuna, WHAT)
-    done = list(kept.done().values()) if kept is not None else []
+    log = runs.beside(study.optuna, WHAT)
+    done = list(log.done().values()) if log is not None else []
     number = {c.config_id: n for n, c in candidates.items()}
     known = sorted((t for t in done if t.of in number), key=lambda t: (number[t.of], t.candidate.seed))
     if not known:
@@ -160,18 +160,20 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
     better: dict[int, list[int]] = {n: [] for n in numbers}
     worse: dict[int, list[int]] = {n: [] for n in numbers}
     tied: dict[int, list[int]] = {n: [] for n in numbers}
-    for (i, j), said in verdicts.items():
+    for (i, j), outcome in verdicts.items():
         a, b = numbers[i], numbers[j]
-        if said == "tie":
+        if outcome == "tie":
             tied[a].append(b)
             tied[b].append(a)
-        elif said in ("first", "second"):
-            first, second = (a, b) if said == "first" else (b, a)
+        elif outcome in ("first", "second"):
+            first, second = (a, b) if outcome == "first" else (b, a)
             better[first].append(second)
             worse[second].append(first)
     rows = []
     for n, columns in zip(numbers, _means_and_report(list(groups.values())), strict=True):
-        rows.append((n, in_words(candidates[n]), *columns, *(_listed(found[n]) for found in (better, worse, tied))))
+        rows.append(
+            (n, in_words(candidates[n]), *columns, *(_listed(relation[n]) for relation in (better, worse, tied)))
+        )
     table = pd.DataFrame(rows, columns=_CONFIRMED)
     return table, _verdict_sentences(groups, verdicts, worse, tied)
 
@@ -199,7 +201,7 @@ def _verdict_sentences(
     seeds = sorted({len(g.accuracies) for g in groups.values()})
     many = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     failed = sum(g.failed for g in groups.values())
-    found = [
+    sentences = [
         f"More seeds: {len(groups)} networks trained anew with {many} seed(s) that the search did not use"
         + (f", {failed} of these trainings without a result" if failed else "")
         + (
@@ -210,9 +212,9 @@ def _verdict_sentences(
         )
     ]
     if not verdicts:
-        return found
-    count = Counter("winner" if said in ("first", "second") else said for said in verdicts.values())
-    found.append(
+        return sentences
+    count = Counter("winner" if outcome in ("first", "second") else outcome for outcome in verdicts.values())
+    sentences.append(
         f"Of their {len(verdicts)} pairs, by search-val accuracy and energy, {count['winner']} have a real winner, "
         f"{count['trade']} trade accuracy for energy, {count['undecided']} are undecided (one difference is real, "
         f"the other seems to speak against it), and {count['tie']} are ties: neither is real "
@@ -220,12 +222,12 @@ def _verdict_sentences(
     )
     beaten = [f"trial {n} by {', '.join(map(str, sorted(by)))}" for n, by in worse.items() if by]
     if beaten:
-        found.append(f"Really beaten: {'; '.join(beaten)}.")
+        sentences.append(f"Really beaten: {'; '.join(beaten)}.")
     later = {n: sorted(m for m in with_ if m > n) for n, with_ in tied.items()}
     even = [f"{n} and {', '.join(map(str, with_))}" for n, with_ in later.items() if with_]
     if even:
-        found.append(f"Ties, of which no one is the winner: trial {'; trial '.join(even)}.")
-    return found
+        sentences.append(f"Ties, of which no one is the winner: trial {'; trial '.join(even)}.")
+    return sentences
 
 
 def _curves(curves: dict[int, dict[float, _Group]]) -> tuple[pd.DataFrame, list[str]]:
@@ -243,8 +245,8 @@ def _curves(curves: dict[int, dict[float, _Group]]) -> tuple[pd.DataFrame, list[
         for a, b in itertools.combinations(traced, 2)
         if (sentence := separation(table, a, b, points, freedom)) is not None
     ]
-    said = "; ".join(better) if better else "no two curves separate: no architecture is better at equal energy"
-    return table, [f"Curves under spike penalties, compared at equal energy: {said}."] if len(traced) > 1 else []
+    comparison = "; ".join(better) if better else "no two curves separate: no architecture is better at equal energy"
+    return table, [f"Curves under spike penalties, compared at equal energy: {comparison}."] if len(traced) > 1 else []
 
 
 def separation(curves: pd.DataFrame, a: int, b: int, points: float, freedom: int) -> str | None:
@@ -316,21 +318,21 @@ def _twin_sentences(
     ]
     ranges = [f"{min(of):.2f} to {max(of):.2f} times the energy" for of in times]
     costs = as_macs.costs
-    found = [
+    sentences = [
         f"Quantised twins without time, {len(both)} of them, have {report.value:+.1f} points of report-val "
         f"accuracy{around}, {chosen_by.value:+.1f} of search-val, at {ranges[0]} where each number that is not "
         f"zero costs a multiplication ({costs.pj_per_mac:g} pJ; of so few bits it costs less: --unit-costs), and "
         f"at {ranges[1]} as integer spikes ({costs.pj_per_ac:g} pJ each)."
     ]
     for words, column in (("with multiplications", "verdict"), ("as integer spikes", "verdict_as_spikes")):
-        counted = Counter(said.partition(",")[0] for said in table[column])
-        listed = ", ".join(f"{count} {said}" for said, count in counted.items())
+        counted = Counter(outcome.partition(",")[0] for outcome in table[column])
+        listed = ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
         won = table[table[column].str.startswith(_TWIN_WINS)]["trial"]
-        found.append(
+        sentences.append(
             f"Twins one by one by search-val accuracy, {words}: {listed}"
             + (f". {_TWIN_WINS}: trial {', '.join(map(str, won))}." if len(won) else ".")
         )
-    return found
+    return sentences
 
 
 def _twin_verdict(twin: _Group, spiking: _Group) -> str:
@@ -340,12 +342,12 @@ def _twin_verdict(twin: _Group, spiking: _Group) -> str:
     if accuracy is None or log_energy is None:
         return "two seeds each are needed to compare"
     words = {"first": _TWIN_WINS, "second": "the spiking network wins"}
-    said = verdict(accuracy, log_energy)
+    outcome = verdict(accuracy, log_energy)
     sure = ["" if real else " (not established)" for real in (accuracy.excludes_zero, log_energy.excludes_zero)]
     figures = (
         f"{accuracy.value:+.1f} points of search-val{sure[0]} at {10**log_energy.value:.2f} times the energy{sure[1]}"
     )
-    return f"{words.get(said, said)}, {figures}"
+    return f"{words.get(outcome, outcome)}, {figures}"
 
 
 def interval(row: Row, split: str) -> str:

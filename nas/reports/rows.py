@@ -69,8 +69,8 @@ def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, object]:
         return {}
     if candidate.status != "complete":
         return {"chip_energy_mj": None, "chip_latency_ms": None, "chip_fits": None}
-    found = chip(candidate.config, candidate.operations, candidate.overheads, candidate.counted_images)
-    return {"chip_energy_mj": found.energy_mj, "chip_latency_ms": found.latency_ms, "chip_fits": found.fits}
+    costs = chip(candidate.config, candidate.operations, candidate.overheads, candidate.counted_images)
+    return {"chip_energy_mj": costs.energy_mj, "chip_latency_ms": costs.latency_ms, "chip_fits": costs.fits}
 
 
 def candidates_table(
@@ -93,11 +93,11 @@ def candidates_table(
         rows.append(row | _chip_row(c, chip))
     if not rows:
         return pd.DataFrame(columns=[*_EMPTY, "convention"])
-    found = pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
     for split in ("search_val", "report_val"):
         images = [c.counted_images if split == "search_val" else c.report_val_images for c in candidates.values()]
-        _insert_interval(found, split, np.asarray(images, dtype=float))
-    return found
+        _insert_interval(table, split, np.asarray(images, dtype=float))
+    return table
 
 
 def _insert_interval(table: pd.DataFrame, split: str, images: NDArray[np.float64]) -> None:
@@ -168,10 +168,10 @@ def points_of(trials: pd.DataFrame, column: str) -> dict[int, pareto.Point]:
     """Search-val accuracy in per cent and log10 energy of the candidates that may be on the front, by trial."""
     if trials.empty:
         return {}
-    kept = trials[(trials["status"] == "complete") & (trials["constraints"] == "") & trials[column].notna()]
+    feasible = trials[(trials["status"] == "complete") & (trials["constraints"] == "") & trials[column].notna()]
     return {
         int(n): (100 * float(accuracy), math.log10(mj))
-        for n, accuracy, mj in zip(kept["trial"], kept["search_val_accuracy"], kept[column], strict=True)
+        for n, accuracy, mj in zip(feasible["trial"], feasible["search_val_accuracy"], feasible[column], strict=True)
         if mj > 0
     }
 

@@ -94,7 +94,7 @@ def latex(report: Report) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[&%$#_{}~^\\<>µ]", lambda found: _LATEX[found[0]], " ".join(text.split()))
+    return re.sub(r"[&%$#_{}~^\\<>µ]", lambda match: _LATEX[match[0]], " ".join(text.split()))
 
 
 __all__ = ["latex", "markdown"]

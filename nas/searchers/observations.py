@@ -55,8 +55,8 @@ class Record:
 
 def earlier(records: Sequence[Record], observations: int) -> list[Record]:
     """The records as they were after so many observations."""
-    kept = [{k: x for k, x in r.observations.items() if x.number < observations} for r in records]
-    return [Record(r.network, k, max(k), False) for r, k in zip(records, kept, strict=True) if k]
+    observed = [{k: x for k, x in r.observations.items() if x.number < observations} for r in records]
+    return [Record(r.network, k, max(k), False) for r, k in zip(records, observed, strict=True) if k]
 
 
 def thinned(records: Sequence[Record], first: int) -> list[Record]:
@@ -76,8 +76,8 @@ def thinned(records: Sequence[Record], first: int) -> list[Record]:
             left, rank = [i for i in left if i not in layer], rank + 1
     ranked = sorted(ranks, key=lambda i: (ranks[i], i))
     totals = itertools.accumulate(len(records[i].observations) for i in ranked)
-    kept = {i for i, total in zip(ranked, totals, strict=True) if total <= _MOST}
-    return [record for i, record in enumerate(records) if i in kept]
+    indices = {i for i, total in zip(ranked, totals, strict=True) if total <= _MOST}
+    return [record for i, record in enumerate(records) if i in indices]
 
 
 def energies(records: Sequence[Record]) -> Observations:
@@ -86,23 +86,23 @@ def energies(records: Sequence[Record]) -> Observations:
 
 def errors(records: Sequence[Record]) -> Observations:
     """Logarithm of error. A network that failed counts as the worst at that rung, so that its like are avoided."""
-    found = [{k: math.log(max(1 - x.accuracy, 1e-4)) for k, x in r.observations.items()} for r in records]
+    log_errors = [{k: math.log(max(1 - x.accuracy, 1e-4)) for k, x in r.observations.items()} for r in records]
     worst = [
-        max((f[k] for f in found if k in f), default=None) for k in range(1 + max(r.highest_rung for r in records))
+        max((f[k] for f in log_errors if k in f), default=None) for k in range(1 + max(r.highest_rung for r in records))
     ]
-    for record, own in zip(records, found, strict=True):
+    for record, own in zip(records, log_errors, strict=True):
         at = worst[record.highest_rung]
         if record.failed and at is not None:
             own[record.highest_rung] = at
-    return _pooled(found)
+    return _pooled(log_errors)
 
 
-def _pooled(found: Sequence[Mapping[int, float]]) -> Observations:
+def _pooled(values_of: Sequence[Mapping[int, float]]) -> Observations:
     """In the order of rungs and records, outliers drawn in: a dead network says no more than a bad one."""
-    pairs = [(rung, i) for i, own in enumerate(found) for rung in own]
+    pairs = [(rung, i) for i, own in enumerate(values_of) for rung in own]
     pairs.sort()
     rungs, rows = np.array([rung for rung, _ in pairs]), np.array([i for _, i in pairs])
-    values = np.array([found[i][rung] for rung, i in pairs])
+    values = np.array([values_of[i][rung] for rung, i in pairs])
     for rung in np.unique(rungs):
         low, high = np.quantile(values[rungs == rung], [0.25, 0.75])
         reach = _OUTLYING * (high - low)

@@ -113,12 +113,12 @@ class Surrogate:
         noise_R = p["scales"] ** 2 * (p["noises"] ** 2 + _JITTER)
         return _kernel(p, apart_DNN) * smooth_RR[pairs] + same_NN * own_RR[pairs] + torch.diag(noise_R[rungs_N])
 
-    def _tensors(self, kept: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _tensors(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of some observations: distances, whether they are of one network, rungs, values."""
-        rows = self._observations.rows[kept]
+        rows = self._observations.rows[indices]
         apart = distances(self._features_ND[rows], self._features_ND[rows], self._ordinal_D)
         same = (rows[:, None] == rows).astype(float)
-        rungs, values = self._observations.rungs[kept], self._observations.values[kept]
+        rungs, values = self._observations.rungs[indices], self._observations.values[indices]
         return torch.from_numpy(apart), torch.from_numpy(same), torch.from_numpy(rungs), torch.from_numpy(values)
 
     def _estimated(self) -> Array:
@@ -135,13 +135,15 @@ class Surrogate:
             root = torch.linalg.cholesky(self._covariance(self._unpacked(v), apart, same, rungs))
             _, rest = _means_and_rest(root, rungs, values, len(self._gaps_RR))
             white = torch.linalg.solve_triangular(root, rest[:, None], upper=False)
-            found = 0.5 * (white**2).sum() + root.diagonal().log().sum() + 0.5 * (((v - centre_P) / width_P) ** 2).sum()
-            (gradient,) = torch.autograd.grad(found, v)
-            return found.item(), gradient.numpy()
+            total = 0.5 * (white**2).sum() + root.diagonal().log().sum() + 0.5 * (((v - centre_P) / width_P) ** 2).sum()
+            (gradient,) = torch.autograd.grad(total, v)
+            return total.item(), gradient.numpy()
 
         bounds = list(zip(centre - 4 * width, centre + 4 * width, strict=True))
-        found = optimize.minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
-        return np.asarray(found.x, dtype=float)
+        minimum = optimize.minimize(
+            loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
+        )
+        return np.asarray(minimum.x, dtype=float)
 
     def _condition(self) -> None:
         apart, same, rungs, values = self._tensors(np.arange(len(self._observations.values)))
@@ -194,12 +196,12 @@ def _thinned(rungs_N: Indices, most: int) -> Indices:
     """At most so many observations: of each rung equally many where there are enough, evenly spread over time."""
     if len(rungs_N) <= most:
         return np.arange(len(rungs_N))
-    kept: list[int] = []
+    indices: list[int] = []
     by_rung = sorted((np.flatnonzero(rungs_N == rung) for rung in np.unique(rungs_N)), key=len)
     for i, own in enumerate(by_rung):
-        quota = min(len(own), (most - len(kept)) // (len(by_rung) - i))
-        kept += own[np.linspace(0, len(own) - 1, quota).round().astype(int)].tolist()
-    return np.array(sorted(kept))
+        quota = min(len(own), (most - len(indices)) // (len(by_rung) - i))
+        indices += own[np.linspace(0, len(own) - 1, quota).round().astype(int)].tolist()
+    return np.array(sorted(indices))
 
 
 __all__ = ["Observations", "Surrogate", "distances"]

@@ -27,13 +27,13 @@ class Budget:
         Raises:
             StudyError: none of these.
         """
-        found = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\d+)?) ?(k|M|G|min|h|)", text.strip())
-        amount = float(found[1]) if found else 0.0
-        if found is None or not 0 < amount < math.inf:
+        match = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\d+)?) ?(k|M|G|min|h|)", text.strip())
+        amount = float(match[1]) if match else 0.0
+        if match is None or not 0 < amount < math.inf:
             raise StudyError(f'budget "{text}" is no amount. Use images, as 2e6, 500k or 2M, or time, as 90min or 8h')
-        if found[2] in ("min", "h"):
-            return cls(hours=amount / (60 if found[2] == "min" else 1))
-        return cls(images=amount * _UNITS[found[2]])
+        if match[2] in ("min", "h"):
+            return cls(hours=amount / (60 if match[2] == "min" else 1))
+        return cls(images=amount * _UNITS[match[2]])
 
     def allows(self, images: float, hours: float, more: int) -> bool:
         """Whether a training on `more` images may follow what was spent; of time, as long as any is left."""

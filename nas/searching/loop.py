@@ -135,7 +135,7 @@ class Loop:
         self.retention.drop(stored, self.snapshot)
         feasible = list(self.study.keeping(self.study.candidates_in(self.snapshot)).values())
         label = f"{job.label}, {in_words(done.candidate)}"
-        self.observer.finished(label, done.candidate, feasible, self.study.energy_of)
+        self.observer.on_candidate(label, done.candidate, feasible, self.study.energy_of)
 
     def on_died(self, dead: Died) -> bool:
         """Leave a training that ended with its process to be repeated."""

@@ -139,13 +139,13 @@ def _engine(trainer: Trainer, settings: SearchSettings, observer: Observer) -> E
     if settings.engine == "ray":
         return OnRay(trainer, settings.address, settings.workers, settings.per_gpu)
     if settings.workers > 1:
-        return Processes(trainer, places_of(settings.device, settings.workers, settings.per_gpu), observer.epoch)
-    return InProcess(trainer.on(str(device_of(settings.device))), observer.epoch)
+        return Processes(trainer, places_of(settings.device, settings.workers, settings.per_gpu), observer.on_epoch)
+    return InProcess(trainer.on(str(device_of(settings.device))), observer.on_epoch)
 
 
-def constraints_of(space: SearchSpace, given: Constraints | None) -> Constraints:
+def constraints_of(space: SearchSpace, overrides: Constraints | None) -> Constraints:
     """The space's constraints, with those that are given in their place."""
-    named = {name: limit for name, limit in dataclasses.asdict(given or Constraints()).items() if limit is not None}
+    named = {name: limit for name, limit in dataclasses.asdict(overrides or Constraints()).items() if limit is not None}
     return dataclasses.replace(space.constraints, **named)
 
 

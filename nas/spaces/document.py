@@ -2,13 +2,12 @@
 
 import re
 import tomllib
-import types
-import typing
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from nas.errors import SpaceError
-from spikformer.fields import PlainTable, nearest
+from spikformer.errors import ConfigError
+from spikformer.fields import PlainTable, nearest, typed, types_of
 
 _T = TypeVar("_T")
 
@@ -71,36 +70,16 @@ class Document:
         Raises:
             SpaceError: a key that the class has not, or a value of another type.
         """
-        hints = typing.get_type_hints(cls)
-        typed: dict[str, object] = {}
+        hints = types_of(cls)
+        fields: dict[str, object] = {}
         for key, value in values.items():
             if key not in hints:
                 raise self.error(section, key, f"unknown key. {nearest(key, hints)}")
-            hint = _without_none(hints[key])
-            if typing.get_origin(hint) is Literal:
-                if value not in typing.get_args(hint):
-                    raise self.error(section, key, f"{value!r}: use one of {', '.join(typing.get_args(hint))}")
-            elif typing.get_origin(hint) is tuple:
-                item, named = typing.get_args(hint)[0], "names"
-                if item is float:
-                    item, named = (int, float), "numbers"
-                if not isinstance(value, list) or not all(
-                    isinstance(x, item) and not isinstance(x, bool) for x in value
-                ):
-                    raise self.error(section, key, f"must be a list of {named}, not {value!r}")
-                value = tuple(value) if named == "names" else tuple(map(float, value))
-            elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            elif type(value) is not hint:
-                raise self.error(section, key, f"must be {hint.__name__}, not {value!r}")
-            typed[key] = value
-        return cls(**typed)
-
-
-def _without_none(hint: Any) -> Any:
-    """The type of a setting that may also be left out."""
-    rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    return rest[0] if typing.get_origin(hint) is types.UnionType else hint
+            try:
+                fields[key] = typed(value, hints[key])
+            except ConfigError as error:
+                raise self.error(section, key, str(error)) from None
+        return cls(**fields)
 
 
 __all__ = ["Document"]

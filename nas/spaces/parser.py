@@ -125,9 +125,9 @@ class _Parser:
         for section, content in document.sections.items():
             if section != "proxy" or not isinstance(content, dict):
                 raise document.error(section, None, "a file for --proxy holds the section [proxy] and nothing else")
-        given = document.sections.get("proxy", {})
-        read = document.settings("proxy", Recipe, given)
-        recipe = dataclasses.replace(space.recipe, **{key: getattr(read, key) for key in given})
+        values = document.sections.get("proxy", {})
+        read = document.settings("proxy", Recipe, values)
+        recipe = dataclasses.replace(space.recipe, **{key: getattr(read, key) for key in values})
         _check_numbers(document, space.data, recipe)
         return recipe
 

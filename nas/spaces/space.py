@@ -183,9 +183,9 @@ def choice_in(axis: Axis, values: PlainTable) -> Choice:
         leaves = [(leaf, value) for path, value in assignments.items() for leaf in read(values, path)]
         if all(leaf in (value, None) for leaf, value in leaves):
             return choice
-    found = {path: read(values, path)[0] for path in next(iter(axis.assignments.values()))}
+    fields = {path: read(values, path)[0] for path in next(iter(axis.assignments.values()))}
     listed = ", ".join(map(str, axis.choices))
-    raise SpaceError(f"{axis.name} {found} is not one of the axis' choices {listed}")
+    raise SpaceError(f"{axis.name} {fields} is not one of the axis' choices {listed}")
 
 
 def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:

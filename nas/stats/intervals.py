@@ -43,12 +43,12 @@ def means(groups: Sequence[Sequence[float]]) -> list[Interval]:
     """Of each group, with Student's interval of the pooled deviation: seeds scatter alike, and each group has few."""
     spread, freedom = deviation(groups)
     reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * spread if freedom else math.nan
-    found = []
+    intervals = []
     for group in groups:
         mean = float(np.mean(group)) if group else math.nan
         half = reach / math.sqrt(len(group)) if group else math.nan
-        found.append(Interval(mean, mean - half, mean + half))
-    return found
+        intervals.append(Interval(mean, mean - half, mean + half))
+    return intervals
 
 
 def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Interval]:
@@ -66,12 +66,12 @@ def differences(groups: Sequence[Sequence[float]]) -> dict[tuple[int, int], Inte
         pairs = itertools.combinations(usable, 2)
         return {(i, j): Interval(*3 * (float(np.mean(groups[i]) - np.mean(groups[j])),)) for i, j in pairs}
     between = stats.tukey_hsd(*(np.asarray(groups[i], dtype=float) for i in usable)).confidence_interval(LEVEL)
-    found = {}
+    intervals = {}
     for a, b in itertools.combinations(range(len(usable)), 2):
         i, j = usable[a], usable[b]
         value = float(np.mean(groups[i]) - np.mean(groups[j]))
-        found[i, j] = Interval(value, float(np.asarray(between.low)[a, b]), float(np.asarray(between.high)[a, b]))
-    return found
+        intervals[i, j] = Interval(value, float(np.asarray(between.low)[a, b]), float(np.asarray(between.high)[a, b]))
+    return intervals
 
 
 Verdict = Literal["first", "second", "tie", "trade", "undecided"]
@@ -142,15 +142,15 @@ def tau_interval(a: ArrayLike, b: ArrayLike, strata: ArrayLike | None = None) ->
     """
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     groups = np.zeros(len(x), dtype=int) if strata is None else np.asarray(strata)
-    found = bootstrapped(lambda i: kendall(x[i], y[i], groups[i]), len(x))
+    bootstrap = bootstrapped(lambda i: kendall(x[i], y[i], groups[i]), len(x))
     pairs = sum(n * (n - 1) // 2 for n in np.bincount(groups)) if len(groups) else 0
-    if len(x) <= 4 or math.isnan(found.low) or pairs < 2:
-        return Interval(found.value)
+    if len(x) <= 4 or math.isnan(bootstrap.low) or pairs < 2:
+        return Interval(bootstrap.value)
     most = 1 - 2 / pairs
     half = _fieller(len(x))
-    centre = math.atanh(min(max(found.value, -most), most))
+    centre = math.atanh(min(max(bootstrap.value, -most), most))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
-    return Interval(found.value, min(found.low, low), max(found.high, high))
+    return Interval(bootstrap.value, min(bootstrap.low, low), max(bootstrap.high, high))
 
 
 def _fieller(count: int) -> float:
@@ -171,13 +171,13 @@ def enough(tau: float, least: float) -> int | None:
 
 def promoted(points: Sequence[pareto.Point], count: int) -> set[int]:
     """The best `count` of (accuracy, energy) by rank of domination; within a rank those farthest from the others."""
-    left, kept = list(range(len(points))), list[int]()
-    while left and len(kept) < count:
+    left, best = list(range(len(points))), list[int]()
+    while left and len(best) < count:
         layer = [left[i] for i in pareto.front([points[i] for i in left])]
         room = _room(np.asarray([points[i] for i in layer], dtype=float))
-        kept += [layer[i] for i in np.argsort(-room, kind="stable")]
+        best += [layer[i] for i in np.argsort(-room, kind="stable")]
         left = [i for i in left if i not in layer]
-    return set(kept[:count])
+    return set(best[:count])
 
 
 def _room(layer: Floats) -> Floats:

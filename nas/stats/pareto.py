@@ -19,11 +19,11 @@ def front(points: Sequence[Point]) -> list[int]:
     Of equal points all stay.
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0]))
-    kept: list[int] = []
+    members: list[int] = []
     for i in order:
-        if not kept or points[i][0] > points[kept[-1]][0] or points[i] == points[kept[-1]]:
-            kept.append(i)
-    return kept
+        if not members or points[i][0] > points[members[-1]][0] or points[i] == points[members[-1]]:
+            members.append(i)
+    return members
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:

@@ -56,9 +56,9 @@ def draw(
         copy.enqueue_trial(dict(params))
     trial = copy.ask()
     config = space.sample(lambda name, choices: cast(Choice, trial.suggest_categorical(name, choices)))
-    told = copy.get_trials(deepcopy=False)[trial.number]
-    system = {key: value for key, value in told.system_attrs.items() if key != "fixed_params"}
-    return Drawn(config, dict(told.params), dict(told.distributions), system)
+    drawn = copy.get_trials(deepcopy=False)[trial.number]
+    system = {key: value for key, value in drawn.system_attrs.items() if key != "fixed_params"}
+    return Drawn(config, dict(drawn.params), dict(drawn.distributions), system)
 
 
 def _without_records(trial: FrozenTrial) -> FrozenTrial:

@@ -60,8 +60,8 @@ def broken_by_size(candidate: Candidate, constraints: Constraints) -> list[str]:
 
 def in_words(constraints: Constraints) -> str:
     """ "max_params 16000000, min_accuracy 0.9"; empty without any."""
-    given = {name: limit for name, limit in dataclasses.asdict(constraints).items() if limit is not None}
-    return ", ".join(f"{name} {limit:g}" if limit < 1e6 else f"{name} {limit:,.0f}" for name, limit in given.items())
+    limits = {name: limit for name, limit in dataclasses.asdict(constraints).items() if limit is not None}
+    return ", ".join(f"{name} {limit:g}" if limit < 1e6 else f"{name} {limit:,.0f}" for name, limit in limits.items())
 
 
 __all__ = [

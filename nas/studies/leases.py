@@ -80,10 +80,10 @@ def _machine() -> str:
 def _began(pid: int) -> str | None:
     """When a process of this machine began; None if there is none, or only its remains."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = told[told.rindex(")") + 2 :].split()  # a program's name may hold anything
+    fields = stat[stat.rindex(")") + 2 :].split()  # a program's name may hold anything
     return None if fields[0] in "ZX" else fields[19]
 
 

@@ -45,8 +45,8 @@ class Work:
         network: its choices in the space, or its name as a reference.
         attempt: which one it is, from 1, if earlier ones ended with their process.
         since: when it began.
-        holder: whose it is; None for a trial that somebody else's program began.
-        beat_s: seconds since the holder last showed life, by the two machines' clocks.
+        owner: the process that trains it; None for a trial that somebody else's program began.
+        heartbeat_s: seconds since the owner last showed life, by the two machines' clocks.
         alive: whether it lives; None where this machine cannot tell.
     """
 
@@ -55,8 +55,8 @@ class Work:
     network: str
     attempt: int
     since: datetime.datetime | None
-    holder: Owner | None
-    beat_s: float | None
+    owner: Owner | None
+    heartbeat_s: float | None
     alive: bool | None
 
 
@@ -92,24 +92,24 @@ def _overview(name: str, results: Path, storage: str | None) -> Overview:
 
 def work(study: Study) -> list[Work]:
     """What is being trained, in the order in which it began."""
-    found = []
+    trainings = []
     for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        said = trial.user_attrs
-        holder = Owner(**said["holder"]) if "holder" in said else None
+        attributes = trial.user_attrs
+        owner = Owner(**attributes["holder"]) if "holder" in attributes else None
         choices = " ".join(f"{axis}={choice}" for axis, choice in by_axis(trial.params).items())
-        found.append(
+        trainings.append(
             Work(
                 trial.number,
                 trials.rung_of(trial),
-                said.get("reference", choices),
+                attributes.get("reference", choices),
                 trials.attempt_of(trial),
                 trial.datetime_start,
-                holder,
-                time.time() - said["beat"] if "beat" in said else None,
-                not holder.has_ended() if holder is not None and holder.is_here() else None,
+                owner,
+                time.time() - attributes["beat"] if "beat" in attributes else None,
+                not owner.has_ended() if owner is not None and owner.is_here() else None,
             )
         )
-    return found
+    return trainings
 
 
 __all__ = ["Overview", "Work", "overview", "work"]

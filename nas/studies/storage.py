@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar
 
+import filelock
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
@@ -99,31 +100,18 @@ def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None
     Raises:
         StudyError: another one still is, or the folder cannot be written.
     """
+    path = folder / "lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
+        lock = filelock.FileLock(path).acquire(timeout=wait_s, poll_interval=0.05)
+    except filelock.Timeout:
+        owner = path.read_text().strip() or "another process"
+        raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out") from None
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
     with lock:
-        deadline = time.monotonic() + wait_s
-        while not _locked(lock):
-            if time.monotonic() > deadline:
-                lock.seek(0)
-                owner = lock.read().strip() or "another process"
-                raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out")
-            time.sleep(0.05)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
+        path.write_text(f"process {os.getpid()}")  # processes that wait leave it as it is: older filelocks emptied it
         yield
-
-
-def _locked(file: typing.IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -161,7 +149,7 @@ def database(url: str | None) -> BaseStorage | None:
     try:
         return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
-        raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
+        raise StudyError(f"storage {urls.redacted(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
 
 def _opened(url: str) -> BaseStorage:
@@ -177,10 +165,10 @@ def _opened(url: str) -> BaseStorage:
         return proxy
     if is_single_process(url):
         return optuna.storages.get_storage(url)
-    kept = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
+    pool = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
     for attempt in range(5):
         try:
-            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=kept))
+            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=pool))
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):  # two processes make the tables
             if attempt == 4:
                 raise
@@ -195,8 +183,8 @@ class _RetryingStorage:
         self._storage = storage
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._storage, name)
-        return self._retrying(found) if callable(found) else found
+        attribute = getattr(self._storage, name)
+        return self._retrying(attribute) if callable(attribute) else attribute
 
     def _retrying(self, call: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(call)
@@ -303,9 +291,9 @@ def _end_of_last_line(file: BinaryIO, size: int) -> int:
     while start > 0:
         start = max(0, start - _BLOCK)
         file.seek(start)
-        found = file.read(min(_BLOCK, size - start)).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        end = file.read(min(_BLOCK, size - start)).rfind(b"\n")
+        if end >= 0:
+            return start + end + 1
     return 0
 
 

@@ -154,15 +154,15 @@ class Study:
 
         Comparable within a study; between studies only from one reference point. None without a front.
         """
-        kept = self.keeping(self.candidates)
-        points = [point for c in kept.values() if (point := c.point(self.energy_of)) is not None]
+        feasible = self.keeping(self.candidates)
+        points = [point for c in feasible.values() if (point := c.point(self.energy_of)) is not None]
         return pareto.hypervolume(points, pareto.reference_point(points)) if points else None
 
     @property
     def full_trainings(self) -> list[FullTraining]:
         """What was trained of it in full, by trial."""
-        found = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
-        return sorted((FullTraining(**value) for value in found), key=lambda full: (full.trial, full.seed))
+        results = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
+        return sorted((FullTraining(**value) for value in results), key=lambda full: (full.trial, full.seed))
 
     def attach(self, full: FullTraining) -> None:
         """Record a full training; one of the same network, images, epochs and seed is replaced."""
@@ -188,10 +188,10 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     results = Path(results_dir)
     with storages.quiet_optuna():
         if storage is not None and storage.startswith("sqlite:///") and not Path(storage[10:]).is_file():
-            raise StudyError(f"no database at {urls.hidden(storage)}. Run a search first, or correct --storage")
+            raise StudyError(f"no database at {urls.redacted(storage)}. Run a search first, or correct --storage")
         database = storages.database(storage)
         known = storages.known_studies(results, database)
-        where = urls.hidden(storage) if storage else results
+        where = urls.redacted(storage) if storage else results
         if not known:
             raise StudyError(f"no study in {where}. Run a search first, or give --storage")
         if name is not None and name not in known:

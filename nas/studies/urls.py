@@ -7,14 +7,14 @@ _IN_QUERY = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token)[^=&;]*=)([^&]*(?
 _PORT = re.compile(r"\d{0,5}(?:[/?]|$)")
 
 
-def hidden(url: str) -> str:
+def redacted(url: str) -> str:
     """The URL without its passwords, to be shown; of a URL that is malformed, rather too little than a password."""
-    return _redacted(url)[0]
+    return _redacted_and_secrets(url)[0]
 
 
-def _redacted(url: str) -> tuple[str, list[str]]:
+def _redacted_and_secrets(url: str) -> tuple[str, list[str]]:
     """The URL without its passwords, and these."""
-    secrets = [found[2] for found in _IN_QUERY.finditer(url)]
+    secrets = [match[2] for match in _IN_QUERY.finditer(url)]
     shown = _IN_QUERY.sub(r"\1***", url)
     if shown.startswith("sqlite:///"):  # a path follows
         return shown, secrets
@@ -31,16 +31,16 @@ def _redacted(url: str) -> tuple[str, list[str]]:
 
 def without_secrets(error: Exception, url: str) -> str:
     """What went wrong, in the driver's words unless it may have split a password elsewhere and quote a piece of it."""
-    shown, secrets = _redacted(url)
+    shown, secrets = _redacted_and_secrets(url)
     if any(len(secret) < 4 or re.search(r"[@:/?#&\s]", secret) for secret in secrets if secret):
         return (
             f"{type(error).__name__}. The driver's message may hold a part of the password and is not shown. Write "
             "@ : / ? # & in a password as %40 %3A %2F %3F %23 %26"
         )
-    said = (str(error).splitlines() or [type(error).__name__])[0].replace(url, shown)
+    message = (str(error).splitlines() or [type(error).__name__])[0].replace(url, shown)
     for secret in filter(None, secrets):
-        said = said.replace(secret, "***").replace(urllib.parse.unquote(secret), "***")
-    return said
+        message = message.replace(secret, "***").replace(urllib.parse.unquote(secret), "***")
+    return message
 
 
-__all__ = ["hidden", "without_secrets"]
+__all__ = ["redacted", "without_secrets"]

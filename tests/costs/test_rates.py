@@ -9,7 +9,7 @@ import pytest
 from nas.costs import energy, rates
 from nas.costs.operations import Operation
 from nas.errors import CostError
-from nas.reports import inspection
+from nas.reports import inspection, structure
 from spikformer.operands import BINARY, REAL, Operand
 from tests.costs.test_energy import LOG, operation
 
@@ -102,7 +102,7 @@ def test_bad_numbers_are_refused() -> None:
 
 def test_the_deployable_form_has_no_chains_by_hand() -> None:
     """A RepConv of width d is d*d + 9*d + d*d weights as trained, and 9*d*d when merged."""
-    plain, fused = inspection.structure("sdt2_in_15M"), inspection.structure("sdt2_in_15M", fused=True)
+    plain, fused = structure.structure("sdt2_in_15M"), structure.structure("sdt2_in_15M", fused=True)
     kinds = {part.kind for part in fused.parts}
     assert "BatchNorm2d" in {part.kind for part in plain.parts}
     assert not kinds & {"BatchNorm2d", "RepConv"}

@@ -136,7 +136,7 @@ def test_a_corrupt_image_is_named_and_skipped_only_if_asked(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("class", r"no images .* in class0002"),
+        ("class", r"no images in class0002 .*Fill or remove"),
         ("test class", "has not the classes of .*1 missing \\['class0001'\\]"),
         ("test", "neither val nor test"),
         ("all", "has no class folders"),

@@ -309,7 +309,7 @@ def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: N
 
         killed = 0
 
-        def epoch(self, label: str, number: int, epoch: Any) -> None:
+        def on_epoch(self, label: str, number: int, epoch: Any) -> None:
             if number == 2 and self.killed < 2:
                 self.killed += 1
                 os.kill(max(process.pid or 0 for process in multiprocessing.active_children()), signal.SIGKILL)
@@ -508,7 +508,7 @@ def test_places_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert urls.hidden(url) == shown
+    assert urls.redacted(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -610,7 +610,7 @@ def test_a_relative_results_folder_is_one_place_whatever_becomes_of_the_working_
     monkeypatch.chdir(tmp_path)
 
     class Moves(Heard):
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             (tmp_path / "elsewhere").mkdir(exist_ok=True)
             monkeypatch.chdir(tmp_path / "elsewhere")
 
@@ -718,7 +718,7 @@ def test_who_was_taken_for_dead_loses_the_training_and_nothing_else(tmp_path: Pa
     class Sleeper(Heard):
         study: Study | None = None
 
-        def epoch(self, label: str, number: int, epoch: Any) -> None:
+        def on_epoch(self, label: str, number: int, epoch: Any) -> None:
             if self.study is None:
                 self.study = nas.load_study("large", results_dir=tmp_path / "results")
                 self.study.optuna.tell(0, state=TrialState.FAIL)
@@ -734,7 +734,7 @@ def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None
     class Looks(Heard):
         found: list[status.Work]
 
-        def epoch(self, label: str, number: int, epoch: Any) -> None:
+        def on_epoch(self, label: str, number: int, epoch: Any) -> None:
             self.found = status.work(nas.load_study("large", results_dir=tmp_path / "results"))
             self.line = status.overview(tmp_path / "results", None)[0]
 
@@ -742,8 +742,8 @@ def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None
     study = _search(tmp_path, 2, observer=looks)
     (work,) = looks.found
     assert (work.trial, work.rung, work.attempt, work.alive) == (1, 0, 1, True)
-    assert work.holder is not None
-    assert (work.holder.host, work.holder.pid) == (platform.node(), os.getpid())
+    assert work.owner is not None
+    assert (work.owner.host, work.owner.pid) == (platform.node(), os.getpid())
     assert "attention=" in work.network
     assert (looks.line.evaluated, looks.line.running) == (1, 1)
     assert status.work(study) == []

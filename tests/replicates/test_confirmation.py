@@ -31,7 +31,7 @@ class _Stop(Observer):
     def __init__(self, at: int) -> None:
         self.left = at
 
-    def started(self, label: str, epochs: int) -> None:
+    def on_training_start(self, label: str, epochs: int) -> None:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt

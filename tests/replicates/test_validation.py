@@ -88,7 +88,7 @@ def test_interrupted_it_goes_on(micro_space: SearchSpace, validated: Validation,
     class Stop(Observer):
         left = 4
 
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt

@@ -259,7 +259,7 @@ def test_latex_takes_any_name(text: str) -> None:
 
 def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
     class Stop(Observer):
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             raise KeyboardInterrupt
 
     (tmp_path / "micro.toml").write_text(RUNGS)

@@ -91,7 +91,7 @@ def test_ranking_by_size_by_hand() -> None:
 
 def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
     class Stop(Observer):
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

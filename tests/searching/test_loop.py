@@ -116,7 +116,7 @@ def test_one_database_cannot_be_searched_from_two_folders_at_once(
     class Second(Observer):
         error: StudyError | None = None
 
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             try:
                 loop.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
             except StudyError as error:
@@ -217,7 +217,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(
 
 def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> None:
     class Impatient(Observer):
-        def started(self, label: str, epochs: int) -> None:
+        def on_training_start(self, label: str, epochs: int) -> None:
             raise KeyboardInterrupt
 
     for _ in range(2):

@@ -179,10 +179,14 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         ("[axes]", "[axis]", '[axis] unknown section. Did you mean "axes"?'),
         ("epochs = 1", "epoch = 1", '[proxy] epoch: unknown key. Did you mean "epochs"?'),
         ("epochs = 1", "epochs = 0", "[proxy] epochs: 0 must be at least 1"),
-        ("epochs = 1", "epochs = 1.5", "[proxy] epochs: must be int, not 1.5"),
-        ('augment = "none"', 'augment = "flip"', "use one of auto, none, shift, shift_flip"),
+        ("epochs = 1", "epochs = 1.5", "[proxy] epochs: must be a whole number, not 1.5"),
+        (
+            'augment = "none"',
+            'augment = "flip"',
+            'augment: "flip" is unknown. Use one of auto, none, shift, shift_flip',
+        ),
         ("search_val = 0.1", "search_val = 0.9", "must be a share between 0 and 0.5"),
-        ('dataset = "digits"', 'dataset = "mnist"', "use one of digits, cifar10"),
+        ('dataset = "digits"', 'dataset = "mnist"', "Use one of digits, cifar10"),
         (
             "stem.in_channels = 1",
             "stem.in_channel = 1",
@@ -465,9 +469,9 @@ def _space(folder: Path, text: str) -> SearchSpace:
         ("[0, 1]", "must rise from above 0 to 1"),
         ("[0.5]", "must rise from above 0 to 1"),
         ("[]", "must rise from above 0 to 1"),
-        ('["all"]', "must be a list of numbers"),
-        ("[true]", "must be a list of numbers"),
-        ("0.5", "must be a list of numbers"),
+        ('["all"]', "must be a number, not 'all'"),
+        ("[true]", "must be a number, not True"),
+        ("0.5", "must be a list, not 0.5"),
     ],
 )
 def test_rungs_that_are_none_are_named(tmp_path: Path, rungs: str, message: str) -> None:

@@ -32,7 +32,8 @@ def test_multiplications_are_those_of_the_authors_network() -> None:
     [
         ("max_params = -1", r"\[constraints\] max_params -1 must be positive"),
         ("min_accuracy = 90", r"min_accuracy 90\.0 must be a share below 1, such as 0\.9"),
-        ("max_params = 1.5", r"line 2, \[constraints\] max_params: must be int"),
+        ("max_params = 1.5", r"line 2, \[constraints\] max_params: must be a whole number, not 1\.5"),
+        ("max_energy_mj = inf", r"line 2, \[constraints\] max_energy_mj: must be finite, not inf"),
         ("max_parms = 1", r"max_parms: unknown key\. Did you mean \"max_params\""),
     ],
 )

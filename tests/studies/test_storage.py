@@ -1,9 +1,13 @@
 """Where searches of one machine meet that share a database. `tests/engines/test_workers.py` has them share it."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from nas.errors import StudyError
 from nas.studies import storage
 
 
@@ -16,3 +20,32 @@ def test_equal_relative_paths_in_two_folders_are_two_databases(tmp_path: Path, m
         locks.append(storage.lock_path("sqlite:///studies.db", "tiny"))
         assert storage.lock_path(f"sqlite:///{tmp_path / name / 'studies.db'}", "tiny") == locks[-1]
     assert locks[0] != locks[1]
+
+
+_HOLDER = """
+import os, pathlib, sys, time
+from nas.studies import storage
+
+with storage.exclusive_lock(pathlib.Path(sys.argv[1])):
+    if os.fork() == 0:
+        time.sleep(5)
+        os._exit(0)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_locked_folder_names_its_owner_until_that_dies(tmp_path: Path) -> None:
+    """Also where a process that the owner forked lives on. Two that wait do not wipe the owner's name."""
+    folder = tmp_path / "study"
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, str(folder)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        for _ in range(2):
+            with pytest.raises(StudyError, match=f"study is in use by process {pid}\\."):
+                storage.exclusive_lock(folder, 0).__enter__()
+        owner.kill()
+        with storage.exclusive_lock(folder, 2):
+            assert (folder / "lock").read_text() == f"process {os.getpid()}"
+    with storage.exclusive_lock(folder, 0):
+        pass

@@ -1,0 +1,187 @@
+"""The chart of the front: all candidates, the front, references, repeats, the knee and the limits."""
+
+import html
+import itertools
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.progress import in_si
+from nas.reports.contents import Compared, Report
+from nas.reports.plotting import BLUE, CYCLE, GREEN, GREY, VERMILLION, Chart, drawn, joules, numbers
+from nas.reports.repeats import Row, interval
+
+_SYMBOLS = ("diamond-open", "triangle-up-open", "square-open", "cross-open", "star-open", "pentagon-open")
+
+
+def front(report: Report) -> Chart:
+    """All candidates trained in full, the front, references by name, repeats, the knee and the limits."""
+    column, whose = report.energy, "energy" if report.energy == "energy_mj" else "predicted energy on ImageNet"
+    complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
+    figure = go.Figure()
+    dominated = complete[~complete["on_front"].astype(bool) & (complete["reference"] == "")]
+    _points(figure, dominated, column, report, "dominated", {"color": GREY, "size": 8, "opacity": 0.45})
+    for other, color in zip(report.compared, itertools.cycle(CYCLE), strict=False):
+        _other_front(figure, other, column, color)
+    if not report.front.empty:
+        _front_line(figure, report, column)
+        _points(figure, report.front, column, report, "front", {"color": BLUE, "size": 10})
+    named = complete[complete["reference"] != ""]
+    for (_, row), symbol in zip(named.iterrows(), itertools.cycle(_SYMBOLS), strict=False):
+        style = {"color": GREEN, "size": 13, "symbol": symbol, "line": {"width": 2}}
+        _points(figure, row.to_frame().T, column, report, html.escape(row["reference"]), style)
+    _repeats(figure, report)
+    _lines(figure, report, column)
+    joules(figure, [mj for mj in complete[column] if mj > 0])
+    return drawn(
+        figure,
+        f"{whose} per image, convention {html.escape(report.convention)}",
+        "search-val accuracy (%), by which the search ranks",
+        height=520,
+    )
+
+
+def _points(
+    figure: go.Figure, table: pd.DataFrame, column: str, report: Report, name: str, marker: Mapping[str, object]
+) -> None:
+    if table.empty:
+        return
+    figure.add_scatter(
+        x=numbers(table[column]),
+        y=numbers(100 * table["search_val_accuracy"].astype(float)),
+        mode="markers",
+        name=name,
+        marker=marker,
+        customdata=[int(n) for n in table["trial"]],
+        hovertext=[_hover(row, column, report) for row in table.to_dict("records")],
+        hoverinfo="text",
+        meta="candidates",
+    )
+
+
+def _hover(row: Row, column: str, report: Report) -> str:
+    """In words: what it is, how good with its interval, what it costs."""
+    network = html.escape(str(row["network"]))
+    low, high = 100 * float(row["report_val_low"]), 100 * float(row["report_val_high"])
+    lines = [
+        f"<b>trial {row['trial']}</b>",
+        *_wrapped(network),
+        f"report-val {100 * row['report_val_accuracy']:.1f} % (95 % over images: {low:.1f} to {high:.1f})",
+        f"search-val {100 * row['search_val_accuracy']:.1f} %",
+        f"{in_si(row[column] * 1e-3, 'J')} an image, convention {html.escape(report.convention)}",
+        f"{row['parameters']:,} parameters, {in_si(row['spike_operations'], '').strip()} spike operations",
+    ]
+    if row["constraints"]:
+        lines.append(f"breaks {html.escape(row['constraints'])}")
+    return "<br>".join(lines)
+
+
+def _wrapped(words: str, width: int = 46) -> list[str]:
+    lines = [""]
+    for word in words.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] += f"{' ' if lines[-1] else ''}{word}"
+    return lines
+
+
+def _front_line(figure: go.Figure, report: Report, column: str) -> None:
+    figure.add_scatter(
+        x=numbers(report.front[column]),
+        y=numbers(100 * report.front["search_val_accuracy"]),
+        mode="lines",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+        name="front",
+    )
+
+
+def _other_front(figure: go.Figure, other: Compared, column: str, color: str) -> None:
+    figure.add_scatter(
+        x=numbers(other.front[column]),
+        y=numbers(100 * other.front["search_val_accuracy"].astype(float)),
+        mode="lines+markers",
+        line={"shape": "hv", "color": color, "width": 1.5, "dash": "dot"},
+        marker={"symbol": "square", "size": 7},
+        name=html.escape(other.name),
+        hovertext=[f"{html.escape(other.name)}, trial {n}" for n in other.front["trial"]],
+        hoverinfo="text+x+y",
+        meta="compared",
+    )
+
+
+def _repeats(figure: go.Figure, report: Report) -> None:
+    repeats = report.repeats
+    if repeats is None:
+        return
+    if not repeats.confirmed.empty:
+        _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", "#222222")
+    if not repeats.twins.empty:
+        _means(figure, repeats.twins, "quantised twins, 95 %", "x", VERMILLION)
+    for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
+        ordered = rows.sort_values("energy_mj")
+        figure.add_scatter(
+            x=numbers(ordered["energy_mj"]),
+            y=numbers(100 * ordered["search_val_accuracy"]),
+            mode="lines+markers",
+            line={"color": CYCLE[i % len(CYCLE)], "width": 1.2, "dash": "dash"},
+            marker={"size": 5},
+            name="curves under spike penalties",
+            hovertext=[f"trial {trial}, spike penalty {p:g}" for p in ordered["spike_penalty"]],
+            hoverinfo="text+x+y",
+            visible="legendonly",
+            legendgroup="curves",
+            showlegend=i == 0,
+            meta="curve",
+        )
+
+
+def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str) -> None:
+    known = table[table["seeds"] > 0]
+    x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
+    figure.add_scatter(
+        x=numbers(x),
+        y=numbers(y),
+        error_y={"array": numbers(100 * known["search_val_high"] - y), "thickness": 1.2, "width": 3},
+        error_x={
+            "array": numbers(known["energy_high_mj"] - x),
+            "arrayminus": numbers(x - known["energy_low_mj"]),
+            "thickness": 1.2,
+            "width": 3,
+        },
+        mode="markers",
+        marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2}},
+        name=name,
+        hovertext=[_mean_hover(row) for row in known.to_dict("records")],
+        hoverinfo="text",
+        customdata=[int(n) for n in known["trial"]],
+        meta="means",
+    )
+
+
+def _mean_hover(row: Row) -> str:
+    return (
+        f"trial {row['trial']}: mean of {row['seeds']} further seeds, 95 %<br>report-val {interval(row, 'report_val')}"
+        f"<br>search-val {interval(row, 'search_val')}"
+        f"<br>{in_si(row['energy_mj'] * 1e-3, 'J')} an image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
+    )
+
+
+def _lines(figure: go.Figure, report: Report, column: str) -> None:
+    """The knee, and what the user asked for."""
+    if report.knee is not None:
+        (row,) = report.front[report.front["trial"] == report.knee].to_dict("records")
+        x, y = math.log10(row[column]), 100 * row["search_val_accuracy"]
+        figure.add_annotation(x=x, y=y, text="knee", showarrow=True, ax=-32, ay=-28)
+    least, most = report.constraints.min_accuracy, report.constraints.max_energy_mj
+    dashed = {"dash": "dash", "width": 1.5, "color": VERMILLION}
+    if least is not None:
+        figure.add_hline(y=100 * least, line=dashed, annotation_text=f"min_accuracy {least:g}")
+    if most is not None:
+        figure.add_vline(x=most, line=dashed, annotation_text=f"max_energy {most:g} mJ")
+
+
+__all__ = ["front"]

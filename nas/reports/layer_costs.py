@@ -1,0 +1,131 @@
+"""What each layer of a network costs, by its operations."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from nas.costs import MEASURED, ChipCosts, Convention, Operation, energy
+from nas.costs import MODEL as MEMORY_MODEL
+from nas.costs import rates as firing
+from nas.progress import in_si
+from nas.training import Candidate
+from spikformer.fields import PlainTable
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Where the energy of a network goes.
+
+    Attributes:
+        name: of the network.
+        source: how its spikes are known.
+        layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
+            accumulates, multiplications, energy in mJ.
+        totals: energy in mJ of the whole network, by convention.
+        chip: name of a chip and what its model says, if one was asked for.
+        memory_mj: of memory accesses, if asked for.
+    """
+
+    name: str
+    source: str
+    convention: Convention
+    layers: list[PlainTable]
+    totals: dict[str, float]
+    chip: tuple[str, ChipCosts] | None = None
+    memory_mj: float | None = None
+
+    def to_dict(self) -> PlainTable:
+        """Plain values; `chip` and `memory_mj` only if asked for."""
+        costs = dataclasses.asdict(self.convention.costs)
+        asked: PlainTable = {}
+        if self.chip is not None:
+            asked["chip"] = {"name": self.chip[0]} | dataclasses.asdict(self.chip[1])
+        if self.memory_mj is not None:
+            asked["memory_mj"] = self.memory_mj
+        return {
+            "name": self.name,
+            "convention": self.convention.label,
+            "unit_costs": costs,
+            "source": self.source,
+            "layers": self.layers,
+            "energy_mj": self.totals,
+        } | asked
+
+    def lines(self) -> list[str]:
+        """What stands under the table."""
+        lines = [_chip_line(*self.chip)] if self.chip is not None else []
+        if self.memory_mj is not None:
+            whole = sum(layer["energy_mj"] for layer in self.layers)
+            times = f", {self.memory_mj / whole:.1f} times the whole network's energy" if whole else ""
+            lines.append(f"Memory accesses, by {MEMORY_MODEL}: {in_si(self.memory_mj * 1e-3, 'J')}{times}; not in it.")
+        return lines
+
+    def table(self) -> Table:
+        """Layers in the order in which they run, and the totals."""
+        table = Table(
+            title=Text(f"{self.name}, {self.source}: an image under the convention {self.convention.label}"),
+            show_footer=True,
+        )
+        whole = sum(layer["energy_mj"] for layer in self.layers)
+        headings = ("dense MACs", "spikes a number", "accumulates", "MACs", "energy", "share")
+        table.add_column("layer", footer="whole network")
+        table.add_column("fed")
+        for heading in headings:
+            footer = in_si(whole * 1e-3, "J") if heading == "energy" else ""
+            table.add_column(heading, justify="right", footer=footer)
+        for layer in self.layers:
+            counts = [_count(layer[key]) for key in ("dense_macs", "accumulates", "macs")]
+            mean = "" if layer["mean"] is None else f"{layer['mean']:.4f}"
+            share = f"{100 * layer['energy_mj'] / whole:.1f} %" if whole else ""
+            energy_j = in_si(layer["energy_mj"] * 1e-3, "J") if layer["energy_mj"] else "0"
+            table.add_row(layer["path"], layer["fed"], counts[0], mean, counts[1], counts[2], energy_j, share)
+        return table
+
+
+def _count(n: float) -> str:
+    return in_si(n, "").strip() if n else "0"
+
+
+def _chip_line(name: str, costs: ChipCosts) -> str:
+    energy_j = "energy not said" if costs.energy_mj is None else in_si(costs.energy_mj * 1e-3, "J")
+    latency_s = "latency not said" if costs.latency_ms is None else in_si(costs.latency_ms * 1e-3, "s")
+    fit = {None: "fit not said", True: "fits", False: "does not fit"}[costs.fits]
+    return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({costs.note})." if costs.note else ".")
+
+
+def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED) -> Costs:
+    """What each layer of a candidate costs, by the counts in its record."""
+    images = candidate.counted_images
+    return priced(name, counted_on(images), candidate.operations, images, convention)
+
+
+def priced(name: str, source: str, operations: tuple[Operation, ...], images: int, convention: Convention) -> Costs:
+    return Costs(
+        name,
+        source,
+        convention,
+        [_layer(op, images, convention) for op in operations],
+        {name: energy.price(operations, images, energy.convention(name)).energy_mj for name in energy.names()},
+    )
+
+
+def _layer(op: Operation, images: int, convention: Convention) -> PlainTable:
+    priced = energy.price([op], images, convention)
+    return {
+        "path": firing.label(op),
+        "fed": " x ".join(operand.kind for operand in op.operands),
+        "dense_macs": 0 if op.kind == "sum" else op.dense * op.repeats / images,
+        "mean": None if op.kind == "product" or op.is_real else op.spikes / op.values,
+        "accumulates": priced.spike_operations,
+        "macs": priced.real_macs,
+        "energy_mj": priced.energy_mj,
+    }
+
+
+def counted_on(images: int) -> str:
+    return f"counted on {images} images"
+
+
+__all__ = ["Costs", "costs_of", "counted_on", "priced"]
