@@ -67,7 +67,7 @@ def uncompiled(recipe: TrainingRecipe) -> AbstractContextManager[object]:
 def optimizer_of(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """The optimizer that a recipe names, without weight decay on biases, norms and other vectors."""
     if recipe.optimizer == "lamb":
-        return Lamb(
+        lamb: torch.optim.Optimizer = Lamb(
             parameter_groups(model, recipe.weight_decay),
             lr=recipe.learning_rate,
             betas=recipe.betas,
@@ -75,6 +75,7 @@ def optimizer_of(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimi
             weight_decay=0.0,
             trust_clip=recipe.trust_clip,
         )
+        return lamb
     return adamw(model, recipe.weight_decay, recipe.betas, recipe.eps)
 
 
