@@ -162,9 +162,9 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         (
             "num_heads = [1, 2]",
             "num_head = [1, 2]",
-            'line 13, [axes] num_head: unknown axis. Did you mean "num_heads"?',
+            'line 14, [axes] num_head: unknown axis. Did you mean "num_heads"?',
         ),
-        (_HEADS_AND_SDSA, _HEADS_ALONE, "line 13, [axes] num_heads: 5 fits no network of this space"),
+        (_HEADS_AND_SDSA, _HEADS_ALONE, "line 14, [axes] num_heads: 5 fits no network of this space"),
         (_HEADS_AND_SDSA, _HEADS_ALONE, "5 does not divide embed_dim 8. Use one of 1, 2, 4, 8"),
         (
             '{ residual = "sew", attention = "ssa" }',
@@ -190,7 +190,7 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         (
             "stem.in_channels = 1",
             "stem.in_channel = 1",
-            'line 6, [base] stem.in_channel: unknown field "stem.in_channel"',
+            'line 7, [base] stem.in_channel: unknown field "stem.in_channel"',
         ),
         ("neuron.threshold = 0.5", 'published = "spikformer_4"', '[base] no published network is named "spikformer_4"'),
         ('residual = "sew", ', 'residual = "add", ', "residual 'add' is not one of the axis' choices sew, ms"),
@@ -198,7 +198,7 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         ("num_heads = [1, 2]", "num_heads = [1979-05-27]", "has a choice that no field can have"),
         ("num_heads = [1, 2]", '"stem.image_size" = [8, 16]', "is fixed by the data"),
         ("num_heads = [1, 2]", '"stages.0.embed_dim" = [8]', 'sets stages.0.embed_dim, as does the axis "embed_dim"'),
-        ("num_heads = [1, 2]", "# num_head = [1]\nnum_head = [1]", "line 14, [axes] num_head: unknown axis"),
+        ("num_heads = [1, 2]", "# num_head = [1]\nnum_head = [1]", "line 15, [axes] num_head: unknown axis"),
         ("stem.in_channels = 1", "stem.in_channels = 2", "must be 1 (grey) or 3 (colour)"),
         ("stem.in_channels = 1", "heads = {}", 'unknown field "heads"'),
         ("mlp = { ratio = 1 }", "mlp = { ratio = 1e308 }", "is no whole number of channels"),
