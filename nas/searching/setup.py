@@ -111,7 +111,6 @@ def _study(
     """The study of that name, begun if it is not there."""
     database = storages.database(storage)
     with storages.exclusive_lock(folder):
-        storages.check_journal(folder)
         study = Study(name, folder, storages.create(name, database or storages.journal(folder)))
         identities.check_identity(study, identity)
         study.optuna.set_user_attr("constraints", dataclasses.asdict(constraints))

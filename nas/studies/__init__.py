@@ -1,5 +1,6 @@
 """What a storage holds: the one room in which Optuna's own names are used to keep and read studies.
 
+journal      the file of a study that needs no database: read strictly, and repaired at its end
 storage      journals, databases and gRPC proxies
 urls         what a storage is called when it is printed
 handles      writing on trials by number; the one module that touches what Optuna keeps to itself

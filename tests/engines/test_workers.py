@@ -33,7 +33,7 @@ from nas.errors import StudyError
 from nas.searching import loop
 from nas.searching.proposals import Proposer
 from nas.spaces import load_space
-from nas.studies import claims, status, trials, urls
+from nas.studies import claims, journal, status, trials, urls
 from nas.studies import storage as storages
 from nas.studies.study import Study
 from nas.studies.trials import Snapshot
@@ -634,7 +634,7 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
 ) -> None:
     """The journal's own file system refuses, as after an error of its disk."""
-    acquire, calls = storages._Lock.acquire, 0
+    acquire, calls = journal._Lock.acquire, 0
 
     def refused(lock: Any) -> bool:
         nonlocal calls
@@ -643,10 +643,10 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
             raise OSError(errno.EROFS, "Read-only file system")
         return acquire(lock)
 
-    monkeypatch.setattr(storages._Lock, "acquire", refused)
+    monkeypatch.setattr(journal._Lock, "acquire", refused)
     with pytest.raises(StudyError, match=r"journal\.log cannot be written: Read-only file system\. Make room"):
         _search(tmp_path, 20)
-    monkeypatch.setattr(storages._Lock, "acquire", acquire)
+    monkeypatch.setattr(journal._Lock, "acquire", acquire)
     before = len(nas.load_study("large", results_dir=tmp_path / "results").candidates)
     assert 0 < before < 20
     assert len(_search(tmp_path, before + 1).candidates) == before + 1
