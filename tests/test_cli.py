@@ -1,7 +1,9 @@
 """The command line: quick help, one clear error for bad input, and the whole road."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import cli
 from tests.conftest import Run
 from tests.helpers import interruptible
 
@@ -174,6 +177,48 @@ def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, ru
     assert "Traceback" not in done.stderr
     assert sum(line.startswith("Error") for line in done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [
+        (">/dev/full", 1, "Error: the output cannot be written: No space left on device. Make room"),
+        (">/dev/full 2>&1", 1, ""),
+        (">&-", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+        ("| true", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_no_traceback(redirection: str, code: int, message: str) -> None:
+    """A shell closes streams, or sends them to a disk that is full; nothing that is opened later takes their place."""
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'cli.py'))} spaces {redirection}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert (message in done.stderr) if message else (done.stderr == "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 1, "Error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "memory ran out"),
+        (OSError(errno.EACCES, "Permission denied", "there"), 1, "Error: there: Permission denied. Correct the path"),
+        (OSError(errno.EMFILE, "Too many open files", "there"), 1, "Error: too many open files. Raise the limit"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "Error: the output cannot be written: No space left"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_clear_error(
+    error: Exception, code: int, message: str, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.main, "main", refuse)
+    done = run_here("spaces")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert message in done.stderr
 
 
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
