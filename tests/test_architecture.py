@@ -37,6 +37,7 @@ SPIKFORMER = (
 ROOMS = (
     "errors",
     "files",
+    "typed",
     "settings",
     "lazy",
     "stats",

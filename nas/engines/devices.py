@@ -1,8 +1,14 @@
 """Devices by name: the one that `--device` means, and how worker processes are spread over them."""
 
+import os
+import resource
+
 import torch
 
 from nas.errors import StudyError
+
+_LEAST_ALLOWED, _A_CORE = 64, 4  # processes on the CPU: of a small machine, and for each core of a large one
+_FILES, _FILES_A_WORKER = 128, 8  # open at a time: libraries, journal, images; pipes and what a start holds
 
 
 def device_of(name: str) -> torch.device:
@@ -23,6 +29,28 @@ def device_of(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= visible:
         raise StudyError(f'device "{name}" is not there: torch sees {visible} CUDA devices. Use cpu or auto')
     return device
+
+
+def check_processes(workers: int) -> None:
+    """
+    Raises:
+        StudyError: more processes than this machine could start, or than it may hold files open for.
+    """
+    if workers == 1:
+        return
+    most = max(_LEAST_ALLOWED, _A_CORE * (os.cpu_count() or 1))
+    if workers > most:
+        raise StudyError(f"{workers:,} workers are more than this machine runs: at most {most}. Give fewer --workers")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FILES + _FILES_A_WORKER * workers
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StudyError(
+            f"{workers} workers need {needed} open files, this process may have {hard}. Raise the limit, as by "
+            f"`ulimit -n 1024`, or give fewer --workers"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
@@ -47,4 +75,4 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
     return [gpus[i % len(gpus)] for i in range(workers)]
 
 
-__all__ = ["device_of", "places_of"]
+__all__ = ["check_processes", "device_of", "places_of"]

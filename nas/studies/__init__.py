@@ -16,13 +16,14 @@ status       what is running now
 
 from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
 from nas.studies.claims import Claim, Drawn
-from nas.studies.leases import DIED, Leases
+from nas.studies.leases import DIED, INTERRUPTED, Leases
 from nas.studies.records import FullTraining, Spent, Training
 from nas.studies.study import Study, load_study
 from nas.studies.trials import Snapshot
 
 __all__ = [
     "DIED",
+    "INTERRUPTED",
     "Claim",
     "Drawn",
     "FullTraining",

@@ -28,13 +28,16 @@ from nas import files
 from nas.errors import StudyError
 from nas.studies import urls
 from nas.studies.journal import FILE, journal
+from spikformer.fields import nearest
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the objectives of every study: accuracy and energy."""
 
 _SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
+_OTHER_PLACE = "Give another --results-dir or --out"
 _AWAY_S = 900.0  # a server that restarts is back by then
-_AWAY_AT_START_S = 5.0  # more likely there is no such server
+_AWAY_AT_START_S = 5.0  # of a command that reads: more likely there is no such server
+_AWAY_BEFORE_SEARCH_S = 120.0  # a job may start with its server, and says meanwhile what it waits for
 _LONGEST_PAUSE_S = 10.0
 _LOGGER = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
@@ -89,8 +92,11 @@ def lock_path(url: str, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
+def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S, remedy: str = _OTHER_PLACE) -> Iterator[None]:
     """Hold a folder against other processes of this machine; the system releases it however this process ends.
+
+    Args:
+        remedy: what helps where the folder cannot be written.
 
     Raises:
         StudyError: another one still is, or the folder cannot be written.
@@ -99,7 +105,7 @@ def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
+        raise StudyError(f"{folder} cannot be written: {error.strerror}. {remedy}") from None
     with lock:
         deadline = time.monotonic() + wait_s
         while not _locked(lock):
@@ -146,16 +152,20 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
     return study
 
 
-def database(url: str | None) -> BaseStorage | None:
+def database(url: str | None, *, waits: bool = False) -> BaseStorage | None:
     """That of an Optuna storage URL, or of grpc://HOST:PORT; None without a URL.
+
+    Args:
+        waits: for minutes for a server that does not answer yet, as a search does; it says so in the log.
 
     Raises:
         StudyError: it cannot be opened.
     """
     if url is None:
         return None
+    away_s = _AWAY_BEFORE_SEARCH_S if waits else _AWAY_AT_START_S
     try:
-        return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
+        return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), away_s)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
         raise StudyError(f"storage {urls.hidden(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
@@ -239,6 +249,14 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
     return [path.parent.name for path in journals]
 
 
+def unknown(name: str | None, known: list[str], results: Path, storage: str | None) -> str:
+    """The error that a study, or any, is not there."""
+    where = urls.hidden(storage) if storage else results
+    if not known:
+        return f"no study in {where}. Run a search first, or give --storage"
+    return f'no study "{_cut(str(name))}" in {where}. {nearest(str(name), known)}'
+
+
 __all__ = [
     "DIRECTIONS",
     "check_writable",
@@ -252,4 +270,5 @@ __all__ = [
     "lock_path",
     "quiet_optuna",
     "study_folder",
+    "unknown",
 ]

@@ -349,7 +349,9 @@ def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: sig
     else:
         assert running
         assert not given_up
-    assert {trial.user_attrs.get("reason") for trial in given_up} <= {None}  # who interrupts is no fault of a network
+    assert {trial.user_attrs["reason"] for trial in given_up} <= {
+        "interrupted"
+    }  # who interrupts is no fault of a network
 
 
 def _children(pid: int) -> list[int]:
@@ -664,6 +666,7 @@ def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurri
     assert _number(claims.register(study, drawn, {"rung": 0}, None)) is None
     assert study.trials[2].state == TrialState.FAIL
     assert study.trials[2].user_attrs["stepped_back"] == "another process was first, in trial 1"
+    assert study.trials[2].user_attrs["reason"] == "withdrawn: another process was first, in trial 1"
     other = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=2), None)
     assert _number(claims.register(study, other, {"rung": 0}, 2)) is None  # one is evaluated, one is being trained
     assert study.trials[3].user_attrs["stepped_back"] == "others began the last of 2 networks"
