@@ -23,7 +23,7 @@ from torchvision import datasets
 from nas import files
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.decoding import Content
-from nas.datasets.pictures import BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
+from nas.datasets.pictures import AGAIN, BESIDE, HIDDEN, IMAGE_SUFFIXES, in_words, is_hidden, passed_over
 from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
 from nas.errors import DataError
 
@@ -248,16 +248,26 @@ def _image_files(root: Path, name: str, passed: Counter[str]) -> list[bytes]:
     """Paths below `root`, sorted; no file is opened or asked for its state: there may be a million."""
     start = len(os.fsencode(root)) + 1
     found: list[bytes] = []
+    known = {_place_of(os.fsencode(root / name))}
     for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=True):
         shown = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
         passed[HIDDEN] += len(folders) - len(shown)
-        folders[:] = shown
+        places = {_place_of(os.path.join(parent, folder)): folder for folder in sorted(shown, reverse=True)}  # noqa: PTH118  # bytes
+        folders[:] = [folder for place, folder in places.items() if place not in known]
+        passed[AGAIN] += len(shown) - len(folders)
+        known.update(places)
         prefix = parent[start:] + b"/"
         images = [file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))]
         found += [prefix + file for file in images]
         if len(images) < len(names):
             passed.update(passed_over(os.fsdecode(file)) for file in set(names).difference(images))
     return sorted(found)
+
+
+def _place_of(folder: bytes) -> tuple[int, int]:
+    """What a folder and all links to it share: a link to one above it would be walked for ever."""
+    state = os.stat(folder)  # noqa: PTH116  # of bytes there is no Path
+    return state.st_dev, state.st_ino
 
 
 _SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
