@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import cli
-from tests.conftest import Run
+from tests.conftest import MICRO, Run
 from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
@@ -122,11 +122,24 @@ def test_every_command_is_here() -> None:
         (["evaluate", "x", "--time-steps", "1,0"], '--time-steps "1,0" must be whole numbers from 1'),
         (["evaluate", "x", "--image-sizes", "big"], '--image-sizes "big" must be whole numbers from 1'),
         (["serch"], "No such command"),
+        (["studies", "--study", "NOPE"], "no study in results. Run a search first"),
+        (
+            ["search", "--space", "spikformer_tiny", "--trials", "1", "--workers", "1000000"],
+            "1,000,000 workers are more",
+        ),
+        (["validate-proxy", "--space", "spikformer_tiny", "--workers", "1000000"], "1,000,000 workers are more"),
+        (["train", "spikformer_in_8_384", "--set", "workers=1000000", "--dry-run"], "workers 1000000 must be at most"),
+        (["shrink", ".", "--out", "x", "--workers", "1000000"], "workers is 1,000,000, more than"),
+        (["search", "--space", "nope_block.toml", "--trials", "1"], "nopemod cannot be imported (No module named"),
+        (["validate-proxy", "--space", "nope_block.toml"], "nopemod cannot be imported"),
+        (["search", "--space", "deep.toml", "--trials", "1"], "is no valid TOML"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path, run_here: Run) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "file.json").write_text("no json")
+    (tmp_path / "nope_block.toml").write_text(MICRO.replace('"ssa", "sdsa"', '"ssa", "nopemod:Cls"'))
+    (tmp_path / "deep.toml").write_text(f"x = {'[' * 5000}")
     before = sorted(tmp_path.rglob("*"))
     done = run_here(*arguments, cwd=tmp_path)
     assert done.returncode != 0
