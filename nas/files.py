@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and the folder of caches."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,8 @@ def write(path: Path, make: Callable[[Path], object]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(partial)
+        if path.is_dir() and not partial.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if path.is_dir():  # a folder cannot be replaced in one step: the old one is there until the new one is
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.replace(old)

@@ -7,6 +7,7 @@ import torch
 
 from nas.errors import StudyError
 
+_MOST = 100_000  # trainings at a time, on any cluster
 _LEAST_ALLOWED, _A_CORE = 64, 4  # processes on the CPU: of a small machine, and for each core of a large one
 _FILES, _FILES_A_WORKER = 128, 8  # open at a time: libraries, journal, images; pipes and what a start holds
 
@@ -60,8 +61,8 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
         StudyError: they do not fit there.
     """
     for name, count in (("workers", workers), ("per_gpu", per_gpu)):
-        if count < 1:
-            raise StudyError(f"{name} {count} must be at least 1")
+        if not 1 <= count <= _MOST:
+            raise StudyError(f"{name} {count} must be at least 1" + (f" and at most {_MOST:,}" if count > 1 else ""))
     chosen = device_of(device)
     if chosen.type == "cpu":
         return ["cpu"] * workers

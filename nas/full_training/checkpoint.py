@@ -77,7 +77,7 @@ def load(path: Path) -> Checkpoint:
             raise ValueError(f"format {version}, this program reads {_FORMAT}")
         document["config"] = SpikformerConfig.from_dict(document["config"])
         document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
-        return Checkpoint(**document | {"classes": tuple(document["classes"])})
+        return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
     except pickle.UnpicklingError as error:
@@ -88,6 +88,26 @@ def load(path: Path) -> Checkpoint:
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """
+    Raises:
+        TypeError: a part that no training writes.
+    """
+    tables = [checkpoint.model, *(() if checkpoint.ema is None else (checkpoint.ema,))]
+    right = (
+        type(checkpoint.steps) is int
+        and checkpoint.steps >= 0
+        and isinstance(checkpoint.sums, torch.Tensor)
+        and checkpoint.sums.shape == (2,)
+        and all(isinstance(table, dict) and all(map(torch.is_tensor, table.values())) for table in tables)
+        and isinstance(checkpoint.optimizer, dict)
+        and all(isinstance(word, str) for word in (*checkpoint.classes, checkpoint.images))
+    )
+    if not right:
+        raise TypeError("its parts are of other types than a training writes")
+    return checkpoint
 
 
 def check_same(

@@ -210,8 +210,8 @@ class Place:
         Raises:
             StudyError: no such device, workers that do not fit or are too many, a folder that cannot be written.
         """
-        places_of(self.device, self.workers, self.per_gpu)
         check_processes(self.workers)
+        places_of(self.device, self.workers, self.per_gpu)
         storages.check_writable(self.folder)
 
     @contextlib.contextmanager
