@@ -37,9 +37,9 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
     _check_reached(config, top, params, macs)
 
     def fits(scaled: SpikformerConfig) -> bool:
-        if params is not None and _parameters(scaled) > params:
+        if params is not None and _parameters_of(scaled) > params:
             return False
-        return macs is None or _macs(scaled) <= macs
+        return macs is None or _macs_of(scaled) <= macs
 
     best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))), top)
     if best is None:
@@ -47,7 +47,7 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
         least = scaled(config, 2**-_OCTAVES)
         raise TrainingError(
             f"no network of this kind has at most {asked}: the smallest has "
-            f"{_parameters(least):,} parameters and {_macs(least):,} MACs"
+            f"{_parameters_of(least):,} parameters and {_macs_of(least):,} MACs"
         )
     return scaled(config, 2 ** (best / _FINENESS))
 
@@ -70,8 +70,8 @@ def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs:
         TrainingError: no limit is below what the largest network has.
     """
     largest = scaled(config, 2 ** (top / _FINENESS))
-    most_params = _parameters(largest)
-    if (params is not None and params < most_params) or (macs is not None and macs < _macs(largest)):
+    most_params = _parameters_of(largest)
+    if (params is not None and params < most_params) or (macs is not None and macs < _macs_of(largest)):
         return
     raise TrainingError(
         f"no network of this kind comes near {in_words(params, macs)}: the largest has "
@@ -79,11 +79,11 @@ def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs:
     )
 
 
-def _parameters(config: SpikformerConfig) -> int:
+def _parameters_of(config: SpikformerConfig) -> int:
     return sum(p.numel() for p in static_model(config).parameters())
 
 
-def _macs(config: SpikformerConfig) -> int:
+def _macs_of(config: SpikformerConfig) -> int:
     """By shapes alone: tracing what a large network multiplies takes minutes."""
     return multiplications(static_operations(config))
 
