@@ -4,6 +4,7 @@
 bundle, a trained one with its checkpoint. An input is a copy of it, a damage, and a command.
 """
 
+import contextlib
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -62,7 +63,8 @@ def world(folder: Path) -> Path:
     pictures.folders(folder / "images", train=12)
     pictures.shards(folder / "images", folder / "shards")
     pictures.bundle(folder / "small", own=pictures.recipe(**_QUICK))
-    trainings.train(folder / "small" / "bundle", folder / "images", folder / "trained", device="cpu")
+    with contextlib.chdir(folder):  # a training goes on with images in the place where it found them
+        trainings.train("small/bundle", "images", "trained", device="cpu")
     return folder
 
 
@@ -335,7 +337,7 @@ def _checkpoints(generator: random.Random) -> Iterator[BadInput]:
     )
     for name, damage in bad_files.checkpoint_damages("trained/checkpoint.pt", generator).items():
         for command in commands:
-            yield BadInput(f"checkpoint {name} {command[0]}", "checkpoints", command, damage)
+            yield BadInput(f"checkpoint {name} {command[0]}", "checkpoints", command, damage, writes=("trained/lock",))
 
 
 def _weights(generator: random.Random) -> Iterator[BadInput]:

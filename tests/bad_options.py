@@ -118,7 +118,7 @@ def urls() -> Iterator[tuple[tuple[str, ...], bool]]:
     )
     for number, url in enumerate(_URLS):
         for command in (readers[number % len(readers)], _SEARCH):
-            yield (*command, "--storage", url), False
+            yield (*command, "--storage", url), url.startswith("postgresql://")
     for url, command in itertools.product(_SLOW_URLS, readers):
         yield (*command, "--storage", url), True
 

@@ -37,7 +37,7 @@ _SETTING_UP_S = 60.0  # another process may have to read a long journal before i
 _OTHER_PLACE = "Give another --results-dir or --out"
 _AWAY_S = 900.0  # a server that restarts is back by then
 _AWAY_AT_START_S = 5.0  # of a command that reads: more likely there is no such server
-_AWAY_BEFORE_SEARCH_S = 120.0  # a job may start with its server, and says meanwhile what it waits for
+_AWAY_BEFORE_SEARCH_S = 45.0  # a job may start with its server, and says meanwhile what it waits for
 _LONGEST_PAUSE_S = 10.0
 _LOGGER = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
@@ -156,7 +156,7 @@ def database(url: str | None, *, waits: bool = False) -> BaseStorage | None:
     """That of an Optuna storage URL, or of grpc://HOST:PORT; None without a URL.
 
     Args:
-        waits: for minutes for a server that does not answer yet, as a search does; it says so in the log.
+        waits: longer for a server that does not answer yet, as a search does; the log says so.
 
     Raises:
         StudyError: it cannot be opened.
@@ -164,6 +164,7 @@ def database(url: str | None, *, waits: bool = False) -> BaseStorage | None:
     if url is None:
         return None
     away_s = _AWAY_BEFORE_SEARCH_S if waits else _AWAY_AT_START_S
+    away_s = 0.0 if is_single_process(url) else away_s  # a file does not come back
     try:
         return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), away_s)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do

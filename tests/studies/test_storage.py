@@ -37,7 +37,7 @@ def test_a_cache_folder_that_cannot_be_written_is_told_how_to_move(
     assert not (tmp_path / "studies.db").exists()
 
 
-@pytest.mark.parametrize(("waits", "least_s", "most_s"), [(False, 4, 30), (True, 100, 200)])
+@pytest.mark.parametrize(("waits", "least_s", "most_s"), [(False, 4, 30), (True, 40, 60)])
 def test_a_search_waits_for_a_server_that_starts_and_says_so(
     waits: bool, least_s: float, most_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
