@@ -51,6 +51,9 @@ def _code_of(command: Callable[[], object]) -> int:
         with contextlib.suppress(OSError):
             error.show()
         return error.exit_code
+    except (KeyboardInterrupt, click.Abort):  # the latter is a RuntimeError
+        _complain("Interrupted. Nothing is lost: the same command goes on.")
+        return 130
     except SpikformerError as error:
         return _failed(str(error))
     except OSError as error:
@@ -59,9 +62,6 @@ def _code_of(command: Callable[[], object]) -> int:
         if not _is_memory_full(error):
             raise
         return _failed("memory ran out. Give a smaller network, fewer images at a time or fewer workers")
-    except (KeyboardInterrupt, click.Abort):
-        _complain("Interrupted. Nothing is lost: the same command goes on.")
-        return 130
     return 0
 
 

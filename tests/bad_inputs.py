@@ -43,7 +43,7 @@ class BadInput:
         damage: done to a copy of the world before the command runs in it.
         code: with which the command must end; 0 where damage costs only itself.
         writes: places in which the command may leave files: a log of what it began.
-        slow: whether it waits for what will not come.
+        slow: whether it waits for what will not come, or starts processes of its own.
     """
 
     name: str
@@ -153,7 +153,8 @@ def _reading(kind: str, place: str, damages: dict[str, tuple[Damage, tuple[str, 
         for command in commands:
             arguments = (*_READERS_OF_IMAGES[command], place)
             writes = ("out", "shrunk", "results/new") if command != "evaluate" else ()
-            yield BadInput(f"{kind} {name} {command}", kind, arguments, damage, writes=writes)
+            starts = command == "shrink" and any(name.startswith(image) for image in bad_files.BROKEN)
+            yield BadInput(f"{kind} {name} {command}", kind, arguments, damage, writes=writes, slow=starts)
 
 
 _ALL = ("search", "train", "shrink", "evaluate")

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 
@@ -219,11 +220,13 @@ def test_an_output_that_takes_nothing_is_no_traceback(redirection: str, code: in
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "memory ran out"),
         (OSError(errno.EACCES, "Permission denied", "there"), 1, "Error: there: Permission denied. Correct the path"),
         (OSError(errno.EMFILE, "Too many open files", "there"), 1, "Error: too many open files. Raise the limit"),
+        (click.Abort(), 130, "Interrupted. Nothing is lost"),
+        (KeyboardInterrupt(), 130, "Interrupted. Nothing is lost"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "Error: the output cannot be written: No space left"),
     ],
 )
-def test_what_the_machine_refuses_is_one_clear_error(
-    error: Exception, code: int, message: str, run_here: Run, monkeypatch: pytest.MonkeyPatch
+def test_what_the_machine_or_the_user_stops_is_one_clear_line(
+    error: BaseException, code: int, message: str, run_here: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_settings: object) -> None:
         raise error
