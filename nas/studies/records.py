@@ -1,6 +1,7 @@
 """Records of a study's trials: read from a trial, and what they say together."""
 
 import datetime
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from nas.training import Candidate, EnergyOf
 from nas.typed import hold, hold_value
 from spikformer.fields import PlainTable
 from spikformer.identity import is_id
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,50 @@ def parsed(trial: FrozenTrial) -> Candidate:
     if candidate.config_id != trial.user_attrs["config_id"]:
         raise RecordError(f"it is of network {candidate.config_id}, the trial of {trial.user_attrs['config_id']}")
     return candidate
+
+
+class RecordReader:
+    """Reads the records of a study. A finished trial never changes, so each is parsed once.
+
+    One that cannot be read costs itself alone: it is left out, and a line in the log says so once.
+
+    Attributes:
+        unreadable: why, by the number of a trial.
+    """
+
+    def __init__(self) -> None:
+        self.unreadable: dict[int, str] = {}
+        self._known: dict[int, Candidate] = {}
+        self._told: set[str] = set()
+
+    def read(
+        self, study: str, trials: Iterable[FrozenTrial], unreadable: Mapping[int, str]
+    ) -> list[tuple[FrozenTrial, Candidate]]:
+        """Finished trials with their records.
+
+        Args:
+            unreadable: trials that are known to be so already, with the reason.
+        """
+        readable = []
+        reasons = {number: why for number, why in unreadable.items() if number not in self.unreadable}
+        for trial in trials:
+            if trial.number not in self._known and trial.number not in self.unreadable:
+                try:
+                    self._known[trial.number] = parsed(trial)
+                except RecordError as error:
+                    reasons[trial.number] = self.unreadable[trial.number] = str(error)
+            if trial.number in self._known:
+                readable.append((trial, self._known[trial.number]))
+        if reasons:
+            self.unreadable.update(reasons)
+            self.tell(left_out(study, reasons))
+        return readable
+
+    def tell(self, line: str) -> None:
+        """Say something once: on stderr, unless the program logs elsewhere."""
+        if line not in self._told:
+            self._told.add(line)
+            _LOGGER.warning("%s", line)
 
 
 def left_out(study: str, reasons: Mapping[int, str]) -> str:
@@ -248,6 +295,7 @@ def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) 
 
 __all__ = [
     "FullTraining",
+    "RecordReader",
     "Spent",
     "Training",
     "absent",

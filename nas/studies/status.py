@@ -93,7 +93,7 @@ def _overview(name: str, results: Path, storage: str | None) -> Overview:
         front=len(front),
         hypervolume=hypervolume,
         changed=max(times, default=None),
-        trouble=f"records of {study.unreadable} trials cannot be read" if study.unreadable else "",
+        trouble=f"unreadable records: {study.unreadable}" if study.unreadable else "",
     )
 
 

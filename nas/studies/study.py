@@ -5,7 +5,6 @@ minimise); what its trials say is in `nas.studies.trials`, how they come about i
 """
 
 import dataclasses
-import logging
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,21 +15,20 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas.costs import IMAGE_SIZE
-from nas.errors import RecordError, StudyError
+from nas.errors import StudyError
 from nas.settings import Constraints
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
 from nas.studies import records, urls
 from nas.studies import storage as storages
-from nas.studies.records import FullTraining, Spent, Training
+from nas.studies.records import FullTraining, RecordReader, Spent, Training
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
 from spikformer.fields import PlainTable
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ class Study:
     name: str
     folder: Path
     optuna: optuna.Study
-    _known: dict[int, Candidate] = dataclasses.field(default_factory=dict, repr=False, compare=False)
-    _unreadable: dict[int, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
-    _told: set[str] = dataclasses.field(default_factory=set, repr=False, compare=False)
+    _reader: RecordReader = dataclasses.field(default_factory=RecordReader, repr=False, compare=False)
 
     def snapshot(self) -> Snapshot:
         """Its trials as the storage holds them now."""
@@ -83,39 +79,17 @@ class Study:
     def records_of(
         self, trials: Iterable[FrozenTrial], unreadable: Mapping[int, str] = MappingProxyType({})
     ) -> list[tuple[FrozenTrial, Candidate]]:
-        """Finished trials with the records that they hold. A finished trial never changes, so it is parsed once.
-
-        One that cannot be read costs itself alone: it is left out, and a line in the log says so once.
+        """Finished trials with the records that they hold; those that cannot be read are left out, and told of once.
 
         Args:
             unreadable: trials that are known to be so already, with the reason.
         """
-        readable = []
-        reasons = {number: why for number, why in unreadable.items() if number not in self._unreadable}
-        for trial in trials:
-            try:
-                if trial.number not in self._known and trial.number not in self._unreadable:
-                    self._known[trial.number] = records.parsed(trial)
-            except RecordError as error:
-                reasons[trial.number] = str(error)
-                self._unreadable[trial.number] = str(error)
-            if trial.number in self._known:
-                readable.append((trial, self._known[trial.number]))
-        if reasons:
-            self._unreadable.update(reasons)
-            self._tell(records.left_out(self.name, reasons))
-        return readable
-
-    def _tell(self, line: str) -> None:
-        """Say something once, on stderr unless the program logs elsewhere."""
-        if line not in self._told:
-            self._told.add(line)
-            _LOGGER.warning("%s", line)
+        return self._reader.read(self.name, trials, unreadable)
 
     @property
     def unreadable(self) -> int:
         """How many trials have records that could not be read so far."""
-        return len(self._unreadable)
+        return len(self._reader.unreadable)
 
     @property
     def identity(self) -> PlainTable:
@@ -204,7 +178,9 @@ class Study:
         stored = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
         read, unreadable = records.full_trainings_in(stored)
         if unreadable:
-            self._tell(f"Records of {unreadable} full trainings of study {self.name} cannot be read and are left out")
+            self._reader.tell(
+                f"Records of {unreadable} full trainings of study {self.name} cannot be read and are left out"
+            )
         return sorted(read, key=lambda full: (full.trial, full.seed))
 
     def attach(self, full: FullTraining) -> None:

@@ -145,7 +145,7 @@ def test_commands_read_the_rest_and_a_search_goes_on(results: Path, run_here: Ru
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         if command == ["studies"]:
-            assert "records of 1 trials cannot be read" in done.stdout
+            assert "unreadable records: 1" in done.stdout
     assert len(nas.load_study("micro", results_dir=results).candidates) == TRIALS
 
 
