@@ -35,7 +35,7 @@ class Said(Observer):
 def answers(study: nas.Study, images: int) -> list[list[pareto.Point]]:
     """The front after each part of the budget, as (report-val accuracy, log10 energy)."""
     found, spent = [], 0
-    trained = [study.record_of(trial) for trial in study.snapshot().trained]
+    trained = [record for _, record in study.records_of(study.snapshot().trained)]
     totals = [spent := spent + candidate.images_seen for candidate in trained]
     for part in PARTS:
         within = {i: c for i, (c, total) in enumerate(zip(trained, totals, strict=True)) if total <= part * images}

@@ -19,6 +19,10 @@ class StudyError(SpikformerError):
     """A study that cannot be opened, continued or reported."""
 
 
+class RecordError(StudyError):
+    """A record of a study that is damaged, or that another version of this program wrote."""
+
+
 class OutputError(SpikformerError):
     """A file or folder that cannot be written."""
 

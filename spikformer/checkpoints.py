@@ -35,6 +35,7 @@ _LOGGER = logging.getLogger("spikformer")
 Part = Literal["network", "proxy"]
 WEIGHTS: dict[Part, str] = {"network": "model.safetensors", "proxy": "proxy.safetensors"}
 _KEYS = ("network", "proxy", "data", "study", "classes", "training", "sha256")
+_FIELDS: dict[str, dict[str, type]] = {"data": {"dataset": str}, "study": {"name": str, "trial": int}}
 
 
 def weights_of(model: nn.Module) -> bytes:
@@ -95,12 +96,31 @@ def read_document(folder: Path) -> PlainTable:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Give a folder that export wrote") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON: {error}. Export it again") from None
-    if not isinstance(document, dict) or not isinstance(document.get("sha256", {}), dict):
+    if not isinstance(document, dict):
         raise CheckpointError(f"{path} does not describe a network. Give a folder that export wrote")
-    for key in document:
+    for key, value in document.items():
         if key not in _KEYS:
             raise CheckpointError(f'{path}: unknown key "{key}". {nearest(key, _KEYS)}')
+        _check_value(path, key, value)
     return document
+
+
+def _check_value(path: Path, key: str, value: object) -> None:
+    """
+    Raises:
+        CheckpointError: a value of another type than `export` and `train` write.
+    """
+    fields = _FIELDS.get(key, {})
+    if key == "classes":
+        wrong = [] if isinstance(value, list) and all(isinstance(name, str) for name in value) else [key]
+    elif isinstance(value, dict):
+        wrong = [f"{key}.{name}" for name, kind in fields.items() if not isinstance(value.get(name, kind()), kind)]
+    else:
+        wrong = [key]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {wrong[0]} is not what `export` writes there, in {repr(value)[:60]}. Export the folder again"
+        )
 
 
 def config_of(folder: Path, document: PlainTable, part: Part = "network") -> SpikformerConfig:

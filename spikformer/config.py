@@ -100,6 +100,7 @@ class NeuronConfig:
         _check_kind(self, "neuron")
         require(self.tau > 1, f"tau {self.tau} must be above 1: at 1 nothing of the past is kept", "tau")
         require(self.threshold > 0, f"threshold {self.threshold} must be positive", "threshold")
+        _check_most(self, "levels")
         power_of_two = self.levels >= 1 and self.levels & (self.levels - 1) == 0
         require(
             power_of_two, f"levels {self.levels} must be a power of 2: 1 / levels is then an exact number", "levels"
@@ -166,6 +167,7 @@ class StemConfig:
         check_types(self)
         require(self.image_size >= 1, f"image_size {self.image_size} must be at least 1", "image_size")
         require(self.in_channels >= 1, f"in_channels {self.in_channels} must be at least 1", "in_channels")
+        _check_most(self, "image_size", "in_channels")
         require(self.stride in (1, 2, 4), f"stride {self.stride} must be 1, 2 or 4", "stride")
         _check_kernel(self.kernel_size)
         if self.kind == "speds":
@@ -274,6 +276,7 @@ class MixerConfig:
         _check_kind(self, "mixer")
         for name in ("num_heads", "value_ratio", "patch"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} must be at least 1", name)
+        _check_most(self, "value_ratio", "kernel_size")
         for name in ("threshold", "scale"):
             require(getattr(self, name) > 0, f"{name} {getattr(self, name)} must be positive", name)
         for name in ("window", "time_window", "layer_scale"):
@@ -333,6 +336,7 @@ class MLPConfig:
         check_types(self)
         _check_kind(self, "mlp")
         require(self.ratio > 0, f"ratio {self.ratio} must be positive", "ratio")
+        _check_most(self, "ratio")
         require(self.group_width >= 1, f"group_width {self.group_width} must be at least 1", "group_width")
         require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative", "layer_scale")
 
@@ -364,6 +368,7 @@ class StageConfig:
         check_types(self)
         require(self.depth >= 1, f"depth {self.depth} must be at least 1", "depth")
         require(self.embed_dim >= 1, f"embed_dim {self.embed_dim} must be at least 1", "embed_dim")
+        _check_most(self, "depth", "embed_dim")
         for part in ("local", "mixer"):
             mixer = getattr(self, part)
             if mixer.reads("num_heads") and self.embed_dim % mixer.num_heads:
@@ -378,7 +383,7 @@ class StageConfig:
     def _check_hidden_width(self) -> None:
         hidden = self.embed_dim * self.mlp.ratio
         require(
-            math.isfinite(hidden) and hidden == int(hidden),
+            hidden == int(hidden),
             f"mlp.ratio {self.mlp.ratio} of embed_dim {self.embed_dim} is no whole number of channels ({hidden})",
             "embed_dim",
             "mlp.ratio",
@@ -418,6 +423,7 @@ class HeadConfig:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.num_classes >= 1, f"num_classes {self.num_classes} must be at least 1", "num_classes")
+        _check_most(self, "num_classes")
 
 
 @dataclass(frozen=True)
@@ -450,10 +456,23 @@ class SpikformerConfig:
         require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
         require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
         require(len(self.stages) >= 1, "stages is empty: give at least one stage", "stages")
+        _check_most(self, "time_steps")
+        self._check_size()
         self._check_widths()
         self._check_grids()
         self._check_residual()
         self._check_spikes()
+
+    def _check_size(self) -> None:
+        """By the parameters of the channel mixers and the classifier alone: there are more, but not many times so."""
+        weights = [2 * stage.depth * stage.embed_dim**2 * stage.mlp.ratio for stage in self.stages]
+        parameters = sum(weights) + self.stages[-1].embed_dim * self.head.num_classes
+        if parameters > _MOST_PARAMETERS or len(self.stages) > _MOST["stages"]:
+            raise ConfigError(
+                f"{len(self.stages)} stages with at least {parameters:,.0f} parameters are more than any network has. "
+                f"Use at most {_MOST['stages']} stages and {_MOST_PARAMETERS:,} parameters",
+                tuple(f"stages.{i}.{name}" for i in range(len(self.stages)) for name in ("embed_dim", "depth")),
+            )
 
     def _check_widths(self) -> None:
         first = self.stages[0]
@@ -658,6 +677,31 @@ def _check_kind(part: Any, name: str) -> None:
         raise ConfigError(
             f'kind "{part.kind}" is unknown. {nearest(part.kind, kinds)} Or "package.module:Class"', ("kind",)
         )
+
+
+_MOST = {
+    "time_steps": 4096,
+    "image_size": 16_384,
+    "in_channels": 4096,
+    "levels": 2**16,
+    "value_ratio": 1024,
+    "kernel_size": 1023,
+    "ratio": 1024,
+    "depth": 1024,
+    "embed_dim": 65_536,
+    "num_classes": 10_000_000,
+    "stages": 64,
+}
+_MOST_PARAMETERS = 10_000_000_000
+"""Many times what any published network has: more is a slip, and would be allocated before anything could be said."""
+
+
+def _check_most(part: object, *fields: str) -> None:
+    for name in fields:
+        if getattr(part, name) > _MOST[name]:
+            raise ConfigError(
+                f"{name} {getattr(part, name):,} is more than any network has. Use at most {_MOST[name]:,}", (name,)
+            )
 
 
 def _check_kernel(size: int) -> None:

@@ -38,6 +38,7 @@ SPIKFORMER = (
 ROOMS = (
     "errors",
     "files",
+    "typed",
     "settings",
     "lazy",
     "stats",

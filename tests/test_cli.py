@@ -1,17 +1,21 @@
 """The command line: quick help, one clear error for bad input, and the whole road."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 
-from tests.conftest import Run
+import cli
+from tests.conftest import MICRO, Run
 from tests.helpers import interruptible
 
 ROOT = Path(__file__).parent.parent
@@ -119,11 +123,24 @@ def test_every_command_is_here() -> None:
         (["evaluate", "x", "--time-steps", "1,0"], '--time-steps "1,0" must be whole numbers from 1'),
         (["evaluate", "x", "--image-sizes", "big"], '--image-sizes "big" must be whole numbers from 1'),
         (["serch"], "No such command"),
+        (["studies", "--study", "NOPE"], "no study in results. Run a search first"),
+        (
+            ["search", "--space", "spikformer_tiny", "--trials", "1", "--workers", "1000000"],
+            "1,000,000 workers are more",
+        ),
+        (["validate-proxy", "--space", "spikformer_tiny", "--workers", "1000000"], "1,000,000 workers are more"),
+        (["train", "spikformer_in_8_384", "--set", "workers=1000000", "--dry-run"], "workers 1000000 must be at most"),
+        (["shrink", ".", "--out", "x", "--workers", "1000000"], "workers is 1,000,000, more than"),
+        (["search", "--space", "nope_block.toml", "--trials", "1"], "nopemod cannot be imported (No module named"),
+        (["validate-proxy", "--space", "nope_block.toml"], "nopemod cannot be imported"),
+        (["search", "--space", "deep.toml", "--trials", "1"], "is no valid TOML"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path, run_here: Run) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "file.json").write_text("no json")
+    (tmp_path / "nope_block.toml").write_text(MICRO.replace('"ssa", "sdsa"', '"ssa", "nopemod:Cls"'))
+    (tmp_path / "deep.toml").write_text(f"x = {'[' * 5000}")
     before = sorted(tmp_path.rglob("*"))
     done = run_here(*arguments, cwd=tmp_path)
     assert done.returncode != 0
@@ -174,6 +191,50 @@ def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, ru
     assert "Traceback" not in done.stderr
     assert sum(line.startswith("Error") for line in done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [
+        (">/dev/full", 1, "Error: the output cannot be written: No space left on device. Make room"),
+        (">/dev/full 2>&1", 1, ""),
+        (">&-", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+        ("| true", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_no_traceback(redirection: str, code: int, message: str) -> None:
+    """A shell closes streams, or sends them to a disk that is full; nothing that is opened later takes their place."""
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'cli.py'))} spaces {redirection}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert (message in done.stderr) if message else (done.stderr == "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 1, "Error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "memory ran out"),
+        (OSError(errno.EACCES, "Permission denied", "there"), 1, "Error: there: Permission denied. Correct the path"),
+        (OSError(errno.EMFILE, "Too many open files", "there"), 1, "Error: too many open files. Raise the limit"),
+        (click.Abort(), 130, "Interrupted. Nothing is lost"),
+        (KeyboardInterrupt(), 130, "Interrupted. Nothing is lost"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "Error: the output cannot be written: No space left"),
+    ],
+)
+def test_what_the_machine_or_the_user_stops_is_one_clear_line(
+    error: BaseException, code: int, message: str, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.main, "main", refuse)
+    done = run_here("spaces")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert message in done.stderr
 
 
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:

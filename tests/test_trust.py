@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = json.loads((bundle / "config.json").read_text())
     network = document["network"]
     network["stages"][0]["mixer"]["kind"] = KIND
-    opened, nothing = bundles.read(bundle), torch.zeros(1)
+    opened, nothing = bundles.read(bundle), torch.zeros(2)
     config = SpikformerConfig.from_dict(network)
     checkpoint.save(checkpoint.Checkpoint(config, opened.recipe, 0, nothing, {}, None, {}, None, (), ""), results)
     (bundle / "config.json").write_text(json.dumps(document | {"network": network, "proxy": network}))

@@ -26,6 +26,9 @@ EXECUTION = ("accumulation", "checkpointing", "channels_last", "compile", "worke
 EVALUATION = ("mean", "std", "interpolation", "crop_pct", "channels_last", "workers", "skip_corrupt")
 """Settings that evaluating reads: how test images become what the network is shown. All others need a training."""
 
+_MOST_WORKERS = 512
+"""Of one process that trains. The largest machines have fewer cores for each; a million would be started in turn."""
+
 _RAND_AUGMENT = re.compile(r"rand(-[a-z]+[\d.]+)+")
 
 
@@ -143,6 +146,7 @@ class TrainingRecipe:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} must be at least 1", name)
         for name in _NOT_NEGATIVE:
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must not be negative", name)
+        require(self.workers <= _MOST_WORKERS, f"workers {self.workers} must be at most {_MOST_WORKERS}", "workers")
         for name in ("label_smoothing", "distillation", "flip", "mix_prob", "random_erasing", "ema_decay"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name} {value} must lie between 0 and 1", name)
@@ -231,9 +235,12 @@ def read(name_or_file: str, network: str = "") -> TrainingRecipe:
         raise TrainingError(f"recipe {name_or_file} is no file, nor one of ours. {nearest(name_or_file, shipped())}")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        networks = document.pop("networks", {})
+        own = networks.get(network, {}) if isinstance(networks, dict) else networks
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise TrainingError(f"recipe {name_or_file} is no valid TOML: {error}") from None
-    own = document.pop("networks", {}).get(network, {})
+    if not isinstance(own, dict):
+        raise TrainingError(f"recipe {name_or_file}: networks is {own!r}, not a table of settings by network")
     try:
         return TrainingRecipe.from_dict(document | own)
     except ConfigError as error:
@@ -301,7 +308,7 @@ def with_settings(
 def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

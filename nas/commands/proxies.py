@@ -196,7 +196,7 @@ def studies(status: bool, study: str | None, storage: str | None, results_dir: s
         listed = [dataclasses.asdict(row) for row in work]
         table, empty = tables.trainings(work), "Nothing is being trained."
     else:
-        rows = [row for row in states.overview(Path(results_dir), storage) if study in (None, row.name)]
+        rows = states.overview(Path(results_dir), storage, study)
         listed = [dataclasses.asdict(row) for row in rows]
         table, empty = tables.studies(rows), f"No study in {results_dir}."
     if as_json:

@@ -144,7 +144,7 @@ def unit_costs(name_or_path: str) -> UnitCosts:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise CostError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CostError(f"{path} is no valid TOML: {error}") from None
     kinds = {"source": str, "pj_per_ac": float, "pj_per_mac": float}
     values = {key: float(v) if type(v) is int and kinds.get(key) is float else v for key, v in values.items()}

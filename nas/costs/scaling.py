@@ -36,18 +36,17 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
     _check_reached(config, top, params, macs)
 
     def fits(scaled: SpikformerConfig) -> bool:
-        if params is not None and sum(p.numel() for p in static_model(scaled).parameters()) > params:
+        if params is not None and _parameters_of(scaled) > params:
             return False
         return macs is None or total_macs(scaled) <= macs
 
     best = _largest(lambda i: fits(scaled(config, 2 ** (i / _FINENESS))), top)
     if best is None:
         asked = in_words(params, macs)
-        smallest = scaled(config, 2**-_OCTAVES)
+        least = scaled(config, 2**-_OCTAVES)
         raise TrainingError(
             f"no network of this kind has at most {asked}: the smallest has "
-            f"{sum(p.numel() for p in static_model(smallest).parameters()):,} parameters and "
-            f"{total_macs(smallest):,} MACs"
+            f"{_parameters_of(least):,} parameters and {total_macs(least):,} MACs"
         )
     return scaled(config, 2 ** (best / _FINENESS))
 
@@ -65,25 +64,23 @@ def _top(config: SpikformerConfig) -> int:
 
 
 def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs: int | None) -> None:
-    """At once, by two networks. Multiplications grow at most as width squared x depth.
+    """At once, by the largest network alone.
 
     Raises:
         TrainingError: no limit is below what the largest network has.
     """
-    smallest, largest = scaled(config, 2**-_OCTAVES), scaled(config, 2 ** (top / _FINENESS))
-    most_params = sum(p.numel() for p in static_model(largest).parameters())
-    if params is not None and params < most_params:
+    largest = scaled(config, 2 ** (top / _FINENESS))
+    most_params = _parameters_of(largest)
+    if (params is not None and params < most_params) or (macs is not None and macs < total_macs(largest)):
         return
-    if macs is not None:
-        pairs = list(zip(largest.stages, smallest.stages, strict=True))
-        wider = max(large.embed_dim / small.embed_dim for large, small in pairs)
-        deeper = max(large.depth / small.depth for large, small in pairs)
-        if macs < total_macs(smallest) * wider**2 * deeper:
-            return
     raise TrainingError(
         f"no network of this kind comes near {in_words(params, macs)}: the largest has "
         f"{max(stage.embed_dim for stage in largest.stages):,} channels and {most_params:,} parameters. Give less"
     )
+
+
+def _parameters_of(config: SpikformerConfig) -> int:
+    return sum(p.numel() for p in static_model(config).parameters())
 
 
 def _largest(fits: Callable[[int], bool], top: int) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nas.costs.counter import OperationCounter
-from nas.costs.operations import Operation, Part
+from nas.costs.operations import Operation, Part, multiplications
 from spikformer.config import SpikformerConfig
 from spikformer.fusion import fuse
 from spikformer.model import Spikformer
@@ -33,7 +33,7 @@ def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple
 
 def total_macs(config: SpikformerConfig) -> int:
     """What `dense_macs` tells of the whole network, from shapes alone, in the same time for large networks."""
-    return sum(op.dense * op.repeats for op in static_operations(config) if op.kind != "sum")
+    return multiplications(static_operations(config))
 
 
 def dense_macs(model: Spikformer) -> dict[str, int]:

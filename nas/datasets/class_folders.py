@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.datasets.pictures import BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, passed_over
+from nas.datasets.pictures import AGAIN, BESIDE, BROKEN, HIDDEN, IMAGE_SUFFIXES, is_hidden, passed_over
 from nas.datasets.shards import Numbers, OnScan
 from nas.errors import DataError
 
@@ -76,10 +76,14 @@ def listed(
 def _image_files(root: Path, name: str, passed: Counter[str], check_links: bool) -> Iterator[bytes]:
     """Paths of a class's images below `root`."""
     start = len(os.fsencode(root)) + 1
+    known = {_place_of(os.fsencode(root / name))}
     for parent, folders, names in os.walk(os.fsencode(root / name), followlinks=not check_links):
         shown = [folder for folder in folders if not is_hidden(os.fsdecode(folder))]
         passed[HIDDEN] += len(folders) - len(shown)
-        folders[:] = shown
+        places = {_place_of(os.path.join(parent, folder)): folder for folder in sorted(shown, reverse=True)}  # noqa: PTH118  # bytes
+        folders[:] = [folder for place, folder in places.items() if place not in known]
+        passed[AGAIN] += len(shown) - len(folders)
+        known.update(places)
         images = [file for file in names if file.lower().endswith(_SUFFIXES) and not is_hidden(os.fsdecode(file))]
         if check_links:
             images = [file for file in images if _path(parent, file).is_file()]
@@ -87,6 +91,12 @@ def _image_files(root: Path, name: str, passed: Counter[str], check_links: bool)
         yield from (prefix + file for file in images)
         if len(images) < len(names):
             passed.update(_reason(parent, file, check_links) for file in set(names).difference(images))
+
+
+def _place_of(folder: bytes) -> tuple[int, int]:
+    """What a folder and all links to it share: a link to one above it would be walked for ever."""
+    state = os.stat(folder)  # noqa: PTH116  # of bytes there is no Path
+    return state.st_dev, state.st_ino
 
 
 _SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)

@@ -8,6 +8,7 @@ from PIL import ExifTags, Image, ImageOps
 # torchvision's, and what else Pillow reads wherever it is installed. Of a GIF the first frame is the image.
 IMAGE_SUFFIXES = tuple(".jpg .jpeg .jpe .jfif .png .gif .ppm .pgm .pbm .pnm .bmp .tif .tiff .webp".split())
 HIDDEN, BESIDE, BROKEN = "hidden", "beside the class folders", "broken links"
+AGAIN = "links to folders that were read already"
 _NO_SUFFIX = "without suffix"
 _REASONS = 8  # that are told
 _MAC = "__MACOSX"  # beside the files of an archive that was packed on a Mac
@@ -34,7 +35,7 @@ def in_words(passed: Counter[str]) -> list[str]:
     """A sentence on what was passed over, or none.
 
     Args:
-        passed: how many files or folders, by reason: HIDDEN, BESIDE, BROKEN or a suffix.
+        passed: how many files or folders, by reason: HIDDEN, BESIDE, BROKEN, AGAIN or a suffix.
     """
     passed = +passed
     if not passed:
@@ -82,6 +83,7 @@ def opaque(image: Image.Image, mode: str) -> Image.Image:
 
 
 __all__ = [
+    "AGAIN",
     "BESIDE",
     "BROKEN",
     "HIDDEN",

@@ -65,6 +65,8 @@ class Shards:
 
 
 _OPEN_SHARDS = 64
+_MOST_NUMBERED = 100_000  # classes without names; ImageNet's largest version has 21,841
+_LONGEST_LABEL = 1000  # bytes of a .cls
 _INDEX_FORMAT = 3
 
 
@@ -94,9 +96,9 @@ def read_parts(
     }
     words = sorted({word for _, _, labels, _ in indexed.values() for word in labels})
     passed = sum((of for *_, of in indexed.values()), Counter[str]())
-    if all(word.isdecimal() for word in words):
-        classes = named or tuple(map(str, range(max(map(int, words)) + 1)))
+    if all(word.isascii() and word.isdecimal() for word in words):
         numbers = {word: int(word) for word in words}
+        classes = named or _numbered(folder, max(numbers.values()) + 1)
     else:
         classes = named or tuple(words)
         numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
@@ -107,13 +109,36 @@ def read_parts(
     return held, classes, passed
 
 
+def _numbered(folder: Path, count: int) -> tuple[str, ...]:
+    """Names of classes that have none.
+
+    Raises:
+        DataError: a number that is no class: each would get a name, and an output of the network.
+    """
+    if count > _MOST_NUMBERED:
+        raise DataError(
+            f"{folder}: a .cls says {count - 1:,}, which makes {count:,} classes: more than {_MOST_NUMBERED:,} are not "
+            "taken without names. Number the classes from 0, or name them in classes.txt"
+        )
+    return tuple(map(str, range(count)))
+
+
 def _tars(folder: Path) -> list[Path]:
     return sorted(tar for tar in folder.glob("*.tar") if not is_hidden(tar.name))
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     path = folder / "classes.txt"
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip()) if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    try:
+        names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text ({error}). Write the name of a class on each line") from None
+    if len(set(names)) < len(names):
+        again = next(name for i, name in enumerate(names) if name in names[:i])
+        raise DataError(f"{path} names the class {again} twice. Correct it: a label is the place of its name")
+    return names
 
 
 def _labelled(index: Index, paths: tuple[Path, ...], words: list[str], numbers: dict[str, int]) -> Shards:
@@ -174,6 +199,18 @@ def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> Index:
     }
 
 
+def _label(tar: Path, name: str, content: bytes) -> str:
+    """The word of a `.cls`.
+
+    Raises:
+        DataError: none, or a number or text that no class has.
+    """
+    word = content[:_LONGEST_LABEL].decode(errors="replace").strip()
+    if not word or len(content) > _LONGEST_LABEL or "\n" in word or (word.isdecimal() and len(word) > 18):
+        raise DataError(f"{tar}, {name}: {word[:40]!r} is no label. A .cls holds the number of a class or its name")
+    return word
+
+
 def _samples(tar: Path, passed: Counter[str]) -> list[tuple[int, int, bytes, str]]:
     """Offset, size, key and label of each image; files of one sample share all before the first dot.
 
@@ -195,7 +232,7 @@ def _samples(tar: Path, passed: Counter[str]) -> list[tuple[int, int, bytes, str
             elif member.isfile() and kind == "cls":
                 content = archive.extractfile(member)
                 assert content is not None
-                labels[key] = content.read().decode(errors="replace").strip()
+                labels[key] = _label(tar, member.name, content.read(_LONGEST_LABEL + 1))
             elif member.isfile():
                 passed[f".{kind.lower()}" if kind else passed_over(file)] += 1
     missing = sorted(images.keys() - labels.keys())

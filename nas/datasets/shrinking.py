@@ -21,6 +21,7 @@ from nas.datasets.sources import Images, Source
 from nas.errors import DataError, OutputError
 
 _A_SHARD = 1000
+_MOST_WORKERS = 512
 _QUALITY = 90
 _CIFAR_PIXELS = 32
 _ORIGIN = "origin.txt"  # says which images the shards are of
@@ -48,6 +49,8 @@ def shrink(
         DataError: no such images, or a damaged one.
         OutputError: `out` holds other shards, or cannot be written.
     """
+    if workers > _MOST_WORKERS:
+        raise DataError(f"workers is {workers:,}, more than any machine has cores for: at most {_MOST_WORKERS}")
     if side < 1 or workers < 1:
         raise DataError(f"side is {side} and workers is {workers}; both must be at least 1, for example 256 and 8")
     source, folder = sources.find(data_dir), Path(out)

@@ -7,7 +7,7 @@ dispatch    keeps an engine busy, and repeats trainings that end with their proc
 devices     devices by name, and how processes are spread over them
 """
 
-from nas.engines.devices import device_of, places_of
+from nas.engines.devices import check_processes, device_of, places_of
 from nas.engines.dispatch import ATTEMPTS, Dispatcher, given_up
 from nas.engines.engine import Died, Done, Engine, InProcess, Job, Trainer
 from nas.engines.processes import Processes
@@ -24,6 +24,7 @@ __all__ = [
     "OnRay",
     "Processes",
     "Trainer",
+    "check_processes",
     "device_of",
     "given_up",
     "places_of",

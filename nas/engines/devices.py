@@ -1,8 +1,15 @@
 """Devices by name: the one that `--device` means, and how worker processes are spread over them."""
 
+import os
+import resource
+
 import torch
 
 from nas.errors import StudyError
+
+_MOST = 100_000  # trainings at a time, on any cluster
+_LEAST_ALLOWED, _A_CORE = 64, 4  # processes on the CPU: of a small machine, and for each core of a large one
+_FILES, _FILES_A_WORKER = 128, 8  # open at a time: libraries, journal, images; pipes and what a start holds
 
 
 def device_of(name: str) -> torch.device:
@@ -25,6 +32,28 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def check_processes(workers: int) -> None:
+    """
+    Raises:
+        StudyError: more processes than this machine could start, or than it may hold files open for.
+    """
+    if workers == 1:
+        return
+    most = max(_LEAST_ALLOWED, _A_CORE * (os.cpu_count() or 1))
+    if workers > most:
+        raise StudyError(f"{workers:,} workers are more than this machine runs: at most {most}. Give fewer --workers")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FILES + _FILES_A_WORKER * workers
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StudyError(
+            f"{workers} workers need {needed} open files, this process may have {hard}. Raise the limit, as by "
+            f"`ulimit -n 1024`, or give fewer --workers"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
     """Where each of `workers` processes trains: they are spread evenly over the GPUs that `device` allows.
 
@@ -32,8 +61,8 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
         StudyError: they do not fit there.
     """
     for name, count in (("workers", workers), ("per_gpu", per_gpu)):
-        if count < 1:
-            raise StudyError(f"{name} {count} must be at least 1")
+        if not 1 <= count <= _MOST:
+            raise StudyError(f"{name} {count} must be at least 1" + (f" and at most {_MOST:,}" if count > 1 else ""))
     chosen = device_of(device)
     if chosen.type == "cpu":
         return ["cpu"] * workers
@@ -47,4 +76,4 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
     return [gpus[i % len(gpus)] for i in range(workers)]
 
 
-__all__ = ["device_of", "places_of"]
+__all__ = ["check_processes", "device_of", "places_of"]

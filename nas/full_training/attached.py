@@ -16,8 +16,8 @@ def opened(bundle: str, name: str, storage: str | None, results_dir: str) -> tup
     """
     study = studies.load_study(name, storage=storage, results_dir=results_dir)
     origin = bundles.read(bundle).document.get("study", {})
-    if origin.get("name") != study.name:
-        came = f"came from study {origin['name']}" if origin else "was not exported from a study"
+    if origin.get("name") != study.name or "trial" not in origin:
+        came = f"came from study {origin['name']}" if "name" in origin else "was not exported from a study"
         raise StudyError(f"{bundle} {came}, not from {study.name}. Name that study, or leave --study out")
     return study, int(origin["trial"])
 

@@ -4,7 +4,9 @@ Nothing random is kept: all draws follow from the recipe's seed and the number o
 """
 
 import dataclasses
+import errno
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,23 +73,49 @@ def load(path: Path) -> Checkpoint:
         TrainingError: it cannot be read safely, or is none of ours.
     """
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wonders about pickles that are none of ours
+            document = torch.load(path, map_location="cpu", weights_only=True)
         version = document.pop("format")
         if version != _FORMAT:
             raise ValueError(f"format {version}, this program reads {_FORMAT}")
         document["config"] = SpikformerConfig.from_dict(document["config"])
         document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
-        return Checkpoint(**document | {"classes": tuple(document["classes"])})
+        return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a place before its beginning: it was cut short
+            raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
+    except RuntimeError:  # not torch's own text, which recommends to read such a file unsafely
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise TrainingError(
                 f"{path} holds more than tensors and numbers, which could run code. Remove it"
             ) from None
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
-    except (EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
+    except (EOFError, LookupError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """
+    Raises:
+        TypeError: a part that no training writes.
+    """
+    tables = [checkpoint.model, *(() if checkpoint.ema is None else (checkpoint.ema,))]
+    right = (
+        type(checkpoint.steps) is int
+        and checkpoint.steps >= 0
+        and isinstance(checkpoint.sums, torch.Tensor)
+        and checkpoint.sums.shape == (2,)
+        and all(isinstance(table, dict) and all(map(torch.is_tensor, table.values())) for table in tables)
+        and isinstance(checkpoint.optimizer, dict)
+        and all(isinstance(word, str) for word in (*checkpoint.classes, checkpoint.images))
+    )
+    if not right:
+        raise TypeError("its parts are of other types than a training writes")
+    return checkpoint
 
 
 def check_same(

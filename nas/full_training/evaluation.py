@@ -206,7 +206,10 @@ def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, 
     if path.is_file():
         saved = checkpoint.load(path)
         model = Spikformer(saved.config)
-        model.load_state_dict(saved.model if saved.ema is None else saved.ema)
+        try:
+            model.load_state_dict(saved.model if saved.ema is None else saved.ema)
+        except RuntimeError as error:  # how torch says that names or shapes differ
+            raise TrainingError(f"{path} holds the weights of another network: {error}") from None
         return f"{path}, step {saved.steps}", model, saved.recipe, "", saved.classes
     opened: Bundle = bundles.read(path)
     if not opened.is_trained:

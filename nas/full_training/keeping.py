@@ -1,4 +1,8 @@
-"""When a checkpoint is written, and what is said of the last one when a training diverges."""
+"""When a checkpoint is written, and what is said of the last one when a training diverges.
+
+A checkpoint is written when as much time would be lost without it as makes writing it cheap: after a hundred times what
+the last one took, so that saving costs a hundredth, but after half a minute at the earliest and ten at the latest.
+"""
 
 import math
 import time
@@ -9,7 +13,8 @@ from nas.full_training import checkpoint
 from nas.full_training.logger import Logger
 from nas.full_training.training import Training
 
-SAVED_EVERY_S = 600.0
+LEAST_LOST_S, MOST_LOST_S = 30.0, 600.0
+_COST = 0.01  # of the time of a training that saving may take
 
 
 class Keeper:
@@ -17,19 +22,26 @@ class Keeper:
 
     def __init__(self, training: Training, folder: Path, logger: Logger) -> None:
         self._training, self._folder, self._logger = training, folder, logger
-        self._last = time.monotonic()
+        self._last, self._took_s = time.monotonic(), 0.0
+
+    def _is_due(self) -> bool:
+        """Whether enough would be lost by now if the process were killed."""
+        worth_s = min(max(self._took_s / _COST, LEAST_LOST_S), MOST_LOST_S)
+        return time.monotonic() - self._last >= worth_s
 
     def save(self, *, always: bool = False) -> None:
         """Save if it is time. A disk that is full costs this checkpoint, not the training."""
-        if not self._training.group.is_main or not (always or time.monotonic() - self._last >= SAVED_EVERY_S):
+        if not self._training.group.is_main or not (always or self._is_due()):
             return
+        begun = time.monotonic()
         if not self._training.is_finite():
             self.refuse(math.nan)
-        self._last = time.monotonic()
         try:
             checkpoint.save(self._training.checkpoint(), self._folder)
         except OutputError as error:
             self._logger.notice(f"not saved: {error} The checkpoint before it is kept.")
+        self._last = time.monotonic()
+        self._took_s = self._last - begun
 
     def refuse(self, loss: float) -> None:
         """
@@ -48,4 +60,4 @@ class Keeper:
         )
 
 
-__all__ = ["SAVED_EVERY_S", "Keeper"]
+__all__ = ["LEAST_LOST_S", "MOST_LOST_S", "Keeper"]

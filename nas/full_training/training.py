@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.datasets import Source
+from nas.errors import TrainingError
 from nas.full_training.build import (
     average_of,
     captures,
@@ -155,11 +156,18 @@ class Training:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Continue from a checkpoint."""
-        self.model.load_state_dict(saved.model)
-        if self.ema is not None and saved.ema is not None:
-            self.ema.module.load_state_dict(saved.ema)
-        self._update.load_state(saved.optimizer, saved.scaler)
+        """Continue from a checkpoint.
+
+        Raises:
+            TrainingError: its weights or moments are of another network.
+        """
+        try:
+            self.model.load_state_dict(saved.model)
+            if self.ema is not None and saved.ema is not None:
+                self.ema.module.load_state_dict(saved.ema)
+            self._update.load_state(saved.optimizer, saved.scaler)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # as torch says it
+            raise TrainingError(f"the checkpoint is of another network, or damaged: {error}. Remove it") from None
         if self.group.is_main:  # who saved them
             self.sums.copy_(saved.sums)
         self.done = saved.steps

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,19 +29,23 @@ from nas.engines import (
     Job,
     Processes,
     Trainer,
+    check_processes,
     device_of,
     given_up,
     places_of,
 )
-from nas.errors import StudyError
+from nas.errors import RecordError, StudyError
 from nas.progress import Observer, summary
 from nas.settings import Recipe
 from nas.studies import handles
 from nas.studies import storage as storages
 from nas.training import Candidate
+from nas.typed import hold
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError, TrustError
 from spikformer.fields import PlainTable
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,13 @@ class Runs:
             stored = trial.user_attrs
             if "key" in stored:
                 try:
-                    candidate = Candidate.from_dict(stored["candidate"])
-                    trained = Trained(candidate, stored["of"], stored["what"], stored["share"])
-                except (KeyError, TypeError, ConfigError) as error:
-                    raise StudyError(
-                        f"run {trial.number} of {self.optuna.study_name} was recorded by another version of this "
-                        f"program ({type(error).__name__}: {error})"
-                    ) from error
-                by_key.setdefault(trained.key(stored["key"]), trained)
+                    trained = _trained(stored)
+                except (KeyError, TypeError, RecordError) as error:
+                    _LOGGER.warning(
+                        "Run %d of %s cannot be read and is left out (%s)", trial.number, self.optuna.study_name, error
+                    )
+                    continue
+                by_key.setdefault(trained.key(str(stored["key"])), trained)
         return by_key
 
     def add(self, run: Run, candidate: Candidate) -> None:
@@ -133,6 +137,16 @@ class Runs:
                 },
             )
         )
+
+
+def _trained(stored: PlainTable) -> Trained:
+    """
+    Raises:
+        KeyError, TypeError, RecordError: it is damaged, or another version of this program wrote it.
+    """
+    trained = Trained(Candidate.from_dict(stored["candidate"]), stored["of"], stored["what"], stored["share"])
+    hold(trained)
+    return trained
 
 
 def beside(study: optuna.Study, what: str) -> Runs | None:
@@ -194,8 +208,9 @@ class Place:
     def check(self) -> None:
         """
         Raises:
-            StudyError: no such device, workers that do not fit, a folder that cannot be written.
+            StudyError: no such device, workers that do not fit or are too many, a folder that cannot be written.
         """
+        check_processes(self.workers)
         places_of(self.device, self.workers, self.per_gpu)
         storages.check_writable(self.folder)
 

@@ -20,7 +20,7 @@ from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.replicates.selection import Network, from_papers, spread, stratified
 from nas.searching import setup
-from nas.spaces import SearchSpace, load_space
+from nas.spaces import SearchSpace, check_blocks, load_space
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import Candidate, settled
@@ -90,6 +90,7 @@ def validate_proxy(
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     loaded = dataclasses.replace(loaded, recipe=setup.recipe_of(loaded, full_epochs, train_images))
     _check(configs, replicates, shares, seed, against)
+    check_blocks(loaded)
     name = loaded.name if against == "full" else f"{loaded.name}-published"
     place = Place(Path(results_dir) / "proxies" / name, device, workers, per_gpu)
     place.check()
@@ -167,7 +168,7 @@ def _trained(
     observer: Observer,
 ) -> dict[tuple[str, float], dict[int, Candidate]]:
     """The record of each training of the plan; those that a storage holds are not trained again."""
-    database = storages.database(storage)
+    database = storages.database(storage, waits=True)
     with place.exclusive():
         log = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
         trainings = [run for group in plan.values() for run in group.values()]

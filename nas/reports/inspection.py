@@ -30,6 +30,7 @@ from nas.settings import DataSettings, Recipe
 from nas.spaces import SearchSpace
 from nas.studies import Study
 from nas.training import Normalise, measurement
+from nas.typed import hold, hold_value
 from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError
@@ -135,7 +136,10 @@ def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Spl
     try:
         recorded = dict(json.loads((folder / "config.json").read_text())["data"])
         seed, fingerprint, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
-        settings = DataSettings(**recorded)
+        settings = DataSettings(**recorded | {"classes": tuple(recorded.get("classes", ()))})
+        hold(settings)
+        hold_value("seed", seed, int)
+        hold_value("train_images", train_images, int)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{folder}/config.json does not say on which images it was measured: {error}") from None
     recipe = Recipe(train_images=train_images)

@@ -32,7 +32,7 @@ class Forecast:
     @functools.cached_property
     def pace(self) -> Pace | None:
         """Of the study's trainings, or before there are any of the base network; None if that does not fit."""
-        records = [self.study.record_of(trial) for trial in self.snapshot.trained]
+        records = [record for _, record in self.study.records_of(self.snapshot.trained)]
         if records:
             return Pace.of([r.images_seen for r in records], [r.provenance["wall_s"] for r in records])
         return self.setup.engine.pace(self.base)

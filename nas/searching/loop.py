@@ -19,7 +19,7 @@ from nas.searching.setup import Setup
 from nas.searching.stopping import StoppingRule
 from nas.searching.writer import TrialWriter, failed, recorded, refused, replayed
 from nas.spaces import SearchSpace
-from nas.studies import DIED, Drawn, Leases, Snapshot, Study
+from nas.studies import DIED, INTERRUPTED, Drawn, Leases, Snapshot, Study
 from nas.studies import constraints as limits
 from nas.studies import trials as attributes
 from nas.training import Candidate
@@ -186,7 +186,8 @@ class Loop:
 
     def _release(self, error: BaseException) -> None:
         """At an interruption: the next run, or another process, repeats what was being trained."""
-        why = None if isinstance(error, KeyboardInterrupt | StudyError) else f"{type(error).__name__}: {error}"
+        ours = isinstance(error, KeyboardInterrupt | StudyError)
+        why = INTERRUPTED if ours else f"{type(error).__name__}: {error}"
         for number in list(self.leases.held):
             with contextlib.suppress(Exception):  # such as a full disk: then the next run sees that this one ended
                 self.writer.close(number, failed(why))

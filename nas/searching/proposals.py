@@ -13,7 +13,7 @@ from nas.searching.draws import Draws, is_stuck
 from nas.settings import Constraints
 from nas.spaces import Choice, SearchSpace
 from nas.stats import pareto
-from nas.studies import Drawn, Snapshot, Study, trials
+from nas.studies import INTERRUPTED, Drawn, Snapshot, Study, trials
 from nas.studies import constraints as limits
 from spikformer.config import SpikformerConfig
 
@@ -165,7 +165,8 @@ class Proposer:
             if left and trial.user_attrs["config_id"] not in snapshot.in_flight:
                 names = ("reference", "rung", "proposed_by")
                 attributes = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
-                attempt = trials.attempt_of(trial) + ("reason" in trial.user_attrs)
+                reason = trial.user_attrs.get("reason", INTERRUPTED)  # trials of earlier versions say nothing
+                attempt = trials.attempt_of(trial) + (reason != INTERRUPTED)
                 attributes |= {"retry_of": trial.number, "attempt": attempt}
                 return Proposal(trials.rung_of(trial), trial.params, attributes)
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from nas.costs import IMAGE_SIZE
-from nas.engines import places_of
+from nas.engines import check_processes, places_of
 from nas.errors import StudyError
 from nas.searching.budget import Budget
 from nas.searching.proposals import SAMPLERS, SEARCHER
@@ -119,6 +119,8 @@ class SearchSettings:
             raise StudyError(f'engine "{self.engine}" is unknown. Use local or ray')
         if self.address is not None and self.engine != "ray":
             raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
+        if self.engine == "local":
+            check_processes(self.workers)
         places_of(self.device, self.workers, self.per_gpu)
         if self.workers > 1 and storages.is_single_process(self.storage):
             raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")

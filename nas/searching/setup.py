@@ -17,7 +17,7 @@ from nas.searching.budget import Budget
 from nas.searching.settings import SearchSettings
 from nas.searching.stopping import Goal
 from nas.settings import Constraints, Recipe
-from nas.spaces import SearchSpace, load_space, with_proxy
+from nas.spaces import SearchSpace, check_blocks, load_space, with_proxy
 from nas.studies import Study
 from nas.studies import identity as identities
 from nas.studies import storage as storages
@@ -56,6 +56,7 @@ def opened(
     goal = _goal_of(trials, settings)
     loaded = space_of(space, settings)
     name = settings.study or loaded.name
+    check_blocks(loaded)
     folder = storages.study_folder(Path(settings.results_dir), name, settings.storage)
     storages.check_writable(folder)
     with observer as watcher:
@@ -93,11 +94,14 @@ def _goal_of(trials: int | None, settings: SearchSettings) -> Goal:
     return Goal(trials, budget, settings.patience)
 
 
+_CACHE_REMEDY = "Set XDG_CACHE_HOME to a folder that can be written: searches of one SQLite file meet there"
+
+
 def _exclusive(storage: str | None, name: str) -> contextlib.AbstractContextManager[None]:
     """A lock on a storage that serves one process only; nothing for others."""
     if not storages.is_single_process(storage):
         return contextlib.nullcontext()
-    return storages.exclusive_lock(storages.lock_path(storage, name), wait_s=0)
+    return storages.exclusive_lock(storages.lock_path(storage, name), wait_s=0, remedy=_CACHE_REMEDY)
 
 
 def _study(
@@ -109,9 +113,8 @@ def _study(
     account: tuple[str, ...],
 ) -> Study:
     """The study of that name, begun if it is not there."""
-    database = storages.database(storage)
+    database = storages.database(storage, waits=True)
     with storages.exclusive_lock(folder):
-        storages.check_journal(folder)
         study = Study(name, folder, storages.create(name, database or storages.journal(folder)))
         identities.check_identity(study, identity)
         study.optuna.set_user_attr("constraints", dataclasses.asdict(constraints))

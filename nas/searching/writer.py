@@ -32,9 +32,9 @@ class Ending:
     violations: Mapping[str, float] = field(default_factory=dict)
 
 
-def failed(reason: str | None) -> Ending:
+def failed(reason: str) -> Ending:
     """A training that was interrupted: it is repeated."""
-    return Ending(TrialState.FAIL, attributes={} if reason is None else {"reason": reason})
+    return Ending(TrialState.FAIL, attributes={"reason": reason})
 
 
 def refused(violations: Mapping[str, float]) -> Ending:

@@ -9,7 +9,17 @@ parser    a space from its file
 """
 
 from nas.spaces.parameters import axis_of, by_axis
-from nas.spaces.parser import load_space, space_names, with_proxy
+from nas.spaces.parser import check_blocks, load_space, space_names, with_proxy
 from nas.spaces.space import Axis, Choice, SearchSpace
 
-__all__ = ["Axis", "Choice", "SearchSpace", "axis_of", "by_axis", "load_space", "space_names", "with_proxy"]
+__all__ = [
+    "Axis",
+    "Choice",
+    "SearchSpace",
+    "axis_of",
+    "by_axis",
+    "check_blocks",
+    "load_space",
+    "space_names",
+    "with_proxy",
+]

@@ -26,7 +26,7 @@ class Document:
         self.path, self._text = path, text
         try:
             self.sections: PlainTable = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise SpaceError(f"{path} is no valid TOML: {error}") from None
 
     @classmethod

@@ -58,6 +58,17 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
     return space
 
 
+def check_blocks(space: SearchSpace) -> None:
+    """Import the user's blocks in a space: one that is not there is found before the first training, not when drawn.
+
+    Raises:
+        ConfigError: a module or class that is missing.
+        TrustError: one that no space file of the user's named.
+    """
+    for kind in sorted(_blocks(space)):
+        plugins.resolve(kind)
+
+
 def _blocks(space: SearchSpace) -> set[str]:
     """References to blocks of the user's own, in what a space's networks may be."""
     assigned = [item for axis in space.axes for fields in axis.assignments.values() for item in fields.items()]
@@ -214,4 +225,4 @@ def _check_numbers(document: Document, data: DataSettings, recipe: Recipe) -> No
         raise document.error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, as [0.05, 1]")
 
 
-__all__ = ["load_space", "space_names", "with_proxy"]
+__all__ = ["check_blocks", "load_space", "space_names", "with_proxy"]

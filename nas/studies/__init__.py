@@ -1,5 +1,6 @@
 """What a storage holds: the one room in which Optuna's own names are used to keep and read studies.
 
+journal      the file of a study that needs no database: read strictly, and repaired at its end
 storage      journals, databases and gRPC proxies
 urls         what a storage is called when it is printed
 handles      writing on trials by number; the one module that touches what Optuna keeps to itself
@@ -15,13 +16,14 @@ status       what is running now
 
 from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
 from nas.studies.claims import Claim, Drawn
-from nas.studies.leases import DIED, Leases
+from nas.studies.leases import DIED, INTERRUPTED, Leases
 from nas.studies.records import FullTraining, Spent, Training
 from nas.studies.study import Study, load_study
 from nas.studies.trials import Snapshot
 
 __all__ = [
     "DIED",
+    "INTERRUPTED",
     "Claim",
     "Drawn",
     "FullTraining",

@@ -147,6 +147,7 @@ def _is_one_too_many(mine: FrozenTrial, before: Sequence[FrozenTrial], networks:
 
 def _withdraw(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
     handles.set_attribute(study, trial.number, "stepped_back", reason)
+    handles.set_attribute(study, trial.number, "reason", f"withdrawn: {reason}")
     handles.set_state(study, trial.number, TrialState.FAIL)
 
 

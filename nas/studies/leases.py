@@ -27,10 +27,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.studies import handles
 from nas.studies.trials import Snapshot
+from nas.typed import hold
 
 HEARTBEAT_S = 30.0
 GRACE_S = 150.0
 DIED = "its process ended"
+INTERRUPTED = "interrupted"  # by the user or by an error of the search: no fault of the network
 _LOGGER = logging.getLogger(__name__)
 _THREAD, _ENDED_THREAD = "leases of ", "ended leases of "
 
@@ -67,6 +69,16 @@ class Owner:
         if self.pid == os.getpid() and self.began == _began(self.pid):
             return not any(thread.name == _THREAD + self.search for thread in threading.enumerate())
         return _began(self.pid) != self.began
+
+
+def owner_of(trial: FrozenTrial) -> Owner | None:
+    """Whose a trial is; None of one that names nobody, as somebody else's program begins them."""
+    try:
+        owner = Owner(**trial.user_attrs["holder"])
+        hold(owner)
+    except (KeyError, TypeError):
+        return None
+    return owner
 
 
 def _machine() -> str:
@@ -145,8 +157,7 @@ class Leases:
         return [trial for trial in snapshot.running if trial.number not in self.held and self._is_abandoned(trial)]
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        stored = trial.user_attrs.get("holder")
-        owner = Owner(**stored) if stored is not None else None
+        owner = owner_of(trial)
         if owner is not None and owner.is_here():
             return owner.has_ended()
         beat = trial.user_attrs.get("beat")
@@ -179,4 +190,4 @@ def _now() -> float:
     return round(time.time(), 3)
 
 
-__all__ = ["DIED", "GRACE_S", "HEARTBEAT_S", "Leases", "Owner"]
+__all__ = ["DIED", "GRACE_S", "HEARTBEAT_S", "INTERRUPTED", "Leases", "Owner", "owner_of"]

@@ -1,20 +1,23 @@
 """Records of a study's trials: read from a trial, and what they say together."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from nas.errors import StudyError
-from nas.settings import DataSettings, Recipe
+from nas.errors import RecordError, SpaceError, StudyError
+from nas.settings import Constraints, DataSettings, Recipe
 from nas.spaces import Axis, Choice, SearchSpace, by_axis
 from nas.studies import trials
 from nas.studies.trials import Snapshot
-from nas.training import Candidate
-from spikformer.errors import ConfigError
+from nas.training import Candidate, EnergyOf
+from nas.typed import hold, hold_value
 from spikformer.fields import PlainTable
 from spikformer.identity import is_id
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,77 @@ class FullTraining:
     folder: str
 
 
-def parsed(trial: FrozenTrial, study: str) -> Candidate:
+def parsed(trial: FrozenTrial) -> Candidate:
     """The record that a finished trial of a study holds.
 
     Raises:
-        StudyError: another version of this program wrote it.
+        RecordError: it is damaged, or another version of this program wrote it.
     """
-    try:
-        return Candidate.from_dict(trial.user_attrs["candidate"])
-    except (KeyError, TypeError, ConfigError) as error:
-        raise StudyError(
-            f"trial {trial.number} of study {study} was recorded by another version of this program "
-            f"({type(error).__name__}: {error}). Go on with that version, or search under another study name"
-        ) from error
+    candidate = Candidate.from_dict(trial.user_attrs["candidate"])
+    if not is_id(candidate.config_id):
+        raise RecordError(f'"{candidate.config_id}" is no id of a network')
+    if candidate.config_id != trial.user_attrs["config_id"]:
+        raise RecordError(f"it is of network {candidate.config_id}, the trial of {trial.user_attrs['config_id']}")
+    return candidate
+
+
+class RecordReader:
+    """Reads the records of a study. A finished trial never changes, so each is parsed once.
+
+    One that cannot be read costs itself alone: it is left out, and a line in the log says so once.
+
+    Attributes:
+        unreadable: why, by the number of a trial.
+    """
+
+    def __init__(self) -> None:
+        self.unreadable: dict[int, str] = {}
+        self._known: dict[int, Candidate] = {}
+        self._told: set[str] = set()
+
+    def read(
+        self, study: str, trials: Iterable[FrozenTrial], unreadable: Mapping[int, str]
+    ) -> list[tuple[FrozenTrial, Candidate]]:
+        """Finished trials with their records.
+
+        Args:
+            unreadable: trials that are known to be so already, with the reason.
+        """
+        readable = []
+        reasons = {number: why for number, why in unreadable.items() if number not in self.unreadable}
+        for trial in trials:
+            if trial.number not in self._known and trial.number not in self.unreadable:
+                try:
+                    self._known[trial.number] = parsed(trial)
+                except RecordError as error:
+                    reasons[trial.number] = self.unreadable[trial.number] = str(error)
+            if trial.number in self._known:
+                readable.append((trial, self._known[trial.number]))
+        if reasons:
+            self.unreadable.update(reasons)
+            self.tell(left_out(study, reasons))
+        return readable
+
+    def tell(self, line: str) -> None:
+        """Say something once: on stderr, unless the program logs elsewhere."""
+        if line not in self._told:
+            self._told.add(line)
+            _LOGGER.warning("%s", line)
+
+
+def left_out(study: str, reasons: Mapping[int, str]) -> str:
+    """A line on trials whose records cannot be read.
+
+    Args:
+        reasons: why, by the number of the trial.
+    """
+    first = min(reasons)
+    which = f"The record of trial {first}" if len(reasons) == 1 else f"The records of {len(reasons)} trials"
+    of_first = reasons[first] if len(reasons) == 1 else f"of trial {first}: {reasons[first]}"
+    return (
+        f"{which} of study {study} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out ({of_first}). "
+        f"Damage, or another version of this program: open the study with that one, or restore its file"
+    )
 
 
 def absent(number: int, study: str, snapshot: Snapshot, candidates: Mapping[int, Candidate]) -> StudyError:
@@ -156,6 +217,73 @@ def space_of(study: str, identity: Mapping[str, object]) -> SearchSpace:
         ) from None
 
 
+def identity_in(study: str, attributes: Mapping[str, object]) -> PlainTable:
+    """What a study's results depend on, by its attributes; empty before it begins.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    identity = attributes.get("identity", {})
+    try:
+        hold_value("identity", identity, dict[str, object])
+        assert isinstance(identity, dict)
+        for name, kind in _IDENTITY.items():
+            if name in identity:
+                hold_value(name, identity[name], kind)
+    except TypeError as error:
+        raise _damaged(study, error) from None
+    return dict(identity)
+
+
+_IDENTITY: dict[str, object] = {
+    "seed": int,
+    "energy_of": EnergyOf,
+    "target_image_size": int,
+    "data.dataset": str,
+    "data.images": str,
+    "recipe.epochs": int,
+    "recipe.train_images": int,
+}
+
+
+def constraints_in(study: str, attributes: Mapping[str, object]) -> Constraints:
+    """What the last search of a study asked of networks, by its attributes.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    stored = attributes.get("constraints", {})
+    try:
+        hold_value("constraints", stored, dict[str, float | None])
+        assert isinstance(stored, dict)
+        constraints = Constraints(**stored)
+        hold(constraints)
+    except (TypeError, SpaceError) as error:
+        raise _damaged(study, error) from None
+    return constraints
+
+
+def _damaged(study: str, error: Exception) -> StudyError:
+    return StudyError(
+        f"the settings of study {study} are damaged ({error}). Restore it from a backup, or search under another name"
+    )
+
+
+def full_trainings_in(stored: Iterable[object]) -> tuple[list[FullTraining], int]:
+    """The full trainings among attributes of a study, and how many of these are none."""
+    read, unreadable = [], 0
+    for values in stored:
+        try:
+            hold_value("full_training", values, dict[str, object])
+            assert isinstance(values, dict)
+            full = FullTraining(**values)
+            hold(full)
+            read.append(full)
+        except TypeError:
+            unreadable += 1
+    return read, unreadable
+
+
 def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) -> tuple[str, ...]:
     """Settings of data and training in which two identities differ.
 
@@ -167,10 +295,15 @@ def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) 
 
 __all__ = [
     "FullTraining",
+    "RecordReader",
     "Spent",
     "Training",
     "absent",
     "check_id",
+    "constraints_in",
+    "full_trainings_in",
+    "identity_in",
+    "left_out",
     "parsed",
     "references_in",
     "space_of",

@@ -11,7 +11,7 @@ from nas.errors import StudyError
 from nas.spaces import by_axis
 from nas.studies import storage as storages
 from nas.studies import trials
-from nas.studies.leases import Owner
+from nas.studies.leases import Owner, owner_of
 from nas.studies.study import Study, load_study
 
 
@@ -60,42 +60,48 @@ class Work:
     alive: bool | None
 
 
-def overview(results: Path, storage: str | None) -> list[Overview]:
+def overview(results: Path, storage: str | None, study: str | None = None) -> list[Overview]:
     """All studies of a results folder or a storage, the latest last.
 
+    Args:
+        study: name of the only one that is asked for.
+
     Raises:
-        StudyError: the storage cannot be opened.
+        StudyError: the storage cannot be opened, or has no such study.
     """
     with storages.quiet_optuna():
         known = storages.known_studies(results, storages.database(storage))
-    return [_overview(name, results, storage) for name in known]
+    if study is not None and study not in known:
+        raise StudyError(storages.unknown(study, known, results, storage))
+    return [_overview(name, results, storage) for name in known if study in (None, name)]
 
 
 def _overview(name: str, results: Path, storage: str | None) -> Overview:
     try:
         study = load_study(name, storage=storage, results_dir=results)
         candidates = study.candidates
+        front, hypervolume = study.front(), study.hypervolume()
     except StudyError as error:
         return Overview(name, trouble=str(error))
-    every = study.optuna.get_trials(deepcopy=False)
+    every = study.snapshot().trials
     times = [moment for t in every for moment in (t.datetime_start, t.datetime_complete) if moment is not None]
     return Overview(
         name,
         evaluated=len(candidates),
         fully=sum(candidate.status == "complete" for candidate in candidates.values()),
         running=sum(trial.state == TrialState.RUNNING for trial in every),
-        front=len(study.front()),
-        hypervolume=study.hypervolume(),
+        front=len(front),
+        hypervolume=hypervolume,
         changed=max(times, default=None),
+        trouble=f"unreadable records: {study.unreadable}" if study.unreadable else "",
     )
 
 
 def work(study: Study) -> list[Work]:
     """What is being trained, in the order in which it began."""
     trainings = []
-    for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        attributes = trial.user_attrs
-        owner = Owner(**attributes["holder"]) if "holder" in attributes else None
+    for trial in study.snapshot().running:
+        attributes, owner = trial.user_attrs, owner_of(trial)
         choices = " ".join(f"{axis}={choice}" for axis, choice in by_axis(trial.params).items())
         trainings.append(
             Work(

@@ -1,4 +1,4 @@
-"""Where studies are kept: a journal in the study's folder, or a database of Optuna's.
+"""Where studies are kept: a journal in the study's folder (`nas.studies.journal`), or a database of Optuna's.
 
 Everything here is about files and Optuna's storages; what a study means is in `study`. One journal serves any
 number of processes of one machine, a PostgreSQL or MySQL server those of many, and a gRPC proxy before it hundreds;
@@ -6,10 +6,8 @@ SQLite serves one, because it hands the same trial to two (Optuna 5.0).
 """
 
 import contextlib
-import fcntl
 import functools
 import hashlib
-import json
 import logging
 import os
 import re
@@ -18,29 +16,29 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import filelock
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.study import StudyDirection
 
 from nas import files
 from nas.errors import StudyError
 from nas.studies import urls
-from spikformer.fields import PlainTable
+from nas.studies.journal import FILE, journal
+from spikformer.fields import nearest
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the objectives of every study: accuracy and energy."""
 
-_JOURNAL = "journal.log"
 _SETTING_UP_S = 60.0  # another process may have to read a long journal before it lets go of the folder
+_OTHER_PLACE = "Give another --results-dir or --out"
 _AWAY_S = 900.0  # a server that restarts is back by then
-_AWAY_AT_START_S = 5.0  # more likely there is no such server
+_AWAY_AT_START_S = 5.0  # of a command that reads: more likely there is no such server
+_AWAY_BEFORE_SEARCH_S = 45.0  # a job may start with its server, and says meanwhile what it waits for
 _LONGEST_PAUSE_S = 10.0
-_BLOCK = 1 << 16
 _LOGGER = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
@@ -94,8 +92,11 @@ def lock_path(url: str, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None]:
+def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S, remedy: str = _OTHER_PLACE) -> Iterator[None]:
     """Hold a folder against other processes of this machine; the system releases it however this process ends.
+
+    Args:
+        remedy: what helps where the folder cannot be written.
 
     Raises:
         StudyError: another one still is, or the folder cannot be written.
@@ -108,7 +109,7 @@ def exclusive_lock(folder: Path, wait_s: float = _SETTING_UP_S) -> Iterator[None
         owner = path.read_text().strip() or "another process"
         raise StudyError(f"{folder} is in use by {owner}. Wait for it, or name another --study or --out") from None
     except OSError as error:
-        raise StudyError(f"{folder} cannot be written: {error.strerror}. Give another --results-dir or --out") from None
+        raise StudyError(f"{folder} cannot be written: {error.strerror}. {remedy}") from None
     with lock:
         path.write_text(f"process {os.getpid()}")  # processes that wait leave it as it is: older filelocks emptied it
         yield
@@ -138,16 +139,21 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
     return study
 
 
-def database(url: str | None) -> BaseStorage | None:
+def database(url: str | None, *, waits: bool = False) -> BaseStorage | None:
     """That of an Optuna storage URL, or of grpc://HOST:PORT; None without a URL.
+
+    Args:
+        waits: longer for a server that does not answer yet, as a search does; the log says so.
 
     Raises:
         StudyError: it cannot be opened.
     """
     if url is None:
         return None
+    away_s = _AWAY_BEFORE_SEARCH_S if waits else _AWAY_AT_START_S
+    away_s = 0.0 if is_single_process(url) else away_s  # a file does not come back
     try:
-        return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), _AWAY_AT_START_S)))
+        return typing.cast(BaseStorage, _RetryingStorage(_repeated(lambda: _opened(url), away_s)))
     except Exception as error:  # whatever its driver raises for a URL, a file or a server that will not do
         raise StudyError(f"storage {urls.redacted(url)} cannot be opened: {urls.without_secrets(error, url)}") from None
 
@@ -221,127 +227,26 @@ def _is_away(error: BaseException | None) -> bool:
     return False
 
 
-def journal(folder: Path) -> BaseStorage:
-    path = folder.absolute() / _JOURNAL
-    try:
-        opened = JournalStorage(_Journal(path))
-        opened.get_all_studies()  # reads every record
-    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
-        raise _damaged(path, _first_line(error)) from None
-    return opened
-
-
-class _Journal(JournalFileBackend):
-    """Optuna's journal, to which nothing is added behind a record that was cut short."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lock_obj=typing.cast(Any, _Lock(path)))
-        self._path = path
-
-    def append_logs(self, logs: list[PlainTable]) -> None:
-        try:
-            super().append_logs(logs)
-        except OSError as error:
-            raise StudyError(
-                f"{self._path} cannot be written: {error.strerror}. Make room; then the same command goes on"
-            ) from None
-
-
-class _Lock:
-    """The lock of the journal itself. The system releases it when its owner dies, so none is ever left over.
-
-    Optuna's own are files: what a dead process leaves blocks the others for 30 s, with a relative path for ever.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-
-    def acquire(self) -> bool:
-        file = self._path.open("rb+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _repair_tail(self._path, file)
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def _repair_tail(path: Path, file: BinaryIO) -> None:
-    """Cut off the beginning of a record that a crash or a full disk left at the end: the next one would be lost too."""
-    size = file.seek(0, os.SEEK_END)
-    whole = _end_of_last_line(file, size)
-    if whole == size:
-        return
-    file.seek(whole)
-    if file.read(1) != b"{":  # anything else is not ours to cut
-        raise _damaged(path, "its last line is no record")
-    file.truncate(whole)
-
-
-def _end_of_last_line(file: BinaryIO, size: int) -> int:
-    start = size
-    while start > 0:
-        start = max(0, start - _BLOCK)
-        file.seek(start)
-        end = file.read(min(_BLOCK, size - start)).rfind(b"\n")
-        if end >= 0:
-            return start + end + 1
-    return 0
-
-
-def _damaged(path: Path, what: str) -> StudyError:
-    return StudyError(
-        f"{path} is no record of a study ({what}). Restore the file from a backup, or name another --study"
-    )
-
-
-def check_journal(folder: Path) -> None:
-    """Before it is added to: Optuna takes a bad last line for a torn one, and would write behind it.
-
-    Raises:
-        StudyError: it has a line that is no record.
-    """
-    path = folder.absolute() / _JOURNAL
-    if not path.exists():
-        return
-    lock = _Lock(path)
-    lock.acquire()
-    try:
-        lines = path.read_bytes().splitlines()
-    finally:
-        lock.release()
-    for number, line in enumerate(lines, start=1):
-        try:
-            json.loads(line)
-        except ValueError as error:
-            raise _damaged(path, f"line {number}: {error}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
     """Names, the latest last."""
     if database is not None:
         summaries = optuna.get_all_study_summaries(storage=database)
         started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
         return [summary.study_name for summary in started if "~" not in summary.study_name]
-    journals = sorted(results.glob(f"*/{_JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    journals = sorted(results.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
     return [path.parent.name for path in journals]
+
+
+def unknown(name: str | None, known: list[str], results: Path, storage: str | None) -> str:
+    """The error that a study, or any, is not there."""
+    where = urls.redacted(storage) if storage else results
+    if not known:
+        return f"no study in {where}. Run a search first, or give --storage"
+    return f'no study "{_cut(str(name))}" in {where}. {nearest(str(name), known)}'
 
 
 __all__ = [
     "DIRECTIONS",
-    "check_journal",
     "check_writable",
     "companion",
     "create",
@@ -353,4 +258,5 @@ __all__ = [
     "lock_path",
     "quiet_optuna",
     "study_folder",
+    "unknown",
 ]

@@ -6,8 +6,10 @@ minimise); what its trials say is in `nas.studies.trials`, how they come about i
 
 import dataclasses
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -20,10 +22,10 @@ from nas.stats import pareto
 from nas.studies import constraints as limits
 from nas.studies import records, urls
 from nas.studies import storage as storages
-from nas.studies.records import FullTraining, Spent, Training
+from nas.studies.records import FullTraining, RecordReader, Spent, Training
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
-from spikformer.fields import PlainTable, nearest
+from spikformer.fields import PlainTable
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
@@ -36,7 +38,7 @@ class Study:
     name: str
     folder: Path
     optuna: optuna.Study
-    _known: dict[int, Candidate] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    _reader: RecordReader = dataclasses.field(default_factory=RecordReader, repr=False, compare=False)
 
     def snapshot(self) -> Snapshot:
         """Its trials as the storage holds them now."""
@@ -51,16 +53,15 @@ class Study:
         """As `candidates`, of the moment of a snapshot."""
         names = records.references_in(snapshot)
         by_trial = {}
-        for identity, trial in snapshot.furthest.items():
-            candidate = self.record_of(trial)
-            reference = candidate.reference or names.get(identity)
+        for trial, candidate in self.records_of(snapshot.furthest.values(), snapshot.unreadable):
+            reference = candidate.reference or names.get(candidate.config_id)
             by_trial[trial.number] = dataclasses.replace(candidate, reference=reference)
         return dict(sorted(by_trial.items()))
 
     @property
     def trainings(self) -> list[Training]:
         """All of them, in the order in which they ended."""
-        every = [records.training_of(trial, self.record_of(trial)) for trial in self.snapshot().trained]
+        every = [records.training_of(trial, record) for trial, record in self.records_of(self.snapshot().trained)]
         return sorted(every, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:
@@ -75,20 +76,29 @@ class Study:
             return candidates[number]
         raise records.absent(number, self.name, snapshot, candidates)
 
-    def record_of(self, trial: FrozenTrial) -> Candidate:
-        """The record that a finished trial holds. A finished trial never changes, so it is parsed once.
+    def records_of(
+        self, trials: Iterable[FrozenTrial], unreadable: Mapping[int, str] = MappingProxyType({})
+    ) -> list[tuple[FrozenTrial, Candidate]]:
+        """Finished trials with the records that they hold; those that cannot be read are left out, and told of once.
 
-        Raises:
-            StudyError: another version of this program wrote it.
+        Args:
+            unreadable: trials that are known to be so already, with the reason.
         """
-        if trial.number not in self._known:
-            self._known[trial.number] = records.parsed(trial, self.name)
-        return self._known[trial.number]
+        return self._reader.read(self.name, trials, unreadable)
+
+    @property
+    def unreadable(self) -> int:
+        """How many trials have records that could not be read so far."""
+        return len(self._reader.unreadable)
 
     @property
     def identity(self) -> PlainTable:
-        """Space, data, recipe, seed and version of ids that its candidates share."""
-        return dict(self.optuna.user_attrs.get("identity", {}))
+        """Space, data, recipe, seed and version of ids that its candidates share.
+
+        Raises:
+            StudyError: it is damaged.
+        """
+        return records.identity_in(self.name, self.optuna.user_attrs)
 
     @property
     def space(self) -> SearchSpace:
@@ -98,7 +108,7 @@ class Study:
     @property
     def account(self) -> tuple[str, ...]:
         """What was read for it and how that was cut, in sentences; empty for studies of earlier versions."""
-        return tuple(self.optuna.user_attrs.get(_ACCOUNT, ()))
+        return tuple(map(str, self.optuna.user_attrs.get(_ACCOUNT, ())))
 
     def keep_account(self, sentences: tuple[str, ...]) -> None:
         if self.account != sentences:
@@ -125,8 +135,12 @@ class Study:
 
     @property
     def constraints(self) -> Constraints:
-        """What the last search asked of networks."""
-        return Constraints(**self.optuna.user_attrs.get("constraints", {}))
+        """What the last search asked of networks.
+
+        Raises:
+            StudyError: it is damaged.
+        """
+        return records.constraints_in(self.name, self.optuna.user_attrs)
 
     def keeping(self, candidates: dict[int, Candidate]) -> dict[int, Candidate]:
         """Those of them that break no constraint."""
@@ -140,7 +154,7 @@ class Study:
 
     def spent_in(self, snapshot: Snapshot) -> Spent:
         """As `spent`, up to the moment of a snapshot."""
-        return records.spent_on([(trial, self.record_of(trial)) for trial in snapshot.trained])
+        return records.spent_on(self.records_of(snapshot.trained))
 
     def front(self) -> dict[int, Candidate]:
         """The candidates that no other beats in both search-val accuracy and energy, by rising energy.
@@ -161,8 +175,13 @@ class Study:
     @property
     def full_trainings(self) -> list[FullTraining]:
         """What was trained of it in full, by trial."""
-        results = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
-        return sorted((FullTraining(**value) for value in results), key=lambda full: (full.trial, full.seed))
+        stored = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
+        read, unreadable = records.full_trainings_in(stored)
+        if unreadable:
+            self._reader.tell(
+                f"Records of {unreadable} full trainings of study {self.name} cannot be read and are left out"
+            )
+        return sorted(read, key=lambda full: (full.trial, full.seed))
 
     def attach(self, full: FullTraining) -> None:
         """Record a full training; one of the same network, images, epochs and seed is replaced."""
@@ -191,11 +210,8 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
             raise StudyError(f"no database at {urls.redacted(storage)}. Run a search first, or correct --storage")
         database = storages.database(storage)
         known = storages.known_studies(results, database)
-        where = urls.redacted(storage) if storage else results
-        if not known:
-            raise StudyError(f"no study in {where}. Run a search first, or give --storage")
-        if name is not None and name not in known:
-            raise StudyError(f'no study "{name}" in {where}. {nearest(name, known)}')
+        if not known or (name is not None and name not in known):
+            raise StudyError(storages.unknown(name, known, results, storage))
         chosen = name or known[-1]
         folder = storages.study_folder(results, chosen, storage)
         try:

@@ -7,7 +7,7 @@ What matters is in its user attributes:
     proposed_by    "reference", "searcher" or an Optuna sampler
     candidate      the record (`nas.training.candidate.Candidate`), once it is trained
     rung/0, ...    what the network showed there, and at the rungs below: accuracy, log10_energy_mj
-    reason         why it has no values, if it has none
+    reason         why it has no values, if it has none; of a trial that failed, what became of its training
     reference      the name of the reference point that it evaluates
     duplicate_of   the trial that already trained an equal network as far; its values are replayed
     retry_of       the interrupted trial that it repeats
@@ -21,14 +21,18 @@ networks that are too large, which were not trained. FAIL is an interruption, wh
 back, which is not.
 """
 
+import copy
 import functools
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.searchers import Network, Observation, Record
+from nas.typed import hold_value
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -38,15 +42,19 @@ class Snapshot:
     """The trials of a study at one moment: the storage is read once, whoever asks.
 
     Attributes:
-        trials: all of them, by number.
+        trials: all of them, by number. One whose attributes cannot be read stands there as a failed one without any.
+        unreadable: why, by the number of such a trial.
     """
 
     trials: tuple[FrozenTrial, ...]
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: optuna.Study) -> Self:
         """The trials as the storage holds them now."""
-        return cls(tuple(study.get_trials(deepcopy=False)))
+        trials = study.get_trials(deepcopy=False)
+        unreadable = {trial.number: reason for trial in trials if (reason := reason_against(trial)) is not None}
+        return cls(tuple(_emptied(trial) if trial.number in unreadable else trial for trial in trials), unreadable)
 
     @functools.cached_property
     def running(self) -> list[FrozenTrial]:
@@ -108,6 +116,49 @@ class Snapshot:
             )
             for i, network in networks.items()
         ]
+
+
+_ATTRIBUTES: dict[str, type] = {
+    **dict.fromkeys(("config_id", "proposed_by", "reason", "reference", "stepped_back", "token", "network"), str),
+    **dict.fromkeys(("rung", "attempt", "duplicate_of", "retry_of"), int),
+    **dict.fromkeys(("candidate", "holder"), dict),
+    "beat": float,
+}
+"""What is written on a trial, and of which type it is."""
+_MOST_RUNGS = 1000
+
+
+def reason_against(trial: FrozenTrial) -> str | None:
+    """Why what is written on a trial is none of ours, damaged or made by hand; None where all is well."""
+    attributes = trial.user_attrs
+    if not isinstance(attributes, dict) or not isinstance(trial.system_attrs, dict):
+        return "its attributes are no table"
+    try:
+        for name, kind in _ATTRIBUTES.items():
+            if name in attributes and (type(attributes[name]) is not kind or kind is float):
+                hold_value(name, attributes[name], kind)
+        for name in attributes:
+            if name.startswith("rung/"):
+                hold_value(name, attributes[name], dict[str, float])
+        if trial.state == TrialState.COMPLETE:
+            hold_value("values", trial.values, list[float])
+        if "candidate" in attributes and "config_id" not in attributes:
+            raise TypeError("it has a record, and no config_id")
+        for name, (least, limit) in {"rung": (0, _MOST_RUNGS), "attempt": (1, math.inf)}.items():
+            if not least <= attributes.get(name, least) < limit:
+                raise TypeError(f"{name} is {attributes[name]}, which none can be")
+        for name in ("duplicate_of", "retry_of"):
+            if not 0 <= attributes.get(name, 0) <= trial.number:
+                raise TypeError(f"{name} is {attributes[name]}, no trial before it")
+    except TypeError as error:
+        return str(error)
+    return None
+
+
+def _emptied(trial: FrozenTrial) -> FrozenTrial:
+    empty = copy.copy(trial)
+    empty.user_attrs, empty.system_attrs, empty.state, empty.values = {}, {}, TrialState.FAIL, None
+    return empty
 
 
 def rung_of(trial: FrozenTrial | optuna.Trial) -> int:

@@ -58,6 +58,9 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
         ("learning_rate = -1.0", r"learning_rate -1\.0 must be positive"),
         ("warmup_epochs = 400", "warmup_epochs 400 exceed epochs 300"),
         ('rand_augment = "augment"', "is none of timm's"),
+        ("workers = 1000000", "workers 1000000 must be at most 512"),
+        ("networks = 3", "networks is 3, not a table"),
+        ("epochs = " + "[" * 5000, "no valid TOML"),
     ],
 )
 def test_bad_files_are_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

@@ -191,6 +191,61 @@ def test_bad_shards_are_one_clear_error(tmp_path: Path, damage: str, message: st
         sources.find(shards)
 
 
+@pytest.mark.parametrize("links", [1, 2])
+def test_links_to_folders_above_are_passed_over(tmp_path: Path, links: int) -> None:
+    """With one every image came five times, with two the walk had no end."""
+    folder = pictures.folders(tmp_path / "folders")
+    for i in range(links):
+        (folder / "train" / "class0003" / f"l{i}").symlink_to(folder / "train" / "class0003")
+    (folder / "train" / "class0002" / "more").mkdir()
+    pictures.image(2, 99).save(folder / "train" / "class0002" / "more" / "99.jpg")
+    (folder / "train" / "class0002" / "again").symlink_to(folder / "train" / "class0002" / "more")
+    whole = sources.find(folder)
+    assert np.bincount(whole.train.labels).tolist() == [8, 8, 9, 8]
+    assert f"Passed over: {links + 1} links to folders that were read already." in whole.passed_over[0]
+
+
+def test_a_class_may_be_a_link_and_hold_links_to_other_places(tmp_path: Path) -> None:
+    folder = pictures.folders(tmp_path / "folders")
+    elsewhere = pictures.folders(tmp_path / "elsewhere", train=2)
+    (folder / "train" / "class0000" / "more").symlink_to(elsewhere / "train" / "class0000")
+    (folder / "train" / "class0001").rename(tmp_path / "moved")
+    (folder / "train" / "class0001").symlink_to(tmp_path / "moved")
+    assert np.bincount(sources.find(folder).train.labels).tolist() == [10, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (b"10000000", r"a \.cls says 10,000,000, which makes 10,000,001 classes: more than 100,000 are not taken"),
+        (b"999999999999", r"a \.cls says 999,999,999,999"),
+        (b"9" * 30, "'9999.*' is no label"),
+        (b"9" * 900_000, "'9999.*' is no label"),
+        (b"", "'' is no label"),
+        (b"cat\ndog", "is no label"),
+        (b"x" * 5000, "is no label"),
+    ],
+)
+def test_a_label_that_no_class_has_is_named(tmp_path: Path, label: bytes, message: str) -> None:
+    shards = pictures.shards(pictures.folders(tmp_path / "folders"), tmp_path / "shards")
+    (shards / "classes.txt").unlink()
+    with tarfile.open(shards / "train-0000.tar", "a") as archive:
+        pictures._add(archive, "more.jpg", b"")
+        pictures._add(archive, "more.cls", label)
+    with pytest.raises(DataError, match=message):
+        sources.find(shards)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"a\nb\nb\nc\n", "names the class b twice"), (b"\xff\xfe\n", "cannot be read as text")]
+)
+def test_bad_names_of_classes_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    shards = pictures.shards(pictures.folders(tmp_path / "folders"), tmp_path / "shards")
+    (shards / "classes.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        sources.find(shards)
+
+
 @pytest.mark.slow
 def test_a_thousand_classes_through_folders_and_shards(tmp_path: Path) -> None:
     """1000 class folders of large images: an epoch, with the classes in one order; the same test images."""

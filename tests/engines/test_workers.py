@@ -33,7 +33,7 @@ from nas.errors import StudyError
 from nas.searching import loop
 from nas.searching.proposals import Proposer
 from nas.spaces import load_space
-from nas.studies import claims, status, trials, urls
+from nas.studies import claims, journal, status, trials, urls
 from nas.studies import storage as storages
 from nas.studies.study import Study
 from nas.studies.trials import Snapshot
@@ -349,7 +349,9 @@ def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: sig
     else:
         assert running
         assert not given_up
-    assert {trial.user_attrs.get("reason") for trial in given_up} <= {None}  # who interrupts is no fault of a network
+    assert {trial.user_attrs["reason"] for trial in given_up} <= {
+        "interrupted"
+    }  # who interrupts is no fault of a network
 
 
 def _descendants(pid: int) -> list[int]:
@@ -646,7 +648,7 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
 ) -> None:
     """The journal's own file system refuses, as after an error of its disk."""
-    acquire, calls = storages._Lock.acquire, 0
+    acquire, calls = journal._Lock.acquire, 0
 
     def refused(lock: Any) -> bool:
         nonlocal calls
@@ -655,10 +657,10 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
             raise OSError(errno.EROFS, "Read-only file system")
         return acquire(lock)
 
-    monkeypatch.setattr(storages._Lock, "acquire", refused)
+    monkeypatch.setattr(journal._Lock, "acquire", refused)
     with pytest.raises(StudyError, match=r"journal\.log cannot be written: Read-only file system\. Make room"):
         _search(tmp_path, 20)
-    monkeypatch.setattr(storages._Lock, "acquire", acquire)
+    monkeypatch.setattr(journal._Lock, "acquire", acquire)
     before = len(nas.load_study("large", results_dir=tmp_path / "results").candidates)
     assert 0 < before < 20
     assert len(_search(tmp_path, before + 1).candidates) == before + 1
@@ -676,6 +678,7 @@ def test_of_two_that_claim_one_training_the_first_has_it(tmp_path: Path, unhurri
     assert _number(claims.register(study, drawn, {"rung": 0}, None)) is None
     assert study.trials[2].state == TrialState.FAIL
     assert study.trials[2].user_attrs["stepped_back"] == "another process was first, in trial 1"
+    assert study.trials[2].user_attrs["reason"] == "withdrawn: another process was first, in trial 1"
     other = claims.draw(Snapshot.of(study), loaded, optuna.samplers.RandomSampler(seed=2), None)
     assert _number(claims.register(study, other, {"rung": 0}, 2)) is None  # one is evaluated, one is being trained
     assert study.trials[3].user_attrs["stepped_back"] == "others began the last of 2 networks"

@@ -49,7 +49,8 @@ def images(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def _saving_always() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeping, "SAVED_EVERY_S", 0.0)
+        patch.setattr(keeping, "LEAST_LOST_S", 0.0)
+        patch.setattr(keeping, "MOST_LOST_S", 0.0)
         yield
 
 

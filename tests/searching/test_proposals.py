@@ -444,6 +444,7 @@ def test_a_study_from_before_there_were_rungs_opens_and_is_not_searched_on(ladde
 
 
 def _as_it_was(line: dict[str, Any]) -> dict[str, Any] | None:
+    del line["line"]
     attributes = line.get("user_attr", {})
     if set(attributes) & {"rung", "proposed_by", "constraints"} or any(name.startswith("rung/") for name in attributes):
         return None

@@ -201,7 +201,7 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         ("num_heads = [1, 2]", "# num_head = [1]\nnum_head = [1]", "line 15, [axes] num_head: unknown axis"),
         ("stem.in_channels = 1", "stem.in_channels = 2", "must be 1 (grey) or 3 (colour)"),
         ("stem.in_channels = 1", "heads = {}", 'unknown field "heads"'),
-        ("mlp = { ratio = 1 }", "mlp = { ratio = 1e308 }", "is no whole number of channels"),
+        ("mlp = { ratio = 1 }", "mlp = { ratio = 1e308 }", "is more than any network has"),
         ("mlp = { ratio = 1 }", f"mlp = {{ ratio = {'9' * 400} }}", "is larger than"),
         ('residual = "sew", ', "head.num_classes = 100, ", "head.num_classes is 100, the data of this space need 10"),
         ('residual = "sew", ', "num_heads = [1], ", "num_heads [1] is not one of the axis' choices"),

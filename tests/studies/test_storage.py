@@ -4,11 +4,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy
+from optuna.storages import BaseStorage
 
+from nas import files
 from nas.errors import StudyError
+from nas.searching import loop
 from nas.studies import storage
+from tests.helpers import Heard
 
 
 def test_equal_relative_paths_in_two_folders_are_two_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +55,34 @@ def test_a_locked_folder_names_its_owner_until_that_dies(tmp_path: Path) -> None
             assert (folder / "lock").read_text() == f"process {os.getpid()}"
     with storage.exclusive_lock(folder, 0):
         pass
+
+
+def test_a_cache_folder_that_cannot_be_written_is_told_how_to_move(
+    micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searches of one SQLite file meet in the cache folder: another --results-dir does not move it."""
+    (tmp_path / "cache").write_text("in the way")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    with pytest.raises(StudyError, match=r"cache/locks/\w+ cannot be written: .* Set XDG_CACHE_HOME to a folder"):
+        loop.search(micro, 1, observer=Heard(), results_dir=tmp_path / "results", storage=url)
+    assert not (tmp_path / "studies.db").exists()
+
+
+@pytest.mark.parametrize(("waits", "least_s", "most_s"), [(False, 4, 30), (True, 40, 60)])
+def test_a_search_waits_for_a_server_that_starts_and_says_so(
+    waits: bool, least_s: float, most_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who reads gives up soon: there is rather no such server. In the middle of a run all wait for minutes."""
+    now_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], sleep=lambda pause_s: now_s.append(now_s.pop() + pause_s))
+    monkeypatch.setattr(storage, "time", clock)
+
+    def away(_url: str) -> BaseStorage:
+        raise sqlalchemy.exc.OperationalError("connect", {}, Exception("refused"))
+
+    monkeypatch.setattr(storage, "_opened", away)
+    with pytest.raises(StudyError, match="cannot be opened"):
+        storage.database("postgresql://host/x", waits=waits)
+    assert least_s < now_s[0] < most_s
+    assert "the storage does not answer, and is asked again in 0.5 s" in caplog.messages
