@@ -85,9 +85,7 @@ def _divided(charge: str, leak: Tensor | float) -> tuple[int, Tensor | float]:
 
 def norms() -> None:
     """`spiking.normed` against batch norm and then a neuron, in float32, by autograd."""
-    for time_steps, dtype, channels_last in itertools.product(
-        (1, 2, 4), (torch.float32, torch.bfloat16), (False, True)
-    ):
+    for time_steps, dtype, channels_last in itertools.product((1, 4), (torch.float32, torch.bfloat16), (False, True)):
         compare_norm(time_steps, dtype, channels_last, True, "lif")
         compare_norm(time_steps, dtype, channels_last, True, "lif", ragged=False)
         compare_norm(time_steps, dtype, channels_last, False, "lif" if channels_last else "if")

@@ -26,12 +26,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_is_missing_and_nothing_new(recorded: Path) -> None:
     assert golden.files(recorded) == golden.files(CORPUS)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", golden.files(CORPUS))
 def test_the_same_as_recorded(name: str, recorded: Path) -> None:
     """`python -m tests.golden tests/data/golden` records it again; the commit says why."""

@@ -312,7 +312,7 @@ def test_a_database_may_hold_any_name(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     (tmp_path / "micro.toml").write_text(MICRO)
     results = tmp_path / "deep" / "results"
-    loop.search(tmp_path / "micro.toml", 2, study=name, storage=url, results_dir=results, observer=Observer())
+    loop.search(tmp_path / "micro.toml", 1, study=name, storage=url, results_dir=results, observer=Observer())
     assert [row.name for row in status.overview(results, url)] == [name]
     found = load_study(name, storage=url, results_dir=results)
     assert found.folder.parent == results

@@ -179,7 +179,10 @@ def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
         return _comparable(loop.search(folder / "micro.toml", 5, epochs=3, results_dir=folder, observer=Observer()))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, *(pytest.param(how, marks=pytest.mark.exhaustive) for how in (signal.SIGINT, signal.SIGTERM))],
+)
 def test_interrupted_anywhere_the_same_command_goes_on(
     micro: Path,
     tmp_path: Path,

@@ -39,7 +39,7 @@ FAMILIES = {
 }
 
 
-USUAL = ("spikformer", "sdt3_base", "qkformer", "spikingresformer")  # unlike each other in stem, residual and mixer
+USUAL = ("sdt3_base", "spikingresformer")  # unlike each other in stem, residual and mixer
 TWO_STEPS = ("spikformer", "sdt1", "spikingresformer")
 
 
