@@ -1,6 +1,7 @@
 """What the shapes of a network tell without its values: parameters, dense operations, and its parts."""
 
 import copy
+import functools
 import warnings
 
 import torch
@@ -23,12 +24,26 @@ def static_model(config: SpikformerConfig, *, fused: bool = False) -> Spikformer
 
 
 def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple[Operation, ...]:
-    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory, no time."""
+    """What one image runs, by shapes alone: what depends on values is 0. No weights, no memory.
+
+    A network of ImageNet's size takes seconds, so the last ones are remembered: a search prices the same network at
+    each rung and for each seed.
+    """
+    parts = (config.neuron, *(part for stage in config.stages for part in (stage.local, stage.mixer, stage.mlp)))
+    if any(":" in part.kind for part in parts):  # the code of a custom block may have changed
+        return _counted(config, fused)
+    return _remembered(config, fused)
+
+
+def _counted(config: SpikformerConfig, fused: bool) -> tuple[Operation, ...]:
     model, stem = static_model(config, fused=fused), config.stem
     image = torch.empty(1, stem.in_channels, stem.image_size, stem.image_size, device="meta")
     with torch.no_grad(), OperationCounter(model) as counter:
         model(image)
     return counter.operations()
+
+
+_remembered = functools.lru_cache(maxsize=256)(_counted)
 
 
 def total_macs(config: SpikformerConfig) -> int:
