@@ -83,11 +83,11 @@ def load(path: Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise TrainingError(
-                f"{path} holds more than tensors and numbers, which could run code. Remove it"
+                f"{path} holds more than tensors and numbers, which could run code. {_remedy(path)}"
             ) from None
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. {_remedy(path)}") from None
 
 
 def check_same(
@@ -108,6 +108,12 @@ def check_same(
         raise TrainingError(
             f"{path} began with other settings: {'; '.join(other[:4])}. Give the same, or another --out"
         )
+
+
+def _remedy(path: Path) -> str:
+    if path.name == FILE:
+        return "Train into another folder: --out DIR"
+    return f"Give the {FILE} of a training; of weights that authors released give both: --network NAME --weights {path}"
 
 
 def _first(error: Exception) -> str:
