@@ -5,12 +5,14 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import optuna
 import pytest
 
 from nas import bundles
 from nas.bundles import recipe as recipes
 from nas.bundles.recipe import TrainingRecipe
 from nas.commands import following
+from nas.studies.study import Study
 from tests.conftest import Run
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +37,7 @@ def test_from_a_search_to_a_trained_network_by_what_is_printed(micro: Path, tmp_
         if command[0] == "evaluate":
             break
         if command[0] == "report":
-            (front,) = re.findall(r"│ +(\d+) │", done.stdout)
+            front = re.findall(r"^│ +(\d+) │", done.stdout, re.MULTILINE)
         if command[0] == "export":
             assert "the networks are written as they were searched" in done.stdout
         command = _following(done.stdout)
@@ -44,7 +46,7 @@ def test_from_a_search_to_a_trained_network_by_what_is_printed(micro: Path, tmp_
     assert commands == ["search", "report", "export", "train", "train", "evaluate"]
     assert "of report-val" in done.stdout
     (number,) = re.findall(r"micro-trial(\d+)", command[1])
-    assert number == front
+    assert number in front
     assert run_here("inspect", "micro", "--trial", number).returncode == 0
     assert f"micro-trial{number}\n" in run_here("export", "--study", "--pick", number).stdout
 
@@ -87,6 +89,15 @@ def test_the_next_command_is_called_as_this_one(
     monkeypatch.setenv("PATH", "")
     monkeypatch.chdir(tmp_path.parent)  # an environment that is not active
     assert following.program() == printed.replace("python ", f"{tmp_path.name}/python ")
+
+
+def test_images_of_a_search_are_named_in_the_commands_that_read_them(tmp_path: Path) -> None:
+    """The last search that was told where they are counts."""
+    study = Study("x", tmp_path, optuna.create_study())
+    assert study.data_dir is None
+    for data_dir in ("first", "second", None):
+        study.keep_data_dir(data_dir)
+    assert following.images(study.data_dir) == ["--data-dir", "second"]
 
 
 def test_a_shorter_training_keeps_its_shape() -> None:

@@ -68,11 +68,12 @@ def test_they_are_exported_and_trained_on_other_classes(theirs: tuple[str, ...],
     short = ("--epochs", "1", "--set", "batch_size=12", "--set", "workers=0", "--device", "cpu")
     train = ("train", SMALL, "--data-dir", "three", *short)
     assert "train --classes 3" in run_here(*train, cwd=tmp_path).stderr
-    done = run_here(*train, "--classes", "3")
+    done = run_here(*train, "--classes", "3", "--in-channels", "1", "--set", "image_size=16")
     assert done.returncode == 0, done.stderr
-    trained = Path("results/trained") / f"{SMALL}-3-classes"
+    trained = Path("results/trained") / f"{SMALL}-3-classes-1-channels"
     assert done.stdout.splitlines()[-1].endswith(f"evaluate {trained} --data-dir three")
-    assert spikformer.load(trained).config.head.num_classes == 3
+    config = spikformer.load(trained).config
+    assert (config.head.num_classes, config.stem.in_channels, config.stem.image_size) == (3, 1, 16)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,7 @@ from nas.commands import following, options, tables
 )
 @click.option(
     "--in-channels",
-    type=click.IntRange(1, 3),
-    metavar="1|3",
+    type=click.Choice([1, 3]),
     help="Channels of the images: grey or colours; the first convolution is adapted.  [default: the network's]",
 )
 @options.RECIPE_SETTINGS
