@@ -42,7 +42,7 @@ _MACHINE = ("device", "processor", "threads", "versions")
 _HIDDEN = [
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|min|h|images/s|MiB|GiB|GB)\b"), "TIME"),
     (re.compile(r"Commit\s+[0-9a-f]{12}\+?"), "COMMIT"),
-    (re.compile(r"process\(es\) on .*?; .*?;", re.DOTALL), "process(es) on MACHINE;"),
+    (re.compile(r"process\(es\) on .*?;\s.*?;", re.DOTALL), "process(es) on MACHINE;"),
     (re.compile(r"\d\d\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "DATE"),
 ]
 

@@ -127,9 +127,9 @@ def export(
 
     if network is None:
         loaded = nas.load_study(study or None, storage=storage, results_dir=results_dir)
+        last = nas.export(loaded, pick, out, size, wrote, following.program())[-1]
         for sentence in why_as_is(loaded, size):
             click.echo(sentence)
-        last = nas.export(loaded, pick, out, size, wrote, following.program())[-1]
     else:
         if not new and form is None:
             raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
