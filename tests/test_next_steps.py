@@ -89,6 +89,7 @@ def test_the_next_command_is_called_as_this_one(
     monkeypatch.setenv("PATH", "")
     monkeypatch.chdir(tmp_path.parent)  # an environment that is not active
     assert following.program() == printed.replace("python ", f"{tmp_path.name}/python ")
+    assert following.program(here=False) == printed.replace("../clone/", "")  # as it is written into a file
 
 
 def test_images_of_a_search_are_named_in_the_commands_that_read_them(tmp_path: Path) -> None:

@@ -15,15 +15,20 @@ SCRIPT = "spikformer-nas"
 """What an installation puts on the path (`project.scripts` in pyproject.toml)."""
 
 
-def program() -> str:
-    """How this program was called, so that its next command can be called in the same way and in the same folder.
+def program(*, here: bool = True) -> str:
+    """How this program was called, so that its next command can be called in the same way.
 
     That is as `cli.py` of a clone, as the script that an installation brings, or as the module of a package.
+
+    Args:
+        here: in the folder where it was called; else on another machine, as files are read.
     """
     called = Path(sys.argv[0])
+    if called.name == SCRIPT:
+        return SCRIPT
     if called.name == "cli.py":
-        return f"{_interpreter()} {shlex.quote(str(called))}"
-    return called.name if called.name == SCRIPT else f"{_interpreter()} -m nas"
+        return f"{_interpreter()} {shlex.quote(str(called))}" if here else "python cli.py"
+    return f"{_interpreter() if here else 'python'} -m nas"
 
 
 def _interpreter() -> str:

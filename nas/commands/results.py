@@ -49,7 +49,7 @@ def report(
             compare=[nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare],
             latex=latex,
             options=following.place(results_dir, storage),
-            program=following.program(),
+            program=following.program(here=False),
         )
     console = tables.console()
     console.print(result.table())
@@ -127,13 +127,13 @@ def export(
 
     if network is None:
         loaded = nas.load_study(study or None, storage=storage, results_dir=results_dir)
-        last = nas.export(loaded, pick, out, size, wrote, following.program())[-1]
+        last = nas.export(loaded, pick, out, size, wrote, following.program(here=False))[-1]
         for sentence in why_as_is(loaded, size):
             click.echo(sentence)
     else:
         if not new and form is None:
             raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
-        last = export_published(network, out, weights, following.program()) if new else Path(network)
+        last = export_published(network, out, weights, following.program(here=False)) if new else Path(network)
         wrote(last)
     if new:
         following.print_next("train", str(last), "--dry-run")
@@ -178,8 +178,8 @@ def inspect(
 ) -> None:
     """Structure, parameters and dense operations of a config file, an exported folder or a published network.
 
-    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder;
-    and with --rates, at firing rates that you vouch for. An untrained network has no energy: it has no spikes.
+    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder or
+    with --network and --weights, for one with the weights that its authors released; and with --rates, at firing rates that you vouch for. An untrained network has no energy: it has no spikes.
     --check exits with 1 if something beyond the first convolution multiplies.
     """
     network = options.one_network(network, "CONFIG.json|NAME|STUDY", published, weights)

@@ -36,6 +36,8 @@ _NOISE_STEPS = 2  # so many steps have images of their own; more are shown them 
 _CPU_PART = 4  # images that a CPU is shown
 _LOADED_S = 3.0
 _READ_AHEAD = 2  # batches that torch lets each reader have ready
+_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
+"""Of the images that are bundled or downloaded."""
 _IMAGES = {10: 50_000, 100: 50_000, 1000: 1_281_167}
 """Training images of CIFAR-10, CIFAR-100 and ImageNet, by their classes, where no folder tells."""
 
@@ -212,7 +214,7 @@ def _dry_run(
         gpu_checkpointed_gb=states_gb + checkpointed_gb * recipe_part if on_cpu else None,
         recipe_part=recipe_part,
         train_images=images,
-        has_images=bundle.dataset in ("digits", "cifar10", "cifar100"),
+        has_images=_CLASSES.get(bundle.dataset) == config.head.num_classes,
         hours=recipe.all_epochs * images / pace / 3600,
         on=f"{group.size} process(es), {_named(group.device)}, {training.precision}",
     )
