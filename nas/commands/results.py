@@ -178,8 +178,9 @@ def inspect(
 ) -> None:
     """Structure, parameters and dense operations of a config file, an exported folder or a published network.
 
-    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder or
-    with --network and --weights, for one with the weights that its authors released; and with --rates, at firing rates that you vouch for. An untrained network has no energy: it has no spikes.
+    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder, or
+    for --network with the --weights that its authors released; and with --rates, at firing rates that you vouch for.
+    An untrained network has no energy: it has no spikes.
     --check exits with 1 if something beyond the first convolution multiplies.
     """
     network = options.one_network(network, "CONFIG.json|NAME|STUDY", published, weights)
