@@ -72,9 +72,6 @@ def train(
         raise click.UsageError(f"--epochs {epochs} and --set epochs=... are one setting. Give one of them")
     if study is None:
         options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")
-    if dry_run:
-        unread = ("--out", "--study", "--storage", "--results-dir")
-        options.refuse_unread("--dry-run writes nothing and does not read", *unread)
     changes: _Changes = {
         "weights": weights,
         "classes": classes or 0,
@@ -82,6 +79,8 @@ def train(
         "epochs": epochs or 0,
     }
     if dry_run:
+        unread = ("--out", "--study", "--storage", "--results-dir")
+        options.refuse_unread("--dry-run writes nothing and does not read", *unread)
         _dry_run(named, data_dir, recipe, settings, device, changes)
         return
     import nas
