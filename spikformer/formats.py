@@ -113,7 +113,8 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise FormatError(f"{name} cannot be imported: {error}. pip install 'spikformer-nas[onnx]'") from None
+        remedy = "Install what this needs: pip install onnx onnxscript onnxruntime"
+        raise FormatError(f"{name} cannot be imported: {error}. {remedy}") from None
 
 
 def _agree(write: Callable[[Spikformer, Path], _Run], fused: Spikformer, path: Path) -> float:

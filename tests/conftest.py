@@ -1,6 +1,7 @@
 """Spaces and data small enough for a search in a second."""
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import cli
+from nas import __main__ as commands
 from nas.engines import engine as engines
 from nas.training import measurement
 from spikformer import plugins
@@ -149,7 +151,8 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(cli, "let_threads_sleep", lambda: None)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # as where one works
+    monkeypatch.setattr(commands, "let_threads_sleep", lambda: None)
     yield run
     signal.signal(signal.SIGTERM, before)
     gc.unfreeze()  # `report` leaves all that there is to the end of its process

@@ -38,9 +38,11 @@ from tests.helpers import random_config
 ROOT = Path(__file__).parent.parent
 SPACE = MICRO.replace("time_steps = 2\n", "").replace("rungs = [1]", "rungs = [0.5, 1]")
 _TIMES = ("wall_s", "seconds", "latency_s", "images_per_s", "images_a_s", "finished_at")
+_MACHINE = ("device", "processor", "threads", "versions")
 _HIDDEN = [
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|min|h|images/s|MiB|GiB|GB)\b"), "TIME"),
     (re.compile(r"Commit\s+[0-9a-f]{12}\+?"), "COMMIT"),
+    (re.compile(r"process\(es\) on .*?;\s.*?;", re.DOTALL), "process(es) on MACHINE;"),
     (re.compile(r"\d\d\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "DATE"),
 ]
 
@@ -143,8 +145,8 @@ def _candidates(study: str, url: str | None = None) -> list[dict[str, Any]]:
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
-    """What does not depend on the hour and the load; firing rates and operations as one hash each."""
-    kept = {key: value for key, value in record.items() if key not in (*_TIMES, "provenance")}
+    """What does not depend on the machine, the hour and the load; firing rates and operations as one hash each."""
+    kept = {key: value for key, value in record.items() if key not in (*_TIMES, *_MACHINE, "provenance")}
     if "training" in kept:
         kept["training"] = without_times(kept["training"])
     for key in {"operations", "firing_rates"} & set(kept):
@@ -226,6 +228,7 @@ def _one_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("COLUMNS", "200")
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # `python` is this one
         yield
     torch.set_num_threads(threads)
 

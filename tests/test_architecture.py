@@ -33,6 +33,7 @@ SPIKFORMER = (
     "published",
     "official",
     "checkpoints",
+    "transfer",
 )
 # A room of nas, or a module beside the rooms, imports only from what stands above it, and only what its door names.
 ROOMS = (
@@ -57,6 +58,7 @@ ROOMS = (
     "reports",
     "exports",
     "commands",
+    "__main__",
 )
 # Where each big library may be imported: a module, or a room with a dot behind it.
 DOORS = {

@@ -36,7 +36,8 @@ COMMANDS = (
 
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "PATH": path}
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
     )
@@ -289,7 +290,7 @@ def test_the_whole_road(micro: Path, tmp_path: Path, run_here: Run) -> None:
     folder = next((tmp_path / "results" / "micro" / "exports").iterdir())
     done = run_here("inspect", str(folder), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 224
+    assert json.loads(done.stdout)["config"]["stem"]["image_size"] == 8
     assert run_here("export", "--study", "micro", "--pick", "best", cwd=tmp_path).returncode == 1
     _costs_by_layer(tmp_path, run_here)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.exports import Size
 from nas.progress import Observer
 from nas.reports.layer_costs import Costs
 from nas.reports.structure import Inspection
@@ -39,7 +40,7 @@ def test_from_a_space_to_a_trained_network(tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(costs, Costs)
     assert sum(layer["energy_mj"] for layer in costs.layers) == pytest.approx(study.front()[best].energy_mj)
 
-    (folder,) = nas.export(study, str(best))
+    (folder,) = nas.export(study, str(best), size=Size(params=200_000))
     structure = nas.inspect(str(folder))
     assert isinstance(structure, Inspection)
     assert structure.config.head.num_classes == 1000

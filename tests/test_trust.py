@@ -24,7 +24,7 @@ from nas.studies.study import Study
 from spikformer import ConfigError, SpikformerConfig, TrustError, plugins
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard
-from tests.test_cli import _run
+from tests.test_cli import ROOT, _run
 
 KIND = "results.gift.payload:Mixer"
 PAYLOAD = "from pathlib import Path\nPath({!r}).touch()\nfrom tests.test_trust import Mixer\n"
@@ -215,7 +215,9 @@ def test_a_space_file_names_the_modules_of_its_blocks(own: Path, workers: int) -
 def test_results_with_blocks_are_used_by_naming_their_module(own: Path) -> None:
     """A process each: nothing is left of the one before."""
     found = _run("search", "--space", "own.toml", "--trials", "1", cwd=own)
-    assert f"Next: python cli.py report --study own --blocks {own / 'besides.py'}" in found.stdout, found.stderr
+    assert f"Next: python {ROOT / 'cli.py'} report --study own --blocks {own / 'besides.py'}" in found.stdout, (
+        found.stderr
+    )
     done = _run("export", "--study", "--pick", "0", "--as-is", cwd=own)
     assert done.returncode == 1
     assert "the module besides was not imported" in done.stderr

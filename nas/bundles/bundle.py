@@ -7,6 +7,7 @@ card.md             what it is, its figures and how they came about
 proxy.safetensors   weights of the proxy that the search trained, if they were kept
 """
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -15,13 +16,16 @@ from pathlib import Path
 
 from nas import files
 from nas.bundles import recipe as recipes
+from nas.bundles.networks import config_of
 from nas.bundles.recipe import TrainingRecipe
-from nas.errors import OutputError
+from nas.errors import DataError, OutputError
+from nas.settings import DataSettings
 from spikformer import checkpoints, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError
 from spikformer.fields import PlainTable, nearest
 from spikformer.model import Spikformer
+from spikformer.transfer import transferred
 
 RECIPE = "recipe.toml"
 _OWN = ("config.json", RECIPE, "card.md", *checkpoints.WEIGHTS.values(), "model.onnx")
@@ -33,8 +37,11 @@ class Bundle:
     Attributes:
         name: of the folder, or of a published network.
         folder: None for a published network, which has none.
+        config: of the network to train. Weights that the bundle comes with are of the document's network.
         document: of `config.json`.
         recipe: how it is trained.
+        weights: file that the authors of the network released.
+        new_head: whether the classifier starts anew.
     """
 
     name: str
@@ -42,10 +49,14 @@ class Bundle:
     config: SpikformerConfig
     document: PlainTable
     recipe: TrainingRecipe
+    weights: Path | None = None
+    new_head: bool = False
 
     @property
     def is_trained(self) -> bool:
         """Whether it comes with weights."""
+        if self.weights is not None:
+            return True
         return self.folder is not None and (self.folder / checkpoints.WEIGHTS["network"]).exists()
 
     @property
@@ -55,30 +66,87 @@ class Bundle:
         named = next((word for word in ("cifar100", "cifar10") if word in self.name.split("_")), "")
         return str(recorded or named)
 
+    @property
+    def cut(self) -> tuple[DataSettings, int]:
+        """How the search that found it cut its images, and the seed of that cut; defaults where nothing tells.
+
+        Raises:
+            DataError: the document says what no search writes.
+        """
+        data = self.document.get("data", {})
+        shares = {name: data[name] for name in ("search_val", "report_val") if name in data}
+        seed = data.get("seed", 0)
+        if not all(isinstance(share, float | int) for share in shares.values()) or not isinstance(seed, int):
+            raise DataError(f"{self.name}: config.json does not say how its images were cut. Export it again")
+        return DataSettings(**shares), seed
+
     def model(self, config: SpikformerConfig | None = None) -> Spikformer:
         """The network with the bundle's weights, or fresh ones.
 
         Args:
-            config: instead of the bundle's, with the same weights.
+            config: instead of the bundle's, with the same weights as far as they fit (`spikformer.transfer`).
 
         Raises:
             CheckpointError: damaged weights, or of another network.
         """
-        if self.folder is None:
-            return Spikformer(config or self.config)
-        return checkpoints.load(self.folder, config=config)
+        config = config or self.config
+        if not self.is_trained:
+            return Spikformer(config)
+        model = self._trained_model()
+        if config == model.config and not self.new_head:
+            return model
+        return transferred(model, config, new_head=self.new_head)
+
+    def _trained_model(self) -> Spikformer:
+        if self.weights is not None:
+            return checkpoints.load_official(self.weights, SpikformerConfig.from_dict(self.document["network"])).float()
+        assert self.folder is not None
+        return checkpoints.load(self.folder)
+
+    def for_images(self, classes: int = 0, in_channels: int = 0) -> "Bundle":
+        """The bundle for other images; its weights come with it as far as they fit.
+
+        Args:
+            classes: of a new classifier; 0 keeps the one that is there.
+            in_channels: of the images; 0 keeps them.
+
+        Raises:
+            ConfigError: there is no such network.
+        """
+        head, stem, document = self.config.head, self.config.stem, dict(self.document)
+        name, recipe = self.name, self.recipe
+        if classes:
+            head = dataclasses.replace(head, num_classes=classes)
+            document.pop("classes", None)
+            name += f"-{classes}-classes"
+        if in_channels:
+            stem = dataclasses.replace(stem, in_channels=in_channels)
+            name, recipe = f"{name}-{in_channels}-channels", recipes.for_channels(recipe, in_channels)
+        return dataclasses.replace(
+            self,
+            name=name,
+            config=dataclasses.replace(self.config, head=head, stem=stem),
+            document=document,
+            recipe=recipe,
+            new_head=bool(classes),
+        )
 
 
-def read(bundle: str | Path, recipe: str = "") -> Bundle:
+def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None) -> Bundle:
     """A bundle by its folder, or a published network by its name.
 
     Args:
         recipe: name or file of another than the bundle's own.
+        weights: file that the authors of the network released (`spikformer.checkpoints.load_official`). The network
+            may then also be a JSON file with its config.
 
     Raises:
+        ConfigError: `weights` are of no published network, nor of a config that can be read.
         CheckpointError: neither a folder nor a published name; a damaged folder.
         TrainingError: no such recipe, or a damaged one.
     """
+    if weights is not None:
+        return _released(str(bundle), recipe, Path(weights))
     folder = Path(bundle)
     if folder.is_dir():
         document = checkpoints.read_document(folder)
@@ -92,6 +160,12 @@ def read(bundle: str | Path, recipe: str = "") -> Bundle:
         raise CheckpointError(f"{bundle} is no folder that export wrote, nor a published network. {nearby}")
     config = published.config(name)
     return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name))
+
+
+def _released(network: str, recipe: str, weights: Path) -> Bundle:
+    config = config_of(network)
+    name = network if network in published.names() else Path(network).resolve().stem
+    return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name), weights)
 
 
 def _recipe(config: SpikformerConfig, chosen: str, network: str) -> TrainingRecipe:

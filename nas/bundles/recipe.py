@@ -7,6 +7,7 @@ under [networks.NAME] what a published network of that name has otherwise.
 import dataclasses
 import json
 import re
+import statistics
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -277,6 +278,33 @@ def _family(config: SpikformerConfig) -> str:
     return "spikformer" if config.residual != "ms" else "spikingformer"
 
 
+def for_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
+    """A longer or shorter training with the same shape: warm-up, cool-down and mixing keep their shares of it.
+
+    Args:
+        epochs: at least 1; cool-down comes on top of them, as in every recipe.
+    """
+
+    def scaled(count: int) -> int:
+        return round(count * epochs / recipe.epochs)
+
+    return dataclasses.replace(
+        recipe,
+        epochs=epochs,
+        warmup_epochs=scaled(recipe.warmup_epochs),
+        cooldown_epochs=scaled(recipe.cooldown_epochs),
+        mix_off_epoch=max(1, scaled(recipe.mix_off_epoch)) if recipe.mix_off_epoch else 0,  # at 0, mixing never ends
+    )
+
+
+def for_channels(recipe: TrainingRecipe, channels: int) -> TrainingRecipe:
+    """For images of so many channels: the mean of its values where it has one for each of others."""
+    if len(recipe.mean) in (1, channels):
+        return recipe
+    mean, std = (round(statistics.fmean(values), 4) for values in (recipe.mean, recipe.std))
+    return dataclasses.replace(recipe, mean=(mean,), std=(std,))
+
+
 def with_settings(
     recipe: TrainingRecipe, settings: tuple[str, ...], read: Collection[str] | None = None
 ) -> TrainingRecipe:
@@ -316,4 +344,14 @@ def _folder() -> Traversable:
     return resources.files("spikformer") / "recipes"
 
 
-__all__ = ["EVALUATION", "EXECUTION", "TrainingRecipe", "for_network", "read", "shipped", "with_settings"]
+__all__ = [
+    "EVALUATION",
+    "EXECUTION",
+    "TrainingRecipe",
+    "for_channels",
+    "for_epochs",
+    "for_network",
+    "read",
+    "shipped",
+    "with_settings",
+]

@@ -4,16 +4,40 @@ import contextlib
 import gc
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+SCRIPT = "spikformer-nas"
+"""What an installation puts on the path (`project.scripts` in pyproject.toml)."""
 
-def program() -> str:
-    """How commands are called: as `cli.py` of a checkout, or as the module of an installed package."""
-    return "python -m nas" if Path(sys.argv[0]).name == "__main__.py" else "python cli.py"
+
+def program(*, here: bool = True) -> str:
+    """How this program was called, so that its next command can be called in the same way.
+
+    That is as `cli.py` of a clone, as the script that an installation brings, or as the module of a package.
+
+    Args:
+        here: in the folder where it was called; else on another machine, as files are read.
+    """
+    called = Path(sys.argv[0])
+    if called.name == SCRIPT:
+        return SCRIPT
+    if called.name == "cli.py":
+        return f"{_interpreter()} {shlex.quote(str(called))}" if here else "python cli.py"
+    return f"{_interpreter() if here else 'python'} -m nas"
+
+
+def _interpreter() -> str:
+    """`python`, where a shell finds this interpreter by that name; else its path, as of an environment not active."""
+    known = shutil.which("python")
+    if known is not None and Path(known).parent == Path(sys.executable).parent:
+        return "python"
+    path = Path(sys.executable)
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def print_next(command: str, *arguments: str) -> None:
@@ -23,9 +47,14 @@ def print_next(command: str, *arguments: str) -> None:
     click.echo(f"Next: {program()} {command} {shlex.join([*arguments, *plugins.arguments()])}")
 
 
-def print_next_about(study: str, command: str, results_dir: str, storage: str | None) -> None:
+def print_next_about(study: str, command: str, results_dir: str, storage: str | None, *more: str) -> None:
     """Print the next command about a study."""
-    print_next(command, "--study", study, *place(results_dir, storage))
+    print_next(command, "--study", study, *place(results_dir, storage), *more)
+
+
+def images(data_dir: str | None) -> list[str]:
+    """Options that lead another command to the same images."""
+    return [] if data_dir is None else ["--data-dir", data_dir]
 
 
 def place(results_dir: str | Path, storage: str | None) -> list[str]:
@@ -59,4 +88,12 @@ def let_threads_sleep() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-__all__ = ["let_threads_sleep", "place", "print_next", "print_next_about", "program", "without_garbage_collection"]
+__all__ = [
+    "images",
+    "let_threads_sleep",
+    "place",
+    "print_next",
+    "print_next_about",
+    "program",
+    "without_garbage_collection",
+]

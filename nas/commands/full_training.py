@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
@@ -10,10 +11,29 @@ from nas.commands import following, options, tables
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE|NAME")
+@click.argument("bundle", metavar="BUNDLE|NAME", required=False)
+@click.option("--network", metavar="NAME|CONFIG.json", help="Instead of a bundle: the network that --weights are of.")
+@options.WEIGHTS
 @options.TRAINING_IMAGES
 @click.option("--out", metavar="DIR", help="The trained bundle, checkpoint and log.  [default: results/trained/NAME]")
 @click.option("--recipe", default="", metavar="NAME|FILE", help="Recipe to use instead of the bundle's own.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Length of the training; warm-up and cool-down keep their shares of it.  [default: the recipe's]",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Start with a new classifier of N classes; all other weights stay.  [default: the network's classes]",
+)
+@click.option(
+    "--in-channels",
+    type=click.Choice([1, 3]),
+    help="Channels of the images: grey or colours; the first convolution is adapted.  [default: the network's]",
+)
 @options.RECIPE_SETTINGS
 @options.DEVICE
 @click.option(
@@ -26,10 +46,15 @@ from nas.commands import following, options, tables
 @options.WHERE_STUDIES_ARE
 @options.BLOCKS
 def train(
-    bundle: str,
+    bundle: str | None,
+    network: str | None,
+    weights: str | None,
     data_dir: str | None,
     out: str | None,
     recipe: str,
+    epochs: int | None,
+    classes: int | None,
+    in_channels: int | None,
     settings: tuple[str, ...],
     device: str,
     dry_run: bool,
@@ -42,33 +67,71 @@ def train(
     Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
     like: the same command goes on where it stopped.
     """
-    import nas
-
+    named = options.one_network(bundle, "BUNDLE|NAME", network, weights)
+    if epochs is not None and any(setting.startswith("epochs=") for setting in settings):
+        raise click.UsageError(f"--epochs {epochs} and --set epochs=... are one setting. Give one of them")
     if study is None:
         options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")
+    changes: _Changes = {
+        "weights": weights,
+        "classes": classes or 0,
+        "in_channels": in_channels or 0,
+        "epochs": epochs or 0,
+    }
     if dry_run:
         unread = ("--out", "--study", "--storage", "--results-dir")
         options.refuse_unread("--dry-run writes nothing and does not read", *unread)
-        from nas.full_training import dry_run as dry_runs
-
-        result = dry_runs.run(bundle, data_dir, recipe, settings, device)
-        for line in result.lines() if result is not None else ():
-            click.echo(line)
+        _dry_run(named, data_dir, recipe, settings, device, changes)
         return
+    import nas
     from nas.full_training import attached
 
-    target = attached.opened(bundle, study, storage, results_dir) if study is not None else None
-    trained = nas.train(bundle, data_dir, out, recipe, settings, device)
+    target = attached.opened(named, study, storage, results_dir) if study is not None else None
+    trained = nas.train(named, data_dir, out, recipe, settings, device, **changes)
     if trained is None:  # one of several processes, and not the first
         return
     if target is not None:
         attached.attach(target, trained)
     click.echo(f"wrote {trained.folder}")
-    following.print_next("evaluate", str(trained.folder), *(["--data-dir", data_dir] if data_dir else []))
+    following.print_next("evaluate", str(trained.folder), *following.images(data_dir))
+
+
+class _Changes(TypedDict):
+    """What a training changes of a bundle before it begins: keywords of `nas.train`."""
+
+    weights: str | None
+    classes: int
+    in_channels: int
+    epochs: int
+
+
+def _dry_run(
+    network: str, data_dir: str | None, recipe: str, settings: tuple[str, ...], device: str, changes: _Changes
+) -> None:
+    """Print what a few steps tell, and how the training itself is started."""
+    from nas.full_training import dry_run as dry_runs
+
+    result = dry_runs.run(network, data_dir, recipe, settings, device, **changes)
+    if result is None:  # one of several processes, and not the first
+        return
+    for line in result.lines():
+        click.echo(line)
+    weights = changes["weights"]
+    words = [network] if weights is None else ["--network", network, "--weights", weights]
+    numbers = {"--epochs": changes["epochs"], "--classes": changes["classes"], "--in-channels": changes["in_channels"]}
+    words += [word for option, number in numbers.items() if number for word in (option, str(number))]
+    words += ["--recipe", recipe] if recipe else []
+    words += [word for setting in settings for word in ("--set", setting)]
+    if data_dir is None and not result.has_images:
+        click.echo("To train it, give the same command its images, --data-dir DIR, and leave --dry-run out")
+        return
+    following.print_next("train", *words, *following.images(data_dir))
 
 
 @click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="BUNDLE|CHECKPOINT...")
+@click.argument("networks", nargs=-1, metavar="BUNDLE|CHECKPOINT...")
+@click.option("--network", metavar="NAME|CONFIG.json", help="Instead of these: the network that --weights are of.")
+@options.WEIGHTS
 @options.TRAINING_IMAGES
 @options.RECIPE_SETTINGS
 @options.DEVICE
@@ -90,6 +153,8 @@ def train(
 @options.BLOCKS
 def evaluate(
     networks: tuple[str, ...],
+    network: str | None,
+    weights: str | None,
     data_dir: str | None,
     settings: tuple[str, ...],
     device: str,
@@ -106,6 +171,7 @@ def evaluate(
     Balanced accuracy is the mean over classes of each class's own. With --time-steps or --image-sizes the same weights
     run at each of them, without being trained for it.
     """
+    first = options.one_network(next(iter(networks), None), "BUNDLE|CHECKPOINT...", network, weights)
     steps = options.whole_numbers("--time-steps", time_steps)
     sizes = options.whole_numbers("--image-sizes", image_sizes)
     import nas
@@ -117,13 +183,13 @@ def evaluate(
 
         evaluated.check(Path(plot))
     chosen = energy.convention(convention, unit_costs)
-    results = nas.evaluate(networks, data_dir, chosen, settings, device, steps, sizes)
+    results = nas.evaluate(networks or [first], data_dir, chosen, settings, device, steps, sizes, weights)
     if as_json:
         click.echo(json.dumps([result.to_dict() for result in results], indent=2))
     else:
         tables.console().print(tables.evaluations(results))
     if table is not None or plot is not None or steps or sizes:
-        place = Path(table or Path("results", "evaluated", f"{Path(networks[0]).resolve().name}.csv"))
+        place = Path(table or Path("results", "evaluated", f"{Path(first).resolve().name}.csv"))
         click.echo(f"wrote {evaluation.write_csv(results, place)}", err=as_json)
     if plot is not None:
         click.echo(f"wrote {evaluated.write(results, Path(plot))}", err=as_json)
@@ -147,8 +213,7 @@ def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
         click.echo(f"{what}: {done} of {total}", err=True)
 
     folder = shrinking.shrink(data_dir, out, side, workers, on_progress)
-    click.echo(f"wrote {folder}")
-    click.echo(f"Next: {following.program()} train BUNDLE --data-dir {shlex.quote(str(folder))}")
+    click.echo(f"wrote {folder}, which any training reads: --data-dir {shlex.quote(str(folder))}")
 
 
 __all__ = ["evaluate", "shrink", "train"]

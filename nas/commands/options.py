@@ -77,7 +77,9 @@ SEARCH_IMAGES = click.option(
     "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
 )
 TRAINING_IMAGES = click.option(
-    "--data-dir", metavar="DIR", help="Class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded]"
+    "--data-dir",
+    metavar="DIR",
+    help="Class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded, digits are bundled]",
 )
 WORKERS = together(
     click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs."),
@@ -90,6 +92,28 @@ SEED = click.option(
     "--seed", default=0, show_default=True, help="Random seed for the data split, training and sampling."
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+WEIGHTS = click.option(
+    "--weights", metavar="FILE", help="Weights that the authors of --network released; read as data, nothing runs."
+)
+
+
+def one_network(argument: str | None, metavar: str, network: str | None, weights: str | None) -> str:
+    """The network of an argument, or that of --network with --weights.
+
+    Raises:
+        click.UsageError: none of them, both, or one option without the other.
+    """
+    if network is None and weights is None:
+        if argument is None:
+            raise click.UsageError(f"Missing argument '{metavar}'.", click.get_current_context())
+        return argument
+    if network is None or weights is None:
+        raise click.UsageError("--network NAME and --weights FILE go together: give both, or the network's name alone")
+    if argument is not None:
+        raise click.UsageError(f"{argument} and --network {network} are two networks. Give one of them")
+    return network
 
 
 def numbers(option: str, text: str) -> list[float]:
@@ -154,9 +178,11 @@ __all__ = [
     "STORAGE",
     "STUDY",
     "TRAINING_IMAGES",
+    "WEIGHTS",
     "WHERE_STUDIES_ARE",
     "WORKERS",
     "numbers",
+    "one_network",
     "one_of",
     "refuse_unread",
     "together",

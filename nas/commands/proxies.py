@@ -161,7 +161,7 @@ def confirm(
     "--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="Optuna storage.  [default: a journal in the folder]"
 )
 @click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Directory with proxies/.")
-def validate_proxy(space: str, shares: str, **settings: object) -> None:
+def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: object) -> None:
     """Measure whether a short training ranks the space's networks as the whole one, and recommend the cheapest.
 
     Interrupt it as you like: the same command goes on where it stopped.
@@ -169,7 +169,7 @@ def validate_proxy(space: str, shares: str, **settings: object) -> None:
     import nas
     from nas.reports import proxies
 
-    validation = nas.validate_proxy(space, shares=options.numbers("--shares", shares), **settings)  # type: ignore[arg-type]  # as click typed them
+    validation = nas.validate_proxy(space, shares=options.numbers("--shares", shares), data_dir=data_dir, **settings)  # type: ignore[arg-type]  # as click typed them
     paths, sentences = proxies.write(validation)
     for line in (*sentences, *(f"wrote {path}" for path in paths)):
         click.echo(line)
@@ -178,7 +178,7 @@ def validate_proxy(space: str, shares: str, **settings: object) -> None:
         words = ["search", "--space", space, "--proxy", str(recommended), "--trials", "200"]
     else:
         words = ["validate-proxy", "--space", space]
-    following.print_next(*words)
+    following.print_next(*words, *following.images(data_dir))
 
 
 @click.command()
@@ -213,7 +213,7 @@ def spaces() -> None:
     from nas.spaces import load_space, space_names
 
     tables.console().print(tables.spaces(load_space(name) for name in space_names()))
-    click.echo(f"Next: {following.program()} search --space NAME --trials 200")
+    following.print_next("search", "--space", "spikformer_tiny", "--trials", "24")
 
 
 __all__ = ["confirm", "search", "spaces", "studies", "validate_proxy"]

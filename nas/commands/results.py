@@ -49,7 +49,7 @@ def report(
             compare=[nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare],
             latex=latex,
             options=following.place(results_dir, storage),
-            program=following.program(),
+            program=following.program(here=False),
         )
     console = tables.console()
     console.print(result.table())
@@ -57,8 +57,9 @@ def report(
         console.print(line, highlight=False, markup=False, soft_wrap=line.startswith("wrote "))
     if show:
         click.launch(str(result.files[0].absolute()))
-    repeated = result.repeats is not None and not result.repeats.confirmed.empty
-    following.print_next_about(loaded.name, "export" if repeated else "confirm", results_dir, storage)
+    if result.repeats is None or result.repeats.confirmed.empty:
+        following.print_next_about(loaded.name, "confirm", results_dir, storage, *following.images(loaded.data_dir))
+    following.print_next_about(loaded.name, "export", results_dir, storage)
 
 
 @click.command()
@@ -77,6 +78,7 @@ def report(
     "--classes", type=click.IntRange(1), metavar="N", help="Number of output classes.  [default: 1000; as searched]"
 )
 @click.option("--network", metavar="NAME|BUNDLE", help="Instead of a study's: a published network, or a bundle.")
+@options.WEIGHTS
 @click.option(
     "--format", "form", type=click.Choice(["onnx"]), help="Also the deployable form, which is run to check it."
 )
@@ -91,17 +93,19 @@ def export(
     as_is: bool,
     classes: int | None,
     network: str | None,
+    weights: str | None,
     form: Literal["onnx"] | None,
     out: str | None,
     storage: str | None,
     results_dir: str,
 ) -> None:
-    """Write folders with the best networks, for ImageNet unless --as-is, to be trained in full.
+    """Write folders with the best networks, to be trained in full.
 
-    Without --params and --macs they are as wide and deep as they were searched.
+    They are made for ImageNet, without --params and --macs as wide and deep as they were searched. With --as-is, and
+    after a search on grey or small images, they are the searched networks themselves.
     """
     import nas
-    from nas.exports import Size, convert, export_published
+    from nas.exports import Size, convert, export_published, why_as_is
 
     size = Size(as_is, params, macs, classes or 0)
     if network is not None and size != Size():
@@ -109,6 +113,8 @@ def export(
     new = network is None or not Path(network).is_dir()
     if network is not None:
         options.refuse_unread("--network does not read", "--study", "--pick", "--storage", "--results-dir")
+    if weights is not None and (network is None or not new):
+        raise click.UsageError("--weights are of a published network: --network NAME")
     if not new:
         options.refuse_unread("a bundle is converted where it is and does not read", "--out")
 
@@ -121,18 +127,22 @@ def export(
 
     if network is None:
         loaded = nas.load_study(study or None, storage=storage, results_dir=results_dir)
-        last = nas.export(loaded, pick, out, size, wrote)[-1]
+        last = nas.export(loaded, pick, out, size, wrote, following.program(here=False))[-1]
+        for sentence in why_as_is(loaded, size):
+            click.echo(sentence)
     else:
         if not new and form is None:
             raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
-        last = export_published(network, out) if new else Path(network)
+        last = export_published(network, out, weights, following.program(here=False)) if new else Path(network)
         wrote(last)
     if new:
         following.print_next("train", str(last), "--dry-run")
 
 
 @click.command()
-@click.argument("network", metavar="CONFIG.json|NAME|STUDY")
+@click.argument("network", metavar="CONFIG.json|NAME|STUDY", required=False)
+@click.option("--network", "published", metavar="NAME|CONFIG.json", help="Instead: the network that --weights are of.")
+@options.WEIGHTS
 @click.option("--trial", type=int, metavar="N", help="The network is this trial of a study: costs by layer.")
 @click.option(
     "--check", type=click.Choice(["spike-driven"]), help="Name what multiplies by real numbers when deployed."
@@ -140,14 +150,18 @@ def export(
 @click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
 @click.option("--fused", is_flag=True, help="The deployable form: batch norm folded, convolutions merged.")
 @click.option("--rates", metavar="NUMBER|FILE", help="Price it at these firing rates: one, or JSON by path of a layer.")
-@click.option("--data-dir", metavar="DIR", help="Price an exported folder's proxy by counting on these images.")
+@click.option(
+    "--data-dir", metavar="DIR", help="Price an exported folder's proxy, or --weights, by counting on these images."
+)
 @options.CONVENTION
 @options.HARDWARE
 @options.WHERE_STUDIES_ARE
 @options.AS_JSON
 @options.BLOCKS
 def inspect(
-    network: str,
+    network: str | None,
+    published: str | None,
+    weights: str | None,
     trial: int | None,
     check: str | None,
     image_size: int | None,
@@ -164,11 +178,16 @@ def inspect(
 ) -> None:
     """Structure, parameters and dense operations of a config file, an exported folder or a published network.
 
-    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder;
-    and with --rates, at firing rates that you vouch for. An untrained network has no energy: it has no spikes.
+    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder, or
+    for --network with the --weights that its authors released; and with --rates, at firing rates that you vouch for.
+    An untrained network has no energy: it has no spikes.
     --check exits with 1 if something beyond the first convolution multiplies.
     """
+    network = options.one_network(network, "CONFIG.json|NAME|STUDY", published, weights)
     options.one_of({"--trial": trial, "--data-dir": data_dir, "--rates": rates, "--check": check})
+    if weights is not None:
+        reason = "--weights are priced by counting (--data-dir), and inspect then does not read"
+        options.refuse_unread(reason, "--trial", "--rates", "--check", "--image-size")
     if trial is not None and (fused or image_size):
         raise click.UsageError("--trial reads the study's record. Export it, and use --data-dir with --fused")
     if trial is None and data_dir is None and (chip is not None or memory):
@@ -189,6 +208,7 @@ def inspect(
         unit_costs=unit_costs,
         chip=chip,
         memory=memory,
+        weights=weights,
     )
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
@@ -234,7 +254,7 @@ def check_block(block: str) -> None:
     tables.console().print(tables.promises(block, checks))
     if not all(check.passed for check in checks):
         sys.exit(1)
-    click.echo(f'Next: name it in a space, such as  attention = ["ssa", "{block}"]')
+    click.echo(f'It can be named in a search space, such as  attention = ["ssa", "{block}"]')
 
 
 __all__ = ["check_block", "export", "inspect", "report"]

@@ -1,5 +1,6 @@
 """Results as tables of a terminal. Rich is imported when the first table is made."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -81,8 +82,11 @@ def spaces(rows: Iterable["SearchSpace"]) -> "Table":
     """A row for each search space."""
     table = _table(("name", "networks", "data", "epochs", "axes", "references"), right=("networks", "epochs"))
     table.title, table.title_justify = "Search spaces", "left"
+    sizes: dict[str, tuple[int, bool]] = {}  # of the networks: counting takes seconds, and some spaces have the same
     for row in rows:
-        size, exact = row.size()
+        networks = json.dumps(row.identity()["space"])
+        sizes[networks] = sizes.get(networks) or row.size()
+        size, exact = sizes[networks]
         axes = ", ".join(f"{axis.name} ({len(axis.choices)})" for axis in row.axes)
         count = f"{size:,}" if exact else f"up to {size:,}"
         _add(table, row.name, count, row.data.dataset, row.recipe.epochs, axes, len(row.references))

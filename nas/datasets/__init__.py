@@ -4,6 +4,7 @@ loaders       the images of a search as tensors
 splits        train, search-val and report-val; duplicates are kept together
 data_account  what was read, passed over and found twice
 class_names   names of the classes of CIFAR
+digits        images that come with scikit-learn
 cifar         downloads, with checksums
 pictures      which files are images, and which are hidden or passed over
 class_folders train/<class>/ as lists of image files

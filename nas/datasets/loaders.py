@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nas import files
-from nas.datasets import class_folders, pictures, splits
+from nas.datasets import class_folders, digits, pictures, splits
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
 from nas.datasets.shards import Shards, has_shards, read_parts
@@ -30,8 +30,9 @@ from nas.settings import DataSettings
 from nas.spaces import SearchSpace
 from spikformer.config import StemConfig
 
-_CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}
+_CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": digits.CLASSES}
 _CACHE_FORMAT = 2
+_ANEW = "Leave --data-dir out to download it again, to the user's cache"
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -140,12 +141,8 @@ def _layouts(settings: DataSettings) -> str:
 
 
 def _digits(stem: StemConfig) -> _Read:
-    """1797 handwritten digits, 8x8 grey, bundled with scikit-learn (UCI ML repository)."""
-    from sklearn.datasets import load_digits  # slow to import, and only the demo needs it
-
-    bunch = load_digits()
-    images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8))[:, None]
-    return _at_once(images, torch.from_numpy(bunch.target.astype(np.int64)), _CLASSES["digits"], stem)
+    pixels, labels = digits.images()
+    return _at_once(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels), digits.CLASSES, stem)
 
 
 def _at_once(images: Tensor, labels: Tensor, classes: tuple[str, ...], stem: StemConfig) -> _Read:
@@ -168,10 +165,8 @@ def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Re
         checksums = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
         damaged = [name for name, md5 in checksums if not check_integrity(batches / name, md5)]
         if damaged:
-            raise DataError(
-                f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). "
-                f"Delete {batches} and leave --data-dir out to download it again"
-            )
+            remedy = f"Delete {batches} and run the same command again" if folder is None else _ANEW
+            raise DataError(f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). {remedy}")
     elif folder is not None:
         raise DataError(f"{folder} holds neither {source.base_folder} nor train/<class>/. {_layouts(settings)}")
     try:
@@ -288,7 +283,7 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
             pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
             detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file.name} is no readable image ({error}). Remove or replace it") from None
+        raise DataError(f"{file.name} is no readable image ({error}). Replace it or keep it elsewhere") from None
     return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
 
 

@@ -152,7 +152,9 @@ def _smaller(images: Images, number: int, side: int) -> tuple[str, bytes]:
         image.draft("RGB", (2 * size[0], 2 * size[1]))  # at least twice as large as needed: the filter does the rest
         smaller = decoding.decoded(image, "RGB").resize(size, Image.Resampling.LANCZOS)
     except (UnreadableError, OSError) as error:
-        raise DataError(f"{images.name(number)} is no readable image ({error}). Remove or replace it") from None
+        raise DataError(
+            f"{images.name(number)} is no readable image ({error}). Replace it or keep it elsewhere"
+        ) from None
     file = io.BytesIO()
     smaller.save(file, "JPEG", quality=_QUALITY)
     return "jpg", file.getvalue()

@@ -3,6 +3,7 @@
     DIR/train/<class>/*.jpg, DIR/val/<class>/ or DIR/test/<class>/     any images
     DIR/*train*.tar, DIR/*val*.tar or DIR/*test*.tar                   WebDataset shards: KEY.jpg beside KEY.cls
     DIR/cifar-10-batches-py, DIR/cifar-100-python                      downloaded where no DIR is given
+    no DIR, for a network that was searched on digits                  `nas.datasets.digits`
 
 With both, test/ is the test and val/ stays closed. A label is the place of its class in the sorted names of the
 folders; a `.cls` holds that number, or the name. Names of numbered classes are the lines of DIR/classes.txt.
@@ -19,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import files
+from nas.datasets import digits
 from nas.datasets.class_folders import Folders, listed
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.decoding import Content
 from nas.datasets.pictures import in_words
 from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
 from nas.errors import DataError
+from nas.settings import DataSettings
 
 
 class Images(Protocol):
@@ -63,7 +66,7 @@ class Source:
     test: Images
     test_part: str
     classes: tuple[str, ...]
-    kind: Literal["cifar", "folder", "shards"]
+    kind: Literal["cifar", "folder", "shards", "digits"]
     passed_over: tuple[str, ...] = ()
 
     @property
@@ -87,27 +90,39 @@ class Source:
             some = ", ".join(self.classes[:5])
             raise DataError(
                 f"the images have {len(self.classes)} classes ({some}...), the network {network} tells {told_apart} "
-                f"apart. Give other images, or export one for them: --classes {len(self.classes)}"
+                f"apart. Give other images, or train a new classifier on its features: "
+                f"train --classes {len(self.classes)}"
             )
         if trained_on and trained_on != self.classes:
             missing, extra = sorted(set(trained_on) - set(self.classes)), sorted(set(self.classes) - set(trained_on))
             raise DataError(
-                f"{network} was trained on other classes: missing {missing[:5]}, unknown {extra[:5]}. "
-                f"Give images of the same classes"
+                f"{network} was trained on other classes: missing {missing[:5]}, unknown {extra[:5]}. Give images of "
+                f"the same classes, or train a new classifier on its features: train --classes {len(self.classes)}"
             )
 
 
-def find(data_dir: str | Path | None, dataset: str = "", on_scan: OnScan = lambda _what, _done, _total: None) -> Source:
+_USUAL_CUT = DataSettings(), 0
+
+
+def find(
+    data_dir: str | Path | None,
+    dataset: str = "",
+    on_scan: OnScan = lambda _what, _done, _total: None,
+    cut: tuple[DataSettings, int] = _USUAL_CUT,
+) -> Source:
     """The images of a folder, of whichever kind.
 
     Args:
         data_dir: see above; None downloads CIFAR into the user's cache.
-        dataset: "cifar10" or "cifar100": which, where both or neither are there.
+        dataset: "cifar10" or "cifar100": which, where both or neither are there; or "digits".
+        cut: settings and seed by which a search cut the digits.
 
     Raises:
         DataError: no such images, classes without images, classes that differ between train and test.
     """
     if data_dir is None:
+        if dataset == "digits":
+            return _digits(*cut)
         if dataset not in _CIFAR:
             raise DataError(f"no --data-dir was given. {_LAYOUTS}")
         return _cifar(files.cache_folder(), dataset, download=True)
@@ -145,7 +160,7 @@ def _test_part(parts: Sequence[str], folder: Path) -> str:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Images [n, H, W, C], uint8."""
+    """Images [n, H, W, C], or grey ones [n, H, W]; uint8."""
 
     images: npt.NDArray[np.uint8]
     labels: Numbers
@@ -181,12 +196,23 @@ def _cifar(folder: Path, dataset: str, *, download: bool) -> Source:
         parts = {part: source(str(folder), train=part == "train", download=download) for part in ("train", "test")}
     except (OSError, RuntimeError) as error:
         where = f"{folder / base} cannot be read or downloaded"
-        raise DataError(f"{where}: {error}. Delete it and leave --data-dir out to download it again") from None
+        cached = f"Delete {folder / base} and run the same command again"
+        remedy = cached if download else "Leave --data-dir out to download it again, to the user's cache"
+        raise DataError(f"{where}: {error}. {remedy}") from None
     held = {
         part: InMemory(loaded.data, np.array(loaded.targets, dtype=np.int64), f"{dataset} {part}")
         for part, loaded in parts.items()
     }
     return Source(held["train"], held["test"], "test", classes, "cifar")
+
+
+# Digits
+
+
+def _digits(settings: DataSettings, seed: int) -> Source:
+    train, test = digits.parts(settings, seed)
+    held = InMemory(*train, "digits, train and search-val"), InMemory(*test, "digits, report-val")
+    return Source(*held, "report-val", digits.CLASSES, "digits")
 
 
 # Class folders

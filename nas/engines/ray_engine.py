@@ -92,7 +92,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise StudyError("Ray is not installed: pip install 'spikformer-nas[ray]'") from None
+        raise StudyError("Ray is not installed. Install it: pip install ray") from None
     return ray
 
 

@@ -84,18 +84,18 @@ def load(path: Path) -> Checkpoint:
         return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
     except OSError as error:
         if error.errno == errno.EINVAL:  # a place before its beginning: it was cut short
-            raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
+            raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
     except RuntimeError:  # not torch's own text, which recommends to read such a file unsafely
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise TrainingError(
-                f"{path} holds more than tensors and numbers, which could run code. Remove it"
+                f"{path} holds more than tensors and numbers, which could run code. {_remedy(path)}"
             ) from None
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. Remove it") from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. Remove it") from None
+        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. {_remedy(path)}") from None
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
@@ -136,6 +136,12 @@ def check_same(
         raise TrainingError(
             f"{path} began with other settings: {'; '.join(other[:4])}. Give the same, or another --out"
         )
+
+
+def _remedy(path: Path) -> str:
+    if path.name == FILE:
+        return "Train into another folder: --out DIR"
+    return f"Give the {FILE} of a training; of weights that authors released give both: --network NAME --weights {path}"
 
 
 def _first(error: Exception) -> str:

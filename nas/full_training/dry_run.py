@@ -20,11 +20,11 @@ import torch
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.bundles import bundle as bundles
-from nas.bundles import recipe as recipes
 from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, Images, InMemory, Source
 from nas.datasets import sources as sources
 from nas.full_training import memory
 from nas.full_training.loading import Batch, TrainLoader
+from nas.full_training.loop import recipe_of
 from nas.full_training.process_group import ProcessGroup, initialised
 from nas.full_training.training import Training
 from spikformer.config import SpikformerConfig
@@ -36,6 +36,8 @@ _NOISE_STEPS = 2  # so many steps have images of their own; more are shown them 
 _CPU_PART = 4  # images that a CPU is shown
 _LOADED_S = 3.0
 _READ_AHEAD = 2  # batches that torch lets each reader have ready
+_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
+"""Of the images that are bundled or downloaded."""
 _IMAGES = {10: 50_000, 100: 50_000, 1000: 1_281_167}
 """Training images of CIFAR-10, CIFAR-100 and ImageNet, by their classes, where no folder tells."""
 
@@ -61,6 +63,7 @@ class DryRun:
             where it was measured.
         recipe_part: images that a process runs at a time by the recipe.
         train_images: of an epoch.
+        has_images: whether the training finds its images without being told where they are.
         hours: for the whole recipe at this pace; without evaluations.
         on: device and precision.
     """
@@ -82,6 +85,7 @@ class DryRun:
     gpu_checkpointed_gb: float | None
     recipe_part: int
     train_images: int
+    has_images: bool
     hours: float
     on: str
 
@@ -144,23 +148,28 @@ def run(
     recipe: str = "",
     settings: tuple[str, ...] = (),
     device: str = "auto",
+    *,
+    weights: str | Path | None = None,
+    classes: int = 0,
+    in_channels: int = 0,
+    epochs: int = 0,
 ) -> DryRun | None:
     """Build a training, run a few steps of it, and write nothing; of several processes, the first tells.
 
     Args:
         data_dir: if given, reading from this folder is timed. The steps always train on noise.
-        bundle, recipe, settings, device: see `nas.full_training.loop.train`.
+        bundle, recipe, settings, device, weights, classes, in_channels, epochs: see `nas.full_training.loop.train`.
 
     Raises:
         SpikformerError: what `train` would raise before its first step.
     """
-    opened = bundles.read(bundle, recipe)
-    chosen = recipes.with_settings(opened.recipe, settings)
+    opened = bundles.read(bundle, recipe, weights).for_images(classes, in_channels)
+    chosen = recipe_of(opened, epochs, settings)
     config = chosen.of(opened.config)
     with initialised(device) as group:
         source = None
-        if data_dir is not None:
-            source = sources.find(data_dir, opened.dataset)
+        if data_dir is not None or opened.dataset == "digits":  # which are there without being downloaded
+            source = sources.find(data_dir, opened.dataset, cut=opened.cut)
             source.check_classes(opened.name, config.head.num_classes, tuple(opened.document.get("classes", ())))
         result = _dry_run(opened, config, chosen, source, group)
         return result if group.is_main else None
@@ -205,6 +214,7 @@ def _dry_run(
         gpu_checkpointed_gb=states_gb + checkpointed_gb * recipe_part if on_cpu else None,
         recipe_part=recipe_part,
         train_images=images,
+        has_images=_CLASSES.get(bundle.dataset) == config.head.num_classes,
         hours=recipe.all_epochs * images / pace / 3600,
         on=f"{group.size} process(es), {_named(group.device)}, {training.precision}",
     )

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ from nas.errors import TrainingError
 from nas.full_training import checkpoint
 from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
 from nas.full_training.process_group import ProcessGroup, initialised
-from nas.training import accuracies, counts_by_class, exact, measurement
+from nas.settings import DataSettings
+from nas.training import Measurement, accuracies, counts_by_class, exact, measurement
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
+from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 
 _PART = 128  # images at a time
@@ -141,6 +144,7 @@ def evaluate(
     device: str = "auto",
     time_steps: Sequence[int] = (),
     image_sizes: Sequence[int] = (),
+    weights: str | Path | None = None,
 ) -> list[Evaluation]:
     """Measure trained networks on test images: bundles, or checkpoints of trainings that go on.
 
@@ -150,25 +154,49 @@ def evaluate(
         settings: "key=value" each, over the recipe that each was trained with; those of
             `nas.bundles.recipe.EVALUATION`.
         time_steps, image_sizes: instead of those that each was trained with; each network is measured at every pair.
+        weights: file that the authors of the one network released, which is then a published name or a config's file.
 
     Raises:
         SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
             time steps or one image size only.
     """
+    if weights is not None and len(networks) != 1:
+        raise TrainingError(f"{weights} are the weights of one network, {len(networks)} were given. Give one")
     evaluations = []
     with initialised(device) as group:
         if group.size > 1:
             raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
         for network in networks:
-            name, model, recipe, dataset, classes = _opened(network)
-            recipe = recipes.with_settings(recipe, settings, recipes.EVALUATION)
+            trained = _opened(network, weights)
+            name, model = trained.name, trained.model
+            recipe = recipes.with_settings(trained.recipe, settings, recipes.EVALUATION)
             forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
-            source = sources.find(data_dir, dataset)
-            source.check_classes(name, model.config.head.num_classes, classes)
+            source = trained.images(data_dir)
             evaluations += [
                 _evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms
             ]
     return evaluations
+
+
+def counted(
+    network: str, data_dir: str | Path | None, weights: str | Path, *, fused: bool = False
+) -> tuple[SpikformerConfig, Measurement]:
+    """What a network with its authors' weights computes on test images, layer by layer.
+
+    Args:
+        network, data_dir, weights: see `evaluate`.
+        fused: in the deployable form.
+
+    Raises:
+        SpikformerError: see `evaluate`.
+    """
+    with initialised("cpu") as group:
+        trained = _opened(network, weights)
+        form = fuse(trained.model) if fused else trained.model
+        images = trained.images(data_dir).test
+        recipe = dataclasses.replace(trained.recipe, workers=0)  # counting takes longer than reading
+        batches = _batches(images, recipe, trained.model.config, group, _PART)
+        return trained.model.config, measurement.measure_batches(form, batches)
 
 
 def _pairs(config: SpikformerConfig, steps: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -200,22 +228,48 @@ def _at(name: str, model: Spikformer, time_steps: int, image_size: int) -> Spikf
     return changed.eval()
 
 
-def _opened(network: str | Path) -> tuple[str, Spikformer, TrainingRecipe, str, tuple[str, ...]]:
-    """Name, model with weights, recipe, data set, classes if known."""
+class _Trained(NamedTuple):
+    """A network with weights.
+
+    Attributes:
+        dataset: that of its training, if it is known by name.
+        classes: their names, if they are known.
+        cut: see `Bundle.cut`.
+    """
+
+    name: str
+    model: Spikformer
+    recipe: TrainingRecipe
+    dataset: str
+    classes: tuple[str, ...]
+    cut: tuple[DataSettings, int]
+
+    def images(self, data_dir: str | Path | None) -> Source:
+        """
+        Raises:
+            DataError: no images, or of other classes than the network tells apart.
+        """
+        source = sources.find(data_dir, self.dataset, cut=self.cut)
+        source.check_classes(self.name, self.model.config.head.num_classes, self.classes)
+        return source
+
+
+def _opened(network: str | Path, weights: str | Path | None = None) -> _Trained:
     path = Path(network)
-    if path.is_file():
+    if weights is None and path.is_file():
         saved = checkpoint.load(path)
         model = Spikformer(saved.config)
         try:
             model.load_state_dict(saved.model if saved.ema is None else saved.ema)
         except RuntimeError as error:  # how torch says that names or shapes differ
             raise TrainingError(f"{path} holds the weights of another network: {error}") from None
-        return f"{path}, step {saved.steps}", model, saved.recipe, "", saved.classes
-    opened: Bundle = bundles.read(path)
+        cut = DataSettings(), 0
+        return _Trained(f"{path}, step {saved.steps}", model, saved.recipe, "", saved.classes, cut)
+    opened: Bundle = bundles.read(str(network), weights=weights)
     if not opened.is_trained:
         raise TrainingError(f"{network} has no weights to evaluate. Train it first: train {network}")
     classes = tuple(opened.document.get("classes", ()))
-    return opened.name, opened.model(), opened.recipe, opened.dataset, classes
+    return _Trained(opened.name, opened.model(), opened.recipe, opened.dataset, classes, opened.cut)
 
 
 def _evaluated(
@@ -263,4 +317,4 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-__all__ = ["Evaluation", "Scores", "evaluate", "mean_and_deviation", "measured_scores", "write_csv"]
+__all__ = ["Evaluation", "Scores", "counted", "evaluate", "mean_and_deviation", "measured_scores", "write_csv"]

@@ -311,8 +311,7 @@ def check_readable(batch: Batch, recipe: TrainingRecipe) -> None:
     """
     if batch.broken and not recipe.skip_corrupt:
         raise DataError(
-            f"{batch.broken[0]} is no readable image. Remove or replace it, or go on without such images: "
-            f"--set skip_corrupt=true"
+            f"{batch.broken[0]} is no readable image. Replace it, or go on without such images: --set skip_corrupt=true"
         )
 
 

@@ -49,18 +49,27 @@ def train(
     recipe: str = "",
     settings: tuple[str, ...] = (),
     device: str = "auto",
+    *,
+    weights: str | Path | None = None,
+    classes: int = 0,
+    in_channels: int = 0,
+    epochs: int = 0,
 ) -> Trained | None:
     """Train a network in full; in each of the processes that torchrun started, or in one.
 
     The last weights count, not those that were best on the test images: nothing is chosen by these.
 
     Args:
-        bundle: folder of a bundle, or the name of a published network.
+        bundle: folder of a bundle, or the name of a published network; with `weights` also a file with its config.
         data_dir: see `nas.datasets.sources`.
         out: folder for the trained bundle, its checkpoint and log; `results/trained/<name>` by default.
         recipe: name or file of another recipe than the bundle's.
         settings: "key=value" each, over the recipe's.
         device: see `nas.full_training.process_group.initialised`.
+        weights: file that the authors of the network released, to start from.
+        classes: of a new classifier, on the weights that are there; 0 keeps the classifier.
+        in_channels: of the images, which the first convolution is made for; 0 keeps it.
+        epochs: instead of the recipe's, whose warm-up and cool-down keep their shares; 0 keeps them all.
 
     Returns:
         The result, in the first process; None in the others.
@@ -69,14 +78,24 @@ def train(
         SpikformerError: bad input; a loss that is no number. Says what and what to do.
         KeyboardInterrupt: asked to stop; how far it came is saved.
     """
-    opened = bundles.read(bundle, recipe)
-    chosen = recipes.with_settings(opened.recipe, settings)
+    opened = bundles.read(bundle, recipe, weights).for_images(classes, in_channels)
+    chosen = recipe_of(opened, epochs, settings)
     folder = Path(out) if out is not None else Path("results") / "trained" / opened.name
     _check_ours(folder)
     with initialised(device) as group:
         training = prepared(opened, chosen, data_dir, group)  # before anything is written
         with _alone(folder, group):
             return _run(training, folder)
+
+
+def recipe_of(bundle: Bundle, epochs: int, settings: tuple[str, ...]) -> TrainingRecipe:
+    """The bundle's recipe at another length, 0 being its own, and with settings from the command line.
+
+    Raises:
+        TrainingError: see `nas.bundles.recipe.with_settings`.
+    """
+    own = recipes.for_epochs(bundle.recipe, epochs) if epochs else bundle.recipe
+    return recipes.with_settings(own, settings)
 
 
 def _check_ours(folder: Path) -> None:
@@ -104,7 +123,7 @@ def prepared(bundle: Bundle, recipe: TrainingRecipe, data_dir: str | Path | None
     """
     config = recipe.of(bundle.config)
     with group.main_first():
-        source = sources.find(data_dir, bundle.dataset)
+        source = sources.find(data_dir, bundle.dataset, cut=bundle.cut)
     source.check_classes(bundle.name, config.head.num_classes, tuple(bundle.document.get("classes", ())))
     return Training(bundle, config, recipe, source, group)
 
@@ -216,4 +235,4 @@ def _write_bundle(training: Training, folder: Path, scores: Scores) -> None:
     bundles.write_into(folder, document, training.recipe, card, {"network": training.weights()})
 
 
-__all__ = ["Trained", "prepared", "train"]
+__all__ = ["Trained", "prepared", "recipe_of", "train"]

@@ -1,22 +1,18 @@
 """What a finished training says of itself: the record that goes into its bundle, and its card."""
 
 import datetime
-import importlib.metadata
-import platform
-
-import torch
 
 from nas.bundles import TrainingRecipe
 from nas.datasets import Source
 from nas.full_training.evaluation import Scores
 from nas.full_training.process_group import ProcessGroup
+from nas.training import provenance
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
 
 def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: ProcessGroup) -> PlainTable:
     """Plain values, for `config.json`."""
-    device = torch.cuda.get_device_name(group.device) if group.device.type == "cuda" else platform.machine()
     return {
         "test_top1": scores.top1,
         "test_top5": scores.top5,
@@ -28,8 +24,7 @@ def result_of(recipe: TrainingRecipe, source: Source, scores: Scores, group: Pro
         "epochs": recipe.all_epochs,
         "seed": recipe.seed,
         "processes": group.size,
-        "device": f"{group.device.type} {device}",
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm", "spikingjelly")},
+        **provenance.machine(group.device),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -53,7 +48,8 @@ training. Nothing was chosen by test images: the last epoch counts, not the best
 
 Recipe (`recipe.toml`): {recipe.source or "no source is named"}. Changed: {recipe.changes or "nothing"}.
 
-{result["processes"]} process(es) on {result["device"]}; {versions}; {result["finished_at"]}.
+{result["processes"]} process(es) on {result["device"]} ({result["processor"]}, {result["threads"]} thread(s) each);
+{versions}; {result["finished_at"]}.
 
 ```python
 import spikformer

@@ -167,7 +167,9 @@ class Training:
                 self.ema.module.load_state_dict(saved.ema)
             self._update.load_state(saved.optimizer, saved.scaler)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # as torch says it
-            raise TrainingError(f"the checkpoint is of another network, or damaged: {error}. Remove it") from None
+            raise TrainingError(
+                f"the checkpoint is of another network, or damaged: {error}. Train into another folder: --out DIR"
+            ) from None
         if self.group.is_main:  # who saved them
             self.sums.copy_(saved.sums)
         self.done = saved.steps

@@ -8,6 +8,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from nas.bundles import bundle as bundles
 from nas.costs import (
     MEASURED,
     Chip,
@@ -116,6 +117,47 @@ def costs_on_images(
     return _with_extras(layers, model.config, counts.operations, counts.overheads, counts.images, chip, memory)
 
 
+def costs_with_weights(
+    network: str,
+    weights: str,
+    data_dir: str | None,
+    convention: Convention = MEASURED,
+    chip: Chip | None = None,
+    *,
+    fused: bool = False,
+    memory: bool = False,
+) -> Costs:
+    """What each layer of a network costs with the weights that its authors released, on test images.
+
+    Args:
+        network: a published name, or a JSON file with the network's config.
+        weights: the released file (`spikformer.checkpoints.load_official`).
+        data_dir: where the images are (`nas.datasets.sources`).
+        chip, memory: see `costs`.
+        fused: count the deployable form.
+
+    Raises:
+        CheckpointError: weights that cannot be read, or of another network.
+        DataError: no images, or of other classes.
+        CostError: the network is silent.
+    """
+    from nas.full_training import evaluation  # timm, only now
+
+    config, counts = evaluation.counted(network, data_dir, weights, fused=fused)
+    if counts.silent is not None:
+        raise CostError(f"{network} with {weights} is silent: {counts.silent}. It has no energy to speak of")
+    name = in_form(f"{network} with {weights}", fused)
+    layers = priced(name, counted_on(counts.images), counts.operations, counts.images, convention)
+    return _with_extras(layers, config, counts.operations, counts.overheads, counts.images, chip, memory)
+
+
+def _structure_with_weights(network: str, weights: str, *, fused: bool) -> Inspection:
+    """The parts of a network into which released weights fit."""
+    bundles.read(network, weights=weights).model()
+    note = f"{weights} holds all weights of {network}, and no others that its authors' code uses"
+    return dataclasses.replace(structure(network, fused=fused), note=note)
+
+
 def _with_extras(
     layers: Costs,
     config: SpikformerConfig,
@@ -163,6 +205,7 @@ def inspect(
     unit_costs: str = "45nm_fp32",
     chip: str | None = None,
     memory: bool = False,
+    weights: str | None = None,
 ) -> Inspection | Costs:
     """The structure of a network, or what each of its layers costs.
 
@@ -172,7 +215,8 @@ def inspect(
     Args:
         network: a study, of which `trial` names the network; else see `structure`.
         rates: firing rates (`nas.costs.rates.read`).
-        data_dir: images on which an exported folder's proxy is counted.
+        data_dir: images on which an exported folder's proxy is counted, or a network with released weights.
+        weights: file that the authors of the network released.
         convention, unit_costs: name of the energy convention, and energy per operation.
         chip, memory: see `costs`.
 
@@ -185,6 +229,10 @@ def inspect(
         if trial is None:
             raise StudyError(f"study {network.name} has many networks. Give the number of a trial")
         return costs(network, trial, chosen, model, memory=memory)
+    if weights is not None and data_dir is not None:
+        return costs_with_weights(network, weights, data_dir, chosen, model, fused=fused, memory=memory)
+    if weights is not None:
+        return _structure_with_weights(network, weights, fused=fused)
     if data_dir is not None:
         return costs_on_images(network, data_dir, chosen, model, fused=fused, memory=memory)
     if rates is not None:
@@ -192,4 +240,4 @@ def inspect(
     return structure(network, image_size, fused=fused)
 
 
-__all__ = ["costs", "costs_at_rates", "costs_on_images", "inspect"]
+__all__ = ["costs", "costs_at_rates", "costs_on_images", "costs_with_weights", "inspect"]

@@ -7,15 +7,13 @@ from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import Convention, UnitCosts, memory_mj, overheads_mj
 from nas.reports.repeats import Repeats
 from nas.studies import Spent, Study
-from nas.training import Candidate
+from nas.training import Candidate, provenance
 
 
 def methods(study: Study, candidates: dict[int, Candidate], convention: Convention) -> list[str]:
     every = list(candidates.values())
     one = max(every, key=lambda c: c.counted_images)  # a candidate that diverged was not counted
     identity, recipe = study.identity, one.recipe
-    devices = sorted({str(c.provenance["device"]) for c in every})
-    commits = sorted({str(c.provenance["commit"]) for c in every})
     versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
     spent = study.spent
     return [
@@ -29,9 +27,26 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         "candidate, so differences within seed noise are not established.",
         *_rungs(study, spent),
         *_energy_methods(every, convention),
-        f"Ran on {', '.join(devices)} in {spent.hours:.2f} h of training and measuring; {', '.join(versions)}; "
-        f"commit {', '.join(commits)}.",
+        f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "
+        f"{', '.join(versions)}; {_code(every)}.",
     ]
+
+
+def _machines(candidates: list[Candidate]) -> list[str]:
+    """Devices with their processors and threads; records of earlier versions name fewer of these."""
+    words = set()
+    for candidate in candidates:
+        record = candidate.provenance
+        threads = record.get("threads")
+        details = [record.get("processor"), f"{threads} thread(s)" if threads is not None else None]
+        named = ", ".join(filter(None, details))
+        words.add(f"{record['device']} ({named})" if named else str(record["device"]))
+    return sorted(words)
+
+
+def _code(candidates: list[Candidate]) -> str:
+    """The commits or versions that trained them."""
+    return ", ".join(sorted({provenance.code_of(c.provenance) for c in candidates})) or "nothing ran yet"
 
 
 def _rungs(study: Study, spent: Spent) -> list[str]:
@@ -111,7 +126,7 @@ def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, 
 def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
     """Whether all networks were trained alike, and can be again."""
     commits = sorted({str(c.provenance["commit"]) for c in candidates})
-    devices = sorted({str(c.provenance["device"]) for c in candidates})
+    machines = _machines(candidates)
     changed = any(commit.endswith("+") or commit == "None" for commit in commits)
     retrained = {full.trial for full in study.full_trainings}
     nothing = not candidates
@@ -119,7 +134,7 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
         Check(
             "Can the search and the trainings be run again: code, space, settings, seeds?",
             "not recorded" if nothing else "partly" if changed else "yes",
-            f"commit {', '.join(commits) or 'none'}"
+            _code(candidates)
             + (", a working tree with changes of its own or no clone" if changed else "")
             + f"; space, data, recipe and seed {study.seed} are stored with the study",
         ),
@@ -131,8 +146,8 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
         ),
         Check(
             "Is hardware the same for all, and named?",
-            "not recorded" if nothing else "yes" if len(devices) == 1 else "partly",
-            ", ".join(devices) or "nothing ran yet",
+            "not recorded" if nothing else "yes" if len(machines) == 1 else "partly",
+            ", ".join(machines) or "nothing ran yet",
         ),
         Check(
             "Were the final networks trained by the full recipe, and their test accuracy told?",

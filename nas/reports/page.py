@@ -29,7 +29,7 @@ _ONLY_WITH = {
 
 
 def write(
-    report: Report, folder: Path, *, latex: bool = False, options: Sequence[str] = (), program: str = "python cli.py"
+    report: Report, folder: Path, *, latex: bool = False, options: Sequence[str] = (), program: str = "python -m nas"
 ) -> list[Path]:
     """Write the report into the study's folder; each file appears whole.
 
@@ -107,7 +107,7 @@ def layers(members: Sequence[Member]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def html(report: Report, options: Sequence[str] = (), program: str = "python cli.py") -> str:
+def html(report: Report, options: Sequence[str] = (), program: str = "python -m nas") -> str:
     """The page, whole: styles, script, plotly.js and all figures are in it."""
     loader = jinja2.PackageLoader("nas.reports", ".")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)

@@ -20,7 +20,7 @@ def report(
     compare: Sequence[Study] = (),
     latex: bool = False,
     options: Sequence[str] = (),
-    program: str = "python cli.py",
+    program: str = "python -m nas",
 ) -> Report:
     """Write a study's report into its folder: `report.html`, tables and figures, each whole.
 

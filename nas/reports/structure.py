@@ -1,18 +1,15 @@
 """What a network is made of: its parts with their parameters and dense operations."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
+from nas.bundles import config_of
 from nas.costs import Part, parts, static_model
 from nas.progress import in_si
-from spikformer import published
 from spikformer.config import SpikformerConfig
-from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 from spikformer.fusion import real_multiplications
 
@@ -24,11 +21,13 @@ class Inspection:
     Attributes:
         name: the published name or the file.
         parts: the whole network first, then its modules.
+        note: what is to be said of it besides.
     """
 
     name: str
     config: SpikformerConfig
     parts: tuple[Part, ...]
+    note: str = ""
 
     def to_dict(self) -> PlainTable:
         """Plain values; `macs` per image over all time steps, padding included, nothing zero."""
@@ -43,8 +42,8 @@ class Inspection:
         }
 
     def lines(self) -> list[str]:
-        """What stands under the table: nothing."""
-        return []
+        """What stands under the table."""
+        return [self.note] if self.note else []
 
     def table(self) -> Table:
         """Parts down to the convolutions."""
@@ -92,30 +91,10 @@ def config_at(network: str, image_size: int | None) -> SpikformerConfig:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    config = _config(network)
+    config = config_of(network)
     if image_size is None:
         return config
     return dataclasses.replace(config, stem=dataclasses.replace(config.stem, image_size=image_size))
-
-
-def _config(network: str) -> SpikformerConfig:
-    path = Path(network)
-    if path.is_dir():
-        path = path / "config.json"
-    if path.suffix != ".json" and not path.is_file():
-        return published.config(network)
-    try:
-        document = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from None
-    if isinstance(document, dict) and "network" in document:
-        document = document["network"]
-    try:
-        return SpikformerConfig.from_dict(document)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def in_form(network: str, fused: bool) -> str:

@@ -67,6 +67,7 @@ def opened(
                 loaded, splits.fingerprint, settings.seed, settings.energy_of, settings.target_image_size
             )
             study = _study(name, folder, settings.storage, identity, loaded.constraints, splits.account)
+            study.keep_data_dir(settings.data_dir)
             for sentence in (*splits.account, *filter(None, [torch_versions(study)])):
                 watcher.notice(sentence)
             trainer = Trainer(splits, loaded.recipe, settings.seed, settings.target_image_size, folder / "unfinished")

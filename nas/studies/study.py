@@ -29,6 +29,7 @@ from spikformer.fields import PlainTable
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
+_DATA_DIR = "data_dir"
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,15 @@ class Study:
     def keep_account(self, sentences: tuple[str, ...]) -> None:
         if self.account != sentences:
             self.optuna.set_user_attr(_ACCOUNT, list(sentences))
+
+    @property
+    def data_dir(self) -> str | None:
+        """Where the last search that was told so read its images; another machine may have them elsewhere."""
+        return typing.cast(str | None, self.optuna.user_attrs.get(_DATA_DIR))
+
+    def keep_data_dir(self, data_dir: str | Path | None) -> None:
+        if data_dir is not None and self.data_dir != str(data_dir):
+            self.optuna.set_user_attr(_DATA_DIR, str(data_dir))
 
     @property
     def seed(self) -> int:

@@ -18,13 +18,14 @@ candidate      a config evaluated: one record, with all of it
 evaluation     a config trained, measured and written down as a candidate
 """
 
-from nas.training import device_memory, measurement
+from nas.training import device_memory, measurement, provenance
 from nas.training.augmentation import Normalise, settled
 from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
 from nas.training.counterpart import ann_counterpart, bits
 from nas.training.evaluation import died, evaluate, measured_pace
 from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
 from nas.training.fitting import Epoch, accuracies, counts_by_class, epochs_of, images_seen
+from nas.training.measurement import Measurement
 from nas.training.optimizer import Update, adamw, parameter_groups
 from nas.training.schedule import Schedule
 from nas.training.step import Inputs, Step, momentum_settles
@@ -35,6 +36,7 @@ __all__ = [
     "EnergyOf",
     "Epoch",
     "Inputs",
+    "Measurement",
     "Normalise",
     "Pace",
     "Precision",
@@ -60,6 +62,7 @@ __all__ = [
     "momentum_settles",
     "parameter_groups",
     "precision_of",
+    "provenance",
     "repriced",
     "settled",
     "tuned",

@@ -1,6 +1,8 @@
 """Where, when and with what a network was trained: all that may differ between equal runs."""
 
+import contextlib
 import datetime
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -13,6 +15,9 @@ import torch
 from nas.training.execution import ExecutionOptions
 from spikformer.fields import PlainTable
 
+_PACKAGE = "spikformer-nas"
+_PACKAGES = (_PACKAGE, "torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
+
 
 def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> PlainTable:
     """All that may differ between equal runs; `options` of a training that took place.
@@ -20,18 +25,57 @@ def of(device: torch.device, started: float, options: ExecutionOptions | None = 
     Args:
         started: on the monotonic clock, in seconds.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    packages = ("torch", "spikingjelly", "optuna")
     return {
         "wall_s": round(time.monotonic() - started, 3),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
-        "device": f"{device.type} {name}",
-        "threads": torch.get_num_threads(),  # on a CPU, the order of sums and so their rounding depends on it
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        **machine(device),
         "commit": _commit(),
         **({} if options is None else {"speed": str(options), **_precisions(device)}),
     }
+
+
+def machine(device: torch.device) -> PlainTable:
+    """The device, the processor and its threads, and the versions on which the last bits of a result depend."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": f"{device.type} {name}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),  # on a CPU, the order of sums and so their rounding depends on it
+        "versions": _versions(),
+    }
+
+
+@functools.cache
+def _processor() -> str:
+    """Its model, as the system names it; its kind where the system names none."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if models:
+            return models[0]
+    if platform.system() == "Darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages; a clone that was never installed has no version of its own."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def code_of(record: PlainTable) -> str:
+    """Which code made a record, in words: the commit of a clone, else the version of an installed package."""
+    if record["commit"] is not None:
+        return f"commit {record['commit']}"
+    return f"version {record['versions'].get(_PACKAGE, 'not recorded')}"
 
 
 def _precisions(device: torch.device) -> dict[str, str]:
@@ -43,7 +87,7 @@ def _precisions(device: torch.device) -> dict[str, str]:
 
 def _commit() -> str | None:
     """Commit of the clone that runs, with "+" if it was changed; None for an installed package."""
-    folder = Path(__file__).parent.parent
+    folder = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -57,4 +101,4 @@ def _commit() -> str | None:
         return None
 
 
-__all__ = ["of"]
+__all__ = ["code_of", "machine", "of"]

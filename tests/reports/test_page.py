@@ -230,7 +230,7 @@ def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
 def test_commands_are_quoted(written: Path, study: Study) -> None:
     number = next(iter(study.front()))
     text = html.unescape((written / "report.html").read_text(encoding="utf-8"))
-    assert f"python cli.py export --study micro --pick {number} --results-dir 'x y'" in text
+    assert f"python -m nas export --study micro --pick {number} --results-dir 'x y'" in text
 
 
 def test_paper_figures_and_latex(written: Path, study: Study) -> None:

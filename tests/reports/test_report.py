@@ -18,6 +18,7 @@ import nas
 import spikformer
 from nas.costs import chip, energy, memory, target
 from nas.errors import CostError, DataError, OutputError, StudyError, TrainingError
+from nas.exports import cards, choosing
 from nas.exports import exporting as exports
 from nas.progress import Observer
 from nas.reports import contents, findings, inspection, page, texts
@@ -108,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_named(study: Study, tmp_path: Path) 
 
 
 def test_exported_folders_load_and_run(study: Study, tmp_path: Path) -> None:
-    folders = exports.export(study, "front", tmp_path)
+    folders = exports.export(study, "front", tmp_path, exports.Size(params=200_000))
     assert len(folders) == len(study.front())
     for folder, candidate in zip(folders, study.front().values(), strict=True):
         assert sorted(p.name for p in folder.iterdir()) == [
@@ -149,13 +150,13 @@ def test_exported_weights_are_those_that_were_measured(study: Study, tmp_path: P
 def test_picks(study: Study) -> None:
     front = study.front()
     numbers = list(front)
-    assert list(exports.pick(study, "accuracy")) == numbers[-1:]
-    assert list(exports.pick(study, "energy")) == numbers[:1]
-    assert set(exports.pick(study, "knee")) <= set(numbers)
-    assert list(exports.pick(study, "0")) == [0]
+    assert list(choosing.pick(study, "accuracy")) == numbers[-1:]
+    assert list(choosing.pick(study, "energy")) == numbers[:1]
+    assert set(choosing.pick(study, "knee")) <= set(numbers)
+    assert list(choosing.pick(study, "0")) == [0]
     for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
-            exports.pick(study, bad)
+            choosing.pick(study, bad)
 
 
 def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_path: Path) -> None:
@@ -181,16 +182,19 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
 
 def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_path: Path) -> None:
     """By hand: 2 mJ with an error of 32 % are 2 / 1.32 = 1.52 to 2 / 0.68 = 2.94 mJ."""
-    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in exports.predicted(2.0)
+    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in cards.predicted(2.0)
     number, candidate = next(iter(study.front().items()))
-    (folder,) = exports.export(study, str(number), tmp_path)
-    assert exports.predicted(candidate.energy_target_mj or 0) in (folder / "card.md").read_text()
+    (folder,) = exports.export(study, str(number), tmp_path, exports.Size(params=200_000))
+    network = spikformer.load(folder).config
+    energy_mj = target.predicted_energy_mj(candidate.operations, network)
+    assert cards.predicted(energy_mj) in (folder / "card.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("size", "pixels", "classes"),
     [
         (exports.Size(as_is=True), 8, 10),
+        (exports.Size(), 8, 10),
         (exports.Size(as_is=True, classes=3), 8, 3),
         (exports.Size(params=200_000, classes=20), 224, 20),
         (exports.Size(macs=300_000_000), 224, 1000),
@@ -200,15 +204,15 @@ def test_a_bundle_has_the_size_that_was_asked_for(
     study: Study, tmp_path: Path, size: exports.Size, pixels: int, classes: int
 ) -> None:
     (folder,) = exports.export(study, "knee", tmp_path, size)
-    ((_, candidate),) = exports.pick(study, "knee").items()
+    ((_, candidate),) = choosing.pick(study, "knee").items()
     model = spikformer.load(folder)
     assert (model.config.stem.image_size, model.config.head.num_classes) == (pixels, classes)
-    assert (model.config == candidate.config) == (size == exports.Size(as_is=True))
+    assert (model.config == candidate.config) == (size in (exports.Size(as_is=True), exports.Size()))
     if size.params:
         assert 100_000 < sum(p.numel() for p in model.parameters()) <= 200_000
     card = (folder / "card.md").read_text()
-    assert ("Predicted energy" in card) != size.as_is
-    assert "cli.py train" in card
+    assert ("Predicted energy" in card) == (pixels == 224)
+    assert "python -m nas train" in card
 
 
 def test_a_size_that_contradicts_itself_is_refused(study: Study, tmp_path: Path) -> None:
@@ -255,7 +259,7 @@ def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch:
         for i, (accuracy, energy) in enumerate(points)
     }
     monkeypatch.setattr(Study, "front", lambda _self: front)
-    assert list(exports.pick(study, "knee")) == [1]
+    assert list(choosing.pick(study, "knee")) == [1]
 
 
 def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import nas
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
 from nas.errors import StudyError
-from nas.exports import exporting as exports
+from nas.exports import choosing
 from nas.reports import contents, inspection, texts
 from nas.searchers import searcher
 from nas.searchers.networks import ConfigSpace
@@ -171,7 +171,7 @@ def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:
     number, stopped = next((n, c) for n, c in study.candidates.items() if c.status == "stopped")
     assert f"trial {number}, {stopped.reason}" in str(inspection.costs(study, number).to_dict())
     with pytest.raises(StudyError, match=rf"trial {number} of study ladder is stopped \(trained on a part\)"):
-        exports.pick(study, str(number))
+        choosing.pick(study, str(number))
 
 
 def test_even_a_few_networks_send_one_to_the_top(ladder: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_missing_library_gives_the_remedy(library: str, tmp_path: Path, monkey
     for name in ("onnx", "onnxscript"):
         monkeypatch.setitem(sys.modules, name, sys)  # any module
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(FormatError, match=rf"{library} cannot be imported.*pip install 'spikformer-nas\[onnx\]'"):
+    with pytest.raises(FormatError, match=rf"{library} cannot be imported.*pip install onnx onnxscript onnxruntime"):
         write_onnx(smallest(), tmp_path / "network")
 
 

@@ -1,0 +1,101 @@
+"""Which networks of a study are exported, and how large they become."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from nas.costs import scaling, target
+from nas.errors import StudyError, TrainingError
+from nas.stats import pareto
+from nas.studies import Study, constraints
+from nas.training import Candidate
+from spikformer.config import SpikformerConfig
+
+PICKS = ("front", "knee", "accuracy", "energy")
+_LEAST_PIXELS = 32  # a side, of CIFAR: networks for smaller images have too few tokens to be made larger
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the network is that is made of a candidate.
+
+    Attributes:
+        as_is: the searched network itself, for the images that it was searched on.
+        params, macs: else for ImageNet, and as large as these allow (`nas.costs.scaling`); without, as wide and deep
+            as it was searched.
+        classes: that it tells apart; 0, ImageNet's 1000, or as many as it was searched with.
+    """
+
+    as_is: bool = False
+    params: int | None = None
+    macs: int | None = None
+    classes: int = 0
+
+    def of(self, config: SpikformerConfig, image_size: int) -> SpikformerConfig:
+        """
+        Raises:
+            TrainingError: contradictions, or nothing within the budget.
+            ConfigError: stages that halve the grid more often than the image size allows.
+        """
+        if self.as_is and (self.params is not None or self.macs is not None):
+            raise TrainingError("--as-is keeps the searched size, --params and --macs change it. Give one or the other")
+        network = config if self.as_is else target.for_imagenet(config, image_size)
+        if self.classes:
+            head = dataclasses.replace(network.head, num_classes=self.classes)
+            network = dataclasses.replace(network, head=head)
+        if self.params is None and self.macs is None:
+            return network
+        return scaling.to_budget(network, self.params, self.macs)
+
+
+def why_as_is(study: Study, size: Size) -> list[str]:
+    """Sentences on why the searched networks themselves are written; none where they are made for ImageNet.
+
+    A size that was asked for is made of any network.
+    """
+    stem, dataset = study.space.base["stem"], study.identity.get("data.dataset")
+    pixels, channels = stem["image_size"], stem["in_channels"]
+    if size.as_is or size.params is not None or size.macs is not None:
+        return []
+    if channels == 3 and pixels >= _LEAST_PIXELS and dataset != "digits":
+        return []
+    colours = "colour" if channels == 3 else "grey"
+    return [
+        f"No training on ImageNet follows from {colours} images of {pixels} x {pixels} pixels ({dataset}): the "
+        "networks are written as they were searched. Give --params N for networks of that size for ImageNet"
+    ]
+
+
+def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
+    """The candidates that a word or a trial number names, by trial number.
+
+    Args:
+        which: "front"; "accuracy" or "energy", the front's best in that; "knee", where more energy begins to
+            buy little; or the number of a complete trial.
+
+    Raises:
+        StudyError: no such pick.
+    """
+    front = study.front()
+    if which.isascii() and which.isdecimal():
+        candidate = study.candidate(int(which))
+        if candidate.status != "complete":
+            state = f"is {candidate.status} ({candidate.reason})"
+            raise StudyError(f"trial {which} of study {study.name} {state}. Use one of {', '.join(PICKS)} or a number")
+        return {int(which): candidate}
+    if which not in PICKS:
+        raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
+    if not front:
+        limits = constraints.in_words(study.constraints)
+        which_one = f"complete candidate that keeps {limits}" if limits else "complete candidate to export"
+        raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
+    if which == "front":
+        return front
+    numbers = list(front)
+    energies = [c.ranked_mj(study.energy_of) or math.inf for c in front.values()]
+    points = [(c.search_val_accuracy or 0.0, math.log10(mj)) for c, mj in zip(front.values(), energies, strict=True)]
+    number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
+    return {number: front[number]}
+
+
+__all__ = ["PICKS", "Size", "pick", "why_as_is"]
