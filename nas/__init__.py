@@ -15,7 +15,7 @@ before torch is imported.
 
 from typing import TYPE_CHECKING
 
-from nas import lazy
+from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.exports import export
@@ -37,7 +37,7 @@ _ROOMS = {
     "train": "nas.full_training",
     "validate_proxy": "nas.replicates",
 }
-__getattr__ = lazy.attributes(__name__, _ROOMS)
+__getattr__ = attributes(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from nas import files
 from nas.bundles import recipe as recipes
+from nas.bundles.naming import check_name
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import OutputError
 from spikformer import checkpoints, published
 from spikformer.config import SpikformerConfig
-from spikformer.errors import CheckpointError
-from spikformer.fields import PlainTable, nearest
+from spikformer.fields import PlainTable
 from spikformer.model import Spikformer
 
 RECIPE = "recipe.toml"
@@ -79,6 +79,7 @@ def read(bundle: str | Path, recipe: str = "") -> Bundle:
         CheckpointError: neither a folder nor a published name; a damaged folder.
         TrainingError: no such recipe, or a damaged one.
     """
+    check_name(bundle)
     folder = Path(bundle)
     if folder.is_dir():
         document = checkpoints.read_document(folder)
@@ -87,9 +88,6 @@ def read(bundle: str | Path, recipe: str = "") -> Bundle:
         chosen = recipe or (str(own) if own.is_file() else "")
         return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, ""))
     name = str(bundle)
-    if name not in published.names():
-        nearby = nearest(name, published.names())
-        raise CheckpointError(f"{bundle} is no folder that export wrote, nor a published network. {nearby}")
     config = published.config(name)
     return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands import following, options, tables
+from nas.commands import following, options, refusals, tables
 
 
 @click.command()
@@ -42,19 +42,20 @@ def train(
     Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
     like: the same command goes on where it stopped.
     """
-    import nas
-
     if study is None:
         options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")
     if dry_run:
         unread = ("--out", "--study", "--storage", "--results-dir")
         options.refuse_unread("--dry-run writes nothing and does not read", *unread)
+    refusals.check_training(bundle, recipe, settings, device)
+    if dry_run:
         from nas.full_training import dry_run as dry_runs
 
         result = dry_runs.run(bundle, data_dir, recipe, settings, device)
         for line in result.lines() if result is not None else ():
             click.echo(line)
         return
+    import nas
     from nas.full_training import attached
 
     target = attached.opened(bundle, study, storage, results_dir) if study is not None else None
@@ -108,6 +109,8 @@ def evaluate(
     """
     steps = options.whole_numbers("--time-steps", time_steps)
     sizes = options.whole_numbers("--image-sizes", image_sizes)
+    refusals.check_evaluation(networks, settings, device)
+    refusals.check_prices(convention, unit_costs)
     import nas
     from nas.costs import energy
     from nas.full_training import evaluation

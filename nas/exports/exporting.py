@@ -1,7 +1,6 @@
 """From a candidate to a bundle that can be trained in full."""
 
 import dataclasses
-import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +9,18 @@ from pathlib import Path
 from nas.bundles import TrainingRecipe, recipe
 from nas.bundles import bundle as bundles
 from nas.costs import MEASURED, scaling, static_model, target, total_macs
-from nas.errors import StudyError, TrainingError
+from nas.errors import TrainingError
+from nas.exports.picking import pick
 from nas.full_training import memory
 from nas.progress import in_si, in_words
 from nas.reports import repeats
-from nas.stats import pareto
-from nas.studies import Study, constraints
+from nas.studies import Study
 from nas.training import Candidate
 from spikformer import checkpoints, formats, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 
-PICKS = ("front", "knee", "accuracy", "energy")
 _ASSUMED_FLOPS = 100e12  # a second; a quarter of what an A100 to H100 promises for bfloat16: an assumption
 
 
@@ -57,38 +55,6 @@ class Size:
         if self.params is None and self.macs is None:
             return network
         return scaling.to_budget(network, self.params, self.macs)
-
-
-def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
-    """The candidates that a word or a trial number names, by trial number.
-
-    Args:
-        which: "front"; "accuracy" or "energy", the front's best in that; "knee", where more energy begins to
-            buy little; or the number of a complete trial.
-
-    Raises:
-        StudyError: no such pick.
-    """
-    front = study.front()
-    if which.isascii() and which.isdecimal():
-        candidate = study.candidate(int(which))
-        if candidate.status != "complete":
-            state = f"is {candidate.status} ({candidate.reason})"
-            raise StudyError(f"trial {which} of study {study.name} {state}. Use one of {', '.join(PICKS)} or a number")
-        return {int(which): candidate}
-    if which not in PICKS:
-        raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
-    if not front:
-        limits = constraints.in_words(study.constraints)
-        which_one = f"complete candidate that keeps {limits}" if limits else "complete candidate to export"
-        raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
-    if which == "front":
-        return front
-    numbers = list(front)
-    energies = [c.ranked_mj(study.energy_of) or math.inf for c in front.values()]
-    points = [(c.search_val_accuracy or 0.0, math.log10(mj)) for c, mj in zip(front.values(), energies, strict=True)]
-    number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
-    return {number: front[number]}
 
 
 def export(
@@ -348,4 +314,4 @@ Recipe (`recipe.toml`): {own.source}. Changed: {own.changes}.
 """
 
 
-__all__ = ["PICKS", "Size", "card", "convert", "export", "export_published", "pick", "predicted"]
+__all__ = ["Size", "card", "convert", "export", "export_published", "predicted"]

@@ -8,13 +8,12 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from nas.costs import Part, parts, static_model
+from nas.costs import Part
 from nas.progress import in_si
 from spikformer import published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
-from spikformer.fusion import real_multiplications
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def structure(network: str, image_size: int | None = None, *, fused: bool = Fals
         ConfigError: no such network, or not at that image size.
     """
     config = config_at(network, image_size)
+    from nas.costs import parts, static_model  # torch, only now
+
     return Inspection(in_form(network, fused), config, tuple(parts(static_model(config, fused=fused))))
 
 
@@ -83,7 +84,11 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    return real_multiplications(static_model(config_at(network, image_size), fused=True))
+    config = config_at(network, image_size)
+    from nas.costs import static_model  # torch, only now
+    from spikformer.fusion import real_multiplications
+
+    return real_multiplications(static_model(config, fused=True))
 
 
 def config_at(network: str, image_size: int | None) -> SpikformerConfig:

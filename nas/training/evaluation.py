@@ -13,8 +13,8 @@ from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
 from nas.training.augmentation import Normalise
 from nas.training.candidate import Candidate, Status, energy_at_target
+from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions
-from nas.training.fitting import Epoch
 from nas.training.measurement import Measurement
 from nas.training.throughput import Pace
 from spikformer.config import SpikformerConfig

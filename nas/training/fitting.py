@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from nas.datasets import Split
 from nas.errors import OutputError
 from nas.settings import Recipe
 from nas.training.augmentation import Normalise
+from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions, exact, lay_out, neurons, options_for, tuned
 from nas.training.proxy import ProxySteps
 from nas.training.schedule import Schedule
@@ -31,19 +32,6 @@ _FORMAT = 2  # of the file; the first had none, and the optimizer's groups in an
 
 class DivergedError(Exception):
     """The training loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the train split.
-
-    Attributes:
-        loss: mean training loss, label smoothing included.
-        accuracy: share of augmented training images that were classified rightly while training.
-    """
-
-    loss: float
-    accuracy: float
 
 
 def fit(
@@ -250,7 +238,6 @@ def batches(split: Split, size: int = EVALUATION_BATCH) -> list[tuple[Tensor, Te
 
 __all__ = [
     "DivergedError",
-    "Epoch",
     "accuracies",
     "accuracy",
     "batches",

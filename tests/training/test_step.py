@@ -19,6 +19,7 @@ from nas.datasets.loaders import Split, Splits
 from nas.settings import Recipe
 from nas.training import evaluation, execution, graph
 from nas.training import fitting as training
+from nas.training.epoch import Epoch
 from nas.training.execution import REFERENCE, options_for
 from nas.training.proxy import ProxySteps
 from nas.training.spikes import SpikeCount
@@ -72,7 +73,7 @@ def test_a_resumed_training_keeps_its_schedule(
     expected = rates[:]
     rates.clear()
 
-    def stop(epoch: int, _found: training.Epoch) -> None:
+    def stop(epoch: int, _found: Epoch) -> None:
         if epoch == stopped:
             raise KeyboardInterrupt
 
@@ -123,7 +124,7 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "waits", watched)
 
 
-def fitted(model: Spikformer, recipe: Recipe) -> tuple[list[training.Epoch], list[Tensor]]:
+def fitted(model: Spikformer, recipe: Recipe) -> tuple[list[Epoch], list[Tensor]]:
     history = training.fit(model, split_of(torch.device("cpu")), recipe, seed=3, options=REFERENCE)
     return history, weights(model)
 
@@ -401,7 +402,7 @@ def test_a_captured_step_goes_on_after_a_resume(
     recipe = dataclasses.replace(PENALISED, epochs=8)
     whole = training.fit(network(device), split_of(device), recipe, seed=3)
 
-    def stop(epoch: int, _found: training.Epoch) -> None:
+    def stop(epoch: int, _found: Epoch) -> None:
         if epoch == 4:
             raise KeyboardInterrupt
 
