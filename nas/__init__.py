@@ -15,6 +15,7 @@ before torch is imported.
 
 from typing import TYPE_CHECKING
 
+from nas import quiet
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nas.searching import search
     from nas.studies import Study, load_study
 
+quiet.about_gpus()  # before torch is imported
 _ROOMS = {
     "Study": "nas.studies",
     "confirm": "nas.replicates",

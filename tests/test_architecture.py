@@ -40,6 +40,7 @@ ROOMS = (
     "files",
     "settings",
     "lazy",
+    "quiet",
     "stats",
     "costs",
     "spaces",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nas.costs.memory import MODEL, memory_mj
     from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
     from nas.costs.rates import Rates
-    from nas.costs.static import parts, static_model, static_operations, total_macs
+    from nas.costs.static import parts, static_model, static_operations, total_macs, weighted_macs
     from nas.costs.target import IMAGE_SIZE
 
 __getattr__ = attributes(
@@ -59,6 +59,7 @@ __getattr__ = attributes(
         "static_model": "nas.costs.static",
         "static_operations": "nas.costs.static",
         "total_macs": "nas.costs.static",
+        "weighted_macs": "nas.costs.static",
     },
 )
 
@@ -89,4 +90,5 @@ __all__ = [
     "static_operations",
     "target",
     "total_macs",
+    "weighted_macs",
 ]

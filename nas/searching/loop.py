@@ -17,7 +17,7 @@ from nas.searching.setup import Setup
 from nas.searching.stopping import Goal, StoppingRule
 from nas.searching.writer import TrialWriter, failed, recorded, refused, replayed
 from nas.spaces import SearchSpace
-from nas.studies import DIED, Drawn, Leases, Snapshot, Study
+from nas.studies import DIED, Drawn, Leases, Snapshot, Study, starting
 from nas.studies import constraints as limits
 from nas.studies import trials as attributes
 from nas.training import Candidate
@@ -56,8 +56,9 @@ class Loop:
         """Train until the goal is reached or the space is exhausted."""
         with self.setup.engine as engine, self.leases:
             try:
-                self.on_idle()
-                self.proposer, self.stopping = _plan(self.setup, self.snapshot, self.sampler, self.references)
+                with starting.announced(self.study.optuna, self.leases.owner):
+                    self.on_idle()
+                    self.proposer, self.stopping = _plan(self.setup, self.snapshot, self.sampler, self.references)
                 Dispatcher(engine, self.setup.trainer, self.observer, ends_when_all_die=True).run(self)
             except BaseException as error:
                 self._release(error)
@@ -172,7 +173,7 @@ def _plan(
     begun: Setup, snapshot: Snapshot, sampler: str, references: Mapping[str, SpikformerConfig]
 ) -> tuple[Proposer, StoppingRule]:
     """What proposes trainings and what ends them, once it is known how many networks there will be; says so."""
-    forecast, constraints = Forecast(begun, snapshot, len(references)), begun.space.constraints
+    forecast, constraints = Forecast(begun, snapshot, references), begun.space.constraints
     notice = begun.observer.notice
     expected = forecast.expected()
     forecast.announce(expected)

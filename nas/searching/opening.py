@@ -1,6 +1,7 @@
 """The door of a search: what cannot be searched is refused here, before torch is imported, which takes seconds."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -42,9 +43,21 @@ def search(
     goal, loaded = goal_of(trials, chosen), space_of(space, chosen)
     name = chosen.study or loaded.name
     storages.check_writable(storages.study_folder(Path(chosen.results_dir), name, chosen.storage))
+    watcher = observer or Dashboard()
+    watcher.notice(_beginning(loaded, goal, name))
     from nas.searching.loop import run  # torch, only now
 
-    return run(loaded, goal, chosen, observer or Dashboard())
+    return run(loaded, goal, chosen, watcher)
+
+
+def _beginning(space: SearchSpace, goal: Goal, name: str) -> str:
+    """What begins, in a sentence: reading the images and measuring the speed take a while."""
+    combinations = math.prod(len(axis.choices) for axis in space.axes)
+    asked = f"{goal.trials} networks" if goal.trials is not None else "as many networks as the budget allows"
+    return (
+        f"Study {name} searches {space.name}, up to {combinations:,} networks on {space.data.dataset}: {asked}. First "
+        "the images are read, then the speed of this machine is measured."
+    )
 
 
 def goal_of(trials: int | None, settings: SearchSettings) -> Goal:

@@ -12,6 +12,7 @@ fitting        a proxy's training: epochs and checkpoints
 augmentation   what is drawn anew for each batch of a proxy
 device_memory  what fits on a device, and what is said when it does not
 measurement    accuracy, operations and energy on held-out images
+probing        how fast a network is trained and measured, from a few steps
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
     from nas.training.counterpart import ann_counterpart, bits
     from nas.training.epoch import Epoch
-    from nas.training.evaluation import died, evaluate, measured_pace
+    from nas.training.evaluation import died, evaluate
     from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
     from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
     from nas.training.optimizer import Update, adamw, parameter_groups
+    from nas.training.probing import measured_pace
     from nas.training.schedule import Schedule
     from nas.training.step import Inputs, Step, momentum_settles
     from nas.training.throughput import Pace
@@ -62,7 +64,7 @@ __getattr__ = attributes(
         "front_of": "nas.training.candidate",
         "images_seen": "nas.training.fitting",
         "lay_out": "nas.training.execution",
-        "measured_pace": "nas.training.evaluation",
+        "measured_pace": "nas.training.probing",
         "momentum_settles": "nas.training.step",
         "parameter_groups": "nas.training.optimizer",
         "precision_of": "nas.training.execution",

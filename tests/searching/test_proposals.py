@@ -22,7 +22,7 @@ from nas.reports import contents, inspection, texts
 from nas.searchers import searcher
 from nas.searchers.networks import ConfigSpace
 from nas.searchers.searcher import Searcher
-from nas.searching import opening
+from nas.searching import forecast, opening
 from nas.searching.proposals import reductions, settings
 from nas.searching.settings import SAMPLERS
 from nas.settings import Constraints, Recipe
@@ -152,7 +152,7 @@ def test_the_printed_plan_says_what_random_search_would_do_with_the_images(
     ladder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 x 20 + 6 x 100 + 3 x 200 = 1,800 images: those of nine networks at 200."""
-    monkeypatch.setattr(engines, "measured_pace", lambda *_: Pace(0.0, 1.0))
+    monkeypatch.setattr(forecast, "space_pace", lambda *_: Pace(0.0, 1.0))
     said = Heard()
     _search(ladder, 30, references=False, observer=said)
     assert (
