@@ -9,7 +9,7 @@ from nas.spaces import SearchSpace
 from nas.training import Pace
 from spikformer.config import SpikformerConfig
 
-_DRAWN = 16  # networks that stand for a space; of these, those at the shares below are trained for a few steps
+_DRAWN = 10  # networks that stand for a space; of these, those at the shares below are trained for a few steps
 _PROBED = (1 / 6, 1 / 2, 5 / 6)
 
 

@@ -60,16 +60,18 @@ def _on_cpu(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace:
     with fitting.stepping(model, train, recipe, 0, options) as step:
         training = _pace_of(lambda images: step(0, torch.arange(images), rate=0.0), batch)
 
-    def count(images: int) -> Measurement:
-        return measurement.measure_batches(model, [(normalise(judged.images[:images]), judged.labels[:images])])
+    counts: list[Measurement] = []
 
-    recording_s = _recording_s(config, count(_FEWEST))
+    def count(images: int) -> None:
+        batch = normalise(judged.images[:images]), judged.labels[:images]
+        counts.append(measurement.measure_batches(model, [batch]))
+
     counting = _pace_of(count, measurement.batch_size(judged))
     batches = math.ceil(len(judged) / measurement.batch_size(judged))
     batches += math.ceil(len(splits.report_val) / fitting.evaluation_batch(splits.report_val))
     images = len(judged) + len(splits.report_val)
     measuring_s = images * counting.image_s + batches * counting.measuring_s
-    return Pace(training.image_s + training.measuring_s / batch, measuring_s + recording_s)
+    return Pace(training.image_s + training.measuring_s / batch, measuring_s + _recording_s(config, counts[0]))
 
 
 def _recording_s(config: SpikformerConfig, counts: Measurement) -> float:
@@ -84,7 +86,9 @@ def _pace_of(run: Callable[[int], object], most: int) -> Pace:
     """Seconds an image of a call with several, at most so many, and what the call takes besides."""
     run(_FEWEST)  # the first call chooses kernels and allocates
     few_s = _seconds(run, _FEWEST)
-    more = max(_FEWEST + 1, min(most, int(_FEWEST * _CPU_S / few_s)))
+    more = min(most, int(_FEWEST * _CPU_S / few_s))
+    if more < 2 * _FEWEST:  # a slow call is nearly all images, and two sizes that are near each other tell nothing
+        return Pace(few_s / _FEWEST, 0.0)
     return Pace.of([_FEWEST, more], [few_s, _seconds(run, more)])
 
 
