@@ -583,6 +583,10 @@ class SpikformerConfig:
 
     def canonical(self) -> "SpikformerConfig":
         """The one way to write this network: fields without effect at their defaults, equal stages joined."""
+        return replace(self, **self.canonical_fields())
+
+    def canonical_fields(self) -> dict[str, Any]:
+        """The fields of `canonical()`, equal for equal networks: to count networks, which makes no config of them."""
         stages: list[StageConfig] = []
         for stage, grid in zip(self.stages, self.grids, strict=True):
             plain_stage = _canonical_stage(stage, grid, self.time_steps, self.neuron.fires_units)
@@ -595,7 +599,15 @@ class SpikformerConfig:
         # The mean of one time step is that step.
         head = replace(self.head, time_mean="before") if self.time_steps == 1 else self.head
         stem = _canonical_stem(self.stem, self.residual)
-        return replace(self, neuron=neuron, stages=tuple(stages), stem=stem, head=head, drop_path=drop_path)
+        return {
+            "time_steps": self.time_steps,
+            "residual": self.residual,
+            "neuron": neuron,
+            "stem": stem,
+            "stages": tuple(stages),
+            "head": head,
+            "drop_path": drop_path,
+        }
 
     @functools.cached_property
     def config_id(self) -> str:

@@ -147,7 +147,7 @@ class SearchSpace:
         """Number of different networks, and whether it is exact; else an upper bound."""
         if not self.listable:
             return math.prod(len(axis.choices) for axis in self.axes), False
-        return len({config.canonical() for config in self.configs()}), True
+        return len({tuple(config.canonical_fields().values()) for config in self.configs()}), True
 
     @property
     def listable(self) -> bool:
