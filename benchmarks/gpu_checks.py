@@ -24,7 +24,7 @@ from torch import nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.settings import Recipe
-from nas.training import evaluation, measurement
+from nas.training import evaluation, measurement, probing
 from nas.training import fitting as training
 from nas.training.augmentation import Normalise
 from nas.training.execution import REFERENCE, ExecutionOptions, options_for
@@ -134,7 +134,7 @@ class Checks:
     def pace_is_that_of_a_training(self) -> Any:
         """What a time budget is planned by, beside a training that is long enough to know better."""
         splits, recipe = self._splits(4 if self.on_cuda else 1), Recipe(epochs=2, batch_size=self.batch)
-        pace = evaluation.measured_pace(self._config(), splits, recipe)
+        pace = probing.measured_pace(self._config(), splits, recipe)
         assert pace is not None, "there is no pace: the probe did not fit into memory"
         started = time.monotonic()
         record, _ = evaluation.evaluate(self._config(), splits, recipe)

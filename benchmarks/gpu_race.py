@@ -15,9 +15,9 @@ from proxy_speed import SHAPES, Contestant
 from torch.profiler import ProfilerActivity, profile
 
 from nas.settings import Recipe
+from nas.training import Epoch
 from nas.training import fitting as training
 from nas.training.execution import options_for
-from nas.training.fitting import Epoch
 from spikformer import Spikformer
 
 _PROFILED = 4  # epoch of five steps, when all is compiled and momentum has settled

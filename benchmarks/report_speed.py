@@ -21,7 +21,7 @@ from header import header, note
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.progress import Observer
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces import load_space
 from nas.studies import storage, trials
 from nas.studies.study import Study
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def sources(folder: Path) -> Study:
-    return loop.search(load_space("spikformer_tiny"), 24, results_dir=folder, observer=Observer())
+    return opening.search(load_space("spikformer_tiny"), 24, results_dir=folder, observer=Observer())
 
 
 def made(study: Study, count: int, folder: Path) -> None:

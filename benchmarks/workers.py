@@ -13,7 +13,7 @@ import torch
 from header import header, note, table
 
 from nas.progress import Observer
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces import load_space
 from nas.studies.study import Study
 
@@ -53,7 +53,7 @@ def _searched(a: argparse.Namespace, workers: int) -> tuple[float, dict[str, obj
     loaded = load_space(a.space)
     whole = dataclasses.replace(loaded, recipe=dataclasses.replace(loaded.recipe, rungs=(1.0,)))
     with tempfile.TemporaryDirectory() as folder:
-        study = loop.search(
+        study = opening.search(
             whole,
             a.networks,
             sampler="RandomSampler",

@@ -15,7 +15,8 @@ before torch is imported.
 
 from typing import TYPE_CHECKING
 
-from nas import lazy
+from nas import quiet
+from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.exports import export
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nas.searching import search
     from nas.studies import Study, load_study
 
+quiet.about_gpus()  # before torch is imported
 _ROOMS = {
     "Study": "nas.studies",
     "confirm": "nas.replicates",
@@ -37,7 +39,7 @@ _ROOMS = {
     "train": "nas.full_training",
     "validate_proxy": "nas.replicates",
 }
-__getattr__ = lazy.attributes(__name__, _ROOMS)
+__getattr__ = attributes(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

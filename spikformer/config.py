@@ -602,57 +602,31 @@ class SpikformerConfig:
 
     def canonical(self) -> "SpikformerConfig":
         """The one way to write this network: fields without effect at their defaults, equal stages joined."""
+        return replace(self, **self.canonical_fields())
+
+    def canonical_fields(self) -> dict[str, Any]:
+        """The fields of `canonical()`, equal for equal networks: to count networks, which makes no config of them."""
         stages: list[StageConfig] = []
-        for stage in map(self._canonical_stage, self.stages, self.grids):
-            if stages and stage == replace(stages[-1], depth=stage.depth, down=DownConfig()):
-                stages[-1] = replace(stages[-1], depth=stages[-1].depth + stage.depth)
+        for stage, grid in zip(self.stages, self.grids, strict=True):
+            plain_stage = _canonical_stage(stage, grid, self.time_steps, self.neuron.fires_units)
+            if stages and plain_stage == replace(stages[-1], depth=plain_stage.depth, down=DownConfig()):
+                stages[-1] = replace(stages[-1], depth=stages[-1].depth + plain_stage.depth)
             else:
-                stages.append(stage)
-        reads = set(_READS["neuron"].get(self.neuron.kind, ("options",)))
-        if self.stem.position == "learned":
-            reads.add("threshold")  # it starts as far as the neurons reach
-        neuron = _canonical_part(self.neuron, reads)
+                stages.append(plain_stage)
+        neuron = _canonical_neuron(self.neuron, learns_positions=self.stem.position == "learned")
         drop_path = self.drop_path if sum(stage.depth for stage in stages) > 1 else 0.0  # the first block has none
         # The mean of one time step is that step.
         head = replace(self.head, time_mean="before") if self.time_steps == 1 else self.head
-        return replace(
-            self, neuron=neuron, stages=tuple(stages), stem=self._canonical_stem(), head=head, drop_path=drop_path
-        )
-
-    def _canonical_stem(self) -> StemConfig:
-        stem = self.stem
-        if self.residual != "ms":  # neurons stand behind convolutions
-            stem = replace(stem, shared_neuron=False)
-        reads = ["image_size", "in_channels", "position", *_READS["stem"][stem.kind]]
-        if stem.position == "conv":
-            reads.append("shortcut")
-        # With membrane currents on the shortcut, the last pool of sps must stand before the neuron anyway.
-        membrane = self.residual == "ms" and (stem.shortcut or stem.position != "conv")
-        if stem.kind == "sps" and not any(stem.pool[:3] if membrane else stem.pool):
-            reads.remove("pool_order")
-        return typing.cast(StemConfig, _canonical_part(stem, reads))
-
-    def _canonical_stage(self, stage: StageConfig, grid: int) -> StageConfig:
-        return replace(
-            stage,
-            down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
-            local=self._canonical_mixer(stage.local, stage.embed_dim, grid),
-            mixer=self._canonical_mixer(stage.mixer, stage.embed_dim, grid),
-            mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, names(MLPConfig))),
-        )
-
-    def _canonical_mixer(self, mixer: MixerConfig, embed_dim: int, grid: int) -> MixerConfig:
-        if mixer.reads("scale_by") and mixer.scale_by == "head_dim":
-            scale = mixer.scale / math.sqrt(embed_dim // mixer.num_heads)
-            mixer = replace(mixer, scale=scale, scale_by="constant")
-        if mixer.window == grid:
-            mixer = replace(mixer, window=0)
-        if mixer.time_window in (0, self.time_steps):  # all steps: one way to say so, and one step is no window
-            mixer = replace(mixer, time_window=0 if self.time_steps > 1 else 1)
-        reads = set(filter(mixer.reads, names(MixerConfig)))
-        if not self.neuron.fires_units:
-            reads -= {"threshold"}
-        return typing.cast(MixerConfig, _canonical_part(mixer, reads))
+        stem = _canonical_stem(self.stem, self.residual)
+        return {
+            "time_steps": self.time_steps,
+            "residual": self.residual,
+            "neuron": neuron,
+            "stem": stem,
+            "stages": tuple(stages),
+            "head": head,
+            "drop_path": drop_path,
+        }
 
     @functools.cached_property
     def config_id(self) -> str:
@@ -719,6 +693,76 @@ def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
         "convs",
         "deformed_shortcut",
     )
+
+
+def _canonical_stage(stage: StageConfig, grid: int, time_steps: int, fires_units: bool) -> StageConfig:
+    """The stage as it is written in a canonical network.
+
+    Thousands of networks share most of their stages, so stages of our own blocks are remembered. What a block of the
+    user's own declares may change within a process, and whether its module may be imported too.
+    """
+    if any(":" in part.kind for part in (stage.local, stage.mixer, stage.mlp)):
+        return _canonical_stage_anew(stage, grid, time_steps, fires_units)
+    return _canonical_stage_of_ours(stage, grid, time_steps, fires_units)
+
+
+def _canonical_stage_anew(stage: StageConfig, grid: int, time_steps: int, fires_units: bool) -> StageConfig:
+    local, mixer = (
+        _canonical_mixer(part, stage.embed_dim // part.num_heads, grid, time_steps, fires_units)
+        for part in (stage.local, stage.mixer)
+    )
+    return replace(
+        stage,
+        down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
+        local=local,
+        mixer=mixer,
+        mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, names(MLPConfig))),
+    )
+
+
+_canonical_stage_of_ours = functools.lru_cache(maxsize=4096)(_canonical_stage_anew)
+
+
+def _canonical_mixer(mixer: MixerConfig, head_dim: int, grid: int, time_steps: int, fires_units: bool) -> MixerConfig:
+    if mixer.reads("scale_by") and mixer.scale_by == "head_dim":
+        mixer = replace(mixer, scale=mixer.scale / math.sqrt(head_dim), scale_by="constant")
+    if mixer.window == grid:
+        mixer = replace(mixer, window=0)
+    if mixer.time_window in (0, time_steps):  # all steps: one way to say so, and one step is no window
+        mixer = replace(mixer, time_window=0 if time_steps > 1 else 1)
+    reads = set(filter(mixer.reads, names(MixerConfig)))
+    if not fires_units:
+        reads -= {"threshold"}
+    return typing.cast(MixerConfig, _canonical_part(mixer, reads))
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical_stem(stem: StemConfig, residual: Residual) -> StemConfig:
+    if residual != "ms":  # neurons stand behind convolutions
+        stem = replace(stem, shared_neuron=False)
+    reads = ["image_size", "in_channels", "position", *_READS["stem"][stem.kind]]
+    if stem.position == "conv":
+        reads.append("shortcut")
+    # With membrane currents on the shortcut, the last pool of sps must stand before the neuron anyway.
+    membrane = residual == "ms" and (stem.shortcut or stem.position != "conv")
+    if stem.kind == "sps" and not any(stem.pool[:3] if membrane else stem.pool):
+        reads.remove("pool_order")
+    return typing.cast(StemConfig, _canonical_part(stem, reads))
+
+
+def _canonical_neuron(neuron: NeuronConfig, *, learns_positions: bool) -> NeuronConfig:
+    anew = _canonical_neuron_anew if ":" in neuron.kind else _canonical_neuron_of_ours
+    return anew(neuron, learns_positions)
+
+
+def _canonical_neuron_anew(neuron: NeuronConfig, learns_positions: bool) -> NeuronConfig:
+    reads = set(_READS["neuron"].get(neuron.kind, ("options",)))
+    if learns_positions:
+        reads.add("threshold")  # learned positions start as far as the neurons reach
+    return typing.cast(NeuronConfig, _canonical_part(neuron, reads))
+
+
+_canonical_neuron_of_ours = functools.lru_cache(maxsize=4096)(_canonical_neuron_anew)
 
 
 def _canonical_part(part: Any, reads: Iterable[str]) -> Any:

@@ -70,8 +70,17 @@ def check_types(part: object) -> None:
     """Bring every field of a part to its declared type, or say what it should have been."""
     for name, hint in types_of(type(part)).items():
         value = getattr(part, name)
-        if type(value) is not hint or hint in (int, float):
+        if not _is_sound(value, hint):
             object.__setattr__(part, name, _typed_field(name, value, hint))
+
+
+def _is_sound(value: object, hint: Any) -> bool:
+    """Whether a value needs no look at what it holds: quick, for thousands of configs are read."""
+    if type(value) is not hint:
+        return False
+    if hint is int:
+        return -_LARGEST <= typing.cast(int, value) <= _LARGEST
+    return hint is not float or math.isfinite(typing.cast(float, value))
 
 
 def _typed_field(name: str, value: object, hint: Any) -> object:
@@ -103,11 +112,12 @@ def typed(value: Any, hint: Any, largest: float = sys.float_info.max) -> Any:
     Raises:
         ConfigError: what is wrong, in words that the name of the field goes before.
     """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = _form(hint)
     if len(arguments) == 2 and arguments[1] is types.NoneType:
         return None if value is None else typed(value, arguments[0], largest)
     if origin is Literal:
-        require(value in arguments, f'"{value}" is unknown. Use one of {listed(arguments)}')
+        if value not in arguments:
+            raise ConfigError(f'"{value}" is unknown. Use one of {listed(arguments)}')
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -122,8 +132,15 @@ def typed(value: Any, hint: Any, largest: float = sys.float_info.max) -> Any:
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"must be {_kind(hint)}, not {value!r}")
-    require(not isinstance(value, float) or math.isfinite(value), f"must be finite, not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"must be finite, not {value!r}")
     return value
+
+
+@functools.cache
+def _form(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What a hint is of, and its arguments."""
+    return typing.get_origin(hint), typing.get_args(hint)
 
 
 def _kind(hint: type) -> str:
@@ -138,10 +155,15 @@ def build(cls: type, values: object) -> Any:
     for key in values:
         if key not in hints:
             raise ConfigError(f'unknown field "{key}". {nearest(str(key), hints)}', (str(key),))
-    return cls(**{key: _build_field(key, value, hints[key]) for key, value in values.items()})
+    return cls(**{key: build_field(key, value, hints[key]) for key, value in values.items()})
 
 
-def _build_field(key: str, value: object, hint: Any) -> Any:
+def build_field(key: str, value: object, hint: Any) -> Any:
+    """The value of one field of a part from plain values, for a class that takes it.
+
+    Raises:
+        ConfigError: see `build`; names the field.
+    """
     if hint is Options:
         return Options.from_dict(value)
     if dataclasses.is_dataclass(hint):

@@ -14,11 +14,13 @@ import torch
 import cli
 from nas import __main__ as commands
 from nas.engines import engine as engines
+from nas.searching import forecast
 from nas.training import measurement
 from spikformer import plugins
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["measured_pace"]
+USUAL_SPACE_PACE = vars(forecast)["space_pace"]
 MICRO = """
 [base]
 time_steps = 2
@@ -101,6 +103,7 @@ def _unhurried() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "measured_pace", lambda *_: None)
+        patch.setattr(forecast, "space_pace", lambda *_: None)
         patch.setattr(measurement, "_BATCHES", 4)
         yield
 
@@ -115,6 +118,7 @@ def usual_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def usual_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search begins with the trainings that tell how long it will take."""
     monkeypatch.setattr(engines, "measured_pace", USUAL_PACE)
+    monkeypatch.setattr(forecast, "space_pace", USUAL_SPACE_PACE)
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ ROOMS = (
     "typed",
     "settings",
     "lazy",
+    "quiet",
     "stats",
     "costs",
     "spaces",

@@ -57,6 +57,67 @@ def test_help_is_readable_and_needs_no_torch(command: tuple[str, ...]) -> None:
     assert len(done.stdout.splitlines()) > 5
 
 
+REFUSED = """
+search --space NOPE --trials 2
+search --space spikformer_tiny
+search --space spikformer_tiny --trials 0
+search --space spikformer_tiny --trials 2 --budget 5x
+search --space spikformer_tiny --trials 2 --sampler Nope
+search --space spikformer_tiny --trials 2 --device tpu
+search --space spikformer_tiny --trials 2 --workers 0
+search --space spikformer_tiny --trials 2 --study ../x
+search --space spikformer_tiny --trials 2 --proxy nowhere.toml
+search --space spikformer_tiny --trials 2 --max-params x
+report
+report --convention nope
+report --chip nope
+confirm --study NOPE
+confirm --top x
+validate-proxy --space NOPE
+validate-proxy --space spikformer_tiny --configs 1
+validate-proxy --space spikformer_tiny --shares 2
+export --study NOPE
+export --pick nope
+export --network nope
+train nope
+train spikformer_cifar10_4_256 --recipe nope
+train spikformer_cifar10_4_256 --set nope=1
+train spikformer_cifar10_4_256 --device tpu
+train spikformer_cifar10_4_256 --study NOPE
+evaluate nope
+evaluate spikformer_cifar10_4_256 --set nope=1
+evaluate spikformer_cifar10_4_256 --convention nope
+inspect nope
+inspect NOPE --trial 1
+inspect spikformer_cifar10_4_256 --image-size 33
+inspect spikformer_cifar10_4_256 --rates -1
+inspect spikformer_cifar10_4_256 --chip nope
+check-block nope
+nope
+"""
+
+
+def test_what_is_refused_or_listed_needs_no_torch(tmp_path: Path) -> None:
+    """Importing torch takes seconds. All commands run in one process, which tells the first that imports too much."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import cli\n"
+        "for line in sys.stdin.read().strip().splitlines():\n"
+        "    sys.argv = ['cli.py', *line.split()]\n"
+        "    try:\n        cli.run()\n"
+        "    except SystemExit as end:\n"
+        "        heavy = [name for name in ('torch', 'scipy', 'pandas') if name in sys.modules]\n"
+        "        lists = line in ('spaces', 'studies', '--version')\n"
+        "        assert bool(end.code) != lists and not heavy, (line, heavy)\n"
+    )
+    commands = REFUSED + "spaces\nstudies\n--version\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, input=commands, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Error:") == len(REFUSED.strip().splitlines())
+
+
 def test_every_command_is_here() -> None:
     listed = _run("--help").stdout
     assert all(name in listed for name in COMMANDS)

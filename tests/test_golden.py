@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from nas.engines import engine
+from nas.searching import forecast
 from nas.training import measurement
 from tests import golden
-from tests.conftest import USUAL_BATCHES, USUAL_PACE
+from tests.conftest import USUAL_BATCHES, USUAL_PACE, USUAL_SPACE_PACE
 
 CORPUS = Path(__file__).parent / "data" / "golden"
 
@@ -22,6 +23,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:  # as users measure, not as quick tests do
         patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
         patch.setattr(engine, "measured_pace", USUAL_PACE)
+        patch.setattr(forecast, "space_pace", USUAL_SPACE_PACE)
         golden.record(folder)
     return folder
 

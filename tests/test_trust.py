@@ -18,7 +18,7 @@ import spikformer
 from nas.bundles import bundle as bundles
 from nas.exports import exporting as export
 from nas.full_training import checkpoint
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces import load_space
 from nas.studies.study import Study
 from spikformer import ConfigError, SpikformerConfig, TrustError, plugins
@@ -54,7 +54,7 @@ class Mixer(torch.nn.Module):
 def _search(folder: Path, **settings: Any) -> Study:
     (folder / "micro.toml").write_text(MICRO)
     usual: dict[str, Any] = {"trials": 2, "observer": Heard(), "results_dir": folder / "results"}
-    return loop.search(**{"space": folder / "micro.toml"} | usual | settings)
+    return opening.search(**{"space": folder / "micro.toml"} | usual | settings)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_nor_does_opening_them_in_python(hostile: Path) -> None:
         assert study.space.base["stages"][0]["mixer"]["kind"] == KIND
         assert study.hypervolume() is not None
         with pytest.raises(TrustError, match="was not imported"):
-            loop.search(study.space, 3, study="again", observer=Heard())
+            opening.search(study.space, 3, study="again", observer=Heard())
     for part in ("network", "proxy"):
         with pytest.raises(TrustError, match="was not imported"):
             spikformer.load("results/bundle", part)

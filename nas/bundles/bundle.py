@@ -16,14 +16,14 @@ from pathlib import Path
 
 from nas import files
 from nas.bundles import recipe as recipes
+from nas.bundles.naming import check_name
 from nas.bundles.networks import config_of
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import DataError, OutputError
 from nas.settings import DataSettings
 from spikformer import checkpoints, published
 from spikformer.config import SpikformerConfig
-from spikformer.errors import CheckpointError
-from spikformer.fields import PlainTable, nearest
+from spikformer.fields import PlainTable
 from spikformer.model import Spikformer
 from spikformer.transfer import transferred
 
@@ -147,6 +147,7 @@ def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None
     """
     if weights is not None:
         return _released(str(bundle), recipe, Path(weights))
+    check_name(bundle)
     folder = Path(bundle)
     if folder.is_dir():
         document = checkpoints.read_document(folder)
@@ -155,9 +156,6 @@ def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None
         chosen = recipe or (str(own) if own.is_file() else "")
         return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, ""))
     name = str(bundle)
-    if name not in published.names():
-        nearby = nearest(name, published.names())
-        raise CheckpointError(f"{bundle} is no folder that export wrote, nor a published network. {nearby}")
     config = published.config(name)
     return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name))
 

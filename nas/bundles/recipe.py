@@ -308,13 +308,25 @@ def for_channels(recipe: TrainingRecipe, channels: int) -> TrainingRecipe:
 def with_settings(
     recipe: TrainingRecipe, settings: tuple[str, ...], read: Collection[str] | None = None
 ) -> TrainingRecipe:
-    """The recipe with settings from the command line, "key=value" each; values as in TOML, words without quotes too.
+    """The recipe with settings from the command line: see `settings_of`.
+
+    Raises:
+        TrainingError: as `settings_of`, and for a value of another type.
+    """
+    try:
+        return dataclasses.replace(recipe, **settings_of(settings, read))
+    except ConfigError as error:
+        raise TrainingError(f"--set {' '.join(settings)}: {error}") from None
+
+
+def settings_of(settings: tuple[str, ...], read: Collection[str] | None = None) -> PlainTable:
+    """Settings from the command line, "key=value" each; values as in TOML, words without quotes too.
 
     Args:
         read: names of the settings that have an effect; None, all.
 
     Raises:
-        TrainingError: an unknown key (with the nearest name), one without effect, or a value of another type.
+        TrainingError: an unknown key (with the nearest name), or one without effect.
     """
     changed: PlainTable = {}
     for setting in settings:
@@ -327,10 +339,7 @@ def with_settings(
             others = "Use --time-steps or --image-sizes" if key in ("time_steps", "image_size") else "Train with it"
             raise TrainingError(f"--set {setting}: evaluating does not read {key}, only {', '.join(read)}. {others}")
         changed[key] = _value(text)
-    try:
-        return dataclasses.replace(recipe, **changed)
-    except ConfigError as error:
-        raise TrainingError(f"--set {' '.join(settings)}: {error}") from None
+    return changed
 
 
 def _value(text: str) -> object:
@@ -352,6 +361,7 @@ __all__ = [
     "for_epochs",
     "for_network",
     "read",
+    "settings_of",
     "shipped",
     "with_settings",
 ]

@@ -3,6 +3,7 @@
 proxies        search, confirm, validate-proxy, studies, spaces
 results        report, export, inspect, check-block
 full_training  train, evaluate, shrink
+refusals       what is refused before torch is imported
 options        types of values, and options that several commands have
 tables         results as tables of a terminal
 following      the command that is printed as the next one, and settings of the process

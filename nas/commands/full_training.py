@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import click
 
-from nas.commands import following, options, tables
+from nas.commands import following, options, refusals, tables
 
 
 @click.command()
@@ -70,6 +70,7 @@ def train(
     named = options.one_network(bundle, "BUNDLE|NAME", network, weights)
     if epochs is not None and any(setting.startswith("epochs=") for setting in settings):
         raise click.UsageError(f"--epochs {epochs} and --set epochs=... are one setting. Give one of them")
+    refusals.check_training(named, weights, recipe, settings, device)
     if study is None:
         options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")
     changes: _Changes = {
@@ -174,6 +175,8 @@ def evaluate(
     first = options.one_network(next(iter(networks), None), "BUNDLE|CHECKPOINT...", network, weights)
     steps = options.whole_numbers("--time-steps", time_steps)
     sizes = options.whole_numbers("--image-sizes", image_sizes)
+    refusals.check_evaluation(networks, settings, device)
+    refusals.check_prices(convention, unit_costs)
     import nas
     from nas.costs import energy
     from nas.full_training import evaluation

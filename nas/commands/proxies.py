@@ -167,9 +167,10 @@ def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: ob
     Interrupt it as you like: the same command goes on where it stopped.
     """
     import nas
-    from nas.reports import proxies
 
     validation = nas.validate_proxy(space, shares=options.numbers("--shares", shares), data_dir=data_dir, **settings)  # type: ignore[arg-type]  # as click typed them
+    from nas.reports import proxies  # pandas, only now
+
     paths, sentences = proxies.write(validation)
     for line in (*sentences, *(f"wrote {path}" for path in paths)):
         click.echo(line)

@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 
 import click
 
-from nas.commands import following, options, tables
+from nas.commands import following, options, refusals, tables
 
 
 @click.command()
@@ -38,15 +38,17 @@ def report(
     """
     import nas
 
+    refusals.check_prices(convention, unit_costs, chip)
     with following.without_garbage_collection():
         loaded = nas.load_study(study, storage=storage, results_dir=results_dir)
+        others = [nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare]
         result = nas.report(
             loaded,
             convention=convention,
             unit_costs=unit_costs,
             chip=chip,
             memory=memory,
-            compare=[nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare],
+            compare=others,
             latex=latex,
             options=following.place(results_dir, storage),
             program=following.program(here=False),
@@ -105,10 +107,12 @@ def export(
     after a search on grey or small images, they are the searched networks themselves.
     """
     import nas
-    from nas.exports import Size, convert, export_published, why_as_is
+    from nas.bundles import config_of
+    from nas.exports import check_pick
 
-    size = Size(as_is, params, macs, classes or 0)
-    if network is not None and size != Size():
+    check_pick(pick)
+    sized = as_is or params is not None or macs is not None or classes is not None
+    if network is not None and sized:
         raise click.UsageError("--network is written as it is: --params, --macs, --as-is and --classes are for studies")
     new = network is None or not Path(network).is_dir()
     if network is not None:
@@ -117,6 +121,12 @@ def export(
         raise click.UsageError("--weights are of a published network: --network NAME")
     if not new:
         options.refuse_unread("a bundle is converted where it is and does not read", "--out")
+        if form is None:
+            raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
+    elif network is not None:
+        config_of(network)
+    loaded = None if network is not None else nas.load_study(study or None, storage=storage, results_dir=results_dir)
+    from nas.exports import Size, convert, export_published, why_as_is  # torch, only now
 
     def wrote(folder: Path) -> None:
         if new:
@@ -125,14 +135,12 @@ def export(
             path, difference = convert(folder)
             click.echo(f"wrote {path}, whose logits are the network's up to a relative difference of {difference:.1g}")
 
-    if network is None:
-        loaded = nas.load_study(study or None, storage=storage, results_dir=results_dir)
+    if loaded is not None:
+        size = Size(as_is, params, macs, classes or 0)
         last = nas.export(loaded, pick, out, size, wrote, following.program(here=False))[-1]
         for sentence in why_as_is(loaded, size):
             click.echo(sentence)
-    else:
-        if not new and form is None:
-            raise click.UsageError(f"{network} is a bundle already. Give --format to convert its trained network")
+    elif network is not None:
         last = export_published(network, out, weights, following.program(here=False)) if new else Path(network)
         wrote(last)
     if new:
@@ -197,8 +205,15 @@ def inspect(
         _check_spike_driven(network, image_size, as_json)
     import nas
 
+    refusals.check_prices(convention, unit_costs, chip)
+    inspected: str | nas.Study = network
+    if trial is None and data_dir is None:
+        refusals.check_network(network, image_size, rates)
+    if trial is not None:
+        inspected = nas.load_study(network, storage=storage, results_dir=results_dir)
+        inspected.candidate(trial)
     result = nas.inspect(
-        network if trial is None else nas.load_study(network, storage=storage, results_dir=results_dir),
+        inspected,
         trial,
         image_size=image_size,
         fused=fused,
@@ -248,6 +263,9 @@ def check_block(block: str) -> None:
 
     Exit code 1 if it breaks a promise.
     """
+    from spikformer import plugins
+
+    plugins.check_reference(block)
     from nas.costs import contract  # torch, only now
 
     checks = contract.check_block(block)

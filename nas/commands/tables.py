@@ -37,13 +37,14 @@ def studies(rows: Iterable["Overview"]) -> "Table":
 
 
 def trainings(rows: Iterable["Work"]) -> "Table":
-    """A row for each training that runs."""
+    """A row for each training that runs, and for each search that begins."""
     headings = ("trial", "rung", "attempt", "network", "host", "process", "since", "last beat", "lives")
     table = _table(headings)
     for row in rows:
         host, process = (row.owner.host, row.owner.pid) if row.owner is not None else ("", "")
         heartbeat = f"{row.heartbeat_s:.0f} s ago" if row.heartbeat_s is not None else ""
-        cells = (row.trial, row.rung, row.attempt, row.network, host, process)
+        trial = "" if row.trial is None else row.trial
+        cells = (trial, row.rung, row.attempt, row.network, host, process)
         _add(table, *cells, _moment(row.since), heartbeat, _ALIVE[row.alive])
     return table
 

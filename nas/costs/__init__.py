@@ -22,15 +22,46 @@ enumeration      costs counted by loops over a record
 equivariance     whether all time steps are treated alike
 """
 
-from nas.costs import chip, contract, energy, rates, scaling, target
-from nas.costs.chip import Chip, ChipCosts
-from nas.costs.counter import OperationCounter
-from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
-from nas.costs.memory import MODEL, memory_mj
-from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
-from nas.costs.rates import Rates
-from nas.costs.static import parts, static_model, static_operations, total_macs
-from nas.costs.target import IMAGE_SIZE
+from typing import TYPE_CHECKING
+
+from nas.lazy import attributes
+
+if TYPE_CHECKING:
+    from nas.costs.chip import Chip, ChipCosts
+    from nas.costs.counter import OperationCounter
+    from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
+    from nas.costs.memory import MODEL, memory_mj
+    from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
+    from nas.costs.rates import Rates
+    from nas.costs.static import parts, static_model, static_operations, total_macs, weighted_macs
+    from nas.costs.target import IMAGE_SIZE
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "Chip": "nas.costs.chip",
+        "ChipCosts": "nas.costs.chip",
+        "Convention": "nas.costs.energy",
+        "IMAGE_SIZE": "nas.costs.target",
+        "MEASURED": "nas.costs.energy",
+        "MODEL": "nas.costs.memory",
+        "Operation": "nas.costs.operations",
+        "OperationCounter": "nas.costs.counter",
+        "Overheads": "nas.costs.operations",
+        "Part": "nas.costs.operations",
+        "Rates": "nas.costs.rates",
+        "UnitCosts": "nas.costs.energy",
+        "as_dicts": "nas.costs.operations",
+        "memory_mj": "nas.costs.memory",
+        "multiplications": "nas.costs.operations",
+        "overheads_mj": "nas.costs.energy",
+        "parts": "nas.costs.static",
+        "static_model": "nas.costs.static",
+        "static_operations": "nas.costs.static",
+        "total_macs": "nas.costs.static",
+        "weighted_macs": "nas.costs.static",
+    },
+)
 
 __all__ = [
     "IMAGE_SIZE",
@@ -59,4 +90,5 @@ __all__ = [
     "static_operations",
     "target",
     "total_macs",
+    "weighted_macs",
 ]

@@ -3,13 +3,15 @@
 import copy
 import functools
 import warnings
+from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.costs.counter import OperationCounter
 from nas.costs.operations import Operation, Part, multiplications
 from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
 from spikformer.fusion import fuse
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -49,6 +51,30 @@ _remembered = functools.lru_cache(maxsize=256)(_counted)
 def total_macs(config: SpikformerConfig) -> int:
     """What `dense_macs` tells of the whole network, from shapes alone, in the same time for large networks."""
     return multiplications(static_operations(config))
+
+
+def weighted_macs(config: SpikformerConfig) -> int:
+    """MACs of an image in convolutions and linear layers alone, from their shapes: quick, to compare sizes by.
+
+    Where the network may have a single time step, that one is run, and counts as often as there are steps.
+    """
+    try:
+        model, repeats = static_model(replace(config, time_steps=1)), config.time_steps
+    except ConfigError:
+        model, repeats = static_model(config), 1
+    macs: list[int] = []
+
+    def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        channels = output.shape[1 if isinstance(layer, nn.Conv2d) else -1]
+        macs.append(output.numel() // channels * layer.get_parameter("weight").numel())
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    stem = config.stem
+    with torch.no_grad():
+        model(torch.empty(1, stem.in_channels, stem.image_size, stem.image_size, device="meta"))
+    return repeats * sum(macs)
 
 
 def dense_macs(model: Spikformer) -> dict[str, int]:
@@ -98,4 +124,4 @@ def _ancestors(path: str) -> list[str]:
     return [".".join(names[:i]) for i in range(len(names) + 1)]
 
 
-__all__ = ["dense_macs", "parts", "static_model", "static_operations", "total_macs"]
+__all__ = ["dense_macs", "parts", "static_model", "static_operations", "total_macs", "weighted_macs"]

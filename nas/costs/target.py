@@ -8,7 +8,6 @@ from typing import Any
 from nas.costs import energy
 from nas.costs.energy import MEASURED, Convention
 from nas.costs.operations import Operation
-from nas.costs.static import static_operations
 from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 from spikformer.fields import divisors
 
@@ -83,6 +82,8 @@ def predicted_energy_mj(
         operations: counted on the proxy.
         target: the network; `for_imagenet` of the proxy's config.
     """
+    from nas.costs.static import static_operations  # torch, only now
+
     return energy.price(_at_rates(operations, static_operations(target)), 1, convention).energy_mj
 
 

@@ -1,35 +1,59 @@
-"""Devices by name: the one that `--device` means, and how worker processes are spread over them."""
+"""Devices by name: the one that `--device` means, and how worker processes are spread over them.
+
+Names are checked before torch is imported, which takes seconds.
+"""
 
 import os
+import re
 import resource
-
-import torch
+from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
+
+if TYPE_CHECKING:
+    import torch
 
 _MOST = 100_000  # trainings at a time, on any cluster
 _LEAST_ALLOWED, _A_CORE = 64, 4  # processes on the CPU: of a small machine, and for each core of a large one
 _FILES, _FILES_A_WORKER = 128, 8  # open at a time: libraries, journal, images; pipes and what a start holds
 
 
-def device_of(name: str) -> torch.device:
+def device_of(name: str) -> "torch.device":
     """The device that "auto", "cpu", "cuda" or "cuda:1" names here.
 
     Raises:
         StudyError: no such device, or torch does not see it.
     """
+    check_device(name)
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise StudyError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1')
-    visible = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= visible:
+    kind, _, index = name.partition(":")
+    visible = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind == "cuda" and int(index or 0) >= visible:
         raise StudyError(f'device "{name}" is not there: torch sees {visible} CUDA devices. Use cpu or auto')
-    return device
+    return torch.device(name)
+
+
+def check_device(name: str) -> None:
+    """
+    Raises:
+        StudyError: no device has that name anywhere.
+    """
+    if re.fullmatch(r"auto|cpu(:0)?|cuda(:\d+)?", name, re.ASCII) is None:
+        raise StudyError(f'device "{name}" is unknown. Use auto, cpu, cuda or cuda:1')
+
+
+def check_places(device: str, workers: int, per_gpu: int) -> None:
+    """
+    Raises:
+        StudyError: no machine has such places.
+    """
+    for name, count in (("workers", workers), ("per_gpu", per_gpu)):
+        if not 1 <= count <= _MOST:
+            raise StudyError(f"{name} {count} must be at least 1" + (f" and at most {_MOST:,}" if count > 1 else ""))
+    check_device(device)
 
 
 def check_processes(workers: int) -> None:
@@ -60,14 +84,12 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
     Raises:
         StudyError: they do not fit there.
     """
-    for name, count in (("workers", workers), ("per_gpu", per_gpu)):
-        if not 1 <= count <= _MOST:
-            raise StudyError(f"{name} {count} must be at least 1" + (f" and at most {_MOST:,}" if count > 1 else ""))
+    check_places(device, workers, per_gpu)
     chosen = device_of(device)
     if chosen.type == "cpu":
         return ["cpu"] * workers
     one = device not in ("auto", "cuda")
-    gpus = [str(chosen)] if one else [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    gpus = [str(chosen)] if one else [f"cuda:{i}" for i in range(_visible())]
     if workers > per_gpu * len(gpus):
         raise StudyError(
             f"{workers} workers do not fit on {len(gpus)} GPUs with {per_gpu} on each. Give fewer --workers, or more "
@@ -76,4 +98,10 @@ def places_of(device: str, workers: int, per_gpu: int) -> list[str]:
     return [gpus[i % len(gpus)] for i in range(workers)]
 
 
-__all__ = ["check_processes", "device_of", "places_of"]
+def _visible() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+__all__ = ["check_device", "check_places", "check_processes", "device_of", "places_of"]

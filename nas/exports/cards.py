@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.costs import MEASURED, scaling, static_model, target, total_macs
-from nas.exports.choosing import Size
+from nas.exports.sizing import Size
 from nas.full_training import memory
 from nas.progress import in_si, in_words
 from nas.reports import repeats

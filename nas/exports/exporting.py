@@ -8,7 +8,8 @@ from nas.bundles import TrainingRecipe, recipe
 from nas.bundles import bundle as bundles
 from nas.errors import TrainingError
 from nas.exports.cards import card, published_card
-from nas.exports.choosing import Size, pick, why_as_is
+from nas.exports.picking import pick
+from nas.exports.sizing import Size, why_as_is
 from nas.progress import in_words
 from nas.studies import Study
 from nas.training import Candidate

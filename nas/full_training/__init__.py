@@ -21,13 +21,13 @@ attached       a finished training, noted in the study that it came from
 
 from typing import TYPE_CHECKING
 
-from nas import lazy
+from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.full_training.evaluation import Evaluation, evaluate, mean_and_deviation
     from nas.full_training.loop import train
 
-__getattr__ = lazy.attributes(
+__getattr__ = attributes(
     __name__,
     {
         "Evaluation": "nas.full_training.evaluation",

@@ -1,11 +1,13 @@
 """Results of full trainings in the study that their networks came from, so that reports show both accuracies."""
 
-from nas.bundles import bundle as bundles
+from typing import TYPE_CHECKING
+
 from nas.errors import StudyError
-from nas.full_training.loop import Trained
 from nas.studies import FullTraining, Study
 from nas.studies import study as studies
-from spikformer import checkpoints
+
+if TYPE_CHECKING:
+    from nas.full_training.loop import Trained
 
 
 def opened(bundle: str, name: str, storage: str | None, results_dir: str) -> tuple[Study, int]:
@@ -15,6 +17,8 @@ def opened(bundle: str, name: str, storage: str | None, results_dir: str) -> tup
         StudyError: no such study, or the bundle is not from it.
     """
     study = studies.load_study(name, storage=storage, results_dir=results_dir)
+    from nas.bundles import bundle as bundles  # torch, only now
+
     origin = bundles.read(bundle).document.get("study", {})
     if origin.get("name") != study.name or "trial" not in origin:
         came = f"came from study {origin['name']}" if "name" in origin else "was not exported from a study"
@@ -22,8 +26,10 @@ def opened(bundle: str, name: str, storage: str | None, results_dir: str) -> tup
     return study, int(origin["trial"])
 
 
-def attach(target: tuple[Study, int], trained: Trained) -> None:
+def attach(target: tuple[Study, int], trained: "Trained") -> None:
     """Record a result in its study; the same training again replaces it."""
+    from spikformer import checkpoints
+
     study, trial = target
     document = checkpoints.read_document(trained.folder)
     result = document["training"]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from nas.datasets import loaders as data
 from nas.errors import DataError, StudyError
 from nas.progress import Dashboard, Observer, in_words
 from nas.replicates import runs
@@ -47,7 +46,7 @@ def confirm(
         spike_penalties: also by the recipe with these instead of its own, for the curve of each network.
         ann_twin: also the same-shaped quantised networks (`nas.training.counterpart`), where there are any.
         data_dir: where the images are (`nas.datasets.loaders.load`).
-        device, workers, per_gpu: see `nas.searching.loop.search`.
+        device, workers, per_gpu: see `nas.searching.opening.search`.
 
     Raises:
         StudyError: nothing to repeat, or arguments that make no sense.
@@ -55,9 +54,12 @@ def confirm(
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
     _check(seeds, top, spike_penalties)
+    chosen = members(study, top)
     place = Place(study.folder, device, workers, per_gpu)
     place.check()
-    chosen = members(study, top)
+    from nas.datasets import loaders as data  # torch, only now
+    from nas.replicates import training
+
     with observer or Dashboard() as watcher, storages.quiet_optuna():
         splits = data.load(study.space, data_dir, study.seed, watcher.reading)
         if splits.fingerprint != study.identity["data.images"]:
@@ -70,7 +72,7 @@ def confirm(
         planned = plan(study, chosen, seeds, spike_penalties, watcher if ann_twin else None)
         with place.exclusive():
             log = runs.opened(study.name, WHAT, handles.storage_of(study.optuna), study.identity)
-            runs.train(planned, log, splits, place, study.target_image_size, watcher)
+            training.train(planned, log, splits, place, study.target_image_size, watcher)
 
 
 def _check(seeds: int, top: int | str, penalties: Sequence[float]) -> None:

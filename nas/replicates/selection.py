@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.costs import multiplications, scaling, static_model, static_operations, target
+from nas.costs import multiplications, target
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.spaces import SearchSpace, by_axis
@@ -77,6 +77,8 @@ def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]
 
 
 def _macs(config: SpikformerConfig) -> int:
+    from nas.costs import static_operations  # torch, only now
+
     return multiplications(static_operations(config))
 
 
@@ -91,6 +93,8 @@ def from_papers(space: SearchSpace, count: int) -> list[Network]:
     """
     if space.base["stem"]["in_channels"] != 3:
         raise StudyError(f"published networks see colours, the images of space {space.name} have none")
+    from nas.costs import scaling  # torch, only now
+
     small = {}
     for name in published.names():
         if published.figures(name).accuracy is not None and "_in_" in name and not name.endswith("_kd"):
@@ -119,6 +123,8 @@ def _on_images_of(space: SearchSpace, config: SpikformerConfig) -> SpikformerCon
 
 
 def _parameter_count(config: SpikformerConfig) -> int:
+    from nas.costs import static_model  # torch, only now
+
     return sum(p.numel() for p in static_model(config).parameters())
 
 

@@ -9,22 +9,23 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nas.costs import target
-from nas.datasets import Splits
-from nas.datasets import loaders as data
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.replicates.selection import Network, from_papers, spread, stratified
-from nas.searching import setup
+from nas.searching import recipe_of
 from nas.spaces import SearchSpace, check_blocks, load_space
 from nas.studies import identity as identities
 from nas.studies import storage as storages
-from nas.training import Candidate, settled
+from nas.training import Candidate
 from spikformer.fields import PlainTable
+
+if TYPE_CHECKING:
+    from nas.datasets import Splits
 
 SHARES = (0.05, 0.1, 0.25, 0.5)
 RATES = (0.5, 2.0)  # times the recipe's learning rate
@@ -75,7 +76,7 @@ def validate_proxy(
     """Train a stratified set of networks by the whole recipe and by shares of it; continue where it stopped.
 
     Args:
-        space: as in `nas.searching.loop.search`; its recipe is the dear training.
+        space: as in `nas.searching.opening.search`; its recipe is the dear training.
         configs: networks: the space's references, at most a third, and others spread over cost and axes.
         replicates: of them, trained in full with a second seed, and with other learning rates.
         against: "full", the whole recipe; or "published": networks of papers, made small, against the top-1 printed.
@@ -88,12 +89,15 @@ def validate_proxy(
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
-    loaded = dataclasses.replace(loaded, recipe=setup.recipe_of(loaded, full_epochs, train_images))
+    loaded = dataclasses.replace(loaded, recipe=recipe_of(loaded, full_epochs, train_images))
     _check(configs, replicates, shares, seed, against)
     check_blocks(loaded)
     name = loaded.name if against == "full" else f"{loaded.name}-published"
     place = Place(Path(results_dir) / "proxies" / name, device, workers, per_gpu)
     place.check()
+    from nas.datasets import loaders as data  # torch, only now
+    from nas.training import settled
+
     with observer or Dashboard() as watcher, storages.quiet_optuna():
         splits = data.load(loaded, data_dir, seed, watcher.reading)
         for sentence in splits.account:
@@ -163,16 +167,18 @@ def _trained(
     name: str,
     identity: PlainTable,
     storage: str | None,
-    splits: Splits,
+    splits: "Splits",
     place: Place,
     observer: Observer,
 ) -> dict[tuple[str, float], dict[int, Candidate]]:
     """The record of each training of the plan; those that a storage holds are not trained again."""
+    from nas.replicates import training  # torch, only now
+
     database = storages.database(storage, waits=True)
     with place.exclusive():
         log = runs.opened(name, _WHAT, database or storages.journal(place.folder), identity)
         trainings = [run for group in plan.values() for run in group.values()]
-        runs.train(trainings, log, splits, place, target.IMAGE_SIZE, observer)
+        training.train(trainings, log, splits, place, target.IMAGE_SIZE, observer)
     done = log.done()
     return {key: {i: done[run.key].candidate for i, run in group.items()} for key, group in plan.items()}
 

@@ -15,14 +15,14 @@ All of it is derived: it can be deleted and written again from the study's stora
 
 from typing import TYPE_CHECKING
 
-from nas import lazy
+from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.reports.contents import Report
     from nas.reports.inspection import inspect
     from nas.reports.reporting import report
 
-__getattr__ = lazy.attributes(
+__getattr__ = attributes(
     __name__, {"Report": "nas.reports.contents", "inspect": "nas.reports.inspection", "report": "nas.reports.reporting"}
 )
 

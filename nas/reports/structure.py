@@ -11,7 +11,6 @@ from nas.costs import Part, parts, static_model
 from nas.progress import in_si
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
-from spikformer.fusion import real_multiplications
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def structure(network: str, image_size: int | None = None, *, fused: bool = Fals
         ConfigError: no such network, or not at that image size.
     """
     config = config_at(network, image_size)
+
     return Inspection(in_form(network, fused), config, tuple(parts(static_model(config, fused=fused))))
 
 
@@ -82,7 +82,10 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
     Raises:
         ConfigError: no such network, or not at that image size.
     """
-    return real_multiplications(static_model(config_at(network, image_size), fused=True))
+    config = config_at(network, image_size)
+    from spikformer.fusion import real_multiplications
+
+    return real_multiplications(static_model(config, fused=True))
 
 
 def config_at(network: str, image_size: int | None) -> SpikformerConfig:

@@ -8,9 +8,26 @@ acquisition   expected hypervolume improvement
 searcher      new networks and promotions
 """
 
-from nas.searchers.acquisition import Settings
-from nas.searchers.networks import ConfigSpace, Network
-from nas.searchers.observations import Observation, Record
-from nas.searchers.searcher import Searcher
+from typing import TYPE_CHECKING
+
+from nas.lazy import attributes
+
+if TYPE_CHECKING:
+    from nas.searchers.acquisition import Settings
+    from nas.searchers.networks import ConfigSpace, Network
+    from nas.searchers.observations import Observation, Record
+    from nas.searchers.searcher import Searcher
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "ConfigSpace": "nas.searchers.networks",
+        "Network": "nas.searchers.networks",
+        "Observation": "nas.searchers.observations",
+        "Record": "nas.searchers.observations",
+        "Searcher": "nas.searchers.searcher",
+        "Settings": "nas.searchers.acquisition",
+    },
+)
 
 __all__ = ["ConfigSpace", "Network", "Observation", "Record", "Searcher", "Settings"]

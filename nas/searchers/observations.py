@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.searchers.networks import Network
-from nas.searchers.surrogate import Observations
 from nas.stats import pareto
 
 _MOST = 500  # observations that a posterior rests on: its cost grows with their cube
@@ -51,6 +51,15 @@ class Record:
     def promotable(self) -> bool:
         """Whether it could go on."""
         return self.highest_rung in self.observations and not self.infeasible
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What a surrogate is fitted to, N values: of which network (a row of the features), at which rung."""
+
+    rows: npt.NDArray[np.int64]
+    rungs: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
 
 
 def earlier(records: Sequence[Record], observations: int) -> list[Record]:
@@ -110,4 +119,4 @@ def _pooled(values_of: Sequence[Mapping[int, float]]) -> Observations:
     return Observations(rows, rungs, values)
 
 
-__all__ = ["Observation", "Record", "earlier", "energies", "errors", "thinned"]
+__all__ = ["Observation", "Observations", "Record", "earlier", "energies", "errors", "thinned"]

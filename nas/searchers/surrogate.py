@@ -15,13 +15,14 @@ rungs it is the Markov form of Kennedy and O'Hagan (Biometrika 87(1):1, 2000). P
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import linalg
 from torch import Tensor
+
+from nas.searchers.observations import Observations
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -30,15 +31,6 @@ Indices = npt.NDArray[np.int64]
 _MOST = 150  # observations to estimate parameters from: more would cost seconds and change little
 _STEPS = 25  # of L-BFGS
 _JITTER = 1e-6  # of a variance of 1
-
-
-@dataclass(frozen=True)
-class Observations:
-    """N values: of which network (a row of the levels), at which rung."""
-
-    rows: Indices
-    rungs: Indices
-    values: Array
 
 
 def distances(a_ND: Array, b_MD: Array, ordinal_D: Flags) -> Array:
@@ -204,4 +196,4 @@ def _thinned(rungs_N: Indices, most: int) -> Indices:
     return np.array(sorted(indices))
 
 
-__all__ = ["Observations", "Surrogate", "distances"]
+__all__ = ["Surrogate", "distances"]

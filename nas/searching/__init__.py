@@ -1,8 +1,10 @@
 """A search: which networks are tried, until when, and what is kept.
 
-loop       `search`, and the loop of one process
+opening    `search`, which refuses what cannot be searched before torch is imported
+loop       the loop of one process
 settings   `SearchSettings`: all that a search may be told
 setup      what a search begins with: space, images, study
+speed      how fast the networks of a space are trained, before any was
 forecast   how many networks a study will have
 proposals  which network is trained next, by the searcher or by a sampler of Optuna's
 draws      networks by a sampler, at given choices, or at random
@@ -13,9 +15,23 @@ retention  which weights and pictures are kept
 artifacts  what optuna-dashboard shows of a network
 """
 
-from nas.searching import setup
-from nas.searching.loop import search
-from nas.searching.proposals import reductions
-from nas.searching.settings import SearchSettings
+from typing import TYPE_CHECKING
 
-__all__ = ["SearchSettings", "reductions", "search", "setup"]
+from nas.lazy import attributes
+
+if TYPE_CHECKING:
+    from nas.searching.opening import recipe_of, search
+    from nas.searching.proposals import reductions
+    from nas.searching.settings import SearchSettings
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "SearchSettings": "nas.searching.settings",
+        "recipe_of": "nas.searching.opening",
+        "reductions": "nas.searching.proposals",
+        "search": "nas.searching.opening",
+    },
+)
+
+__all__ = ["SearchSettings", "recipe_of", "reductions", "search"]

@@ -11,6 +11,11 @@ from nas.training import Pace
 
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _RECORD_BYTES = 40_000  # of a training, in the journal
+_DAY_S = 86_400
+_LONG = (
+    "Warning: that is more than a day. Give fewer --trials, a smaller space, fewer --train-images or --epochs, or use "
+    "a GPU."
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,19 @@ class Plan:
             networks.append(max(math.ceil(networks[-1] / per), references))
         return cls(tuple(networks), tuple(images))
 
-    def lines(self, pace: Pace, parameters: int) -> list[str]:
-        """For people; `parameters` of a typical network."""
-        spent = sum(n * seen for n, seen in zip(self.networks, self.images, strict=True))
+    @property
+    def all_images(self) -> int:
+        """That all trainings see."""
+        return sum(n * seen for n, seen in zip(self.networks, self.images, strict=True))
+
+    def lines(self, pace: Pace, parameters: int, at_once: int) -> list[str]:
+        """For people.
+
+        Args:
+            parameters: of a typical network.
+            at_once: trainings at a time.
+        """
+        spent, seconds = self.all_images, pace.seconds(self.networks, self.images) / at_once
         full = self.images[-1]
         steps = [f"{n} of them to {seen:,} images" for n, seen in zip(self.networks[1:], self.images[1:], strict=True)]
         rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
@@ -65,8 +80,8 @@ class Plan:
         return [
             f"Plan: about {rungs}; {spent:,} images in all, for which random search would train {spent // full} "
             "networks in full.",
-            f"At the speed measured here that takes {_time(pace.seconds(self.networks, self.images))} in all, and up "
-            f"to {disk_mb:,.0f} MB on disk.",
+            f"At the speed measured here that takes {_time(seconds)} in all, and up to {disk_mb:,.0f} MB on disk.",
+            *([_LONG] if seconds > _DAY_S else []),
         ]
 
 
@@ -87,7 +102,9 @@ def affordable(
 def _time(seconds: float) -> str:
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h" if seconds < 2 * _DAY_S else f"about {seconds / _DAY_S:.0f} days"
 
 
 __all__ = ["Budget", "Plan", "affordable"]

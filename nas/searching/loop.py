@@ -2,24 +2,22 @@
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Unpack
 
 from optuna.trial import FrozenTrial
 
 from nas.engines import ATTEMPTS, Died, Dispatcher, Done, Job, given_up
 from nas.errors import StudyError
-from nas.progress import Dashboard, Observer, in_words
+from nas.progress import Observer, in_words
 from nas.searching import setup
 from nas.searching.forecast import Forecast
-from nas.searching.proposals import SEARCHER, Proposal, Proposer
+from nas.searching.proposals import Proposal, Proposer
 from nas.searching.retention import Retention
-from nas.searching.settings import SearchKeywords, SearchSettings
+from nas.searching.settings import SEARCHER, SearchSettings
 from nas.searching.setup import Setup
-from nas.searching.stopping import StoppingRule
+from nas.searching.stopping import Goal, StoppingRule
 from nas.searching.writer import TrialWriter, failed, recorded, refused, replayed
 from nas.spaces import SearchSpace
-from nas.studies import DIED, INTERRUPTED, Drawn, Leases, Snapshot, Study
+from nas.studies import DIED, INTERRUPTED, Drawn, Leases, Snapshot, Study, starting
 from nas.studies import constraints as limits
 from nas.studies import trials as attributes
 from nas.training import Candidate
@@ -28,32 +26,10 @@ from spikformer.config import SpikformerConfig
 _CLAIMS_LOST = 3  # to other processes, before a look at what they do
 
 
-def search(
-    space: str | Path | SearchSpace,
-    trials: int | None = None,
-    *,
-    observer: Observer | None = None,
-    **settings: Unpack[SearchKeywords],
-) -> Study:
-    """Evaluate configs of a space until the study holds `trials` different ones; continue where it stopped.
-
-    All networks are trained on the recipe's first rung, a small share of its images; promising ones are trained again
-    on more, and the best on all. Only these can be on the front.
-
-    Args:
-        space: a name from `nas.spaces.space_names()`, a path to a TOML file, or a loaded space.
-        trials: different networks that the study shall have evaluated, those of earlier runs included. Then those that
-            wait go on until no rung lacks any.
-        observer: hears of the progress; by default a dashboard in the terminal.
-        settings: the fields of `nas.searching.settings.SearchSettings`, as keywords.
-
-    Raises:
-        SpikformerError: its subclass names what is wrong with the input.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
-    """
-    chosen = SearchSettings(**settings)
-    with setup.opened(space, trials, chosen, observer or Dashboard()) as begun:
-        Loop(begun, chosen.sampler, begun.space.references if chosen.references else {}).run()
+def run(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: Observer) -> Study:
+    """The search that `nas.searching.opening.search` has checked."""
+    with setup.opened(loaded, goal, settings, observer) as begun:
+        Loop(begun, settings.sampler, begun.space.references if settings.references else {}).run()
     return begun.study
 
 
@@ -80,8 +56,9 @@ class Loop:
         """Train until the goal is reached or the space is exhausted."""
         with self.setup.engine as engine, self.leases:
             try:
-                self.on_idle()
-                self.proposer, self.stopping = _plan(self.setup, self.snapshot, self.sampler, self.references)
+                with starting.announced(self.study.optuna, self.leases.owner):
+                    self.on_idle()
+                    self.proposer, self.stopping = _plan(self.setup, self.snapshot, self.sampler, self.references)
                 Dispatcher(engine, self.setup.trainer, self.observer, ends_when_all_die=True).run(self)
             except BaseException as error:
                 self._release(error)
@@ -197,7 +174,7 @@ def _plan(
     begun: Setup, snapshot: Snapshot, sampler: str, references: Mapping[str, SpikformerConfig]
 ) -> tuple[Proposer, StoppingRule]:
     """What proposes trainings and what ends them, once it is known how many networks there will be; says so."""
-    forecast, constraints = Forecast(begun, snapshot, len(references)), begun.space.constraints
+    forecast, constraints = Forecast(begun, snapshot, references), begun.space.constraints
     notice = begun.observer.notice
     expected = forecast.expected()
     forecast.announce(expected)
@@ -217,4 +194,4 @@ def _job(trial: FrozenTrial, drawn: Drawn, begun: Setup) -> Job:
     return Job(trial.number, label, drawn.config, reference, begun.space.recipe.rungs[rung])
 
 
-__all__ = ["Loop", "search"]
+__all__ = ["Loop", "run"]

@@ -10,23 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.searchers import ConfigSpace, Record, Searcher, Settings
 from nas.searching.draws import Draws, is_stuck
+from nas.searching.settings import SEARCHER
 from nas.settings import Constraints
 from nas.spaces import Choice, SearchSpace
 from nas.stats import pareto
 from nas.studies import INTERRUPTED, Drawn, Snapshot, Study, trials
 from nas.studies import constraints as limits
 from spikformer.config import SpikformerConfig
-
-SEARCHER = "searcher"
-SAMPLERS = (
-    SEARCHER,
-    "TPESampler",
-    "GPSampler",
-    "NSGAIISampler",
-    "NSGAIIISampler",
-    "RandomSampler",
-)
-"""Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
 
 _REDUCTION, _LAST_REDUCTION = 5.0, 2.0  # networks at a rung for one at the next; before the last of three or more
 _DEAR, _REDUCTION_OF_DEAR = 0.1, 3.5  # share of the images from which on the only low rung promotes more
@@ -78,7 +68,7 @@ class Proposer:
     Args:
         references: names and configs to train in full before anything else.
         networks: how many the study is to have, if that is known.
-        sampler: of `SAMPLERS`.
+        sampler: of `nas.searching.settings.SAMPLERS`.
 
     Attributes:
         startup: networks at random before the searcher's model chooses, and any goes on.
@@ -219,4 +209,4 @@ def _limits(constraints: Constraints) -> pareto.Point:
     return (-math.inf if least is None else least, math.inf if most is None else math.log10(most))
 
 
-__all__ = ["SAMPLERS", "SEARCHER", "Proposal", "Proposer", "reductions", "settings"]
+__all__ = ["Proposal", "Proposer", "reductions", "settings"]

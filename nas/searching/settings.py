@@ -6,14 +6,24 @@ from pathlib import Path
 from typing import TypedDict
 
 from nas.costs import IMAGE_SIZE
-from nas.engines import check_processes, places_of
+from nas.engines import check_places, check_processes
 from nas.errors import StudyError
 from nas.searching.budget import Budget
-from nas.searching.proposals import SAMPLERS, SEARCHER
 from nas.settings import Constraints
 from nas.studies import storage as storages
 from nas.training import EnergyOf
 from spikformer.fields import nearest
+
+SEARCHER = "searcher"
+SAMPLERS = (
+    SEARCHER,
+    "TPESampler",
+    "GPSampler",
+    "NSGAIISampler",
+    "NSGAIIISampler",
+    "RandomSampler",
+)
+"""Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -49,7 +59,7 @@ class SearchSettings:
         budget: what the study's trainings may cost in all, instead of or besides a number of trials: see
             `nas.searching.budget.Budget.parse`.
         patience: the search stops when this many networks were evaluated since the front last moved.
-        sampler: proposes new networks, one of `nas.searching.proposals.SAMPLERS`.
+        sampler: proposes new networks, one of `SAMPLERS`.
         constraints: limits on networks; those given replace the space's.
         study: name of the study; the space's by default.
         data_dir: folder that holds the images (`nas.datasets.loaders.load`).
@@ -119,11 +129,11 @@ class SearchSettings:
             raise StudyError(f'engine "{self.engine}" is unknown. Use local or ray')
         if self.address is not None and self.engine != "ray":
             raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
+        check_places(self.device, self.workers, self.per_gpu)
         if self.engine == "local":
             check_processes(self.workers)
-        places_of(self.device, self.workers, self.per_gpu)
         if self.workers > 1 and storages.is_single_process(self.storage):
             raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
 
 
-__all__ = ["SearchKeywords", "SearchSettings"]
+__all__ = ["SAMPLERS", "SEARCHER", "SearchKeywords", "SearchSettings"]

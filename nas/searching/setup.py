@@ -6,18 +6,16 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.engines import Engine, InProcess, OnRay, Processes, Trainer, device_of, places_of
 from nas.errors import StudyError
 from nas.progress import Observer
-from nas.searching.budget import Budget
 from nas.searching.settings import SearchSettings
 from nas.searching.stopping import Goal
-from nas.settings import Constraints, Recipe
-from nas.spaces import SearchSpace, check_blocks, load_space, with_proxy
+from nas.settings import Constraints
+from nas.spaces import SearchSpace, check_blocks
 from nas.studies import Study
 from nas.studies import identity as identities
 from nas.studies import storage as storages
@@ -45,20 +43,19 @@ class Setup:
 
 
 @contextlib.contextmanager
-def opened(
-    space: str | Path | SearchSpace, trials: int | None, settings: SearchSettings, observer: Observer
-) -> Iterator[Setup]:
+def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: Observer) -> Iterator[Setup]:
     """Read the images and open the study. While this is open, no other process searches a storage for one process.
+
+    Args:
+        loaded: the space, with the proxy, recipe and constraints of the settings.
 
     Raises:
         SpikformerError: its subclass names what is wrong with the input.
     """
-    goal = _goal_of(trials, settings)
-    loaded = space_of(space, settings)
     name = settings.study or loaded.name
     check_blocks(loaded)
     folder = storages.study_folder(Path(settings.results_dir), name, settings.storage)
-    storages.check_writable(folder)
+    places_of(settings.device, settings.workers, settings.per_gpu)  # before images are read for them
     with observer as watcher:
         splits = data.load(loaded, settings.data_dir, settings.seed, watcher.reading)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
@@ -73,26 +70,6 @@ def opened(
             trainer = Trainer(splits, loaded.recipe, settings.seed, settings.target_image_size, folder / "unfinished")
             engine, images = _engine(trainer, settings, watcher), _images(splits, loaded)
             yield Setup(study, loaded, trainer, images, identity, goal, engine, watcher)
-
-
-def space_of(space: str | Path | SearchSpace, settings: SearchSettings) -> SearchSpace:
-    """The space as it is searched: with the proxy, recipe and constraints of the settings."""
-    loaded = space if isinstance(space, SearchSpace) else load_space(space)
-    loaded = loaded if settings.proxy is None else with_proxy(loaded, settings.proxy)
-    return dataclasses.replace(
-        loaded,
-        recipe=recipe_of(loaded, settings.epochs, settings.train_images),
-        constraints=constraints_of(loaded, settings.constraints),
-    )
-
-
-def _goal_of(trials: int | None, settings: SearchSettings) -> Goal:
-    if trials is None and settings.budget is None:
-        raise StudyError("how long to search? Give --trials, a number of networks, or --budget, such as 2M or 8h")
-    if trials is not None and trials < 1:
-        raise StudyError(f"trials {trials} must be at least 1")
-    budget = Budget.parse(settings.budget) if settings.budget is not None else Budget()
-    return Goal(trials, budget, settings.patience)
 
 
 _CACHE_REMEDY = "Set XDG_CACHE_HOME to a folder that can be written: searches of one SQLite file meet there"
@@ -147,25 +124,6 @@ def _engine(trainer: Trainer, settings: SearchSettings, observer: Observer) -> E
     return InProcess(trainer.on(str(device_of(settings.device))), observer.on_epoch)
 
 
-def constraints_of(space: SearchSpace, overrides: Constraints | None) -> Constraints:
-    """The space's constraints, with those that are given in their place."""
-    named = {name: limit for name, limit in dataclasses.asdict(overrides or Constraints()).items() if limit is not None}
-    return dataclasses.replace(space.constraints, **named)
-
-
-def recipe_of(space: SearchSpace, epochs: int | None, train_images: int | None) -> Recipe:
-    """The space's recipe, with the settings that are given in their place.
-
-    Raises:
-        StudyError: one of these is below 1.
-    """
-    for name, value, low in (("epochs", epochs, 1), ("train_images", train_images, 1)):
-        if value is not None and value < low:
-            raise StudyError(f"{name} {value} must be at least {low}")
-    changed: dict[str, Any] = {"epochs": epochs, "train_images": train_images}
-    return dataclasses.replace(space.recipe, **{key: value for key, value in changed.items() if value is not None})
-
-
 def torch_versions(study: Study) -> str | None:
     """A warning that networks of the study were trained with other versions of torch than this one, if they were.
 
@@ -183,4 +141,4 @@ def torch_versions(study: Study) -> str | None:
     )
 
 
-__all__ = ["Setup", "constraints_of", "opened", "recipe_of", "space_of", "torch_versions"]
+__all__ = ["Setup", "opened", "torch_versions"]

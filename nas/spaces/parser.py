@@ -12,7 +12,6 @@
 Every sampled config is valid: choices that no remaining axis can mend are not offered. No torch here.
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
 from nas.spaces.axes import FIXED, key_of, read_axes
 from nas.spaces.document import Document
-from nas.spaces.paths import assign, flattened, is_known, paths_in, read
+from nas.spaces.paths import assign, copied, flattened, is_known, paths_in, read
 from nas.spaces.space import SearchSpace
 from spikformer import plugins, published
 from spikformer.config import SpikformerConfig
@@ -190,7 +189,7 @@ class _Parser:
         return config
 
     def _point(self, space: SearchSpace, value: PlainTable) -> SpikformerConfig:
-        values = copy.deepcopy(space.base)
+        values = copied(space.base)
         axes = {axis.name: axis for axis in space.axes}
         for key, choice in flattened(value):
             if key in axes and key_of(choice) in axes[key].assignments:

@@ -3,7 +3,6 @@
 A number names one stage, and `*` stands for every stage.
 """
 
-import copy
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +37,13 @@ def is_known(values: PlainTable, path: str) -> bool:
     return path in paths_in(values) or (bool(own) and option.isidentifier() and f"{own}.kind" in paths_in(values))
 
 
+def copied(values: Any) -> Any:
+    """Tables and lists of plain values, all of them new; quicker than `copy.deepcopy`, which looks for circles."""
+    if isinstance(values, dict):
+        return {key: copied(value) for key, value in values.items()}
+    return [copied(value) for value in values] if isinstance(values, list) else values
+
+
 def assign(values: Any, path: str, value: object) -> None:
     head, _, rest = path.partition(".")
     keys: list[Any] = list(range(len(values))) if head == "*" else [int(head) if isinstance(values, list) else head]
@@ -45,7 +51,7 @@ def assign(values: Any, path: str, value: object) -> None:
         if rest:
             assign(values[key], rest, value)
         else:
-            values[key] = copy.deepcopy(value)
+            values[key] = copied(value)
 
 
 def read(values: Any, path: str) -> list[Any]:
@@ -56,4 +62,4 @@ def read(values: Any, path: str) -> list[Any]:
     return [leaf for value in parts for leaf in read(value, rest)] if rest else list(parts)
 
 
-__all__ = ["assign", "covers", "flattened", "is_known", "paths_in", "read"]
+__all__ = ["assign", "copied", "covers", "flattened", "is_known", "paths_in", "read"]

@@ -3,7 +3,6 @@
 Choices that no remaining axis can mend are not offered. No torch here.
 """
 
-import copy
 import dataclasses
 import functools
 import itertools
@@ -11,14 +10,15 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
 from nas.spaces.parameters import axis_of, parameter_name
-from nas.spaces.paths import assign, covers, read
+from nas.spaces.paths import assign, copied, covers, read
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
-from spikformer.fields import PlainTable
+from spikformer.fields import PlainTable, build_field, types_of
 
 _LISTABLE = 10_000  # combinations; up to here a space is counted by listing it, in seconds
 _REMEMBERED = 2_000  # configs of a space, a few kB each
@@ -38,6 +38,11 @@ class Axis:
     @property
     def choices(self) -> list[Choice]:
         return list(self.assignments)
+
+    @functools.cached_property
+    def fields(self) -> frozenset[str]:
+        """Fields of a config in which its choices set something."""
+        return frozenset(path.partition(".")[0] for assigned in self.assignments.values() for path in assigned)
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,7 @@ class SearchSpace:
         """
         key = frozenset(chosen.items())
         if key not in self._built:
-            if len(self._built) >= _REMEMBERED:
-                del self._built[next(iter(self._built))]
+            _make_room(self._built)
             self._built[key] = self._build(chosen)
         return self._built[key]
 
@@ -90,12 +94,34 @@ class SearchSpace:
         return {}
 
     def _build(self, chosen: dict[str, Choice]) -> SpikformerConfig:
-        values = copy.deepcopy(self.base)
-        for axis in self.axes:
+        parts: dict[str, Any] = {}
+        for name, axes in self._axes_of.items():
+            key = (name, *(chosen.get(axis.name) for axis in axes))
+            if key not in self._parts:
+                _make_room(self._parts)
+                self._parts[key] = self._part(name, axes, chosen)
+            parts[name] = self._parts[key]
+        return SpikformerConfig(**parts)
+
+    @functools.cached_property
+    def _parts(self) -> dict[tuple[Choice | None, ...], Any]:
+        """The last fields of configs, by name and choices of their axes: thousands of configs share them."""
+        return {}
+
+    @functools.cached_property
+    def _axes_of(self) -> dict[str, list[Axis]]:
+        """The axes that each field of a config depends on, in the order in which they are assigned."""
+        return {name: [axis for axis in self.axes if name in axis.fields] for name in self.base}
+
+    def _part(self, name: str, axes: list[Axis], chosen: Mapping[str, Choice]) -> Any:
+        """A field of the config, such as its stem or its stages."""
+        values = {name: copied(self.base[name])}
+        for axis in axes:
             if axis.name in chosen:
                 for path, value in axis.assignments[chosen[axis.name]].items():
-                    assign(values, path, value)
-        return SpikformerConfig.from_dict(values)
+                    if path.partition(".")[0] == name:
+                        assign(values, path, value)
+        return build_field(name, values[name], types_of(SpikformerConfig)[name])
 
     def params(self, config: SpikformerConfig) -> dict[str, Choice]:
         """What `suggest` must answer for `sample` to walk to the point of the axes where `config` lies.
@@ -121,7 +147,7 @@ class SearchSpace:
         """Number of different networks, and whether it is exact; else an upper bound."""
         if not self.listable:
             return math.prod(len(axis.choices) for axis in self.axes), False
-        return len({config.canonical() for config in self.configs()}), True
+        return len({tuple(config.canonical_fields().values()) for config in self.configs()}), True
 
     @property
     def listable(self) -> bool:
@@ -176,6 +202,12 @@ class SearchSpace:
             involved = [axis for axis in self.axes if axis.name not in chosen and _sets_any(axis, error.fields)]
             return any(self._completes(chosen | {axis.name: c}) for axis in involved[:1] for c in axis.choices)
         return True
+
+
+def _make_room(remembered: dict[Any, Any]) -> None:
+    """Forget the oldest entry of what is as large as it may be."""
+    if len(remembered) >= _REMEMBERED:
+        del remembered[next(iter(remembered))]
 
 
 def choice_in(axis: Axis, values: PlainTable) -> Choice:

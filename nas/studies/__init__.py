@@ -11,10 +11,11 @@ constraints  violations of limits
 records      the records of its trials, and what they say together
 study        Study: candidates, front and settings of a search
 identity     what results depend on, and whether a search may go on with a study
+starting     searches that have not trained anything yet
 status       what is running now
 """
 
-from nas.studies import claims, constraints, handles, identity, status, storage, study, trials, urls
+from nas.studies import claims, constraints, handles, identity, starting, status, storage, study, trials, urls
 from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, INTERRUPTED, Leases
 from nas.studies.records import FullTraining, Spent, Training
@@ -37,6 +38,7 @@ __all__ = [
     "handles",
     "identity",
     "load_study",
+    "starting",
     "status",
     "storage",
     "study",

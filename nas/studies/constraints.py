@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from nas.costs import multiplications, static_model, static_operations
 from nas.settings import Constraints
 from nas.training import Candidate, EnergyOf
 from spikformer.config import SpikformerConfig
@@ -15,6 +14,8 @@ def size_violations(config: SpikformerConfig, constraints: Constraints) -> dict[
 
     Multiplications take longer to count than parameters, so they are not counted where the parameters are too many.
     """
+    from nas.costs import multiplications, static_model, static_operations  # torch, only now
+
     violations: dict[str, float] = {}
     if constraints.max_params is not None:
         parameters = sum(p.numel() for p in static_model(config).parameters())

@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from nas.errors import StudyError
 from nas.spaces import by_axis
+from nas.studies import starting, trials
 from nas.studies import storage as storages
-from nas.studies import trials
 from nas.studies.leases import Owner, owner_of
 from nas.studies.study import Study, load_study
 
@@ -39,9 +39,10 @@ class Overview:
 
 @dataclass(frozen=True)
 class Work:
-    """A training that runs.
+    """A training that runs, or a search that begins.
 
     Attributes:
+        trial: None of a search that has no training yet.
         network: its choices in the space, or its name as a reference.
         attempt: which one it is, from 1, if earlier ones ended with their process.
         since: when it began.
@@ -50,7 +51,7 @@ class Work:
         alive: whether it lives; None where this machine cannot tell.
     """
 
-    trial: int
+    trial: int | None
     rung: int
     network: str
     attempt: int
@@ -98,8 +99,8 @@ def _overview(name: str, results: Path, storage: str | None) -> Overview:
 
 
 def work(study: Study) -> list[Work]:
-    """What is being trained, in the order in which it began."""
-    trainings = []
+    """Searches that begin, and what is being trained, each in the order in which it began."""
+    trainings = [_beginning(start) for start in starting.starts(study.optuna)]
     for trial in study.snapshot().running:
         attributes, owner = trial.user_attrs, owner_of(trial)
         choices = " ".join(f"{axis}={choice}" for axis, choice in by_axis(trial.params).items())
@@ -116,6 +117,12 @@ def work(study: Study) -> list[Work]:
             )
         )
     return trainings
+
+
+def _beginning(start: starting.Start) -> Work:
+    since = datetime.datetime.fromtimestamp(start.since)
+    alive = True if start.owner.is_here() else None
+    return Work(None, 0, "starting: measures its speed", 1, since, start.owner, None, alive)
 
 
 __all__ = ["Overview", "Work", "overview", "work"]

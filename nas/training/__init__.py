@@ -7,10 +7,12 @@ schedule       the learning rate by step
 execution      kernels, precision and compilation by device
 proxy          the steps of a proxy: images and loss
 spikes         spikes counted while training, for a penalty on them
+epoch          what an epoch measured
 fitting        a proxy's training: epochs and checkpoints
 augmentation   what is drawn anew for each batch of a proxy
 device_memory  what fits on a device, and what is said when it does not
 measurement    accuracy, operations and energy on held-out images
+probing        how fast a network is trained and measured, from a few steps
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
@@ -18,18 +20,59 @@ candidate      a config evaluated: one record, with all of it
 evaluation     a config trained, measured and written down as a candidate
 """
 
-from nas.training import device_memory, measurement, provenance
-from nas.training.augmentation import Normalise, settled
-from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
-from nas.training.counterpart import ann_counterpart, bits
-from nas.training.evaluation import died, evaluate, measured_pace
-from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
-from nas.training.fitting import Epoch, accuracies, counts_by_class, epochs_of, images_seen
-from nas.training.measurement import Measurement
-from nas.training.optimizer import Update, adamw, parameter_groups
-from nas.training.schedule import Schedule
-from nas.training.step import Inputs, Step, momentum_settles
-from nas.training.throughput import Pace
+from typing import TYPE_CHECKING
+
+from nas.lazy import attributes
+
+if TYPE_CHECKING:
+    from nas.training.augmentation import Normalise, settled
+    from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
+    from nas.training.counterpart import ann_counterpart, bits
+    from nas.training.epoch import Epoch
+    from nas.training.evaluation import died, evaluate
+    from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
+    from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
+    from nas.training.optimizer import Update, adamw, parameter_groups
+    from nas.training.probing import measured_pace
+    from nas.training.schedule import Schedule
+    from nas.training.step import Inputs, Step, momentum_settles
+    from nas.training.throughput import Pace
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "Candidate": "nas.training.candidate",
+        "EnergyOf": "nas.training.candidate",
+        "Epoch": "nas.training.epoch",
+        "Inputs": "nas.training.step",
+        "Normalise": "nas.training.augmentation",
+        "Pace": "nas.training.throughput",
+        "Precision": "nas.training.execution",
+        "Schedule": "nas.training.schedule",
+        "Step": "nas.training.step",
+        "Update": "nas.training.optimizer",
+        "accuracies": "nas.training.fitting",
+        "adamw": "nas.training.optimizer",
+        "ann_counterpart": "nas.training.counterpart",
+        "autocast": "nas.training.execution",
+        "bits": "nas.training.counterpart",
+        "counts_by_class": "nas.training.fitting",
+        "died": "nas.training.evaluation",
+        "epochs_of": "nas.training.fitting",
+        "evaluate": "nas.training.evaluation",
+        "exact": "nas.training.execution",
+        "front_of": "nas.training.candidate",
+        "images_seen": "nas.training.fitting",
+        "lay_out": "nas.training.execution",
+        "measured_pace": "nas.training.probing",
+        "momentum_settles": "nas.training.step",
+        "parameter_groups": "nas.training.optimizer",
+        "precision_of": "nas.training.execution",
+        "repriced": "nas.training.candidate",
+        "settled": "nas.training.augmentation",
+        "tuned": "nas.training.execution",
+    },
+)
 
 __all__ = [
     "Candidate",

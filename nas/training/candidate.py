@@ -11,7 +11,7 @@ from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
-from nas.training.fitting import Epoch
+from nas.training.epoch import Epoch
 from nas.typed import hold, hold_value
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError

@@ -13,14 +13,11 @@ from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
 from nas.training.augmentation import Normalise
 from nas.training.candidate import Candidate, Status, energy_at_target
+from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions
-from nas.training.fitting import Epoch
 from nas.training.measurement import Measurement
-from nas.training.throughput import Pace
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
-
-_PROBED_STEPS = {"cpu": 12, "cuda": 30}  # of a training, timed to tell how long a search will take
 
 
 def evaluate(
@@ -55,7 +52,7 @@ def evaluate(
     status: Status = "complete" if images == all_images else "stopped"
     reason = "" if images == all_images else f"trained on {images:,} of {all_images:,} images"
     options = fitting.options_of(splits.train, recipe)
-    trained = _ProxyTraining(config, splits, recipe, seed, options, on_epoch, share, saved)
+    trained = ProxyTraining(config, splits, recipe, seed, options, on_epoch, share, saved)
     try:
         _run_twice_if_out_of_memory(trained)
         if trained.measured is not None and trained.measured.silent is not None:
@@ -82,13 +79,13 @@ def died(
 ) -> Candidate:
     """The record of a network whose training ends the process that trains it, however often it is tried."""
     options = fitting.options_of(splits.train, recipe)
-    unborn = _ProxyTraining(config, splits, recipe, seed, options, lambda _i, _epoch: None, share)
+    unborn = ProxyTraining(config, splits, recipe, seed, options, lambda _i, _epoch: None, share)
     record = _record(unborn, reference, "died", reason, target.IMAGE_SIZE)
     return dataclasses.replace(record, provenance=provenance.of(splits.train.labels.device, time.monotonic()))
 
 
 def _record(
-    trained: "_ProxyTraining", reference: str | None, status: Status, reason: str, target_image_size: int
+    trained: "ProxyTraining", reference: str | None, status: Status, reason: str, target_image_size: int
 ) -> Candidate:
     """Of what it reached, without its provenance."""
     config, splits, result = trained.config, trained.splits, trained.measured
@@ -126,25 +123,7 @@ def _record(
     )
 
 
-def measured_pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace | None:
-    """How fast `evaluate` is with such a network, from a few steps and one measuring; None if it does not fit."""
-    train, options = splits.train, fitting.options_of(splits.train, recipe)
-    batch = min(recipe.batch_size, len(train))
-    try:
-        for _ in range(2):  # the first of a process compiles and loads what the others find
-            probe = _ProxyTraining(config, splits, recipe, 0, options, lambda _i, _epoch: None, share=1.0)
-            start_s, step_s = probe.step_seconds(_PROBED_STEPS[train.labels.device.type])
-            started = time.monotonic()
-            probe.measure()
-            measuring_s = time.monotonic() - started
-    except (RuntimeError, MemoryError) as error:
-        if not device_memory.is_full(error):
-            raise
-        return None
-    return Pace(step_s / batch, start_s + measuring_s)
-
-
-class _ProxyTraining:
+class ProxyTraining:
     """A network on its way through training and measuring; what is there when it fails is what it reached."""
 
     def __init__(
@@ -196,7 +175,7 @@ class _ProxyTraining:
         self.on_epoch(i, epoch)
 
 
-def _run_twice_if_out_of_memory(trained: _ProxyTraining) -> None:
+def _run_twice_if_out_of_memory(trained: ProxyTraining) -> None:
     """Once more before it is given up: without what earlier candidates left behind, nor what neighbours hold."""
     try:
         trained.run()
@@ -218,4 +197,4 @@ def _run_twice_if_out_of_memory(trained: _ProxyTraining) -> None:
         raise
 
 
-__all__ = ["died", "evaluate", "measured_pace"]
+__all__ = ["ProxyTraining", "died", "evaluate"]

@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -18,12 +18,14 @@ from nas.datasets import Split
 from nas.errors import OutputError
 from nas.settings import Recipe
 from nas.training.augmentation import Normalise
+from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions, exact, lay_out, neurons, options_for, tuned
 from nas.training.proxy import ProxySteps
 from nas.training.schedule import Schedule
 from nas.training.spikes import SpikeCount
 
-EVALUATION_BATCH = 256
+_EVALUATION_BATCH = 256
+_CPU_PIXELS = 65_536  # of a batch that is evaluated on a CPU: larger ones are no faster, and need gigabytes
 _LOGGER = logging.getLogger(__name__)
 _SAVED_EVERY_S = 60.0
 _FORMAT = 2  # of the file; the first had none, and the optimizer's groups in another order
@@ -31,19 +33,6 @@ _FORMAT = 2  # of the file; the first had none, and the optimizer's groups in an
 
 class DivergedError(Exception):
     """The training loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the train split.
-
-    Attributes:
-        loss: mean training loss, label smoothing included.
-        accuracy: share of augmented training images that were classified rightly while training.
-    """
-
-    loss: float
-    accuracy: float
 
 
 def fit(
@@ -76,7 +65,7 @@ def fit(
     steps, in_epoch = steps_of(len(train), recipe, share), len(train) // batch
     options = options or options_of(train, recipe)
     rate = schedule(recipe, steps)
-    with _stepping(model, train, recipe, seed, options) as step:
+    with stepping(model, train, recipe, seed, options) as step:
         progress = _Saved(saved, model, step)
         history = progress.restored()
         for i, earlier in enumerate(history, start=1):
@@ -105,7 +94,7 @@ def step_seconds(
     device = train.labels.device
     order = torch.arange(len(train), device=device).split(min(recipe.batch_size, len(train)))
     batches_again = itertools.cycle(part for part in order if len(part) == len(order[0]))
-    with _stepping(model, train, recipe, seed, options) as step:
+    with stepping(model, train, recipe, seed, options) as step:
         begun, first = _now(device), 0
         while not step.has_settled:
             step(first, next(batches_again), rate=0.0)
@@ -125,7 +114,7 @@ def _now(device: torch.device) -> float:
 
 
 @contextlib.contextmanager
-def _stepping(
+def stepping(
     model: nn.Module, train: Split, recipe: Recipe, seed: int, options: ExecutionOptions
 ) -> Iterator[ProxySteps]:
     """Steps of a training, for as long as the context lasts; `model` is in training mode afterwards."""
@@ -215,7 +204,7 @@ def scores(model: nn.Module, split: Split, normalise: Normalise) -> tuple[float,
     model.eval()
     counts_2K: Tensor | None = None
     with torch.no_grad(), exact():
-        for images, labels in batches(split):
+        for images, labels in batches(split, evaluation_batch(split)):
             part_2K = counts_by_class(model(normalise(images)), labels)
             counts_2K = part_2K if counts_2K is None else counts_2K + part_2K
     return accuracies(counts_2K)
@@ -243,24 +232,32 @@ def accuracies(counts_2K: Tensor | None) -> tuple[float, float]:
     return (right_K.sum() / all_K.sum()).item(), (right_K[seen_K] / all_K[seen_K]).mean().item()
 
 
-def batches(split: Split, size: int = EVALUATION_BATCH) -> list[tuple[Tensor, Tensor]]:
+def evaluation_batch(split: Split) -> int:
+    """How many images of a split are evaluated at a time on their device."""
+    if split.labels.device.type != "cpu":
+        return _EVALUATION_BATCH
+    return max(1, min(_EVALUATION_BATCH, _CPU_PIXELS // split.images[0, 0].numel()))
+
+
+def batches(split: Split, size: int) -> list[tuple[Tensor, Tensor]]:
     """All images in order, `size` at a time."""
     return list(zip(split.images.split(size), split.labels.split(size), strict=True))
 
 
 __all__ = [
     "DivergedError",
-    "Epoch",
     "accuracies",
     "accuracy",
     "batches",
     "counts_by_class",
     "epochs_of",
+    "evaluation_batch",
     "fit",
     "images_seen",
     "options_of",
     "schedule",
     "scores",
     "step_seconds",
+    "stepping",
     "steps_of",
 ]

@@ -13,7 +13,7 @@ from nas.datasets import Split
 from nas.errors import CostError
 from nas.training.augmentation import Normalise
 from nas.training.execution import exact
-from nas.training.fitting import EVALUATION_BATCH, accuracies, batches, counts_by_class
+from nas.training.fitting import accuracies, batches, counts_by_class, evaluation_batch
 from spikformer.model import Spikformer
 from spikformer.operands import Operand
 from spikformer.stems import ImageEncoding
@@ -54,7 +54,7 @@ def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measuremen
     Raises:
         CostError: an operation that cannot be counted exactly, or is fed worse than it declares.
     """
-    parts = batches(split, _batch_size(len(split)))
+    parts = batches(split, batch_size(split))
     return measure_batches(model, ((normalise(images), labels) for images, labels in parts))
 
 
@@ -159,8 +159,9 @@ def _measured(
 _BATCHES = 16  # at least, where there are as many images: their spread is what the standard error comes from
 
 
-def _batch_size(images: int) -> int:
-    return max(1, min(EVALUATION_BATCH, images // _BATCHES))
+def batch_size(split: Split) -> int:
+    """How many images of a split are measured at a time."""
+    return max(1, min(evaluation_batch(split), len(split) // _BATCHES))
 
 
 def _running_pj(counter: OperationCounter) -> Tensor:
@@ -210,4 +211,4 @@ class _Constant:
         return self.constant is not None and bool(self.constant.item())
 
 
-__all__ = ["Measurement", "measure", "measure_batches"]
+__all__ = ["Measurement", "batch_size", "measure", "measure_batches"]

@@ -14,7 +14,7 @@ from nas.datasets.data_account import tells_imbalance
 from nas.datasets.splits import Split
 from nas.progress import Observer
 from nas.reports import contents
-from nas.searching import loop
+from nas.searching import opening
 from nas.settings import Recipe
 from nas.spaces import load_space
 from nas.training import augmentation
@@ -160,7 +160,7 @@ def test_a_search_tells_it_once_and_keeps_it_for_the_report(micro: Path, tmp_pat
         def notice(self, text: str) -> None:
             heard.append(text)
 
-    study = loop.search(micro, trials=2, results_dir=tmp_path, observer=Listener())
+    study = opening.search(micro, trials=2, results_dir=tmp_path, observer=Listener())
     expected = data.load(load_space(micro)).account
     assert study.account == expected
     assert [text for text in heard if text in expected] == list(expected)

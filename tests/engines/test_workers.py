@@ -30,7 +30,7 @@ import nas
 from nas.engines import devices, processes
 from nas.engines import engine as engines
 from nas.errors import StudyError
-from nas.searching import loop
+from nas.searching import opening
 from nas.searching.proposals import Proposer
 from nas.spaces import load_space
 from nas.studies import claims, journal, status, trials, urls
@@ -125,7 +125,7 @@ def _search(folder: Path, networks: int, **settings: Any) -> Study:
         (folder / "large.toml").write_text(LARGE)
     usual = {"sampler": "RandomSampler", "observer": Heard(), "results_dir": folder / "results"}
     settings = dict[str, Any](usual) | settings
-    return loop.search(settings.pop("space", folder / "large.toml"), networks, **settings)
+    return opening.search(settings.pop("space", folder / "large.toml"), networks, **settings)
 
 
 def _records(study: Study) -> dict[str, dict[str, Any]]:

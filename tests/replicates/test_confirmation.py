@@ -17,7 +17,7 @@ from nas.progress import Observer
 from nas.replicates import confirmation, runs
 from nas.replicates.runs import Runs
 from nas.reports import contents, repeats
-from nas.searching import loop
+from nas.searching import opening
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 from tests.helpers import Heard
@@ -40,7 +40,7 @@ class _Stop(Observer):
 def _study(folder: Path, trials: int = 6) -> Study:
     torch.set_num_threads(1)
     (folder / "micro.toml").write_text(MICRO)
-    return loop.search(folder / "micro.toml", trials, results_dir=folder / "results", observer=Observer())
+    return opening.search(folder / "micro.toml", trials, results_dir=folder / "results", observer=Observer())
 
 
 def _kept(study: Study) -> Runs:
@@ -235,7 +235,7 @@ def test_other_images_are_refused(confirmed: Study, monkeypatch: pytest.MonkeyPa
 def test_a_study_without_a_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "micro.toml").write_text(MICRO)
     with pytest.raises(KeyboardInterrupt):
-        loop.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=_Stop(1))
+        opening.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=_Stop(1))
     with pytest.raises(StudyError, match="no network trained in full to repeat"):
         confirmation.confirm(load_study("micro", results_dir=tmp_path / "results"), observer=Observer())
 

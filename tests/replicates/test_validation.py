@@ -16,7 +16,7 @@ from nas.replicates.rank_quality import Quality
 from nas.replicates.selection import Network
 from nas.replicates.validation import Validation
 from nas.reports import proxies
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces import load_space, with_proxy
 from nas.spaces.space import SearchSpace
 from nas.stats.intervals import Interval
@@ -236,7 +236,9 @@ def test_what_is_written(validated: Validation, micro_space: SearchSpace, tmp_pa
 
 def test_search_reads_the_recommendation(micro: Path, tmp_path: Path) -> None:
     (tmp_path / "proxy.toml").write_text("[proxy]\nrungs = [0.5, 1]\n")
-    found = loop.search(micro, 4, proxy=tmp_path / "proxy.toml", results_dir=tmp_path / "results", observer=Observer())
+    found = opening.search(
+        micro, 4, proxy=tmp_path / "proxy.toml", results_dir=tmp_path / "results", observer=Observer()
+    )
     assert found.identity["recipe.rungs"] == [0.5, 1]
 
 

@@ -23,7 +23,7 @@ from nas.errors import StudyError
 from nas.progress import Observer
 from nas.replicates import confirmation
 from nas.reports import contents, page, texts
-from nas.searching import loop
+from nas.searching import opening
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import status
@@ -40,7 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("page")
     (folder / "micro.toml").write_text(RUNGS)
     torch.set_num_threads(1)
-    found = loop.search(
+    found = opening.search(
         folder / "micro.toml",
         12,
         constraints=Constraints(max_energy_mj=1.0, min_accuracy=0.01),
@@ -264,7 +264,7 @@ def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
 
     (tmp_path / "micro.toml").write_text(RUNGS)
     with pytest.raises(KeyboardInterrupt):
-        loop.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=Stop())
+        opening.search(tmp_path / "micro.toml", 1, results_dir=tmp_path / "results", observer=Stop())
     empty = load_study("micro", results_dir=tmp_path / "results")
     report = contents.build(empty)
     assert report.findings == ["Study micro has no finished candidate yet."]
@@ -284,7 +284,7 @@ def test_a_report_during_a_search(tmp_path: Path) -> None:
                 counts.append(len(pd.read_csv(tmp_path / "out" / "trials.csv")))
 
     (tmp_path / "micro.toml").write_text(RUNGS)
-    loop.search(tmp_path / "micro.toml", 3, results_dir=tmp_path / "results", observer=Look())
+    opening.search(tmp_path / "micro.toml", 3, results_dir=tmp_path / "results", observer=Look())
     assert counts == sorted(counts)
     assert counts[-1] == 3
 
@@ -312,7 +312,7 @@ def test_a_database_may_hold_any_name(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     (tmp_path / "micro.toml").write_text(MICRO)
     results = tmp_path / "deep" / "results"
-    loop.search(tmp_path / "micro.toml", 1, study=name, storage=url, results_dir=results, observer=Observer())
+    opening.search(tmp_path / "micro.toml", 1, study=name, storage=url, results_dir=results, observer=Observer())
     assert [row.name for row in status.overview(results, url)] == [name]
     found = load_study(name, storage=url, results_dir=results)
     assert found.folder.parent == results
@@ -335,7 +335,7 @@ def test_two_names_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None:
     (tmp_path / "micro.toml").write_text(RUNGS)
-    other = loop.search(
+    other = opening.search(
         tmp_path / "micro.toml",
         6,
         sampler="RandomSampler",
@@ -366,7 +366,7 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
 
 def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Path) -> None:
     (tmp_path / "micro.toml").write_text(RUNGS)
-    other = loop.search(tmp_path / "micro.toml", 3, epochs=2, results_dir=tmp_path / "results", observer=Observer())
+    other = opening.search(tmp_path / "micro.toml", 3, epochs=2, results_dir=tmp_path / "results", observer=Observer())
     report = contents.build(study, compare=[other])
     assert report.compared[0].differs == ("recipe.epochs",)
     assert "NOT comparable: recipe.epochs differ" in report.findings[-1]

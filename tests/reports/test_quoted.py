@@ -18,7 +18,7 @@ from nas.exports import exporting as exports
 from nas.progress import Observer, front_table, summary
 from nas.reports import contents, figure, page, texts
 from nas.reports.contents import Report
-from nas.searching import loop
+from nas.searching import opening
 from nas.studies.study import Study
 from nas.training.candidate import Candidate
 from tests.conftest import MICRO
@@ -32,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("quoted")
     (folder / "micro.toml").write_text(MICRO)
     torch.set_num_threads(1)
-    return loop.search(folder / "micro.toml", 4, results_dir=folder / "results", observer=Observer())
+    return opening.search(folder / "micro.toml", 4, results_dir=folder / "results", observer=Observer())
 
 
 def _report(study: Study, *, confirmed: bool) -> Report:

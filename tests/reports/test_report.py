@@ -18,11 +18,11 @@ import nas
 import spikformer
 from nas.costs import chip, energy, memory, target
 from nas.errors import CostError, DataError, OutputError, StudyError, TrainingError
-from nas.exports import cards, choosing
+from nas.exports import cards, picking
 from nas.exports import exporting as exports
 from nas.progress import Observer
 from nas.reports import contents, findings, inspection, page, texts
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces import load_space, space_names
 from nas.studies.records import FullTraining
 from nas.studies.study import Study
@@ -36,7 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("study")
     (folder / "micro.toml").write_text(MICRO)
     torch.set_num_threads(1)
-    return loop.search(folder / "micro.toml", 10, results_dir=folder / "results", observer=Observer())
+    return opening.search(folder / "micro.toml", 10, results_dir=folder / "results", observer=Observer())
 
 
 def test_the_front_is_monotone_and_nothing_beats_it(study: Study) -> None:
@@ -96,7 +96,7 @@ def test_a_study_without_a_finished_candidate_says_so(micro: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
+        opening.search(micro, 1, results_dir=micro.parent / "results", observer=Stop())
     report = contents.build(nas.load_study("micro", results_dir=micro.parent / "results"))
     assert report.findings == ["Study micro has no finished candidate yet."]
     assert report.front.empty
@@ -150,13 +150,13 @@ def test_exported_weights_are_those_that_were_measured(study: Study, tmp_path: P
 def test_picks(study: Study) -> None:
     front = study.front()
     numbers = list(front)
-    assert list(choosing.pick(study, "accuracy")) == numbers[-1:]
-    assert list(choosing.pick(study, "energy")) == numbers[:1]
-    assert set(choosing.pick(study, "knee")) <= set(numbers)
-    assert list(choosing.pick(study, "0")) == [0]
+    assert list(picking.pick(study, "accuracy")) == numbers[-1:]
+    assert list(picking.pick(study, "energy")) == numbers[:1]
+    assert set(picking.pick(study, "knee")) <= set(numbers)
+    assert list(picking.pick(study, "0")) == [0]
     for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
-            choosing.pick(study, bad)
+            picking.pick(study, bad)
 
 
 def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_bundle_has_the_size_that_was_asked_for(
     study: Study, tmp_path: Path, size: exports.Size, pixels: int, classes: int
 ) -> None:
     (folder,) = exports.export(study, "knee", tmp_path, size)
-    ((_, candidate),) = choosing.pick(study, "knee").items()
+    ((_, candidate),) = picking.pick(study, "knee").items()
     model = spikformer.load(folder)
     assert (model.config.stem.image_size, model.config.head.num_classes) == (pixels, classes)
     assert (model.config == candidate.config) == (size in (exports.Size(as_is=True), exports.Size()))
@@ -259,7 +259,7 @@ def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch:
         for i, (accuracy, energy) in enumerate(points)
     }
     monkeypatch.setattr(Study, "front", lambda _self: front)
-    assert list(choosing.pick(study, "knee")) == [1]
+    assert list(picking.pick(study, "knee")) == [1]
 
 
 def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

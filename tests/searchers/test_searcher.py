@@ -10,9 +10,9 @@ import pytest
 
 from nas.searchers.acquisition import Settings, expected_hypervolume_improvement
 from nas.searchers.networks import ConfigSpace, Network
-from nas.searchers.observations import Observation, Record, thinned
+from nas.searchers.observations import Observation, Observations, Record, thinned
 from nas.searchers.searcher import Searcher, Step
-from nas.searchers.surrogate import Observations, Surrogate, distances
+from nas.searchers.surrogate import Surrogate, distances
 from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto

@@ -47,13 +47,32 @@ def test_a_plan_in_words() -> None:
     """
     plan = Plan.of(200, 6, [5_000, 25_000, 100_000], [3.5, 3.5])
     assert plan == Plan((200, 58, 17), (5_000, 25_000, 100_000))
-    assert plan.lines(Pace(1e-4, 4.0), 1_000_000) == [
+    assert plan.lines(Pace(1e-4, 4.0), 1_000_000, 1) == [
         "Plan: about 200 networks to 5,000 images each, 58 of them to 25,000 images, 17 of them to 100,000 images; "
         "4,150,000 images in all, for which random search would train 41 networks in full.",
         "At the speed measured here that takes about 25 min in all, and up to 79 MB on disk.",
     ]
-    assert "about 12 s" in Plan.of(3, 0, [100], []).lines(Pace(0.0, 4.0), 0)[1]
-    assert "about 2.8 h" in Plan.of(1, 0, [100], []).lines(Pace(100.0, 0.0), 0)[1]
+    assert "about 12 s" in Plan.of(3, 0, [100], []).lines(Pace(0.0, 4.0), 0, 1)[1]
+    assert "about 2.8 h" in Plan.of(1, 0, [100], []).lines(Pace(100.0, 0.0), 0, 1)[1]
+
+
+def test_a_plan_of_more_than_a_day_says_what_to_do() -> None:
+    """100 networks of 3,600 s are 100 h: 4 days one after the other, 25 h of four at a time, a day of five."""
+    plan, pace = Plan.of(100, 0, [100], []), Pace(36.0, 0.0)
+    one, four, five = (plan.lines(pace, 0, at_once) for at_once in (1, 4, 5))
+    assert ("about 4 days" in one[1], "about 25.0 h" in four[1], "about 20.0 h" in five[1]) == (True, True, True)
+    remedy = "Give fewer --trials, a smaller space, fewer --train-images or --epochs, or use a GPU."
+    assert one[2] == four[2] == f"Warning: that is more than a day. {remedy}"
+    assert len(five) == 2
+
+
+def test_pace_of_a_space_is_a_line_in_macs() -> None:
+    """2 ms and 1 ms for a million MACs an image; at 3 million 5 ms. Measuring does not depend on the size."""
+    paces = [Pace(0.003, 4.0), Pace(0.004, 4.0), Pace(0.007, 4.0)]
+    pace = Pace.of_sizes([1e6, 2e6, 5e6], paces, 3e6)
+    assert pace.image_s == pytest.approx(0.005)
+    assert pace.measuring_s == pytest.approx(4.0)
+    assert Pace.of_sizes([1e6], [Pace(0.003, 4.0)], 2e6).image_s > 0
 
 
 def test_pace_separates_images_from_measuring() -> None:

@@ -22,7 +22,7 @@ from nas.costs import energy, target
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.reports import contents, figure
-from nas.searching import loop
+from nas.searching import opening
 from nas.spaces.space import SearchSpace
 from nas.studies.study import Study
 from nas.training import fitting as training
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _search(space: Path, trials: int, **settings: Any) -> Study:
-    return loop.search(space, trials, results_dir=space.parent / "results", observer=Observer(), **settings)
+    return opening.search(space, trials, results_dir=space.parent / "results", observer=Observer(), **settings)
 
 
 def _comparable(study: Study) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def test_it_ends_when_the_space_is_exhausted(micro: Path) -> None:
             self.said += text
 
     listener = Listener()
-    study = loop.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
+    study = opening.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
     assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 12
     assert "exhausted: 12 different networks" in listener.said
     assert len(_search(micro, 50).candidates) == 12
@@ -118,12 +118,12 @@ def test_one_database_cannot_be_searched_from_two_folders_at_once(
 
         def on_training_start(self, label: str, epochs: int) -> None:
             try:
-                loop.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
+                opening.search(micro, 1, storage=url, results_dir=tmp_path / "elsewhere", observer=Observer())
             except StudyError as error:
                 self.error = error
 
     second = Second()
-    loop.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
+    opening.search(micro, 1, storage=url, results_dir=tmp_path / "here", observer=second)
     assert "is in use by process" in str(second.error)
 
 
@@ -139,9 +139,9 @@ def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:
 
 def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
     one = _search(micro, 6)
-    other = loop.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
+    other = opening.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
     assert _comparable(one) == _comparable(other)
-    different = loop.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
+    different = opening.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
     assert _comparable(different)[0] != _comparable(one)[0]
 
 
@@ -160,12 +160,12 @@ def test_a_record_survives_its_storage(micro: Path, device: torch.device) -> Non
 def test_a_study_that_another_torch_began_says_so(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal seeds give other weights there: torch 2.11 and 2.14 truncate normal numbers differently."""
     heard = Heard()
-    loop.search(micro, 1, results_dir=micro.parent / "results", observer=heard)
-    loop.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
+    opening.search(micro, 1, results_dir=micro.parent / "results", observer=heard)
+    opening.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
     assert "torch" not in heard.text
     ours, version = importlib.metadata.version("torch"), importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.11.0" if name == "torch" else version(name))
-    loop.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
+    opening.search(micro, 2, results_dir=micro.parent / "results", observer=heard)
     assert f"trained with torch {ours}; this is torch 2.11.0" in heard.text
 
 
@@ -176,7 +176,7 @@ def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
     (folder / "micro.toml").write_text(MICRO)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
-        return _comparable(loop.search(folder / "micro.toml", 5, epochs=3, results_dir=folder, observer=Observer()))
+        return _comparable(opening.search(folder / "micro.toml", 5, epochs=3, results_dir=folder, observer=Observer()))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_an_interrupted_reference_is_repeated_under_its_name(micro: Path) -> Non
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            loop.search(micro, 1, results_dir=micro.parent / "results", observer=Impatient())
+            opening.search(micro, 1, results_dir=micro.parent / "results", observer=Impatient())
     study = _search(micro, 3)
     assert [c.reference for c in study.candidates.values()] == ["Spikformer miniature", None, None]
     assert [t.user_attrs.get("retry_of") for t in study.optuna.trials] == [None, 0, 1, None, None]
@@ -253,7 +253,7 @@ def test_interrupted_while_the_sampler_proposes(micro: Path, monkeypatch: pytest
         _search(micro, 4, sampler="TPESampler")
     study = _search(micro, 4, sampler="TPESampler")
     assert not _in_state(study.optuna.trials, TrialState.FAIL)
-    whole = loop.search(micro, 4, sampler="TPESampler", results_dir=tmp_path / "w", observer=Observer())
+    whole = opening.search(micro, 4, sampler="TPESampler", results_dir=tmp_path / "w", observer=Observer())
     assert _comparable(study) == _comparable(whole)
 
 

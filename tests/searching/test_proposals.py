@@ -17,13 +17,14 @@ import nas
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
 from nas.errors import StudyError
-from nas.exports import choosing
+from nas.exports import picking
 from nas.reports import contents, inspection, texts
 from nas.searchers import searcher
 from nas.searchers.networks import ConfigSpace
 from nas.searchers.searcher import Searcher
-from nas.searching import loop
-from nas.searching.proposals import SAMPLERS, reductions, settings
+from nas.searching import forecast, opening
+from nas.searching.proposals import reductions, settings
+from nas.searching.settings import SAMPLERS
 from nas.settings import Constraints, Recipe
 from nas.spaces import load_space
 from nas.studies import trials
@@ -94,7 +95,7 @@ def _recipe(path: Path) -> Recipe:
 
 def _search(path: Path, networks: int | None, **settings: Any) -> Study:
     settings = dict[str, Any](results_dir=path.parent / "results", observer=Heard()) | settings
-    return loop.search(path, networks, **settings)
+    return opening.search(path, networks, **settings)
 
 
 def _sequence(study: Study) -> list[tuple[str, int, str | None]]:
@@ -139,7 +140,7 @@ def test_one_network_in_five_is_trained_in_full_by_default(ladder: Path, network
     """By hand: 30 / 5 = 6 and 200 / 5 = 40, which is what docs/search.md says of `--trials 200`."""
     two = dataclasses.replace(load_space(ladder), references={})
     two = dataclasses.replace(two, recipe=dataclasses.replace(two.recipe, rungs=Recipe().rungs))
-    study = loop.search(two, networks, results_dir=ladder.parent / "results", observer=Heard())
+    study = opening.search(two, networks, results_dir=ladder.parent / "results", observer=Heard())
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: networks, 1: networks // 5}
     guide = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
     assert "200 different networks evaluated; with the usual rungs, 40 of them are trained in full" in guide.replace(
@@ -151,7 +152,7 @@ def test_the_printed_plan_says_what_random_search_would_do_with_the_images(
     ladder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 x 20 + 6 x 100 + 3 x 200 = 1,800 images: those of nine networks at 200."""
-    monkeypatch.setattr(engines, "measured_pace", lambda *_: Pace(0.0, 1.0))
+    monkeypatch.setattr(forecast, "space_pace", lambda *_: Pace(0.0, 1.0))
     said = Heard()
     _search(ladder, 30, references=False, observer=said)
     assert (
@@ -171,7 +172,7 @@ def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:
     number, stopped = next((n, c) for n, c in study.candidates.items() if c.status == "stopped")
     assert f"trial {number}, {stopped.reason}" in str(inspection.costs(study, number).to_dict())
     with pytest.raises(StudyError, match=rf"trial {number} of study ladder is stopped \(trained on a part\)"):
-        choosing.pick(study, str(number))
+        picking.pick(study, str(number))
 
 
 def test_even_a_few_networks_send_one_to_the_top(ladder: Path) -> None:
@@ -207,7 +208,7 @@ def test_references_come_first_and_are_trained_in_full(ladder: Path) -> None:
 def test_references_that_axes_do_not_tell_whole_are_trained_once_too(ladder: Path) -> None:
     """One of the three differs from what its choices alone would make."""
     loaded = load_space("spikformer_tiny")
-    study = loop.search("spikformer_tiny", 6, results_dir=ladder.parent / "results", observer=Heard())
+    study = opening.search("spikformer_tiny", 6, results_dir=ladder.parent / "results", observer=Heard())
     assert max(Counter(_sequence(study)).values()) == 1
     named = {reference: identity for identity, _, reference in _sequence(study) if reference is not None}
     assert named == {name: config.config_id for name, config in loaded.references.items()}

@@ -1,5 +1,6 @@
 """Space files: what they hold, what they refuse, and that every sample is a valid network."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 
 from nas.errors import SpaceError
 from nas.spaces import Choice, SearchSpace, load_space, space_names
+from nas.spaces.paths import assign
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import MixerConfig, StageConfig
 from tests.conftest import MICRO
@@ -53,6 +55,43 @@ def test_many_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> N
 def test_size_counts_networks_not_spellings(micro: Path) -> None:
     """By hand: 2 widths x 2 residuals x (ssa with 2 head counts + sdsa, to which heads mean nothing)."""
     assert load_space(micro).size() == (2 * 2 * (2 + 1), True)
+
+
+@pytest.mark.parametrize("name", ["cifar10_cpu", "spiking_transformer_mixed", "spikingresformer_small"])
+def test_configs_made_of_shared_parts_are_those_that_are_made_whole(name: str) -> None:
+    """Each of 300 random combinations is read from plain values as well; errors are the same too."""
+    space, rng = _shipped(name), random.Random(0)
+    for _ in range(300):
+        chosen = {axis.name: rng.choice(axis.choices) for axis in space.axes}
+        shared, whole = functools.partial(space.config, chosen), functools.partial(_made_whole, space, chosen)
+        assert _outcome(shared) == _outcome(whole)
+
+
+def test_networks_of_a_space_are_as_many_as_those_that_are_made_whole() -> None:
+    """Of every second combination of `spikformer_tiny`, without anything that configs share."""
+    space = _shipped("spikformer_tiny")
+    axes = tuple(dataclasses.replace(a, assignments=dict(list(a.assignments.items())[:2])) for a in space.axes)
+    smaller = dataclasses.replace(space, axes=axes)
+    every = (dict(zip((a.name for a in axes), c, strict=True)) for c in itertools.product(*(a.choices for a in axes)))
+    outcomes = [_outcome(functools.partial(_made_whole, smaller, chosen)) for chosen in every]
+    assert smaller.size() == (len({c.config_id for c in outcomes if isinstance(c, SpikformerConfig)}), True)
+
+
+def _made_whole(space: SearchSpace, chosen: dict[str, Choice]) -> SpikformerConfig:
+    """The config at a choice for each axis, from plain values."""
+    values = copy.deepcopy(space.base)
+    for axis in space.axes:
+        for path, value in axis.assignments[chosen[axis.name]].items():
+            assign(values, path, value)
+    return SpikformerConfig.from_dict(values)
+
+
+def _outcome(make: Callable[[], SpikformerConfig]) -> object:
+    """The config, or what the error says and which fields it names."""
+    try:
+        return make()
+    except ConfigError as error:
+        return str(error), error.fields
 
 
 def test_heads_are_offered_where_they_divide_the_width(tmp_path: Path) -> None:

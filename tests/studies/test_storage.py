@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 
 from nas import files
 from nas.errors import StudyError
-from nas.searching import loop
+from nas.searching import opening
 from nas.studies import storage
 from tests.helpers import Heard
 
@@ -65,7 +65,7 @@ def test_a_cache_folder_that_cannot_be_written_is_told_how_to_move(
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     with pytest.raises(StudyError, match=r"cache/locks/\w+ cannot be written: .* Set XDG_CACHE_HOME to a folder"):
-        loop.search(micro, 1, observer=Heard(), results_dir=tmp_path / "results", storage=url)
+        opening.search(micro, 1, observer=Heard(), results_dir=tmp_path / "results", storage=url)
     assert not (tmp_path / "studies.db").exists()
 
 

@@ -11,8 +11,9 @@ from nas.datasets.loaders import Split, Splits
 from nas.engines import engine as engines
 from nas.errors import DeviceError
 from nas.settings import Recipe
-from nas.training import device_memory, evaluation
+from nas.training import device_memory, evaluation, probing
 from nas.training import fitting as training
+from nas.training.proxy import ProxySteps
 from tests.helpers import small_config
 
 GIB = 2**30
@@ -65,13 +66,13 @@ def test_a_network_that_does_not_fit_is_recorded_and_ends_nothing(
         tried.append(self)
         raise error
 
-    monkeypatch.setattr(evaluation._ProxyTraining, "train", train)
-    monkeypatch.setattr(evaluation._ProxyTraining, "step_seconds", lambda self, _count: train(self))
+    monkeypatch.setattr(evaluation.ProxyTraining, "train", train)
     images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
     splits = Splits(images, images, images, tuple("abcde"), "")
     found, _ = evaluation.evaluate(small_config(), splits, Recipe(epochs=1, batch_size=10))
     assert (found.status, found.reason, len(tried)) == ("out_of_memory", str(error), 2)
-    assert evaluation.measured_pace(small_config(), splits, Recipe(epochs=1, batch_size=10)) is None
+    monkeypatch.setattr(ProxySteps, "__call__", lambda self, *_, **__: train(self))
+    assert probing.measured_pace(small_config(), splits, Recipe(epochs=1, batch_size=10)) is None
 
 
 @pytest.fixture
@@ -124,11 +125,11 @@ def test_a_neighbour_that_comes_back_during_the_second_try_is_named_too(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     tried: list[Any] = []
-    monkeypatch.setattr(evaluation._ProxyTraining, "train", train)
+    monkeypatch.setattr(evaluation.ProxyTraining, "train", train)
     images = Split(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 5)
     splits = Splits(images, images, images, tuple("abcde"), "")
     recipe, options = Recipe(epochs=1, batch_size=10), training.options_of(images, Recipe())
-    trained = evaluation._ProxyTraining(small_config(), splits, recipe, 0, options, lambda *_: None, 1.0)
+    trained = evaluation.ProxyTraining(small_config(), splits, recipe, 0, options, lambda *_: None, 1.0)
     trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB"):
         evaluation._run_twice_if_out_of_memory(trained)

@@ -13,8 +13,9 @@ from nas.settings import Recipe
 from nas.training import fitting as training
 from nas.training import measurement
 from nas.training.augmentation import Normalise, augment
+from nas.training.epoch import Epoch
 from nas.training.execution import REFERENCE, ExecutionOptions, options_for
-from nas.training.fitting import DivergedError, Epoch
+from nas.training.fitting import DivergedError
 from nas.training.optimizer import parameter_groups
 from spikformer import Spikformer
 from spikformer.config import NeuronConfig

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 
 from nas.datasets.loaders import Split, Splits
 from nas.settings import Recipe
-from nas.training import evaluation, execution, graph
+from nas.training import evaluation, execution, graph, measurement, probing
 from nas.training import fitting as training
+from nas.training.epoch import Epoch
 from nas.training.execution import REFERENCE, options_for
 from nas.training.proxy import ProxySteps
 from nas.training.spikes import SpikeCount
@@ -72,7 +74,7 @@ def test_a_resumed_training_keeps_its_schedule(
     expected = rates[:]
     rates.clear()
 
-    def stop(epoch: int, _found: training.Epoch) -> None:
+    def stop(epoch: int, _found: Epoch) -> None:
         if epoch == stopped:
             raise KeyboardInterrupt
 
@@ -123,7 +125,7 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "waits", watched)
 
 
-def fitted(model: Spikformer, recipe: Recipe) -> tuple[list[training.Epoch], list[Tensor]]:
+def fitted(model: Spikformer, recipe: Recipe) -> tuple[list[Epoch], list[Tensor]]:
     history = training.fit(model, split_of(torch.device("cpu")), recipe, seed=3, options=REFERENCE)
     return history, weights(model)
 
@@ -298,13 +300,45 @@ def test_the_pace_is_that_of_settled_steps(monkeypatch: pytest.MonkeyPatch) -> N
         now[0] += 50.0
 
     monkeypatch.setattr(Step, "__call__", call)
-    monkeypatch.setattr(evaluation._ProxyTraining, "measure", measure)
+    monkeypatch.setattr(evaluation.ProxyTraining, "measure", measure)
     images = split_of(torch.device("cpu"))
     splits = Splits(images, images, images, tuple("abcde"), "")
-    found = evaluation.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
-    assert found is not None
+    found = probing._on_gpu(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
     assert found.image_s == pytest.approx(1 / 12)
     assert found.measuring_s == pytest.approx(12 * 99 + 50)
+
+
+def test_the_pace_on_a_cpu_is_that_of_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: a step takes 0.2 s and 0.1 s an image, in batches of 12 that is 0.1 + 0.2 / 12 s an image.
+
+    Measuring takes 0.1 s a batch and 0.01 s an image: 60 images in 4 batches, as tests measure, and 60 in one. The
+    record takes 7 s.
+    """
+    now, sizes = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def step(_self: ProxySteps, _number: int, chosen: Tensor, rate: float) -> None:
+        assert rate == 0
+        sizes.append(len(chosen))
+        now[0] += 0.2 + 0.1 * len(chosen)
+
+    def measure(_model: Spikformer, batches: list[tuple[Tensor, Tensor]]) -> mock.Mock:
+        now[0] += sum(0.1 + 0.01 * len(labels) for _, labels in batches)
+        return mock.Mock()
+
+    def record(*_arguments: object) -> None:
+        now[0] += 7.0
+
+    monkeypatch.setattr(probing, "energy_at_target", record)
+    monkeypatch.setattr(ProxySteps, "__call__", step)
+    monkeypatch.setattr(measurement, "measure_batches", measure)
+    images = split_of(torch.device("cpu"))
+    splits = Splits(images, images, images, tuple("abcde"), "")
+    pace = probing.measured_pace(BRIGHT, splits, Recipe(epochs=5, batch_size=12))
+    assert pace is not None
+    assert sizes == [2, 2, 5]  # a second's worth, after a step that warms up
+    assert pace.image_s == pytest.approx(0.1 + 0.2 / 12)
+    assert pace.measuring_s == pytest.approx(120 * 0.01 + 5 * 0.1 + 7)
 
 
 def test_a_probe_of_the_pace_learns_nothing(device: torch.device) -> None:
@@ -401,7 +435,7 @@ def test_a_captured_step_goes_on_after_a_resume(
     recipe = dataclasses.replace(PENALISED, epochs=8)
     whole = training.fit(network(device), split_of(device), recipe, seed=3)
 
-    def stop(epoch: int, _found: training.Epoch) -> None:
+    def stop(epoch: int, _found: Epoch) -> None:
         if epoch == 4:
             raise KeyboardInterrupt
 

@@ -1,17 +1,13 @@
-"""Which networks of a study are exported, and how large they become."""
+"""How large an exported network becomes."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 from nas.costs import scaling, target
-from nas.errors import StudyError, TrainingError
-from nas.stats import pareto
-from nas.studies import Study, constraints
-from nas.training import Candidate
+from nas.errors import TrainingError
+from nas.studies import Study
 from spikformer.config import SpikformerConfig
 
-PICKS = ("front", "knee", "accuracy", "energy")
 _LEAST_PIXELS = 32  # a side, of CIFAR: networks for smaller images have too few tokens to be made larger
 
 
@@ -66,36 +62,4 @@ def why_as_is(study: Study, size: Size) -> list[str]:
     ]
 
 
-def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
-    """The candidates that a word or a trial number names, by trial number.
-
-    Args:
-        which: "front"; "accuracy" or "energy", the front's best in that; "knee", where more energy begins to
-            buy little; or the number of a complete trial.
-
-    Raises:
-        StudyError: no such pick.
-    """
-    front = study.front()
-    if which.isascii() and which.isdecimal():
-        candidate = study.candidate(int(which))
-        if candidate.status != "complete":
-            state = f"is {candidate.status} ({candidate.reason})"
-            raise StudyError(f"trial {which} of study {study.name} {state}. Use one of {', '.join(PICKS)} or a number")
-        return {int(which): candidate}
-    if which not in PICKS:
-        raise StudyError(f'pick "{which}" is unknown. Use one of {", ".join(PICKS)} or the number of a trial')
-    if not front:
-        limits = constraints.in_words(study.constraints)
-        which_one = f"complete candidate that keeps {limits}" if limits else "complete candidate to export"
-        raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
-    if which == "front":
-        return front
-    numbers = list(front)
-    energies = [c.ranked_mj(study.energy_of) or math.inf for c in front.values()]
-    points = [(c.search_val_accuracy or 0.0, math.log10(mj)) for c, mj in zip(front.values(), energies, strict=True)]
-    number = numbers[{"energy": 0, "accuracy": -1, "knee": pareto.knee(points)}[which]]
-    return {number: front[number]}
-
-
-__all__ = ["PICKS", "Size", "pick", "why_as_is"]
+__all__ = ["Size", "why_as_is"]
