@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.full_training import loop as trainings
-from nas.searching import loop as searches
+from nas.searching import opening as searches
 from tests import bad_files, bad_options, pictures
 from tests.conftest import MICRO
 from tests.helpers import Heard

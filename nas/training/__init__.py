@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.training.evaluation import died, evaluate
     from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
     from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
+    from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
     from nas.training.probing import measured_pace
     from nas.training.schedule import Schedule
@@ -45,6 +46,7 @@ __getattr__ = attributes(
         "EnergyOf": "nas.training.candidate",
         "Epoch": "nas.training.epoch",
         "Inputs": "nas.training.step",
+        "Measurement": "nas.training.measurement",
         "Normalise": "nas.training.augmentation",
         "Pace": "nas.training.throughput",
         "Precision": "nas.training.execution",
