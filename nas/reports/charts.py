@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nas.reports.axes import INTERACTIONS, UNEXPLAINED
 from nas.reports.contents import Report
 from nas.reports.plotting import BLUE, CYCLE, GREY, ORANGE, Chart, drawn, joules, numbers
 from spikformer.fields import PlainTable
@@ -93,10 +94,16 @@ def optimism(report: Report) -> Chart:
     return drawn(figure, "search-val accuracy (%), which chooses", "report-val accuracy (%)")
 
 
+def ranked_axes(report: Report) -> list[str]:
+    """Axes by their larger importance, for accuracy or for energy."""
+    single = report.importance[~report.importance["axis"].isin([INTERACTIONS, UNEXPLAINED])]
+    return [str(axis) for axis in single.groupby("axis")["importance"].max().sort_values(ascending=False).index]
+
+
 def importance(report: Report) -> Chart:
-    """Bars by axis, for accuracy and energy."""
+    """Bars by axis, for accuracy and energy; at the bottom what no single axis does."""
     figure = go.Figure()
-    order = report.importance.groupby("axis")["importance"].max().sort_values().index.tolist()
+    order = [UNEXPLAINED, INTERACTIONS, *reversed(ranked_axes(report))]
     for objective, color in (("energy", ORANGE), ("accuracy", BLUE)):
         table = report.importance[report.importance["objective"] == objective].set_index("axis").reindex(order)
         value = table["importance"].to_numpy()
@@ -111,11 +118,12 @@ def importance(report: Report) -> Chart:
                 "arrayminus": numbers(value - table["low"]),
                 "thickness": 1.2,
             },
-            hovertemplate="%{y}: %{x:.2f}<extra>" + objective + "</extra>",
+            hovertemplate="%{y}: %{x:.0%} of the variance<extra>" + objective + "</extra>",
         )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return drawn(
         figure,
-        "loss of forecast when shuffled (share of variance), 95 %",
+        "share of the variance, with 95 % of forests",
         "",
         height=90 + 46 * len(order),
         barmode="group",
@@ -222,6 +230,7 @@ __all__ = [
     "effects",
     "importance",
     "optimism",
+    "ranked_axes",
     "rungs",
     "trajectory",
 ]

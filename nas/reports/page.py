@@ -160,8 +160,7 @@ def _charts(report: Report) -> dict[str, Chart]:
         by_name["optimism"] = charts.optimism(report)
     if not report.importance.empty:
         by_name["importance"] = charts.importance(report)
-        ranked = report.importance.groupby("axis")["importance"].max().sort_values(ascending=False)
-        by_name |= {f"effect:{axis}": charts.effects(report, str(axis)) for axis in ranked.index}
+        by_name |= {f"effect:{axis}": charts.effects(report, axis) for axis in charts.ranked_axes(report)}
     if report.rungs["rung"].nunique() > 1:
         by_name["rungs"] = charts.rungs(report)
     return by_name

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import itertools
 import json
 import math
 import re
@@ -27,6 +28,7 @@ from nas.searching import loop
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import status
+from nas.studies.records import Training
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 
@@ -394,7 +396,6 @@ def test_importance_finds_the_axis_that_decides() -> None:
     import random
 
     from nas.reports import axes
-    from nas.studies.records import Training
 
     rng = random.Random(0)
     trainings = []
@@ -413,9 +414,43 @@ def test_importance_finds_the_axis_that_decides() -> None:
     assert shown["accuracy", "a", "1"] == pytest.approx(60, abs=1.5)
     assert shown["energy", "b", "y"] == pytest.approx(10, rel=0.1)
     assert "From 80 networks" in basis
+    assert importance.groupby("objective")["importance"].sum().tolist() == pytest.approx([1.0, 1.0])
     nothing, _, why = axes.importance(trainings[:5])
     assert nothing.empty
     assert "At least 12" in why
+
+
+def _two_axes(accuracy: dict[tuple[int, int], float]) -> list[Training]:
+    """Ten networks of each pair of choices, of one energy; their accuracies scatter by 0.1 points."""
+    scatter = itertools.cycle((-1e-3, 0.0, 1e-3))
+    pairs = [pair for pair in accuracy for _ in range(10)]
+    return [
+        Training(
+            *(i, f"{i:012x}", 0, "complete", 100, accuracy[pair] + next(scatter), 1.0, True),
+            {"a": pair[0], "b": pair[1]},
+            None,
+        )
+        for i, pair in enumerate(pairs)
+    ]
+
+
+def test_shares_of_importance_are_those_of_the_variance() -> None:
+    """Of 4 a + 2 b the variances are 16 : 4, 80 and 20 %; of a xor b neither axis has any, the interaction has all.
+
+    What does not vary, here energy, is explained by nothing.
+    """
+    from nas.reports import axes
+
+    pairs = list(itertools.product((0, 1), repeat=2))
+    for accuracy, shares in (
+        ({(a, b): 0.3 + 0.04 * a + 0.02 * b for a, b in pairs}, {"a": 0.8, "b": 0.2, axes.INTERACTIONS: 0.0}),
+        ({(a, b): 0.3 + 0.04 * (a ^ b) for a, b in pairs}, {"a": 0.0, "b": 0.0, axes.INTERACTIONS: 1.0}),
+    ):
+        table = axes.importance(_two_axes(accuracy))[0].set_index(["objective", "axis"])["importance"]
+        assert table["accuracy"].to_dict() == pytest.approx(shares | {axes.UNEXPLAINED: 0.0}, abs=0.05)
+        assert table["accuracy"].sum() == pytest.approx(1.0)
+        assert (table >= 0).all()
+        assert table["energy"].to_dict() == dict.fromkeys(["a", "b", axes.INTERACTIONS], 0.0) | {axes.UNEXPLAINED: 1.0}
 
 
 def test_a_search_loads_no_report() -> None:
