@@ -17,6 +17,7 @@ from nas.reports import axes, findings, layer_costs, repeats, rows
 from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
 from nas.reports.repeats import Repeats, Row
+from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study
@@ -117,6 +118,12 @@ class Report:
         return table
 
     @property
+    def unit(self) -> EnergyUnit:
+        """In which energies of the front are written, and on the axes of its figures."""
+        table = self.front if not self.front.empty else self.trials[self.trials["status"] == "complete"]
+        return unit_of(table[self.energy])
+
+    @property
     def means(self) -> dict[int, Row]:
         """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
@@ -131,6 +138,7 @@ def front_headings(report: Report) -> tuple[str, ...]:
 
 def front_cells(report: Report) -> list[list[str]]:
     """Report-val accuracy stands first: the mean of further seeds with its interval, where there is one."""
+    unit = report.unit
     return [
         [
             str(row["trial"]),
@@ -139,7 +147,7 @@ def front_cells(report: Report) -> list[list[str]]:
             else f"{100 * row['report_val_accuracy']:.1f} %",
             *([_share(row["report_val_balanced"])] if report.imbalanced else []),
             f"{100 * row['search_val_accuracy']:.1f} %",
-            in_si(row[report.energy] * 1e-3, "J"),
+            unit.text(row[report.energy]),
             in_si(row["spike_operations"], "").strip(),
             f"{row['parameters']:,}",
             row["network"],

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from nas import files
 from nas.costs import MEASURED
 from nas.progress import in_si
-from nas.reports import charts, drawing, figure, front_chart, repeats, texts
+from nas.reports import charts, drawing, figure, front_chart, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.studies import constraints
@@ -127,6 +127,8 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
         means=report.means,
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
+        unit=report.unit,
+        unit_of=_unit_of,
         asked=constraints.in_words(report.constraints),
         whose="energy" if report.energy == "energy_mj" else "energy on ImageNet",
         members=[
@@ -184,8 +186,13 @@ def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %" if not _missing(share) else "no result"
 
 
-def _joules(mj: float) -> str:
-    return in_si(mj * 1e-3, "J") if not _missing(mj) and mj else "0" if mj == 0 else "no result"
+def _joules(mj: float, unit: units.EnergyUnit) -> str:
+    return "no result" if _missing(mj) else unit.text(mj)
+
+
+def _unit_of(rows: Sequence[repeats.Row], *columns: str) -> units.EnergyUnit:
+    """The unit of a table: of all energies in it."""
+    return units.unit_of(row[column] for column in columns for row in rows)
 
 
 def _si(value: float) -> str:

@@ -2,9 +2,12 @@
 
 import re
 
+import pandas as pd
+
 from nas.progress import in_si
 from nas.reports.contents import Report, front_cells, front_headings
-from nas.reports.repeats import Row, energy_interval, interval
+from nas.reports.repeats import energy_interval, interval
+from nas.reports.units import unit_of
 
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},
@@ -27,7 +30,7 @@ def markdown(report: Report, picture: str = "front.png") -> str:
         lines += ["", "## More seeds", ""]
         lines += _table(
             ("trial", "seeds", "report-val", "search-val", "energy", "really beaten by", "ties with"),
-            [_confirmed_cells(row) for row in report.repeats.confirmed.to_dict("records")],
+            _confirmed_cells(report.repeats.confirmed),
         )
     lines += ["", "## How", "", *(f"* {_inline(sentence)}" for sentence in report.methods)]
     lines += ["", "## Checklist", ""]
@@ -35,15 +38,19 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     return "\n".join([*lines, ""])
 
 
-def _confirmed_cells(row: Row) -> list[str]:
+def _confirmed_cells(confirmed: pd.DataFrame) -> list[list[str]]:
+    unit = unit_of(confirmed["energy_mj"])
     return [
-        str(row["trial"]),
-        str(row["seeds"]),
-        interval(row, "report_val"),
-        interval(row, "search_val"),
-        energy_interval(row),
-        str(row["beaten_by"]),
-        str(row["ties"]),
+        [
+            str(row["trial"]),
+            str(row["seeds"]),
+            interval(row, "report_val"),
+            interval(row, "search_val"),
+            energy_interval(row, unit),
+            str(row["beaten_by"]),
+            str(row["ties"]),
+        ]
+        for row in confirmed.to_dict("records")
     ]
 
 
@@ -63,6 +70,7 @@ def latex(report: Report) -> str:
     Accuracy is that of report-val, which chose nothing. Of a network that was trained with more seeds, accuracy and
     energy are means over these, which did not choose it either.
     """
+    rows = report.front.to_dict("records")
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
@@ -73,9 +81,11 @@ def latex(report: Report) -> str:
         r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
         r"\midrule",
     ]
-    for row in report.front.to_dict("records"):
+    means = report.means
+    unit = unit_of(means.get(row["trial"], {"energy_mj": row[report.energy]})["energy_mj"] for row in rows)
+    for row in rows:
         accuracy, seeds, energy_mj = f"{100 * row['report_val_accuracy']:.1f}", 1, row[report.energy]
-        mean = report.means.get(row["trial"])
+        mean = means.get(row["trial"])
         if mean is not None:
             half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
             accuracy = rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$"
@@ -85,7 +95,7 @@ def latex(report: Report) -> str:
             _tex(row["network"]),
             accuracy,
             str(seeds),
-            _tex(in_si(energy_mj * 1e-3, "J")),
+            _tex(unit.text(energy_mj)),
             _tex(in_si(row["spike_operations"], "").strip()),
             _tex(f"{row['parameters']:,}"),
         )

@@ -33,6 +33,7 @@ from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 
 RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
+MJ_PER_UNIT = {"J": 1e3, "mJ": 1.0, "µJ": 1e-3, "nJ": 1e-6, "pJ": 1e-9}
 HOSTILE = '<script>alert("1")</script> ünïcode \' & $x_1$ | %'
 
 
@@ -122,10 +123,24 @@ def test_every_figure_of_the_page_stands_in_a_table(written: Path) -> None:
 def _check_shown(shown: str, value: float) -> None:
     """The text is the value, to the digits that it shows."""
     number, unit = re.match(r"(-?[\d.,]+) ?(\D*)", shown).groups()  # type: ignore[union-attr]
-    factors = {"%": 1e-2, "nJ": 1e-6, "µJ": 1e-3, "pJ": 1e-9, "mJ": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+    factors = MJ_PER_UNIT | {"%": 1e-2, "k": 1e3, "M": 1e6, "G": 1e9}
     factor = factors.get(unit.split(" ")[0].split("(")[0].strip(), 1.0)
     digits = len(number.partition(".")[2])
     assert float(number.replace(",", "")) * factor == pytest.approx(value, abs=0.51 * factor * 10**-digits, rel=6e-3)
+
+
+def test_a_table_has_one_unit_of_energy(written: Path) -> None:
+    """A table of the page, its front's chart, and the tables of report.md: the prefixes of their energies are equal."""
+    text = (written / "report.html").read_text(encoding="utf-8")
+    body = text[text.index("<body>") : text.index("<script>")]
+    tables = re.findall(r"<table>.*?</table>", body, re.S)
+    texts_of_tables = [re.sub(r"<[^>]*>", " ", table) for table in tables]
+    paragraphs = (written / "report.md").read_text(encoding="utf-8").split("\n\n")
+    texts_of_tables += [paragraph for paragraph in paragraphs if paragraph.startswith("| trial")]
+    units = [set(re.findall(r"\d ([pnµm]?J)\b", table)) for table in texts_of_tables]
+    assert max(map(len, units)) == 1
+    (energy,) = json.loads(_read(written / "report.html").data)["charts"]["front"]["layout"]["xaxis"]["title"].values()
+    assert re.findall(r"\((.*?)\)", energy) == list(units[0])
 
 
 def test_the_tables_are_those_of_the_storage(study: Study, written: Path) -> None:
@@ -207,7 +222,10 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
         if name.startswith("effect:"):
             for trace in chart["data"]:
                 mine = effects[(effects["axis"] == name[7:]) & (effects["objective"] == trace["name"])]
-                factor = 1 if trace["name"] == "accuracy" else 1e3
+                energies = trace["name"] == "energy"
+                unit = re.fullmatch(r"energy \((.*)\)", chart["layout"]["yaxis2"]["title"]["text"])
+                assert unit is not None
+                factor = 1 / MJ_PER_UNIT[unit[1]] if energies else 1
                 assert trace["x"] == mine["choice"].tolist()
                 assert trace["y"] == pytest.approx((factor * mine["mean"]).tolist())
                 assert trace["customdata"] == mine["networks"].tolist()
