@@ -15,11 +15,12 @@ from plotly.offline import get_plotlyjs
 from nas import files
 from nas.costs import MEASURED
 from nas.progress import in_si
-from nas.reports import charts, drawing, figure, front_chart, repeats, texts, units
+from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.studies import constraints
 
+_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
     "repeats": "repeats.csv",
@@ -114,6 +115,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
     table = layers(report.members)
     shown = report.trials[report.trials["status"] == "complete"]
+    terms = [*_TERMS, *(["limit"] if constraints.in_words(report.constraints) else [])]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
     drawn = _charts(report)
@@ -127,6 +129,10 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python cli
         means=report.means,
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
+        shorthand=glossary.shorthand(shown),
+        terms=glossary.terms(terms),
+        endings=glossary.statuses(report.statuses),
+        points_drawn=findings.drawn(report.trials, report.energy),
         unit=report.unit,
         unit_of=_unit_of,
         asked=constraints.in_words(report.constraints),

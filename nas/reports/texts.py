@@ -5,10 +5,12 @@ import re
 import pandas as pd
 
 from nas.progress import in_si
+from nas.reports import findings, glossary
 from nas.reports.contents import Report, front_cells, front_headings
 from nas.reports.repeats import energy_interval, interval
 from nas.reports.units import unit_of
 
+_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "limit", "hypervolume")
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
@@ -19,6 +21,7 @@ _LATEX = {
 def markdown(report: Report, picture: str = "front.png") -> str:
     """The report as Markdown."""
     lines = [f"# {_inline(report.study)}", "", *map(_inline, report.findings), "", f"![front]({picture})", ""]
+    lines += [findings.drawn(report.trials, report.energy), ""]
     lines += ["## Front", ""]
     lines += _table(front_headings(report), front_cells(report))
     lines += [
@@ -26,6 +29,8 @@ def markdown(report: Report, picture: str = "front.png") -> str:
         "Quote report-val: it was not used to choose. With an interval it is the mean of further seeds, "
         "95 %; else of the search's one seed. The search ranks by search-val, which flatters what it chose.",
     ]
+    lines += _words("How to read a network", glossary.shorthand(report.front))
+    lines += _words("Words", [*glossary.terms(_TERMS), *glossary.statuses(report.statuses)])
     if report.repeats is not None and not report.repeats.confirmed.empty:
         lines += ["", "## More seeds", ""]
         lines += _table(
@@ -36,6 +41,10 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     lines += ["", "## Checklist", ""]
     lines += _table(("", "", ""), [[check.question, check.answer, check.evidence] for check in report.checks])
     return "\n".join([*lines, ""])
+
+
+def _words(heading: str, words: glossary.Words) -> list[str]:
+    return ["", f"## {heading}", "", *(f"* **{_inline(word)}**: {meaning}" for word, meaning in words)] if words else []
 
 
 def _confirmed_cells(confirmed: pd.DataFrame) -> list[list[str]]:

@@ -247,6 +247,19 @@ def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
             assert value.startswith(("#", "data:")) or value == "", f"<{tag} {name}={value}>"
 
 
+def test_each_term_of_the_page_is_explained_in_it(written: Path) -> None:
+    tags = _read(written / "report.html").tags
+    ids = [given["id"] for _, given in tags if "id" in given]
+    assert len(ids) == len(set(ids))
+    targets = {given["href"] for tag, given in tags if tag == "a" and given.get("class") == "term"}
+    assert targets >= {f"#term-{name}" for name in ("front", "knee", "search-val", "report-val", "hypervolume", "rung")}
+    assert targets <= {f"#{name}" for name in ids}
+    text = (written / "report.md").read_text(encoding="utf-8")
+    assert "## How to read a network\n\n* **ms**: membrane shortcut" in text
+    assert "* **knee**: " in text
+    assert "Points of this chart are the networks trained in full: " in text
+
+
 def test_commands_are_quoted(written: Path, study: Study) -> None:
     number = next(iter(study.front()))
     text = html.unescape((written / "report.html").read_text(encoding="utf-8"))
@@ -534,6 +547,7 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     assert "trial" in words
     assert "search-val" in words
     assert "parameters" in words
+    _check_words(browser, width)
     axis, colours = next(iter(json.loads(_read(written / "report.html").data)["colours"].items()))
     browser.execute_script(
         "const s = document.getElementById('colour'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))",
@@ -549,6 +563,24 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert {request for request in _requests(browser) if not request.startswith(("data:", "blob:"))} == {url}
+
+
+def _check_words(browser: Any, width: int) -> None:
+    """A tap on a term shows what it means; a table that is too wide says so, and no other."""
+    browser.execute_script("document.querySelector('th a.term').click()")
+    assert "quote" in _wait(browser, "return document.getElementById('tip').textContent")
+    assert browser.execute_script("return document.getElementById('tip').getBoundingClientRect().right") <= width
+    browser.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    assert browser.execute_script("return document.getElementById('tip').hidden")
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    wide = _wait(
+        browser,
+        """
+        const frames = [...document.querySelectorAll(".scroll")], wide = f => f.scrollWidth > f.clientWidth + 1;
+        return frames.every(f => wide(f) === !f.previousElementSibling.hidden) && frames.map(wide);
+        """,
+    )
+    assert any(wide) or width > 500
 
 
 def _hover(browser: Any) -> str:

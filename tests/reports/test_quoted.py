@@ -97,7 +97,7 @@ def test_search_val_is_named_wherever_the_page_shows_it(study: Study) -> None:
     cells = re.findall(r"<span data-file[^>]*>91\.0 %", body)
     assert len(cells) == 1
     assert 'data-column="search_val_accuracy"' in cells[0]
-    assert "<th>search-val, which chose</th>" in body
+    assert "<th>search-val, which chose</th>" in re.sub(r"</?a[^>]*>", "", body)
     assert len(re.findall("91\\.0 %", body)) == 1
 
 
