@@ -182,7 +182,8 @@ def build(
         CostError: a record without counts, or a model of a chip that fails.
         StudyError: a study to compare with that ranks by another energy.
     """
-    stored = study.candidates
+    stored, snapshot = study.candidates, study.snapshot()
+    spent = study.spent_in(snapshot)
     candidates = _priced(study, stored, convention)
     broken = _broken(study, stored)
     front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
@@ -201,7 +202,7 @@ def build(
         trials=trials,
         front=front_table,
         findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
-        methods=methods(study, candidates, convention) if candidates else [],
+        methods=methods(study, candidates, convention, spent) if candidates else [],
         knee=_knee(front, points),
         hypervolume=pareto.hypervolume(list(points.values()), reference) if reference is not None else None,
         reference_point=reference,
@@ -215,8 +216,8 @@ def build(
         members=tuple(_member(study, n, candidates[n], convention) for n in front),
         compared=compared,
         constraints=study.constraints,
-        checks=tuple(checklist(study, candidates, again, list(compare))),
-        running=len(study.snapshot().running),
+        checks=tuple(checklist(study, candidates, again, list(compare), spent)),
+        running=len(snapshot.running),
         imbalanced=tells_imbalance(study.account),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )

@@ -71,7 +71,7 @@ class Costs:
         )
         energies_mj = [layer["energy_mj"] for layer in self.layers]
         whole, unit = sum(energies_mj), unit_of(energies_mj)
-        headings = ("dense MACs", "spikes a number", "accumulates", "MACs", "energy", "share")
+        headings = ("dense MACs", "spikes per input", "accumulates", "MACs", "energy", "share")
         table.add_column("layer", footer="whole network")
         table.add_column("fed")
         for heading in headings:
