@@ -7,7 +7,7 @@ import pandas as pd
 from nas.progress import in_si
 from nas.reports import findings, glossary
 from nas.reports.contents import Report, front_cells, front_headings
-from nas.reports.repeats import energy_interval, interval
+from nas.reports.repeats import Row, energy_interval, interval
 from nas.reports.units import unit_of
 
 _TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "limit", "hypervolume")
@@ -79,37 +79,47 @@ def latex(report: Report) -> str:
     Accuracy is that of report-val, which chose nothing. Of a network that was trained with more seeds, accuracy and
     energy are means over these, which did not choose it either.
     """
-    rows = report.front.to_dict("records")
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
-        r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
-        r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
-        r"\begin{tabular}{rlrrrrr}",
-        r"\toprule",
-        r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
-        r"\midrule",
-    ]
-    means = report.means
-    unit = unit_of(means.get(row["trial"], {"energy_mj": row[report.energy]})["energy_mj"] for row in rows)
-    for row in rows:
-        accuracy, seeds, energy_mj = f"{100 * row['report_val_accuracy']:.1f}", 1, row[report.energy]
-        mean = means.get(row["trial"])
-        if mean is not None:
-            half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
-            accuracy = rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$"
-            seeds, energy_mj = mean["seeds"], mean["energy_mj"]
-        cells = (
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
+            r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
+            r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
+            r"\begin{tabular}{rlrrrrr}",
+            r"\toprule",
+            r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
+            r"\midrule",
+            *(" & ".join(cells) + r" \\" for cells in _latex_cells(report)),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex_cells(report: Report) -> list[tuple[str, ...]]:
+    rows, means = report.front.to_dict("records"), report.means
+    energies_mj = [means[row["trial"]]["energy_mj"] if row["trial"] in means else row[report.energy] for row in rows]
+    unit = unit_of(energies_mj)
+    return [
+        (
             str(row["trial"]),
             _tex(row["network"]),
-            accuracy,
-            str(seeds),
+            *_latex_accuracy(row, means.get(row["trial"])),
             _tex(unit.text(energy_mj)),
             _tex(in_si(row["spike_operations"], "").strip()),
             _tex(f"{row['parameters']:,}"),
         )
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        for row, energy_mj in zip(rows, energies_mj, strict=True)
+    ]
+
+
+def _latex_accuracy(row: Row, mean: Row | None) -> tuple[str, str]:
+    """Report-val accuracy and the number of seeds behind it."""
+    if mean is None:
+        return f"{100 * row['report_val_accuracy']:.1f}", "1"
+    half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
+    return rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$", str(mean["seeds"])
 
 
 def _tex(text: str) -> str:
