@@ -48,14 +48,14 @@ def drawn(trials: pd.DataFrame, column: str) -> str:
     complete = trials[trials["status"] == "complete"]
     points = complete[complete[column].astype(float) > 0]
     others = trials[trials["status"] != "complete"]["status"].value_counts()
-    reasons = [f"{count} {_NOT_DRAWN.get(str(status), status)}" for status, count in others.items()]
+    reasons = [f"{count:,} {_NOT_DRAWN.get(str(status), status)}" for status, count in others.items()]
     if len(points) < len(complete):
-        reasons.append(f"{len(complete) - len(points)} without an energy above 0, for which its scale has no place")
+        reasons.append(f"{len(complete) - len(points):,} without an energy above 0, for which its scale has no place")
     breaking = int((points["constraints"] != "").sum())
     sentences = [
-        f"Points of this chart are the networks trained in full: {len(points)} of {len(trials)} evaluated",
+        f"Points of this chart are the networks trained in full: {len(points):,} of {len(trials):,} evaluated",
         f"Not drawn: {'; '.join(reasons)}" if reasons else "",
-        f"Points that break a limit, and so cannot be on the front: {breaking}" if breaking else "",
+        f"Points that break a limit, and so cannot be on the front: {breaking:,}" if breaking else "",
     ]
     return "".join(f"{sentence}. " for sentence in sentences if sentence).strip()
 
