@@ -338,6 +338,7 @@ def test_the_whole_road(micro: Path, tmp_path: Path, run_here: Run) -> None:
     assert "Pareto front of micro" in done.stdout
     assert (tmp_path / "results" / "micro" / "front.png").exists()
     assert "Next: python cli.py confirm --study micro" in done.stdout
+    _reported_elsewhere(tmp_path, run_here)
     done = run_here("confirm", "--seeds", "2", "--top", "1", "--ann-twin", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: python cli.py report --study micro" in done.stdout
@@ -372,6 +373,25 @@ def test_an_error_shows_no_traceback() -> None:
     done = _run("report", "--study", "nothing", "--results-dir", "nowhere")
     assert done.returncode == 1
     assert done.stderr == "Error: no study in nowhere. Run a search first, or give --storage\n"
+
+
+def _reported_elsewhere(folder: Path, run_here: Run) -> None:
+    """With --out the study's folder stays as it is; the front is on the screen before a file is written."""
+
+    def times() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (folder / "results" / "micro").rglob("*")}
+
+    before = times()
+    done = run_here("report", "--out", "elsewhere/micro", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "wrote elsewhere/micro/report.html" in done.stdout
+    assert {"report.html", "front.png", "trials.csv"} < {path.name for path in (folder / "elsewhere/micro").iterdir()}
+    done = run_here("report", "--out", "elsewhere/micro/trials.csv", cwd=folder)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Pareto front of micro" in done.stdout
+    assert "wrote" not in done.stdout
+    assert times() == before
 
 
 def _costs_by_layer(folder: Path, run_here: Run) -> None:

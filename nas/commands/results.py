@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from nas.commands import following, options, refusals, tables
+
+if TYPE_CHECKING:
+    from nas.reports import Report
 
 
 @click.command()
@@ -17,6 +20,7 @@ from nas.commands import following, options, refusals, tables
 @options.HARDWARE
 @click.option("--compare", multiple=True, metavar="STUDY", help="Another one's front in the same frame; repeatable.")
 @click.option("--latex", is_flag=True, help="Also the front as a LaTeX table.")
+@click.option("--out", metavar="DIR", help="Folder for all files of the report.  [default: the study's]")
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
 @options.BLOCKS
 def report(
@@ -29,16 +33,24 @@ def report(
     memory: bool,
     compare: tuple[str, ...],
     latex: bool,
+    out: str | None,
     show: bool,
 ) -> None:
-    """Print the Pareto front and write a page, tables and figures into the study's folder.
+    """Print the Pareto front, then write a page, tables and figures into the study's folder.
 
-    Safe while a search runs. Another convention prices the study anew, from the operations in its records: nothing is
-    trained or loaded.
+    Safe while a search runs. With --out nothing is written into the study's folder, which may be read-only. Another
+    convention prices the study anew, from the operations in its records: nothing is trained or loaded.
     """
     import nas
 
     refusals.check_prices(convention, unit_costs, chip)
+    console = tables.console()
+
+    def show_front(built: "Report") -> None:
+        console.print(built.table())
+        for line in built.findings:
+            console.print(line, highlight=False, markup=False)
+
     with following.without_garbage_collection():
         loaded = nas.load_study(study, storage=storage, results_dir=results_dir)
         others = [nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare]
@@ -52,11 +64,11 @@ def report(
             latex=latex,
             options=following.place(results_dir, storage),
             program=following.program(here=False),
+            out=out,
+            on_built=show_front,
         )
-    console = tables.console()
-    console.print(result.table())
-    for line in (*result.findings, *(f"wrote {path}" for path in result.files)):
-        console.print(line, highlight=False, markup=False, soft_wrap=line.startswith("wrote "))
+    for path in result.files:
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if show:
         click.launch(str(result.files[0].absolute()))
     if result.repeats is None or result.repeats.confirmed.empty:

@@ -1,13 +1,18 @@
 """Which axis of a space decides: importance with its uncertainty, and what each choice does on average.
 
-A forest of trees learns accuracy, or the logarithm of energy, from the choices. An axis is as important as the forest's
-forecast gets worse when its column is shuffled (Breiman, "Random Forests", 2001), as a share of the variance; a choice
-does what the forest forecasts on average if every network had it (Friedman's partial dependence, 2001). Both are
-computed on networks drawn with replacement, again and again: the spread of the results is their uncertainty.
+A forest of trees learns accuracy, or the logarithm of energy, from the choices. What it forecasts on networks whose
+choices are drawn independently of each other splits into a part for each axis and a rest, the interactions, whose
+variances add up (functional ANOVA: Hutter, Hoos and Leyton-Brown, ICML 2014). The importance of an axis is its part of
+the variance, times the share that the forest explains on networks that it did not see: all shares, with those of the
+interactions and of what is not explained, add up to 1. What a forecast loses when a column is shuffled (Breiman, 2001)
+does not add up: it has the variance of a lone axis twice, and an interaction once for each of its axes. A choice does
+what the forest forecasts on average over the other choices. All is computed on networks drawn with replacement, again
+and again: the spread of the results is their uncertainty.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,6 +22,8 @@ from nas.studies import Training
 FEWEST = 12  # networks, below which nothing is said
 _MOST = 400  # networks: more add seconds and no insight
 _ROUNDS, _TREES = 16, 30
+_SAMPLE = 100  # networks with independent choices, on which forecasts are averaged
+INTERACTIONS, UNEXPLAINED = "(interactions)", "(not explained)"  # what no single axis does; no axis has such a name
 _COLUMNS = ["objective", "axis", "importance", "low", "high"]
 _EFFECTS = ["objective", "axis", "choice", "mean", "low", "high", "networks"]
 
@@ -38,23 +45,22 @@ def importance(trainings: Sequence[Training]) -> tuple[pd.DataFrame, pd.DataFram
         known = [known[i] for i in sorted(rng.choice(len(known), _MOST, replace=False))]
     choices = {axis: _in_order({t.choices[axis] for t in known if axis in t.choices}) for axis in axes}
     codes = np.asarray([[choices[axis].index(t.choices[axis]) for axis in axes] for t in known], dtype=float)
-    tables: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
-    shares = []
+    importances, effects, explained = list[pd.DataFrame](), list[pd.DataFrame](), list[str]()
     for objective, values in (
         ("accuracy", [100 * (t.accuracy or 0.0) for t in known]),
         ("energy", [math.log10(t.energy_mj or 1.0) for t in known]),
     ):
-        forests = _forests(codes, np.asarray(values), [len(choices[axis]) for axis in axes], rng)
-        tables[0].append(_importances(objective, axes, forests[0]))
-        tables[1].append(_effects(objective, axes, choices, codes, forests[1]))
-        shares.append(f"{100 * max(0.0, forests[2]):.0f} % of the variance of {objective}")
+        rounds = _forests(codes, np.asarray(values), [len(choices[axis]) for axis in axes], rng)
+        importances.append(_importances(objective, axes, rounds))
+        effects.append(_effects(objective, axes, choices, codes, rounds.effects))
+        explained.append(f"{100 * (1 - rounds.unexplained.mean()):.0f} % of the variance of {objective}")
     images = known[0].images_seen
     basis = (
         f"From {len(known)} networks, each trained on {images:,} images; accuracy is that of search-val. "
-        "On networks that it had not seen the forest "
-        f"explains {' and '.join(shares)}; what it does not explain, no bar shows."
+        f"On networks that it did not see the forest explains {' and '.join(explained)}. The shares of the axes, of "
+        "their interactions and of what is not explained add up to 100 %."
     )
-    return pd.concat(tables[0], ignore_index=True), pd.concat(tables[1], ignore_index=True), basis
+    return pd.concat(importances, ignore_index=True), pd.concat(effects, ignore_index=True), basis
 
 
 def _enough(trainings: Sequence[Training]) -> tuple[int | None, list[Training]]:
@@ -78,41 +84,64 @@ def _in_order(choices: set[object]) -> list[object]:
     return sorted(choices, key=(lambda c: c) if numbers else str)
 
 
-def _forests(
-    codes: np.ndarray, values: np.ndarray, counts: list[int], rng: np.random.Generator
-) -> tuple[np.ndarray, list[np.ndarray], float]:
-    """Importances, [rounds, axes]; effects of each axis, [rounds, choices]; variance explained on unseen networks."""
+@dataclass(frozen=True)
+class _Rounds:
+    """What the forests say, round by round.
+
+    Attributes:
+        shares: of the forecasts' variance, [rounds, axes]; the interactions have the rest up to 1.
+        effects: of each axis, [rounds, choices]: the mean forecast if all networks had that choice.
+        unexplained: share of the variance that a forest does not explain on unseen networks, [rounds].
+    """
+
+    shares: np.ndarray
+    effects: list[np.ndarray]
+    unexplained: np.ndarray
+
+
+def _forests(codes: np.ndarray, values: np.ndarray, counts: list[int], rng: np.random.Generator) -> _Rounds:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    encoded = _encoded(codes, counts)
-    importances, effects = np.zeros((_ROUNDS, len(counts))), [np.zeros((_ROUNDS, count)) for count in counts]
-    residual = total = 0.0
+    encoded, weights = _encoded(codes, counts), _weights(codes, counts)
+    shares, effects = np.zeros((_ROUNDS, len(counts))), [np.zeros((_ROUNDS, count)) for count in counts]
+    residual, total = np.zeros(_ROUNDS), np.zeros(_ROUNDS)
     for i in range(_ROUNDS):
         drawn = rng.integers(0, len(values), len(values))
         unseen = np.setdiff1d(np.arange(len(values)), drawn)
         forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=i).fit(encoded[drawn], values[drawn])
-        if len(unseen) == 0:
-            continue
-        sample = codes[rng.choice(len(codes), min(100, len(codes)), replace=False)]
-        asked = [codes[unseen], *_shuffled(codes[unseen], rng), *_everywhere(sample, counts)]
+        sample = np.column_stack([rng.choice(column, _SAMPLE) for column in codes.T])
+        asked = [codes[unseen], sample, *_everywhere(sample, counts)]
         forecasts = iter(np.split(forest.predict(_encoded(np.concatenate(asked), counts)), _ends(asked)))
-        error = _squares(next(forecasts), values[unseen])
-        residual += error
-        total += _squares(np.full(len(unseen), values[drawn].mean()), values[unseen])
-        spread = max(_squares(np.full(len(unseen), values[unseen].mean()), values[unseen]), 1e-12)
-        for axis in range(len(counts)):
-            importances[i, axis] = (_squares(next(forecasts), values[unseen]) - error) / spread
+        residual[i] = _squares(next(forecasts), values[unseen])
+        total[i] = _squares(np.full(len(unseen), values[drawn].mean()), values[unseen])
+        of_sample = next(forecasts)
         for axis, count in enumerate(counts):
             effects[axis][i] = [next(forecasts).mean() for _ in range(count)]
-    return importances, effects, 1 - residual / total if total else 0.0
+        shares[i] = _shares(of_sample, sample, [of[i] for of in effects], weights)
+    # Of one round few networks are unseen: their variance is taken from all rounds.
+    unexplained = np.clip(residual / total.mean(), 0.0, 1.0) if total.mean() > 0 else np.ones(_ROUNDS)
+    return _Rounds(shares, effects, unexplained)
 
 
-def _shuffled(codes: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The same networks with one axis shuffled, axis by axis."""
-    for axis in range(codes.shape[1]):
-        changed = codes.copy()
-        changed[:, axis] = rng.permutation(changed[:, axis])
-        yield changed
+def _weights(codes: np.ndarray, counts: list[int]) -> list[np.ndarray]:
+    """How frequent each choice of each axis is."""
+    columns = zip(codes.T, counts, strict=True)
+    return [np.bincount(column.astype(int), minlength=count) / len(codes) for column, count in columns]
+
+
+def _shares(
+    forecasts: np.ndarray, sample: np.ndarray, effects: list[np.ndarray], weights: list[np.ndarray]
+) -> np.ndarray:
+    """Each axis's share of the variance of forecasts on networks whose choices are independent.
+
+    The variance is the sum of the parts: of each axis, and of what the sum of the axes' effects leaves of a forecast.
+    """
+    centred = [effect - weight @ effect for effect, weight in zip(effects, weights, strict=True)]
+    parts = np.asarray([weight @ effect**2 for effect, weight in zip(centred, weights, strict=True)])
+    additive = sum(effect[column.astype(int)] for effect, column in zip(centred, sample.T, strict=True))
+    interactions = (forecasts - additive).var()
+    whole = parts.sum() + interactions
+    return np.asarray(parts / whole if whole > 0 else parts)
 
 
 def _everywhere(codes: np.ndarray, counts: list[int]) -> Iterator[np.ndarray]:
@@ -137,14 +166,17 @@ def _encoded(codes: np.ndarray, counts: list[int]) -> np.ndarray:
     return np.concatenate([codes[:, [i]] == np.arange(count) for i, count in enumerate(counts)], axis=1).astype(float)
 
 
-def _importances(objective: str, axes: list[str], importances: np.ndarray) -> pd.DataFrame:
-    low, mean, high = (
-        np.quantile(importances, 0.025, axis=0),
-        importances.mean(0),
-        np.quantile(importances, 0.975, axis=0),
-    )
-    rows = [(objective, axis, *map(float, row)) for axis, *row in zip(axes, mean, low, high, strict=True)]
-    return pd.DataFrame(rows, columns=_COLUMNS).sort_values("importance", ascending=False, ignore_index=True)
+def _importances(objective: str, axes: list[str], rounds: _Rounds) -> pd.DataFrame:
+    """Shares of the variance with what 95 % of the rounds say: axes by importance, then the two rests."""
+    explained = 1 - rounds.unexplained
+    single = rounds.shares * explained[:, None]
+    every = np.column_stack([single, explained - single.sum(1), rounds.unexplained])
+    low, high = np.quantile(every, [0.025, 0.975], axis=0)
+    figures = np.column_stack([every.mean(0), low, high])
+    ranked = sorted(range(len(axes)), key=lambda i: -figures[i, 0])
+    names = [*axes, INTERACTIONS, UNEXPLAINED]
+    order = [*ranked, len(axes), len(axes) + 1]
+    return pd.DataFrame([(objective, names[i], *map(float, figures[i])) for i in order], columns=_COLUMNS)
 
 
 def _effects(
@@ -161,4 +193,4 @@ def _effects(
     return pd.DataFrame(rows, columns=_EFFECTS)
 
 
-__all__ = ["FEWEST", "importance"]
+__all__ = ["FEWEST", "INTERACTIONS", "UNEXPLAINED", "importance"]

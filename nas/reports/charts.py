@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nas.reports.axes import INTERACTIONS, UNEXPLAINED
 from nas.reports.contents import Report
-from nas.reports.plotting import BLUE, CYCLE, GREY, ORANGE, Chart, drawn, joules, numbers
+from nas.reports.plotting import Chart, drawn, joules, numbers
+from nas.reports.symbols import BLUE, COMPARED, DIM, DOMINATED, FRONT, GREY, ORANGE
+from nas.reports.units import unit_of
 from spikformer.fields import PlainTable
 
 
@@ -18,7 +21,8 @@ def trajectory(report: Report) -> Chart:
     """Hypervolume against the images that all trainings saw."""
     figure = go.Figure()
     lines = [(report.study, report.trajectory, BLUE, "solid")]
-    lines += [(o.name, o.trajectory, c, "dot") for o, c in zip(report.compared, itertools.cycle(CYCLE), strict=False)]
+    others = zip(report.compared, itertools.cycle(COMPARED), strict=False)
+    lines += [(other.name, other.trajectory, color, "dot") for other, color in others]
     for name, table, color, dash in lines:
         figure.add_scatter(
             x=numbers(table["images"]),
@@ -58,8 +62,9 @@ def attainment(report: Report) -> Chart | None:
             line={"shape": "hv", "dash": dash, "color": BLUE},
             name=f"{name} of the studies",
         )
-    joules(figure, grid)
-    return drawn(figure, "energy per image", "search-val accuracy attained (%)")
+    unit = unit_of(grid)
+    joules(figure, grid, unit)
+    return drawn(figure, f"energy per image ({unit.name})", "search-val accuracy attained (%)")
 
 
 def _attained(front: pd.DataFrame, column: str, mj: float) -> float:
@@ -72,8 +77,8 @@ def optimism(report: Report) -> Chart:
     complete = report.trials[report.trials["status"] == "complete"]
     figure = go.Figure()
     for name, on_front, style in (
-        ("dominated", False, {"color": GREY, "size": 7, "opacity": 0.5}),
-        ("front", True, {"color": BLUE, "size": 9}),
+        ("dominated", False, {"color": DOMINATED, "size": 8, "opacity": DIM}),
+        ("front", True, {"color": FRONT, "size": 10}),
     ):
         rows = complete[complete["on_front"].astype(bool) == on_front]
         figure.add_scatter(
@@ -93,10 +98,16 @@ def optimism(report: Report) -> Chart:
     return drawn(figure, "search-val accuracy (%), which chooses", "report-val accuracy (%)")
 
 
+def ranked_axes(report: Report) -> list[str]:
+    """Axes by their larger importance, for accuracy or for energy."""
+    single = report.importance[~report.importance["axis"].isin([INTERACTIONS, UNEXPLAINED])]
+    return [str(axis) for axis in single.groupby("axis")["importance"].max().sort_values(ascending=False).index]
+
+
 def importance(report: Report) -> Chart:
-    """Bars by axis, for accuracy and energy."""
+    """Bars by axis, for accuracy and energy; at the bottom what no single axis does."""
     figure = go.Figure()
-    order = report.importance.groupby("axis")["importance"].max().sort_values().index.tolist()
+    order = [UNEXPLAINED, INTERACTIONS, *reversed(ranked_axes(report))]
     for objective, color in (("energy", ORANGE), ("accuracy", BLUE)):
         table = report.importance[report.importance["objective"] == objective].set_index("axis").reindex(order)
         value = table["importance"].to_numpy()
@@ -111,11 +122,12 @@ def importance(report: Report) -> Chart:
                 "arrayminus": numbers(value - table["low"]),
                 "thickness": 1.2,
             },
-            hovertemplate="%{y}: %{x:.2f}<extra>" + objective + "</extra>",
+            hovertemplate="%{y}: %{x:.0%} of the variance<extra>" + objective + "</extra>",
         )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return drawn(
         figure,
-        "loss of forecast when shuffled (share of variance), 95 %",
+        "share of the variance, with 95 % of forests",
         "",
         height=90 + 46 * len(order),
         barmode="group",
@@ -125,9 +137,10 @@ def importance(report: Report) -> Chart:
 def effects(report: Report, axis: str) -> Chart:
     """What each choice of an axis does on average, to accuracy and to energy."""
     figure = go.Figure()
+    unit = unit_of(report.effects.loc[report.effects["objective"] == "energy", "mean"])
     for objective, color, side in (("accuracy", BLUE, "y"), ("energy", ORANGE, "y2")):
         rows = report.effects[(report.effects["objective"] == objective) & (report.effects["axis"] == axis)]
-        factor = 1.0 if objective == "accuracy" else 1e3
+        factor = 1.0 if objective == "accuracy" else 1 / unit.mj
         value = factor * rows["mean"].to_numpy()
         figure.add_scatter(
             x=[html.escape(choice) for choice in rows["choice"]],
@@ -151,7 +164,7 @@ def effects(report: Report, axis: str) -> Chart:
             "overlaying": "y",
             "side": "right",
             "showgrid": False,
-            "title": "energy (µJ)",
+            "title": f"energy ({unit.name})",
             "tickmode": "auto",
             "nticks": 5,
             "automargin": True,
@@ -167,8 +180,8 @@ def rungs(report: Report) -> Chart:
     figure = go.Figure()
     on_front = set(report.front["trial"])
     for name, is_front, style in (
-        ("others", False, {"color": GREY, "width": 1}),
-        ("front", True, {"color": BLUE, "width": 2}),
+        ("others", False, {"color": DOMINATED, "width": 1}),
+        ("front", True, {"color": FRONT, "width": 2}),
     ):
         table = report.rungs[report.rungs["last_trial"].isin(on_front) == is_front]
         x, y, numbers = _broken_lines(table)
@@ -178,7 +191,7 @@ def rungs(report: Report) -> Chart:
             mode="lines+markers",
             line=style,
             marker={"size": 5 if not is_front else 7},
-            opacity=0.5 if not is_front else 1.0,
+            opacity=DIM if not is_front else 1.0,
             name=name,
             customdata=numbers,
             hovertemplate="trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
@@ -222,6 +235,7 @@ __all__ = [
     "effects",
     "importance",
     "optimism",
+    "ranked_axes",
     "rungs",
     "trajectory",
 ]

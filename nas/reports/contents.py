@@ -17,6 +17,7 @@ from nas.reports import axes, findings, layer_costs, repeats, rows
 from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
 from nas.reports.repeats import Repeats, Row
+from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study
@@ -117,6 +118,12 @@ class Report:
         return table
 
     @property
+    def unit(self) -> EnergyUnit:
+        """In which energies of the front are written, and on the axes of its figures."""
+        table = self.front if not self.front.empty else self.trials[self.trials["status"] == "complete"]
+        return unit_of(table[self.energy])
+
+    @property
     def means(self) -> dict[int, Row]:
         """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
@@ -131,6 +138,7 @@ def front_headings(report: Report) -> tuple[str, ...]:
 
 def front_cells(report: Report) -> list[list[str]]:
     """Report-val accuracy stands first: the mean of further seeds with its interval, where there is one."""
+    unit = report.unit
     return [
         [
             str(row["trial"]),
@@ -139,7 +147,7 @@ def front_cells(report: Report) -> list[list[str]]:
             else f"{100 * row['report_val_accuracy']:.1f} %",
             *([_share(row["report_val_balanced"])] if report.imbalanced else []),
             f"{100 * row['search_val_accuracy']:.1f} %",
-            in_si(row[report.energy] * 1e-3, "J"),
+            unit.text(row[report.energy]),
             in_si(row["spike_operations"], "").strip(),
             f"{row['parameters']:,}",
             row["network"],
@@ -174,7 +182,8 @@ def build(
         CostError: a record without counts, or a model of a chip that fails.
         StudyError: a study to compare with that ranks by another energy.
     """
-    stored = study.candidates
+    stored, snapshot = study.candidates, study.snapshot()
+    spent = study.spent_in(snapshot)
     candidates = _priced(study, stored, convention)
     broken = _broken(study, stored)
     front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
@@ -193,7 +202,7 @@ def build(
         trials=trials,
         front=front_table,
         findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
-        methods=methods(study, candidates, convention) if candidates else [],
+        methods=methods(study, candidates, convention, spent) if candidates else [],
         knee=_knee(front, points),
         hypervolume=pareto.hypervolume(list(points.values()), reference) if reference is not None else None,
         reference_point=reference,
@@ -207,8 +216,8 @@ def build(
         members=tuple(_member(study, n, candidates[n], convention) for n in front),
         compared=compared,
         constraints=study.constraints,
-        checks=tuple(checklist(study, candidates, again, list(compare))),
-        running=len(study.snapshot().running),
+        checks=tuple(checklist(study, candidates, again, list(compare), spent)),
+        running=len(snapshot.running),
         imbalanced=tells_imbalance(study.account),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )

@@ -76,7 +76,7 @@ def _name(mixer: MixerConfig) -> str:
 
 
 def _mixer(mixer: MixerConfig) -> str:
-    heads = f"{mixer.num_heads} heads" if mixer.reads("num_heads") else ""
+    heads = f"{mixer.num_heads} head{'s' * (mixer.num_heads > 1)}" if mixer.reads("num_heads") else ""
     place = "neuron on the map" if mixer.kind == "ssa" and mixer.neuron_on == "map" else ""
     return ", ".join(filter(None, (mixer.kind.rpartition(":")[2], heads, place)))
 

@@ -9,9 +9,12 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nas.reports.contents import Report
 from nas.reports.findings import by_size
+from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, GREY, LIMIT, MEANS, REFERENCE, REFERENCES
+from nas.reports.units import EnergyUnit, marks_of
 from nas.stats import pareto
 
 matplotlib.use("agg")  # files only: no display is needed
@@ -23,7 +26,6 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spikformer-nas",  # the same figure is the same file
 }
-_OTHERS = ("#cc79a7", "#009e73", "#e69f00", "#56b4e9")
 
 
 def save(drawn: Figure, path: Path) -> None:
@@ -36,6 +38,8 @@ def save(drawn: Figure, path: Path) -> None:
 
 def figure(report: Report) -> Figure:
     """Report-val accuracy against energy: all candidates, the front, references by name, and what size alone chooses.
+
+    Symbols are those of the page's chart. A limit on accuracy, which is one of search-val, has no place here.
 
     The front is the one that search-val chose. Its report-val accuracies, which nothing chose, may fall where those of
     search-val rise, so its networks are joined by straight lines and not by a staircase.
@@ -51,7 +55,7 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
     axes = fig.add_subplot()
     axes.set(
         xscale="log",
-        xlabel=f"{whose} per image (mJ, convention '{report.convention}')",
+        xlabel=f"{whose} per image ({report.unit.name}, convention '{report.convention}')",
         ylabel="report-val accuracy (%)",
     )
     axes.grid(alpha=0.25, lw=0.5)
@@ -61,20 +65,24 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
     if complete.empty:
         axes.text(0.5, 0.5, "no candidate is trained in full yet", ha="center", transform=axes.transAxes)
         return fig
-    percent = 100 * complete["report_val_accuracy"]
-    axes.scatter(complete[column], percent, s=12, color="#9aa5b1", label="candidates", zorder=2)
+    _mark_energies(axes, [mj for mj in complete[column] if mj > 0], report.unit)
+    dominated = complete[~complete["on_front"].astype(bool) & (complete["reference"] == "")]
+    if not dominated.empty:
+        percent = 100 * dominated["report_val_accuracy"]
+        axes.scatter(dominated[column], percent, s=16, color=DOMINATED, alpha=DIM, lw=0, label="dominated", zorder=2)
     if not report.front.empty:
         sizes = by_size(complete[complete["constraints"] == ""], len(report.front), column)
         pairs = list(zip(sizes["search_val_accuracy"], sizes[column], strict=True))
         best = sizes.iloc[pareto.front(pairs)]
-        _joined(axes, best, column, "#d55e00", "x", "--", "best of rank by parameter count")
-        _joined(axes, report.front, column, "#0072b2", "o", "-", "front, chosen by search-val")
-    for other, color in zip(report.compared, itertools.cycle(_OTHERS), strict=False):
+        _joined(axes, best, column, GREY, "+", "-.", "best of rank by parameter count")
+        _joined(axes, report.front, column, FRONT, "o", "-", "front, chosen by search-val")
+        _mark_knee(axes, report, column)
+    for other, color in zip(report.compared, itertools.cycle(COMPARED), strict=False):
         if not other.front.empty:
-            _joined(axes, other.front, column, color, "s", "-", plain(other.name))
+            _joined(axes, other.front, column, color, "s", ":", plain(other.name))
     _means(axes, report)
-    named = complete[complete["reference"] != ""].sort_values(column)
-    for row, marker in zip(named.to_dict("records"), itertools.cycle("D^vP*s"), strict=False):
+    named = complete[complete["reference"] != ""]
+    for row, (_, marker) in zip(named.to_dict("records"), itertools.cycle(REFERENCES), strict=False):
         axes.scatter(
             row[column],
             100 * row["report_val_accuracy"],
@@ -82,12 +90,30 @@ def _drawn(report: Report, column: str, whose: str) -> Figure:
             marker=marker,
             s=45,
             facecolor="none",
-            edgecolor="#009e73",
+            edgecolor=REFERENCE,
             linewidth=1.3,
             zorder=6,
         )
+    most = report.constraints.max_energy_mj
+    if most is not None:
+        axes.axvline(most, color=LIMIT, ls="--", lw=1.1, label=f"max_energy {report.unit.text(most)}", zorder=1)
     axes.legend(loc="lower right", framealpha=0.9, fontsize=7)
     return fig
+
+
+def _mark_energies(axes: Axes, energies_mj: list[float], unit: EnergyUnit) -> None:
+    """The marks of the page's axis: round numbers in one unit."""
+    axes.xaxis.set_major_locator(FixedLocator(marks_of(energies_mj)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda mj, _: unit.number(mj)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _mark_knee(axes: Axes, report: Report, column: str) -> None:
+    rows = report.front[report.front["trial"] == report.knee]
+    for row in rows.to_dict("records"):
+        place = row[column], 100 * row["report_val_accuracy"]
+        arrow = {"arrowstyle": "-|>", "lw": 0.7, "color": MEANS}
+        axes.annotate("knee", place, (-24, 12), textcoords="offset points", arrowprops=arrow, zorder=8)
 
 
 def plain(name: str) -> str:
@@ -112,7 +138,7 @@ def _means(axes: Axes, report: Report) -> None:
         yerr=half,
         xerr=[left, right],
         fmt="_",
-        color="black",
+        color=MEANS,
         ms=5,
         lw=0.9,
         capsize=1.5,

@@ -32,6 +32,34 @@ def counts(trials: pd.DataFrame) -> str:
     return f"{len(trials)} candidates evaluated: {listed}; {int(trials['on_front'].sum())} on the front."
 
 
+_NOT_DRAWN = {
+    "stopped": "stopped early, after training on a part of the images",
+    "silent": "silent",
+    "diverged": "diverged",
+    "out_of_memory": "failed for lack of memory",
+    "died": "failed because its process died",
+}
+
+
+def drawn(trials: pd.DataFrame, column: str) -> str:
+    """How many of the networks are points of the front's chart, and why the others are not."""
+    if trials.empty:
+        return ""
+    complete = trials[trials["status"] == "complete"]
+    points = complete[complete[column].astype(float) > 0]
+    others = trials[trials["status"] != "complete"]["status"].value_counts()
+    reasons = [f"{count:,} {_NOT_DRAWN.get(str(status), status)}" for status, count in others.items()]
+    if len(points) < len(complete):
+        reasons.append(f"{len(complete) - len(points):,} without an energy above 0, for which its scale has no place")
+    breaking = int((points["constraints"] != "").sum())
+    sentences = [
+        f"Points of this chart are the networks trained in full: {len(points):,} of {len(trials):,} evaluated",
+        f"Not drawn: {'; '.join(reasons)}" if reasons else "",
+        f"Points that break a limit, and so cannot be on the front: {breaking:,}" if breaking else "",
+    ]
+    return "".join(f"{sentence}. " for sentence in sentences if sentence).strip()
+
+
 def constrained(study: Study, trials: pd.DataFrame) -> list[str]:
     asked = constraints.in_words(study.constraints)
     if not asked:
@@ -178,6 +206,7 @@ __all__ = [
     "by_size",
     "constrained",
     "counts",
+    "drawn",
     "on_chip",
     "optimism",
     "trained_in_full",

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from nas.progress import in_si
 from nas.reports.contents import Compared, Report
-from nas.reports.plotting import BLUE, CYCLE, GREEN, GREY, VERMILLION, Chart, drawn, joules, numbers
+from nas.reports.plotting import Chart, drawn, joules, numbers
 from nas.reports.repeats import Row, interval
-
-_SYMBOLS = ("diamond-open", "triangle-up-open", "square-open", "cross-open", "star-open", "pentagon-open")
+from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, REFERENCE, REFERENCES, TWINS
+from nas.reports.units import EnergyUnit
 
 
 def front(report: Report) -> Chart:
@@ -22,22 +22,22 @@ def front(report: Report) -> Chart:
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
     figure = go.Figure()
     dominated = complete[~complete["on_front"].astype(bool) & (complete["reference"] == "")]
-    _points(figure, dominated, column, report, "dominated", {"color": GREY, "size": 8, "opacity": 0.45})
-    for other, color in zip(report.compared, itertools.cycle(CYCLE), strict=False):
+    _points(figure, dominated, column, report, "dominated", {"color": DOMINATED, "size": 8, "opacity": DIM})
+    for other, color in zip(report.compared, itertools.cycle(COMPARED), strict=False):
         _other_front(figure, other, column, color)
     if not report.front.empty:
         _front_line(figure, report, column)
-        _points(figure, report.front, column, report, "front", {"color": BLUE, "size": 10})
+        _points(figure, report.front, column, report, "front", {"color": FRONT, "size": 10})
     named = complete[complete["reference"] != ""]
-    for (_, row), symbol in zip(named.iterrows(), itertools.cycle(_SYMBOLS), strict=False):
-        style = {"color": GREEN, "size": 13, "symbol": symbol, "line": {"width": 2}}
+    for (_, row), (symbol, _) in zip(named.iterrows(), itertools.cycle(REFERENCES), strict=False):
+        style = {"color": REFERENCE, "size": 13, "symbol": symbol, "line": {"width": 2}}
         _points(figure, row.to_frame().T, column, report, html.escape(row["reference"]), style)
     _repeats(figure, report)
     _lines(figure, report, column)
-    joules(figure, [mj for mj in complete[column] if mj > 0])
+    joules(figure, [mj for mj in complete[column] if mj > 0], report.unit)
     return drawn(
         figure,
-        f"{whose} per image, convention {html.escape(report.convention)}",
+        f"{whose} per image ({report.unit.name}), convention {html.escape(report.convention)}",
         "search-val accuracy (%), by which the search ranks",
         height=520,
     )
@@ -70,7 +70,7 @@ def _hover(row: Row, column: str, report: Report) -> str:
         *_wrapped(network),
         f"report-val {100 * row['report_val_accuracy']:.1f} % (95 % over images: {low:.1f} to {high:.1f})",
         f"search-val {100 * row['search_val_accuracy']:.1f} %",
-        f"{in_si(row[column] * 1e-3, 'J')} an image, convention {html.escape(report.convention)}",
+        f"{report.unit.text(row[column])} per image, convention {html.escape(report.convention)}",
         f"{row['parameters']:,} parameters, {in_si(row['spike_operations'], '').strip()} spike operations",
     ]
     if row["constraints"]:
@@ -92,7 +92,7 @@ def _front_line(figure: go.Figure, report: Report, column: str) -> None:
         x=numbers(report.front[column]),
         y=numbers(100 * report.front["search_val_accuracy"]),
         mode="lines",
-        line={"shape": "hv", "color": BLUE, "width": 2},
+        line={"shape": "hv", "color": FRONT, "width": 2},
         hoverinfo="skip",
         showlegend=False,
         name="front",
@@ -118,16 +118,16 @@ def _repeats(figure: go.Figure, report: Report) -> None:
     if repeats is None:
         return
     if not repeats.confirmed.empty:
-        _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", "#222222")
+        _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
     if not repeats.twins.empty:
-        _means(figure, repeats.twins, "quantised twins, 95 %", "x", VERMILLION)
+        _means(figure, repeats.twins, "quantised twins, 95 %", "x", TWINS, report.unit)
     for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
         ordered = rows.sort_values("energy_mj")
         figure.add_scatter(
             x=numbers(ordered["energy_mj"]),
             y=numbers(100 * ordered["search_val_accuracy"]),
             mode="lines+markers",
-            line={"color": CYCLE[i % len(CYCLE)], "width": 1.2, "dash": "dash"},
+            line={"color": COMPARED[i % len(COMPARED)], "width": 1.2, "dash": "dash"},
             marker={"size": 5},
             name="curves under spike penalties",
             hovertext=[f"trial {trial}, spike penalty {p:g}" for p in ordered["spike_penalty"]],
@@ -139,7 +139,7 @@ def _repeats(figure: go.Figure, report: Report) -> None:
         )
 
 
-def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str) -> None:
+def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str, unit: EnergyUnit) -> None:
     known = table[table["seeds"] > 0]
     x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
     figure.add_scatter(
@@ -155,18 +155,18 @@ def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color
         mode="markers",
         marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2}},
         name=name,
-        hovertext=[_mean_hover(row) for row in known.to_dict("records")],
+        hovertext=[_mean_hover(row, unit) for row in known.to_dict("records")],
         hoverinfo="text",
         customdata=[int(n) for n in known["trial"]],
         meta="means",
     )
 
 
-def _mean_hover(row: Row) -> str:
+def _mean_hover(row: Row, unit: EnergyUnit) -> str:
     return (
         f"trial {row['trial']}: mean of {row['seeds']} further seeds, 95 %<br>report-val {interval(row, 'report_val')}"
         f"<br>search-val {interval(row, 'search_val')}"
-        f"<br>{in_si(row['energy_mj'] * 1e-3, 'J')} an image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
+        f"<br>{unit.text(row['energy_mj'])} per image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
     )
 
 
@@ -177,11 +177,11 @@ def _lines(figure: go.Figure, report: Report, column: str) -> None:
         x, y = math.log10(row[column]), 100 * row["search_val_accuracy"]
         figure.add_annotation(x=x, y=y, text="knee", showarrow=True, ax=-32, ay=-28)
     least, most = report.constraints.min_accuracy, report.constraints.max_energy_mj
-    dashed = {"dash": "dash", "width": 1.5, "color": VERMILLION}
+    dashed = {"dash": "dash", "width": 1.5, "color": LIMIT}
     if least is not None:
         figure.add_hline(y=100 * least, line=dashed, annotation_text=f"min_accuracy {least:g}")
     if most is not None:
-        figure.add_vline(x=most, line=dashed, annotation_text=f"max_energy {most:g} mJ")
+        figure.add_vline(x=most, line=dashed, annotation_text=f"max_energy {report.unit.text(most)}")
 
 
 __all__ = ["front"]

@@ -10,6 +10,7 @@ from nas.costs import MEASURED, ChipCosts, Convention, Operation, energy
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import rates as firing
 from nas.progress import in_si
+from nas.reports.units import unit_of
 from nas.training import Candidate
 from spikformer.fields import PlainTable
 
@@ -68,19 +69,21 @@ class Costs:
             title=Text(f"{self.name}, {self.source}: an image under the convention {self.convention.label}"),
             show_footer=True,
         )
-        whole = sum(layer["energy_mj"] for layer in self.layers)
-        headings = ("dense MACs", "spikes a number", "accumulates", "MACs", "energy", "share")
+        energies_mj = [layer["energy_mj"] for layer in self.layers]
+        whole, unit = sum(energies_mj), unit_of(energies_mj)
+        headings = ("dense MACs", "spikes per input", "accumulates", "MACs", "energy", "share")
         table.add_column("layer", footer="whole network")
         table.add_column("fed")
         for heading in headings:
-            footer = in_si(whole * 1e-3, "J") if heading == "energy" else ""
+            footer = unit.text(whole) if heading == "energy" else ""
             table.add_column(heading, justify="right", footer=footer)
-        for layer in self.layers:
+        for layer, energy_mj in zip(self.layers, energies_mj, strict=True):
             counts = [_count(layer[key]) for key in ("dense_macs", "accumulates", "macs")]
             mean = "" if layer["mean"] is None else f"{layer['mean']:.4f}"
-            share = f"{100 * layer['energy_mj'] / whole:.1f} %" if whole else ""
-            energy_j = in_si(layer["energy_mj"] * 1e-3, "J") if layer["energy_mj"] else "0"
-            table.add_row(layer["path"], layer["fed"], counts[0], mean, counts[1], counts[2], energy_j, share)
+            share = f"{100 * energy_mj / whole:.1f} %" if whole else ""
+            table.add_row(
+                layer["path"], layer["fed"], counts[0], mean, counts[1], counts[2], unit.text(energy_mj), share
+            )
         return table
 
 

@@ -10,12 +10,11 @@ from nas.studies import Spent, Study
 from nas.training import Candidate, provenance
 
 
-def methods(study: Study, candidates: dict[int, Candidate], convention: Convention) -> list[str]:
+def methods(study: Study, candidates: dict[int, Candidate], convention: Convention, spent: Spent) -> list[str]:
     every = list(candidates.values())
     one = max(every, key=lambda c: c.counted_images)  # a candidate that diverged was not counted
     identity, recipe = study.identity, one.recipe
     versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
-    spent = study.spent
     return [
         f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
         f"{one.train_images} to train on, {one.counted_images} for search-val, "
@@ -110,16 +109,18 @@ class Check:
     evidence: str
 
 
-def checklist(study: Study, candidates: dict[int, Candidate], repeats: Repeats, compared: list[Study]) -> list[Check]:
+def checklist(
+    study: Study, candidates: dict[int, Candidate], repeats: Repeats, compared: list[Study], spent: Spent
+) -> list[Check]:
     """Lindauer & Hutter, "Best Practices for Scientific Research on Neural Architecture Search", JMLR 2020.
 
     In our words, and as far as the record answers them.
     """
     return [
         *_checks_of_code(study, list(candidates.values())),
-        *_checks_of_comparisons(study, compared),
+        *_checks_of_comparisons(study, compared, spent),
         *_checks_of_seeds(repeats),
-        *_checks_of_effort(study),
+        *_checks_of_effort(study, spent),
     ]
 
 
@@ -158,7 +159,7 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
     ]
 
 
-def _checks_of_comparisons(study: Study, compared: list[Study]) -> list[Check]:
+def _checks_of_comparisons(study: Study, compared: list[Study], spent: Spent) -> list[Check]:
     """Whether the search method was held against others."""
     random = [other.name for other in compared if _is_random(other)]
     same = not any(study.trained_otherwise(other) for other in compared)
@@ -175,7 +176,7 @@ def _checks_of_comparisons(study: Study, compared: list[Study]) -> list[Check]:
         ),
         Check(
             "Is performance told over time, not only at the end?",
-            "yes" if study.spent.images else "no",
+            "yes" if spent.images else "no",
             "hypervolume against trained images, above",
         ),
     ]
@@ -198,10 +199,9 @@ def _checks_of_seeds(repeats: Repeats) -> list[Check]:
     ]
 
 
-def _checks_of_effort(study: Study) -> list[Check]:
+def _checks_of_effort(study: Study, spent: Spent) -> list[Check]:
     """What it took to come to these networks."""
     samplers = {str(t.user_attrs.get("proposed_by")) for t in study.optuna.get_trials(deepcopy=False)}
-    spent = study.spent
     return [
         Check(
             "How were the settings of search and recipe chosen, and at what cost?",

@@ -15,11 +15,12 @@ from plotly.offline import get_plotlyjs
 from nas import files
 from nas.costs import MEASURED
 from nas.progress import in_si
-from nas.reports import charts, drawing, figure, front_chart, repeats, texts
+from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.studies import constraints
 
+_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
     "repeats": "repeats.csv",
@@ -114,6 +115,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
     table = layers(report.members)
     shown = report.trials[report.trials["status"] == "complete"]
+    terms = [*_TERMS, *(["limit"] if constraints.in_words(report.constraints) else [])]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
     drawn = _charts(report)
@@ -127,6 +129,12 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         means=report.means,
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
+        shorthand=glossary.shorthand(shown),
+        terms=glossary.terms(terms),
+        endings=glossary.statuses(report.statuses),
+        points_drawn=findings.drawn(report.trials, report.energy),
+        unit=report.unit,
+        unit_of=_unit_of,
         asked=constraints.in_words(report.constraints),
         whose="energy" if report.energy == "energy_mj" else "energy on ImageNet",
         members=[
@@ -160,8 +168,7 @@ def _charts(report: Report) -> dict[str, Chart]:
         by_name["optimism"] = charts.optimism(report)
     if not report.importance.empty:
         by_name["importance"] = charts.importance(report)
-        ranked = report.importance.groupby("axis")["importance"].max().sort_values(ascending=False)
-        by_name |= {f"effect:{axis}": charts.effects(report, str(axis)) for axis in ranked.index}
+        by_name |= {f"effect:{axis}": charts.effects(report, axis) for axis in charts.ranked_axes(report)}
     if report.rungs["rung"].nunique() > 1:
         by_name["rungs"] = charts.rungs(report)
     return by_name
@@ -185,8 +192,13 @@ def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %" if not _missing(share) else "no result"
 
 
-def _joules(mj: float) -> str:
-    return in_si(mj * 1e-3, "J") if not _missing(mj) and mj else "0" if mj == 0 else "no result"
+def _joules(mj: float, unit: units.EnergyUnit) -> str:
+    return "no result" if _missing(mj) else unit.text(mj)
+
+
+def _unit_of(rows: Sequence[repeats.Row], *columns: str) -> units.EnergyUnit:
+    """The unit of a table: of all energies in it."""
+    return units.unit_of(row[column] for column in columns for row in rows)
 
 
 def _si(value: float) -> str:

@@ -1,19 +1,13 @@
-"""What all charts of the page share: colours, a frame, and values as plain JSON that plotly.js draws."""
+"""What all charts of the page share: a frame, and values as plain JSON that plotly.js draws."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from nas.progress import in_si
+from nas.reports.units import EnergyUnit, marks_of
 from spikformer.fields import PlainTable
 
-# Okabe & Ito's colours, which most kinds of colour vision tell apart; shapes say the same again.
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
-    "#8a94a0",
-)
-CYCLE = (PURPLE, ORANGE, GREEN, SKY, VERMILLION)
 Chart = PlainTable
 
 
@@ -40,22 +34,13 @@ def numbers(values: Iterable[float | None]) -> list[float | None]:
     return [None if value is None or math.isnan(value) else float(value) for value in values]
 
 
-def joules(figure: go.Figure, energies_mj: Sequence[float]) -> None:
-    """A logarithmic axis in millijoules, written in the prefix that suits."""
-    low, high = min(energies_mj, default=1.0), max(energies_mj, default=1.0)
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    steps = (1, 2, 5) if high < 1e3 * low else (1,)
-    marks = [step * 10.0**decade for decade in decades for step in steps]
-    figure.update_xaxes(type="log", tickvals=marks, ticktext=[in_si(mj * 1e-3, "J") for mj in marks])
+def joules(figure: go.Figure, energies_mj: Sequence[float], unit: EnergyUnit) -> None:
+    """A logarithmic axis whose values are millijoules, and whose marks are written in `unit`."""
+    marks = marks_of(energies_mj)
+    figure.update_xaxes(type="log", tickvals=marks, ticktext=[unit.number(mj) for mj in marks])
 
 
 __all__ = [
-    "BLUE",
-    "CYCLE",
-    "GREEN",
-    "GREY",
-    "ORANGE",
-    "VERMILLION",
     "Chart",
     "drawn",
     "joules",

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from nas.costs import Convention
-from nas.progress import in_si, in_words
+from nas.progress import in_words
 from nas.replicates import WHAT, Trained, runs
+from nas.reports.units import EnergyUnit, unit_of
 from nas.stats import Verdict, deviation, differences, means, verdict
 from nas.studies import Study
 from nas.training import Candidate, bits, repriced
@@ -272,7 +273,9 @@ def separation(curves: pd.DataFrame, a: int, b: int, points: float, freedom: int
         above = sign * difference > sure
         if above.any() and not (sign * difference < -sure).any():
             where = grid[above]
-            return f"trial {first} above trial {second} from {10 ** where[0]:.3g} to {10 ** where[-1]:.3g} mJ"
+            ends = [10 ** float(where[i]) for i in (0, -1)]
+            unit = unit_of(ends)
+            return f"trial {first} above trial {second} from {unit.number(ends[0])} to {unit.text(ends[1])}"
     return None
 
 
@@ -362,13 +365,13 @@ def interval(row: Row, split: str) -> str:
     return f"{value:.1f} %" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
 
 
-def energy_interval(row: Row) -> str:
-    """ "1.2 mJ (1.1 mJ to 1.3 mJ)"."""
+def energy_interval(row: Row, unit: EnergyUnit) -> str:
+    """ "1.2 mJ (1.1 to 1.3)"."""
     value, low, high = (float(row[key]) for key in ("energy_mj", "energy_low_mj", "energy_high_mj"))
     if value != value:
         return "no result"
-    around = f" ({in_si(low * 1e-3, 'J')} to {in_si(high * 1e-3, 'J')})" if low == low else ""
-    return f"{in_si(value * 1e-3, 'J')}{around}"
+    around = f" ({unit.number(low)} to {unit.number(high)})" if low == low else ""
+    return f"{unit.text(value)}{around}"
 
 
 __all__ = ["CURVES", "Repeats", "Row", "compared", "energy_interval", "interval", "read", "separation"]

@@ -1,7 +1,8 @@
 """`report`: a study read, priced and written as page, tables and figures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from nas.costs import chip as chips
 from nas.costs import energy
@@ -21,8 +22,10 @@ def report(
     latex: bool = False,
     options: Sequence[str] = (),
     program: str = "python -m nas",
+    out: str | Path | None = None,
+    on_built: Callable[[Report], object] = lambda _: None,
 ) -> Report:
-    """Write a study's report into its folder: `report.html`, tables and figures, each whole.
+    """Write a study's report: `report.html`, tables and figures, each whole.
 
     Safe while a search runs. Energies are priced anew from the counts in the study's records.
 
@@ -34,6 +37,8 @@ def report(
         compare: studies to be drawn beside it.
         latex: also write the front as a LaTeX table.
         options, program: of the commands that the page shows.
+        out: folder for all files, which is made; None is the study's own. Nothing else is written.
+        on_built: called with the report before its files are written.
 
     Returns:
         The report; its `files` are those that were written, the page first.
@@ -41,10 +46,13 @@ def report(
     Raises:
         CostError: no such convention, preset or chip; a record without counts.
         StudyError: a study to compare with that ranks by another energy.
+        OutputError: a folder that cannot be written.
     """
     model = chips.load(chip) if chip is not None else None
     result = build(study, energy.convention(convention, unit_costs), model, memory=memory, compare=compare)
-    paths = write(result, study.folder, latex=latex, options=options, program=program)
+    on_built(result)
+    folder = study.folder if out is None else Path(out)
+    paths = write(result, folder, latex=latex, options=options, program=program)
     return dataclasses.replace(result, files=tuple(paths))
 
 

@@ -2,10 +2,15 @@
 
 import re
 
+import pandas as pd
+
 from nas.progress import in_si
+from nas.reports import findings, glossary
 from nas.reports.contents import Report, front_cells, front_headings
 from nas.reports.repeats import Row, energy_interval, interval
+from nas.reports.units import unit_of
 
+_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "limit", "hypervolume")
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
@@ -16,6 +21,7 @@ _LATEX = {
 def markdown(report: Report, picture: str = "front.png") -> str:
     """The report as Markdown."""
     lines = [f"# {_inline(report.study)}", "", *map(_inline, report.findings), "", f"![front]({picture})", ""]
+    lines += [findings.drawn(report.trials, report.energy), ""]
     lines += ["## Front", ""]
     lines += _table(front_headings(report), front_cells(report))
     lines += [
@@ -23,11 +29,13 @@ def markdown(report: Report, picture: str = "front.png") -> str:
         "Quote report-val: it was not used to choose. With an interval it is the mean of further seeds, "
         "95 %; else of the search's one seed. The search ranks by search-val, which flatters what it chose.",
     ]
+    lines += _words("How to read a network", glossary.shorthand(report.front))
+    lines += _words("Words", [*glossary.terms(_TERMS), *glossary.statuses(report.statuses)])
     if report.repeats is not None and not report.repeats.confirmed.empty:
         lines += ["", "## More seeds", ""]
         lines += _table(
             ("trial", "seeds", "report-val", "search-val", "energy", "really beaten by", "ties with"),
-            [_confirmed_cells(row) for row in report.repeats.confirmed.to_dict("records")],
+            _confirmed_cells(report.repeats.confirmed),
         )
     lines += ["", "## How", "", *(f"* {_inline(sentence)}" for sentence in report.methods)]
     lines += ["", "## Checklist", ""]
@@ -35,15 +43,23 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     return "\n".join([*lines, ""])
 
 
-def _confirmed_cells(row: Row) -> list[str]:
+def _words(heading: str, words: glossary.Words) -> list[str]:
+    return ["", f"## {heading}", "", *(f"* **{_inline(word)}**: {meaning}" for word, meaning in words)] if words else []
+
+
+def _confirmed_cells(confirmed: pd.DataFrame) -> list[list[str]]:
+    unit = unit_of(confirmed["energy_mj"])
     return [
-        str(row["trial"]),
-        str(row["seeds"]),
-        interval(row, "report_val"),
-        interval(row, "search_val"),
-        energy_interval(row),
-        str(row["beaten_by"]),
-        str(row["ties"]),
+        [
+            str(row["trial"]),
+            str(row["seeds"]),
+            interval(row, "report_val"),
+            interval(row, "search_val"),
+            energy_interval(row, unit),
+            str(row["beaten_by"]),
+            str(row["ties"]),
+        ]
+        for row in confirmed.to_dict("records")
     ]
 
 
@@ -63,34 +79,47 @@ def latex(report: Report) -> str:
     Accuracy is that of report-val, which chose nothing. Of a network that was trained with more seeds, accuracy and
     energy are means over these, which did not choose it either.
     """
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
-        r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
-        r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
-        r"\begin{tabular}{rlrrrrr}",
-        r"\toprule",
-        r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
-        r"\midrule",
-    ]
-    for row in report.front.to_dict("records"):
-        accuracy, seeds, energy_mj = f"{100 * row['report_val_accuracy']:.1f}", 1, row[report.energy]
-        mean = report.means.get(row["trial"])
-        if mean is not None:
-            half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
-            accuracy = rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$"
-            seeds, energy_mj = mean["seeds"], mean["energy_mj"]
-        cells = (
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
+            r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
+            r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
+            r"\begin{tabular}{rlrrrrr}",
+            r"\toprule",
+            r"trial & network & report-val accuracy (\%) & seeds & energy & spike operations & parameters \\",
+            r"\midrule",
+            *(" & ".join(cells) + r" \\" for cells in _latex_cells(report)),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex_cells(report: Report) -> list[tuple[str, ...]]:
+    rows, means = report.front.to_dict("records"), report.means
+    energies_mj = [means[row["trial"]]["energy_mj"] if row["trial"] in means else row[report.energy] for row in rows]
+    unit = unit_of(energies_mj)
+    return [
+        (
             str(row["trial"]),
             _tex(row["network"]),
-            accuracy,
-            str(seeds),
-            _tex(in_si(energy_mj * 1e-3, "J")),
+            *_latex_accuracy(row, means.get(row["trial"])),
+            _tex(unit.text(energy_mj)),
             _tex(in_si(row["spike_operations"], "").strip()),
             _tex(f"{row['parameters']:,}"),
         )
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        for row, energy_mj in zip(rows, energies_mj, strict=True)
+    ]
+
+
+def _latex_accuracy(row: Row, mean: Row | None) -> tuple[str, str]:
+    """Report-val accuracy and the number of seeds behind it."""
+    if mean is None:
+        return f"{100 * row['report_val_accuracy']:.1f}", "1"
+    half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
+    return rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$", str(mean["seeds"])
 
 
 def _tex(text: str) -> str:

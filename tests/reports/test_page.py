@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import itertools
 import json
 import math
 import re
@@ -27,10 +28,12 @@ from nas.searching import opening
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import status
+from nas.studies.records import Training
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 
 RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
+MJ_PER_UNIT = {"J": 1e3, "mJ": 1.0, "µJ": 1e-3, "nJ": 1e-6, "pJ": 1e-9}
 HOSTILE = '<script>alert("1")</script> ünïcode \' & $x_1$ | %'
 
 
@@ -120,10 +123,24 @@ def test_every_figure_of_the_page_stands_in_a_table(written: Path) -> None:
 def _check_shown(shown: str, value: float) -> None:
     """The text is the value, to the digits that it shows."""
     number, unit = re.match(r"(-?[\d.,]+) ?(\D*)", shown).groups()  # type: ignore[union-attr]
-    factors = {"%": 1e-2, "nJ": 1e-6, "µJ": 1e-3, "pJ": 1e-9, "mJ": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+    factors = MJ_PER_UNIT | {"%": 1e-2, "k": 1e3, "M": 1e6, "G": 1e9}
     factor = factors.get(unit.split(" ")[0].split("(")[0].strip(), 1.0)
     digits = len(number.partition(".")[2])
     assert float(number.replace(",", "")) * factor == pytest.approx(value, abs=0.51 * factor * 10**-digits, rel=6e-3)
+
+
+def test_a_table_has_one_unit_of_energy(written: Path) -> None:
+    """A table of the page, its front's chart, and the tables of report.md: the prefixes of their energies are equal."""
+    text = (written / "report.html").read_text(encoding="utf-8")
+    body = text[text.index("<body>") : text.index("<script>")]
+    tables = re.findall(r"<table>.*?</table>", body, re.S)
+    texts_of_tables = [re.sub(r"<[^>]*>", " ", table) for table in tables]
+    paragraphs = (written / "report.md").read_text(encoding="utf-8").split("\n\n")
+    texts_of_tables += [paragraph for paragraph in paragraphs if paragraph.startswith("| trial")]
+    units = [set(re.findall(r"\d ([pnµm]?J)\b", table)) for table in texts_of_tables]
+    assert max(map(len, units)) == 1
+    (energy,) = json.loads(_read(written / "report.html").data)["charts"]["front"]["layout"]["xaxis"]["title"].values()
+    assert re.findall(r"\((.*?)\)", energy) == list(units[0])
 
 
 def test_the_tables_are_those_of_the_storage(study: Study, written: Path) -> None:
@@ -205,7 +222,10 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
         if name.startswith("effect:"):
             for trace in chart["data"]:
                 mine = effects[(effects["axis"] == name[7:]) & (effects["objective"] == trace["name"])]
-                factor = 1 if trace["name"] == "accuracy" else 1e3
+                energies = trace["name"] == "energy"
+                unit = re.fullmatch(r"energy \((.*)\)", chart["layout"]["yaxis2"]["title"]["text"])
+                assert unit is not None
+                factor = 1 / MJ_PER_UNIT[unit[1]] if energies else 1
                 assert trace["x"] == mine["choice"].tolist()
                 assert trace["y"] == pytest.approx((factor * mine["mean"]).tolist())
                 assert trace["customdata"] == mine["networks"].tolist()
@@ -225,6 +245,19 @@ def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
         for name in ("src", "href", "action", "data"):
             value = given.get(name) or ""
             assert value.startswith(("#", "data:")) or value == "", f"<{tag} {name}={value}>"
+
+
+def test_each_term_of_the_page_is_explained_in_it(written: Path) -> None:
+    tags = _read(written / "report.html").tags
+    ids = [given["id"] for _, given in tags if "id" in given]
+    assert len(ids) == len(set(ids))
+    targets = {given["href"] for tag, given in tags if tag == "a" and given.get("class") == "term"}
+    assert targets >= {f"#term-{name}" for name in ("front", "knee", "search-val", "report-val", "hypervolume", "rung")}
+    assert targets <= {f"#{name}" for name in ids}
+    text = (written / "report.md").read_text(encoding="utf-8")
+    assert "## How to read a network\n\n* **ms**: membrane shortcut" in text
+    assert "* **knee**: " in text
+    assert "Points of this chart are the networks trained in full: " in text
 
 
 def test_commands_are_quoted(written: Path, study: Study) -> None:
@@ -394,7 +427,6 @@ def test_importance_finds_the_axis_that_decides() -> None:
     import random
 
     from nas.reports import axes
-    from nas.studies.records import Training
 
     rng = random.Random(0)
     trainings = []
@@ -413,9 +445,43 @@ def test_importance_finds_the_axis_that_decides() -> None:
     assert shown["accuracy", "a", "1"] == pytest.approx(60, abs=1.5)
     assert shown["energy", "b", "y"] == pytest.approx(10, rel=0.1)
     assert "From 80 networks" in basis
+    assert importance.groupby("objective")["importance"].sum().tolist() == pytest.approx([1.0, 1.0])
     nothing, _, why = axes.importance(trainings[:5])
     assert nothing.empty
     assert "At least 12" in why
+
+
+def _two_axes(accuracy: dict[tuple[int, int], float]) -> list[Training]:
+    """Ten networks of each pair of choices, of one energy; their accuracies scatter by 0.1 points."""
+    scatter = itertools.cycle((-1e-3, 0.0, 1e-3))
+    pairs = [pair for pair in accuracy for _ in range(10)]
+    return [
+        Training(
+            *(i, f"{i:012x}", 0, "complete", 100, accuracy[pair] + next(scatter), 1.0, True),
+            {"a": pair[0], "b": pair[1]},
+            None,
+        )
+        for i, pair in enumerate(pairs)
+    ]
+
+
+def test_shares_of_importance_are_those_of_the_variance() -> None:
+    """Of 4 a + 2 b the variances are 16 : 4, 80 and 20 %; of a xor b neither axis has any, the interaction has all.
+
+    What does not vary, here energy, is explained by nothing.
+    """
+    from nas.reports import axes
+
+    pairs = list(itertools.product((0, 1), repeat=2))
+    for accuracy, shares in (
+        ({(a, b): 0.3 + 0.04 * a + 0.02 * b for a, b in pairs}, {"a": 0.8, "b": 0.2, axes.INTERACTIONS: 0.0}),
+        ({(a, b): 0.3 + 0.04 * (a ^ b) for a, b in pairs}, {"a": 0.0, "b": 0.0, axes.INTERACTIONS: 1.0}),
+    ):
+        table = axes.importance(_two_axes(accuracy))[0].set_index(["objective", "axis"])["importance"]
+        assert table["accuracy"].to_dict() == pytest.approx(shares | {axes.UNEXPLAINED: 0.0}, abs=0.05)
+        assert table["accuracy"].sum() == pytest.approx(1.0)
+        assert (table >= 0).all()
+        assert table["energy"].to_dict() == dict.fromkeys(["a", "b", axes.INTERACTIONS], 0.0) | {axes.UNEXPLAINED: 1.0}
 
 
 def test_a_search_loads_no_report() -> None:
@@ -481,6 +547,7 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     assert "trial" in words
     assert "search-val" in words
     assert "parameters" in words
+    _check_words(browser, width)
     axis, colours = next(iter(json.loads(_read(written / "report.html").data)["colours"].items()))
     browser.execute_script(
         "const s = document.getElementById('colour'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))",
@@ -496,6 +563,24 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert {request for request in _requests(browser) if not request.startswith(("data:", "blob:"))} == {url}
+
+
+def _check_words(browser: Any, width: int) -> None:
+    """A tap on a term shows what it means; a table that is too wide says so, and no other."""
+    browser.execute_script("document.querySelector('th a.term').click()")
+    assert "quote" in _wait(browser, "return document.getElementById('tip').textContent")
+    assert browser.execute_script("return document.getElementById('tip').getBoundingClientRect().right") <= width
+    browser.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    assert browser.execute_script("return document.getElementById('tip').hidden")
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    wide = _wait(
+        browser,
+        """
+        const frames = [...document.querySelectorAll(".scroll")], wide = f => f.scrollWidth > f.clientWidth + 1;
+        return frames.every(f => wide(f) === !f.previousElementSibling.hidden) && frames.map(wide);
+        """,
+    )
+    assert any(wide) or width > 500
 
 
 def _hover(browser: Any) -> str:

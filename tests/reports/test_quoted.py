@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from rich.console import Console
 
 from nas.exports import exporting as exports
 from nas.progress import Observer, front_table, summary
-from nas.reports import contents, figure, page, texts
+from nas.reports import contents, figure, front_chart, page, texts
 from nas.reports.contents import Report
 from nas.searching import opening
 from nas.studies.study import Study
@@ -97,7 +98,7 @@ def test_search_val_is_named_wherever_the_page_shows_it(study: Study) -> None:
     cells = re.findall(r"<span data-file[^>]*>91\.0 %", body)
     assert len(cells) == 1
     assert 'data-column="search_val_accuracy"' in cells[0]
-    assert "<th>search-val, which chose</th>" in body
+    assert "<th>search-val, which chose</th>" in re.sub(r"</?a[^>]*>", "", body)
     assert len(re.findall("91\\.0 %", body)) == 1
 
 
@@ -114,6 +115,23 @@ def test_the_paper_figure_draws_report_val(study: Study) -> None:
     legend = axes.get_legend()
     assert legend is not None
     assert "front, chosen by search-val" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_page_and_paper_figure_have_the_same_colours(study: Study) -> None:
+    """Of the front, of the others, and of each reference, whose symbol is hollow on both."""
+    report = contents.build(study)
+    (axes,) = figure.figure(report).axes
+    drawn = {str(points.get_label()): points for points in axes.collections if isinstance(points, PathCollection)}
+    names = {"front": "front, chosen by search-val"}
+    traces = [trace for trace in front_chart.front(report)["data"] if trace.get("meta") == "candidates"]
+    assert {"front", "Spikformer miniature"} <= {trace["name"] for trace in traces}
+    for trace in traces:
+        points = drawn[names.get(trace["name"], trace["name"])]
+        hollow = trace["marker"].get("symbol", "").endswith("-open")
+        assert hollow == (len(points.get_facecolor()) == 0)
+        (color,) = points.get_edgecolor() if hollow else points.get_facecolor()
+        assert to_hex(color) == trace["marker"]["color"]
+    assert [text.get_text() for text in axes.texts] == ["knee"]
 
 
 @pytest.mark.parametrize(("confirmed", "cell"), [(False, "62.0 %"), (True, "57.0 % (55.0 to 59.0)")])
