@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.bundles import config_of
-from nas.costs import Part, parts, static_model
+from nas.costs import Part
 from nas.progress import in_si
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
@@ -72,6 +72,7 @@ def structure(network: str, image_size: int | None = None, *, fused: bool = Fals
         ConfigError: no such network, or not at that image size.
     """
     config = config_at(network, image_size)
+    from nas.costs import parts, static_model  # torch, only now
 
     return Inspection(in_form(network, fused), config, tuple(parts(static_model(config, fused=fused))))
 
@@ -83,6 +84,7 @@ def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:
         ConfigError: no such network, or not at that image size.
     """
     config = config_at(network, image_size)
+    from nas.costs import static_model  # torch, only now
     from spikformer.fusion import real_multiplications
 
     return real_multiplications(static_model(config, fused=True))

@@ -129,9 +129,9 @@ class SearchSettings:
             raise StudyError(f'engine "{self.engine}" is unknown. Use local or ray')
         if self.address is not None and self.engine != "ray":
             raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
-        check_places(self.device, self.workers, self.per_gpu)
         if self.engine == "local":
             check_processes(self.workers)
+        check_places(self.device, self.workers, self.per_gpu)
         if self.workers > 1 and storages.is_single_process(self.storage):
             raise StudyError("SQLite serves one worker only. Leave --storage out, or give a PostgreSQL server's URL")
 
