@@ -461,7 +461,8 @@ def _stillborn(*_arguments: Any) -> None:
         ({"storage": "postgresql+psycopg://me:very-sec/ret@nowhere:port/x"}, "me:***@nowhere:port/x cannot be opened"),
     ],
 )
-def test_bad_arguments(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_bad_arguments(tmp_path: Path, settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storages, "_AWAY_BEFORE_SEARCH_S", 0.0)
     with pytest.raises(StudyError) as caught:
         _search(tmp_path, 1, **settings)
     assert message in str(caught.value)

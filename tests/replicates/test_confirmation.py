@@ -204,7 +204,7 @@ def test_curves_separate_by_hand() -> None:
     curves = pd.DataFrame(rows, columns=repeats.CURVES)
     said = repeats.separation(curves, 1, 2, points=1.0, freedom=8)
     assert said is not None
-    assert said.startswith("trial 1 above trial 2 from 0.001 to 0.01 mJ")
+    assert said.startswith("trial 1 above trial 2 from 1 to 10 µJ")
     assert repeats.separation(curves, 1, 2, points=10.0, freedom=8) is None
     assert repeats.separation(curves, 1, 2, points=1.0, freedom=0) is None
 
