@@ -1,6 +1,8 @@
 """For house.py: what one proposal costs, in the checkout that is on the path."""
 
+import contextlib
 import dataclasses
+import importlib
 import itertools
 import json
 import random
@@ -125,7 +127,8 @@ def replace_evaluation(counts: Counts | None) -> None:
 
 def nas_evaluate() -> Callable[..., Any]:
     """The function that trains and measures a proxy, where this checkout has it."""
-
+    with contextlib.suppress(ImportError):  # a checkout whose engines are one module
+        importlib.import_module("nas.engines.engine")
     for module in list(sys.modules.values()):
         function = vars(module).get("evaluate") if (module.__name__ or "").startswith("nas.engines") else None
         if function is not None:
