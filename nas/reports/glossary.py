@@ -66,9 +66,9 @@ def _entries(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
     first = trials.iloc[0]
     kinds = [str(joined).split("+") for joined in trials["attention"]]  # of each network, the first stage's in front
     for residual in sorted(set(trials["residual"])):
-        yield residual, _RESIDUALS.get(residual, "a residual connection of your own")
+        yield residual, _RESIDUALS.get(residual, "a custom residual connection")
     for kind in sorted({kind for several in kinds for kind in several}):
-        yield kind, _MIXERS.get(kind, "a block of your own, which mixes tokens")
+        yield kind, _MIXERS.get(kind, "a custom block, which mixes tokens")
     depth, width = first["depth"], first["embed_dim"]
     blocks = "1 block" if depth == 1 else f"{depth} blocks"
     joined = "; + joins the kinds of several stages" if any(len(several) > 1 for several in kinds) else ""

@@ -50,10 +50,10 @@ def test_all_kinds_and_endings_have_a_meaning() -> None:
     assert set(glossary.TERMS) >= set(typing.get_args(Status))
     rows = pd.DataFrame([_row(SpikformerConfig())])
     for kind in _READS["mixer"]:
-        assert "your own" not in dict(glossary.shorthand(rows.assign(attention=kind)))[kind]
+        assert "custom" not in dict(glossary.shorthand(rows.assign(attention=kind)))[kind]
     for residual in typing.get_args(Residual):
-        assert "your own" not in dict(glossary.shorthand(rows.assign(residual=residual)))[residual]
-    assert "your own" in dict(glossary.shorthand(rows.assign(attention="mine:Block")))["mine:Block"]
+        assert "custom" not in dict(glossary.shorthand(rows.assign(residual=residual)))[residual]
+    assert "custom" in dict(glossary.shorthand(rows.assign(attention="mine:Block")))["mine:Block"]
 
 
 def test_flags_are_explained_where_a_network_has_them() -> None:
