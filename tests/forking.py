@@ -1,13 +1,15 @@
 """Starts commands by forking a process that has imported everything: twenty of them cost less than one import.
 
-Reads lines of JSON, [folder, file for stderr, arguments], and answers each with the number of the new process. When
-its input ends it waits for all of them and tells how they ended. With a space file as its argument, these searches
-pretend to train: a third of a second, and a formula.
+Reads lines of JSON, [folder, file for stderr, bytes that a file may have or -1, arguments], and answers each with the
+number of the new process. When its input ends it waits for all of them and tells how they ended. These searches begin
+without the trainings that tell how long they will take. With a space file as its argument, they also pretend to train:
+a third of a second, and a formula.
 """
 
 import dataclasses
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -15,10 +17,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
+import sklearn.datasets
+import sklearn.model_selection
+import sympy
+import torch._dynamo
+
 import cli
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
-from nas.searching import loop
+from nas.searching import forecast, loop
 from nas.spaces import load_space
 from nas.training.candidate import Candidate
 from nas.training.evaluation import evaluate
@@ -26,14 +33,17 @@ from spikformer import Spikformer, SpikformerConfig
 
 
 def main() -> None:
-    assert loop  # imported once, for all
+    assert (loop, sklearn.datasets, sklearn.model_selection, sympy, torch._dynamo)  # imported once, for all
+    mock.patch.object(engines, "measured_pace", return_value=None).start()
+    mock.patch.object(forecast, "space_pace", return_value=None).start()
     if len(sys.argv) > 1:
         _pretend(Path(sys.argv[1]))
     begun = []
     for line in sys.stdin:
-        folder, errors, arguments = json.loads(line)
+        folder, errors, largest, arguments = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
             _become(Path(folder), errors, arguments)
         begun.append(pid)
         print(pid, flush=True)
@@ -58,7 +68,6 @@ def _pretend(path: Path) -> None:
         return made, Spikformer(config)
 
     mock.patch.object(engines, "evaluate", pretended).start()
-    mock.patch.object(engines, "measured_pace", return_value=None).start()
 
 
 def _become(folder: Path, errors: str, arguments: list[str]) -> NoReturn:

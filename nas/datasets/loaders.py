@@ -289,6 +289,8 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
 
 def _fit(images: Tensor, stem: StemConfig) -> Tensor:
     """Images of any size, [..., C, H, W], to the size and channels that the stem takes: resized, centre cut."""
+    if images.shape[-3:] == (stem.in_channels, stem.image_size, stem.image_size):
+        return images
     from torchvision.transforms.v2 import functional as tv  # slow to import
 
     if images.shape[-3] != stem.in_channels:

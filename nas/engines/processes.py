@@ -51,7 +51,7 @@ class Processes:
         self.slots = len(places)
         self._trainer, self._places, self._on_epoch = trainer, places, on_epoch
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__])
+        self._context.set_forkserver_preload([__name__, "torch._dynamo"])  # any optimizer imports the latter
         self._workers: list[_Worker] = []
         self._ended: list[Done | Died] = []
 

@@ -64,13 +64,13 @@ class Crew:
         self.members: list[int] = []
         self._study: Study | None = None
 
-    def join(self) -> int:
-        """One more; its process."""
+    def join(self, largest_file: int = -1) -> int:
+        """One more, whose files may have so many bytes; its process."""
         settings = ["--space", "large.toml", "--trials", str(self.networks), "--sampler", "RandomSampler", *self.more]
         errors = str(self.folder / f"{len(self.members)}.err")
         assert self._forking.stdin is not None
         assert self._forking.stdout is not None
-        self._forking.stdin.write(json.dumps([str(self.folder), errors, ["search", *settings]]) + "\n")
+        self._forking.stdin.write(json.dumps([str(self.folder), errors, largest_file, ["search", *settings]]) + "\n")
         self._forking.stdin.flush()
         self.members.append(int(self._forking.stdout.readline()))
         return self.members[-1]
@@ -82,18 +82,19 @@ class Crew:
             os.kill(rng.choice(alive), signal.SIGKILL)
         self.join()
 
-    def finish(self, timeout_s: float, *ends: int) -> None:
-        """Wait for all of them, who end well, were killed, or end with one of these codes."""
+    def finish(self, timeout_s: float, *ends: int) -> list[int]:
+        """Wait for all of them, who end well, were killed, or end with one of these codes; the codes, in order."""
         try:
-            codes = json.loads(self._forking.communicate(timeout=timeout_s)[0])
+            codes: list[int] = json.loads(self._forking.communicate(timeout=timeout_s)[0])
         except subprocess.TimeoutExpired:
             for member in filter(_lives, self.members):
                 os.kill(member, signal.SIGKILL)
             self._forking.communicate()
-            codes = ["too late"]
+            pytest.fail(f"not ended after {timeout_s} s")
         said = "\n".join(path.read_text() for path in sorted(self.folder.glob("*.err")))
         assert set(codes) <= {0, -signal.SIGKILL, *ends}, said
         assert "Traceback" not in said
+        return codes
 
     def study(self, storage: str | None = None) -> Study:
         if self._study is None:  # kept: each one opened connects to the server anew
@@ -250,7 +251,7 @@ def test_two_searches_that_begin_a_study_at_the_same_moment_make_one(tmp_path: P
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"large"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_also_on_an_empty_server_whose_password_nobody_ever_sees(tmp_path: Path, postgresql: dict[str, Any]) -> None:
     crew = Crew(tmp_path, 12, "--storage", postgresql["url"], pretend=True)
@@ -626,22 +627,15 @@ def test_a_relative_results_folder_is_one_place_whatever_becomes_of_the_working_
 def test_a_full_disk_is_a_clear_stop_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """No file may grow beyond 60 kB: an append is cut in its middle, as on a full disk."""
     crew = Crew(tmp_path, 6)
-    full = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
-        f"sys.argv[0] = 'cli.py'; runpy.run_path({str(ROOT / 'cli.py')!r}, run_name='__main__')"
-    )
-    command = ["search", "--space", "large.toml", "--trials", "6", "--sampler", "RandomSampler"]
-    done = subprocess.run(
-        [sys.executable, "-c", full, *command], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "journal.log cannot be written: File too large. Make room; then the same command goes on" in done.stderr
-    assert "Traceback" not in done.stderr
+    first = crew.join(largest_file=60_000)
+    _wait_until(lambda: not _lives(first))
+    said = (tmp_path / "0.err").read_text()
+    assert "journal.log cannot be written: File too large. Make room; then the same command goes on" in said
     evaluated = len(crew.study().candidates)
     assert 0 < evaluated < 6
     crew._study = None
     crew.join()
-    crew.finish(300)
+    assert crew.finish(300, 1) == [1, 0]
     _check(crew.study(), 6, 1)
 
 
@@ -759,7 +753,7 @@ def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None
     assert (row["name"], row["evaluated"], row["fully"], row["running"], row["trouble"]) == ("large", 2, 2, 0, "")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_on_a_ray_cluster_a_killed_worker_costs_a_repetition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers of a cluster of this machine; in a process of its own, which Ray leaves threads in."""
     pytest.importorskip("ray")
@@ -787,7 +781,7 @@ def _ray_tasks() -> list[int]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_grpc_proxy_stands_before_the_server(tmp_path: Path, postgresql: dict[str, Any]) -> None:
     pytest.importorskip("grpc")
