@@ -7,6 +7,7 @@ a third of a second, and a formula.
 """
 
 import dataclasses
+import importlib
 import json
 import os
 import resource
@@ -17,23 +18,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-import sklearn.datasets
-import sklearn.model_selection
-import sympy
-import torch._dynamo
-
 import cli
 from nas.datasets import loaders as data
 from nas.engines import engine as engines
-from nas.searching import forecast, loop
+from nas.searching import forecast
 from nas.spaces import load_space
 from nas.training.candidate import Candidate
 from nas.training.evaluation import evaluate
 from spikformer import Spikformer, SpikformerConfig
 
+# What a search imports when it is needed.
+_LATE = ("nas.searching.loop", "sklearn.datasets", "sklearn.model_selection", "sympy", "torch._dynamo")
+
 
 def main() -> None:
-    assert (loop, sklearn.datasets, sklearn.model_selection, sympy, torch._dynamo)  # imported once, for all
+    for module in _LATE:
+        importlib.import_module(module)
     mock.patch.object(engines, "measured_pace", return_value=None).start()
     mock.patch.object(forecast, "space_pace", return_value=None).start()
     if len(sys.argv) > 1:

@@ -18,14 +18,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import linalg
-from torch import Tensor
 
 from nas.searchers.observations import Observations
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Parameters = dict[str, Array]
 Indices = npt.NDArray[np.int64]
 
 _MOST = 150  # observations to estimate parameters from: more would cost seconds and change little
@@ -65,7 +64,7 @@ class Surrogate:
         parameters: Array | None = None,
     ) -> None:
         self._features_ND, self._ordinal_D, self._observations = features_ND, ordinal_D, observations
-        self._gaps_RR = torch.from_numpy(np.abs(np.log(shares_R)[:, None] - np.log(shares_R)))
+        self._gaps_RR = np.abs(np.log(shares_R)[:, None] - np.log(shares_R))
         self._blocks = _blocks(features_ND.shape[1], len(shares_R), observations)
         self.parameters = self._estimated() if parameters is None else parameters
         self._condition()
@@ -77,59 +76,43 @@ class Surrogate:
             features_MD: of these networks.
             rows_M: where a network stands among those that were read, or -1.
         """
-        p = self._unpacked(torch.from_numpy(self.parameters))
+        p = self._unpacked(self.parameters)
         rows_N, rungs_N = self._observations.rows, self._observations.rungs
-        apart_DMN = torch.from_numpy(distances(features_MD, self._features_ND, self._ordinal_D))
-        smooth_RR, own_RR = (relation.numpy() for relation in self._relations(p))
-        covariance_MN = _kernel(p, apart_DMN).numpy()[:, rows_N] * smooth_RR[rung, rungs_N]
+        smooth_RR, own_RR = _relations(p, self._gaps_RR)
+        effects_MN, product_MN = _kernels(p, distances(features_MD, self._features_ND, self._ordinal_D))
+        kernel_MN = _mixed(p, effects_MN, product_MN)
+        covariance_MN = kernel_MN[:, rows_N] * smooth_RR[rung, rungs_N]
         covariance_MN += (rows_M[:, None] == rows_N) * own_RR[rung, rungs_N]
         white_NM = linalg.solve_triangular(self._root_NN, covariance_MN.T, lower=True, check_finite=False)
         variance_M = smooth_RR[rung, rung] + own_RR[rung, rung] - (white_NM**2).sum(0)
         mean_M = self._means_R[rung] + covariance_MN @ self._solved_N
         return mean_M, np.sqrt(np.maximum(variance_M, 1e-12))
 
-    def _unpacked(self, vector: Tensor) -> dict[str, Tensor]:
+    def _unpacked(self, vector: Array) -> Parameters:
         ends = np.cumsum([len(centre) for centre, _ in self._blocks.values()])
-        parts = (vector[end - len(b[0]) : end].exp() for end, b in zip(ends, self._blocks.values(), strict=True))
+        parts = np.split(np.exp(vector), ends[:-1])
         return dict(zip(self._blocks, parts, strict=True))
 
-    def _relations(self, p: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(R, R): covariances between rungs of the part that axes explain and of a network's own."""
-        scales_RR = p["scales"][:, None] * p["scales"]
-        smooth, own = (scales_RR * torch.exp(-decay * self._gaps_RR) for decay in p["decays"])
-        return smooth, own * p["own"]
-
-    def _covariance(self, p: dict[str, Tensor], apart_DNN: Tensor, same_NN: Tensor, rungs_N: Tensor) -> Tensor:
-        smooth_RR, own_RR = self._relations(p)
-        pairs = (rungs_N[:, None], rungs_N[None, :])
-        noise_R = p["scales"] ** 2 * (p["noises"] ** 2 + _JITTER)
-        return _kernel(p, apart_DNN) * smooth_RR[pairs] + same_NN * own_RR[pairs] + torch.diag(noise_R[rungs_N])
-
-    def _tensors(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of some observations: distances, whether they are of one network, rungs, values."""
+    def _evidence(self, indices: Indices) -> "Evidence":
+        """That of some of the observations."""
         rows = self._observations.rows[indices]
-        apart = distances(self._features_ND[rows], self._features_ND[rows], self._ordinal_D)
-        same = (rows[:, None] == rows).astype(float)
-        rungs, values = self._observations.rungs[indices], self._observations.values[indices]
-        return torch.from_numpy(apart), torch.from_numpy(same), torch.from_numpy(rungs), torch.from_numpy(values)
+        apart_DNN = distances(self._features_ND[rows], self._features_ND[rows], self._ordinal_D)
+        same_NN = (rows[:, None] == rows).astype(float)
+        rungs_N, values_N = self._observations.rungs[indices], self._observations.values[indices]
+        return Evidence(apart_DNN, same_NN, rungs_N, values_N, self._gaps_RR)
 
     def _estimated(self) -> Array:
         """The parameters of the highest posterior density, by L-BFGS from the middle of their priors."""
         from scipy import optimize  # slow to import
 
-        apart, same, rungs, values = self._tensors(_thinned(self._observations.rungs, _MOST))
+        evidence = self._evidence(_thinned(self._observations.rungs, _MOST))
         centre = np.concatenate([centre for centre, _ in self._blocks.values()])
         width = np.concatenate([np.full(len(centre), width) for centre, width in self._blocks.values()])
-        centre_P, width_P = torch.from_numpy(centre), torch.from_numpy(width)
 
         def loss(vector: Array) -> tuple[float, Array]:
-            v = torch.tensor(vector, requires_grad=True)
-            root = torch.linalg.cholesky(self._covariance(self._unpacked(v), apart, same, rungs))
-            _, rest = _means_and_rest(root, rungs, values, len(self._gaps_RR))
-            white = torch.linalg.solve_triangular(root, rest[:, None], upper=False)
-            total = 0.5 * (white**2).sum() + root.diagonal().log().sum() + 0.5 * (((v - centre_P) / width_P) ** 2).sum()
-            (gradient,) = torch.autograd.grad(total, v)
-            return total.item(), gradient.numpy()
+            misfit, slopes = evidence.misfit(self._unpacked(vector))
+            away = (vector - centre) / width
+            return misfit + 0.5 * float(away @ away), np.concatenate([slopes[b] for b in self._blocks]) + away / width
 
         bounds = list(zip(centre - 4 * width, centre + 4 * width, strict=True))
         minimum = optimize.minimize(
@@ -138,12 +121,85 @@ class Surrogate:
         return np.asarray(minimum.x, dtype=float)
 
     def _condition(self) -> None:
-        apart, same, rungs, values = self._tensors(np.arange(len(self._observations.values)))
-        p = self._unpacked(torch.from_numpy(self.parameters))
-        root = torch.linalg.cholesky(self._covariance(p, apart, same, rungs))
-        means, rest = _means_and_rest(root, rungs, values, len(self._gaps_RR))
-        self._root_NN, self._means_R = root.numpy(), means.numpy()
-        self._solved_N = torch.cholesky_solve(rest[:, None], root)[:, 0].numpy()
+        evidence = self._evidence(np.arange(len(self._observations.values)))
+        self._root_NN, self._means_R, self._solved_N = evidence.conditioned(self._unpacked(self.parameters))
+
+
+class Evidence:
+    """How well parameters explain observations.
+
+    Args:
+        apart_DNN: distances of their networks by axis.
+        same_NN: whether two are of one network.
+        rungs_N, values_N: where they were read, and what.
+        gaps_RR: between the logarithms of the rungs' shares.
+    """
+
+    def __init__(self, apart_DNN: Array, same_NN: Array, rungs_N: Indices, values_N: Array, gaps_RR: Array) -> None:
+        self._apart_DNN, self._same_NN = apart_DNN, same_NN
+        self._rungs_N, self._values_N, self._gaps_RR = rungs_N, values_N, gaps_RR
+        self._hot_NR = np.eye(len(gaps_RR))[rungs_N]
+
+    def conditioned(self, p: Parameters) -> tuple[Array, Array, Array]:
+        """Root of the covariance K, (N, N); mean of each rung, (R,); K^-1 times what means leave of values, (N,)."""
+        kernel_NN = _mixed(p, *_kernels(p, self._apart_DNN))
+        return self._solved(p, kernel_NN, *_relations(p, self._gaps_RR))
+
+    def misfit(self, p: Parameters) -> tuple[float, Parameters]:
+        """Minus the logarithm of the likelihood, but for a constant, and its slopes in the parameters' logarithms.
+
+        The means of the rungs minimise it, so they add nothing to the slopes. With covariance K and what the means
+        leave, z, they are those of Rasmussen and Williams, Gaussian Processes for Machine Learning, eq. 5.9:
+        dL = sum(G dK) with G = (K^-1 - K^-1 z (K^-1 z)^T) / 2.
+        """
+        effects_NN, product_NN = _kernels(p, self._apart_DNN)
+        kernel_NN = _mixed(p, effects_NN, product_NN)
+        smooth_RR, own_RR = _relations(p, self._gaps_RR)
+        root_NN, means_R, solved_N = self._solved(p, kernel_NN, smooth_RR, own_RR)
+        rest_N = self._values_N - means_R[self._rungs_N]
+        misfit = 0.5 * float(rest_N @ solved_N) + float(np.log(np.diagonal(root_NN)).sum())
+        inverse_NN = linalg.cho_solve((root_NN, True), np.eye(len(root_NN)), check_finite=False)
+        gradient_NN = 0.5 * (inverse_NN - np.outer(solved_N, solved_N))
+        by_axes = self._slopes_of_axes(p, gradient_NN * self._by_pairs(smooth_RR), effects_NN, product_NN)
+        return misfit, by_axes | self._slopes_of_rungs(p, gradient_NN, kernel_NN, smooth_RR, own_RR)
+
+    def _solved(self, p: Parameters, kernel_NN: Array, smooth_RR: Array, own_RR: Array) -> tuple[Array, Array, Array]:
+        covariance_NN = kernel_NN * self._by_pairs(smooth_RR) + self._same_NN * self._by_pairs(own_RR)
+        covariance_NN[np.diag_indices_from(covariance_NN)] += _noise(p)[self._rungs_N]
+        root_NN: Array = linalg.cholesky(covariance_NN, lower=True, check_finite=False)
+        means_R, rest_N = _means_and_rest(root_NN, self._rungs_N, self._values_N, len(self._gaps_RR))
+        solved_N: Array = linalg.cho_solve((root_NN, True), rest_N, check_finite=False)
+        return root_NN, means_R, solved_N
+
+    def _by_pairs(self, of_RR: Array) -> Array:
+        """(N, N): what two rungs have, for two observations."""
+        return of_RR[self._rungs_N[:, None], self._rungs_N[None, :]]
+
+    def _slopes_of_axes(self, p: Parameters, of_kernel_NN: Array, effects_NN: Array, product_NN: Array) -> Parameters:
+        main = _main(p)
+        shares_D = p["mains"] / p["mains"].sum()
+        of_effects_D = -main * np.tensordot(self._apart_DNN, of_kernel_NN, axes=2)
+        of_product_D = (main - 1) * np.tensordot(self._apart_DNN, of_kernel_NN * product_NN, axes=2)
+        of_main = main * (1 - main) * (of_kernel_NN * (effects_NN - product_NN)).sum()
+        return {
+            "weights": p["weights"] * of_product_D,
+            "mains": shares_D * (of_effects_D - shares_D @ of_effects_D),
+            "main": np.array([of_main]),
+        }
+
+    def _slopes_of_rungs(
+        self, p: Parameters, gradient_NN: Array, kernel_NN: Array, smooth_RR: Array, own_RR: Array
+    ) -> Parameters:
+        of_smooth_RR = smooth_RR * (self._hot_NR.T @ (gradient_NN * kernel_NN) @ self._hot_NR)
+        of_own_RR = own_RR * (self._hot_NR.T @ (gradient_NN * self._same_NN) @ self._hot_NR)
+        of_noise_R = self._hot_NR.T @ np.diagonal(gradient_NN)
+        of_decays = [(of_RR * self._gaps_RR).sum() for of_RR in (of_smooth_RR, of_own_RR)]
+        return {
+            "scales": 2 * ((of_smooth_RR + of_own_RR).sum(1) + _noise(p) * of_noise_R),
+            "noises": 2 * (p["scales"] * p["noises"]) ** 2 * of_noise_R,
+            "own": np.array([of_own_RR.sum()]),
+            "decays": -p["decays"] * of_decays,
+        }
 
 
 def _blocks(axes: int, rungs: int, observations: Observations) -> dict[str, tuple[Array, float]]:
@@ -164,23 +220,43 @@ def _blocks(axes: int, rungs: int, observations: Observations) -> dict[str, tupl
     }
 
 
-def _kernel(p: dict[str, Tensor], apart_DNM: Tensor) -> Tensor:
-    """(N, M): covariance over axes, 1 at no distance."""
-    main = p["main"] / (1 + p["main"])
-    effects = 1 - torch.tensordot(p["mains"] / p["mains"].sum(), apart_DNM, dims=1)
-    product: Tensor = torch.exp(-torch.tensordot(p["weights"], apart_DNM, dims=1))
-    both: Tensor = main * effects + (1 - main) * product
-    return both
+def _main(p: Parameters) -> float:
+    """The share of main effects in the kernel."""
+    return float(p["main"][0] / (1 + p["main"][0]))
 
 
-def _means_and_rest(root_NN: Tensor, rungs_N: Tensor, values_N: Tensor, rungs: int) -> tuple[Tensor, Tensor]:
+def _kernels(p: Parameters, apart_DNM: Array) -> tuple[Array, Array]:
+    """(N, M) each: covariance over axes of main effects and of the product of axes, 1 at no distance."""
+    effects_NM = 1 - np.tensordot(p["mains"] / p["mains"].sum(), apart_DNM, axes=1)
+    product_NM = np.exp(-np.tensordot(p["weights"], apart_DNM, axes=1))
+    return effects_NM, product_NM
+
+
+def _mixed(p: Parameters, effects_NM: Array, product_NM: Array) -> Array:
+    main = _main(p)
+    return main * effects_NM + (1 - main) * product_NM
+
+
+def _relations(p: Parameters, gaps_RR: Array) -> tuple[Array, Array]:
+    """(R, R): covariances between rungs of the part that axes explain and of a network's own."""
+    scales_RR = np.outer(p["scales"], p["scales"])
+    smooth_RR, own_RR = (scales_RR * np.exp(-decay * gaps_RR) for decay in p["decays"])
+    return smooth_RR, own_RR * p["own"]
+
+
+def _noise(p: Parameters) -> Array:
+    """(R,): its variance at each rung."""
+    return p["scales"] ** 2 * (p["noises"] ** 2 + _JITTER)
+
+
+def _means_and_rest(root_NN: Array, rungs_N: Indices, values_N: Array, rungs: int) -> tuple[Array, Array]:
     """The mean of each rung by generalised least squares (0 where nothing was read), and what it leaves of values."""
-    read, places_N = torch.unique(rungs_N, return_inverse=True)
-    hot_NS = torch.eye(len(read), dtype=values_N.dtype)[places_N]
-    white = torch.linalg.solve_triangular(root_NN, torch.column_stack([hot_NS, values_N]), upper=False)
-    white_NS, white_N1 = white[:, :-1], white[:, -1:]
-    means_S = torch.linalg.solve(white_NS.T @ white_NS, white_NS.T @ white_N1)[:, 0]
-    means_R = torch.zeros(rungs, dtype=values_N.dtype).index_copy(0, read, means_S)
+    read_S, places_N = np.unique(rungs_N, return_inverse=True)
+    hot_NS = np.eye(len(read_S))[places_N]
+    white = linalg.solve_triangular(root_NN, np.column_stack([hot_NS, values_N]), lower=True, check_finite=False)
+    white_NS, white_N = white[:, :-1], white[:, -1]
+    means_R = np.zeros(rungs)
+    means_R[read_S] = np.linalg.solve(white_NS.T @ white_NS, white_NS.T @ white_N)
     return means_R, values_N - means_R[rungs_N]
 
 
@@ -196,4 +272,4 @@ def _thinned(rungs_N: Indices, most: int) -> Indices:
     return np.array(sorted(indices))
 
 
-__all__ = ["Surrogate", "distances"]
+__all__ = ["Evidence", "Surrogate", "distances"]

@@ -12,7 +12,7 @@ from nas.searchers.acquisition import Settings, expected_hypervolume_improvement
 from nas.searchers.networks import ConfigSpace, Network
 from nas.searchers.observations import Observation, Observations, Record, thinned
 from nas.searchers.searcher import Searcher, Step
-from nas.searchers.surrogate import Surrogate, distances
+from nas.searchers.surrogate import Evidence, Surrogate, distances
 from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto
@@ -122,6 +122,27 @@ def test_posterior_is_the_conditional_normal_of_the_definition() -> None:
         mean, sd = model.posterior(network[None], np.array([row]), 1)
         assert mean.item() == pytest.approx(c @ solved[:n] + solved[n + 1])
         assert sd.item() ** 2 == pytest.approx(scales[1] ** 2 * (1 + own) - c @ np.linalg.solve(k, c))
+
+
+def test_slopes_of_the_likelihood_are_its_differences() -> None:
+    """Central differences in each parameter's logarithm."""
+    rng = np.random.default_rng(0)
+    levels, rows = rng.integers(0, 3, (9, 3)) / 2, np.array([*range(9), 2, 5, 7, 5])
+    rungs = np.array([0] * 9 + [1] * 3 + [2])
+    apart = distances(levels[rows], levels[rows], np.array([True, False, True]))
+    gaps = np.abs(np.subtract.outer(np.log([0.1, 0.3, 1.0]), np.log([0.1, 0.3, 1.0])))
+    evidence = Evidence(apart, (rows[:, None] == rows).astype(float), rungs, rng.normal(size=13), gaps)
+    sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 3, "noises": 3, "own": 1, "decays": 2}
+    logs = {name: rng.normal(-0.5, 0.5, size) for name, size in sizes.items()}
+
+    def misfit(name: str, place: int, step: float) -> float:
+        moved = {key: value + step * (key == name) * (np.arange(len(value)) == place) for key, value in logs.items()}
+        return evidence.misfit({key: np.exp(value) for key, value in moved.items()})[0]
+
+    _, slopes = evidence.misfit({key: np.exp(value) for key, value in logs.items()})
+    for name, size in sizes.items():
+        differences = [(misfit(name, i, 1e-5) - misfit(name, i, -1e-5)) / 2e-5 for i in range(size)]
+        assert slopes[name] == pytest.approx(differences, rel=1e-6, abs=1e-7)
 
 
 def test_a_rung_that_was_not_read_changes_nothing() -> None:
