@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -43,18 +42,14 @@ def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_help_is_readable_and_needs_no_torch(command: tuple[str, ...]) -> None:
+def test_help_is_readable_and_needs_no_torch(tmp_path: Path) -> None:
     """Importing torch takes seconds; help that stays without it answers in a fraction of one."""
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['cli.py', *{[*command, '--help']!r}]\n"
-        "import cli\ntry:\n    cli.run()\nfinally:\n    print('torch' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert done.stderr.strip() == "False"
-    assert "Usage:" in done.stdout
-    assert len(done.stdout.splitlines()) > 5
+    helps = "\n".join(f"{name} --help" for name in ("", *COMMANDS))
+    done = _in_one_process(helps, tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.split("Usage:")[1:]
+    assert len(shown) == len(COMMANDS) + 1
+    assert all(len(text.splitlines()) > 5 for text in shown)
 
 
 REFUSED = """
@@ -97,8 +92,8 @@ nope
 """
 
 
-def test_what_is_refused_or_listed_needs_no_torch(tmp_path: Path) -> None:
-    """Importing torch takes seconds. All commands run in one process, which tells the first that imports too much."""
+def _in_one_process(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Commands, one a line, in one process, which tells the first that imports too much or ends with another code."""
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import cli\n"
@@ -107,13 +102,16 @@ def test_what_is_refused_or_listed_needs_no_torch(tmp_path: Path) -> None:
         "    try:\n        cli.run()\n"
         "    except SystemExit as end:\n"
         "        heavy = [name for name in ('torch', 'scipy', 'pandas') if name in sys.modules]\n"
-        "        lists = line in ('spaces', 'studies', '--version')\n"
+        "        lists = '--help' in line or line in ('spaces', 'studies', '--version')\n"
         "        assert bool(end.code) != lists and not heavy, (line, heavy)\n"
     )
-    commands = REFUSED + "spaces\nstudies\n--version\n"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, input=commands, capture_output=True, text=True, check=False
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, input=commands, capture_output=True, text=True, check=False
     )
+
+
+def test_what_is_refused_or_listed_needs_no_torch(tmp_path: Path) -> None:
+    done = _in_one_process(REFUSED + "spaces\nstudies\n--version\n", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Error:") == len(REFUSED.strip().splitlines())
 
@@ -259,10 +257,10 @@ def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, ru
     ("redirection", "code", "message"),
     [
         (">/dev/full", 1, "Error: the output cannot be written: No space left on device. Make room"),
-        (">/dev/full 2>&1", 1, ""),
-        (">&-", 0, ""),
         (">&- 2>&- <&-", 0, ""),
-        ("| true", 0, ""),
+        pytest.param(">/dev/full 2>&1", 1, "", marks=pytest.mark.exhaustive),
+        pytest.param(">&-", 0, "", marks=pytest.mark.exhaustive),
+        pytest.param("| true", 0, "", marks=pytest.mark.exhaustive),
     ],
 )
 def test_an_output_that_takes_nothing_is_no_traceback(redirection: str, code: int, message: str) -> None:
@@ -444,16 +442,6 @@ def test_spaces_lists_names_and_sizes() -> None:
     listed = _run("spaces").stdout
     assert all(name in listed for name in ("spikformer_tiny", "cifar10_cpu", "spikformer_small"))
     assert "2,484" in listed
-
-
-def test_help_answers_within_a_second() -> None:
-    """The best of three, so that a busy machine does not decide."""
-    times = []
-    for _ in range(3):
-        started = time.monotonic()
-        _run("search", "--help")
-        times.append(time.monotonic() - started)
-    assert min(times) < 1
 
 
 def test_children_of_tests_are_interrupted_also_in_the_background() -> None:

@@ -247,15 +247,16 @@ def test_bad_names_of_classes_are_named(tmp_path: Path, content: bytes, message:
 
 
 @pytest.mark.slow
-def test_a_thousand_classes_through_folders_and_shards(tmp_path: Path) -> None:
-    """1000 class folders of large images: an epoch, with the classes in one order; the same test images."""
-    folder = pictures.folders(tmp_path / "folders", classes=1000, train=1, test=1, size=(230, 240))
-    shards = pictures.shards(folder, tmp_path / "shards", a_shard=100)
-    config = pictures.network(1000, 64, time_steps=1)
+@pytest.mark.parametrize("classes", [100, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def test_many_classes_through_folders_and_shards(classes: int, tmp_path: Path) -> None:
+    """Class folders of large images: an epoch, with the classes in one order; the same test images."""
+    folder = pictures.folders(tmp_path / "folders", classes=classes, train=1, test=1, size=(230, 240))
+    shards = pictures.shards(folder, tmp_path / "shards", a_shard=classes // 10)
+    config = pictures.network(classes, 64, time_steps=1)
     own = pictures.recipe(epochs=1, batch_size=50, workers=1, evaluate_every_epochs=2, log_every_steps=10)
     trained = [
         loop.train(pictures.bundle(tmp_path / data.name, config, own), data, tmp_path / f"{data.name}-out")
         for data in (folder, shards)
     ]
-    assert all(one is not None and one.scores.images == 1000 for one in trained)
+    assert all(one is not None and one.scores.images == classes for one in trained)
     assert sources.find(folder).classes == sources.find(shards).classes

@@ -58,7 +58,7 @@ def _ended(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.mark.parametrize("to_all", [False, True])
+@pytest.mark.parametrize("to_all", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> None:
     """By a signal to the process alone, as `kill` sends it, or to its readers too, as a scheduler does."""
     images, out = pictures.folders(tmp_path / "images", train=100), tmp_path / "out"
@@ -124,7 +124,7 @@ time.sleep(2)
 """
 
 
-@pytest.mark.parametrize("state_of_readers", ["read", "stuck"])
+@pytest.mark.parametrize("state_of_readers", [pytest.param("read", marks=pytest.mark.exhaustive), "stuck"])
 def test_python_ends_with_readers_that_are_still_there(state_of_readers: str, tmp_path: Path) -> None:
     """Python sends its children SIGTERM, which readers ignore, and waits for them."""
     images = pictures.folders(tmp_path / "images")

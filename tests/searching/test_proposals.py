@@ -36,6 +36,7 @@ from spikformer import Spikformer, SpikformerConfig
 from tests.conftest import MICRO
 from tests.helpers import Heard
 
+USUAL = ("searcher", "TPESampler")
 RUNGS = (0.1, 0.5, 1.0)
 IMAGES = (20, 100, 200)  # of 200 in batches of 10
 LADDER = MICRO.replace(
@@ -231,7 +232,9 @@ def test_nor_of_two_hundred_networks(ladder: Path) -> None:
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: 200, 1: 40, 2: 20}
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [s if s in USUAL else pytest.param(s, marks=pytest.mark.exhaustive) for s in SAMPLERS]
+)
 def test_the_same_seed_gives_the_same_sequence_also_across_interruptions(
     ladder: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,9 +151,9 @@ def test_unknown_name_gives_the_nearest(ask: object) -> None:
 
 
 def forward_cases() -> list[object]:
-    """All networks; of those of ImageNet's size, which take seconds each, the first of each family by default."""
+    """All networks; of those of ImageNet's size, which take seconds each, the smallest of each family by default."""
     large = [n for n in published.names() if "cifar" not in n]
-    first = {n.split("_in_")[0]: n for n in sorted(large, key=_width, reverse=True)}
+    first = {n.split("_")[0]: n for n in sorted(large, key=_width, reverse=True)}
     others = set(large) - set(first.values())
     return [pytest.param(n, marks=pytest.mark.exhaustive) if n in others else n for n in published.names()]
 
