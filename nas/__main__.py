@@ -13,9 +13,10 @@ from typing import NoReturn
 import click
 
 from nas.commands import COMMANDS, let_threads_sleep
+from nas.commands.helping import Group
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
 def main() -> None:
     """Neural architecture search for spiking transformers: accuracy against spike operations and energy."""

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import cli
+from nas.commands import helping
 from tests.conftest import MICRO, Run
 from tests.helpers import interruptible
 
@@ -50,6 +53,31 @@ def test_help_is_readable_and_needs_no_torch(tmp_path: Path) -> None:
     shown = done.stdout.split("Usage:")[1:]
     assert len(shown) == len(COMMANDS) + 1
     assert all(len(text.splitlines()) > 5 for text in shown)
+
+
+def test_help_lists_every_command_on_the_road_and_cuts_nothing_off() -> None:
+    placed = [name for names in helping.ROAD.values() for name in names]
+    assert sorted(placed) == sorted(cli.main.commands)
+    shown = CliRunner().invoke(cli.main, ["--help"]).output
+    assert [line.rstrip(":") for line in shown.splitlines() if line.endswith(":")][1:] == list(helping.ROAD)
+    assert "..." not in shown.partition("Options:")[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_every_option_is_and_ends_with_an_example(name: str) -> None:
+    """Sentences begin with a capital letter and end with a point; examples are parsed as they stand."""
+    command = cli.main.commands[name]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            sentence = (option.help or "").partition("  [default:")[0]
+            assert re.fullmatch(r"[A-Z].*\.", sentence, re.DOTALL), (option.name, sentence)
+    assert isinstance(command, helping.Command)
+    examples = CliRunner().invoke(cli.main, [name, "--help"]).output.split("Example")[-1].splitlines()[1:]
+    assert len(examples) == len(command.examples) > 0
+    for example in command.examples:
+        first, *words = shlex.split(example)
+        assert first == name
+        command.make_context(name, words)
 
 
 REFUSED = """

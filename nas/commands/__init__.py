@@ -6,6 +6,7 @@ full_training  train, evaluate, shrink
 refusals       what is refused before torch is imported
 options        types of values, and options that several commands have
 tables         results as tables of a terminal
+helping        how `--help` looks
 following      the command that is printed as the next one, and settings of the process
 
 torch and Optuna are imported only when a command needs them.

@@ -7,42 +7,59 @@ from typing import TypedDict
 
 import click
 
-from nas.commands import following, options, refusals, tables
+from nas.commands import following, helping, options, refusals, tables
 
 
-@click.command()
+@helping.command(
+    examples=(
+        "train results/spikformer_tiny/exports/BUNDLE --dry-run",
+        "train spikformer_cifar10_4_384 --data-dir DIR --epochs 100",
+    )
+)
 @click.argument("bundle", metavar="BUNDLE|NAME", required=False)
-@click.option("--network", metavar="NAME|CONFIG.json", help="Instead of a bundle: the network that --weights are of.")
+@click.option(
+    "--network", metavar="NAME|CONFIG.json", help="Network that the file of --weights belongs to, instead of a bundle."
+)
 @options.WEIGHTS
 @options.TRAINING_IMAGES
-@click.option("--out", metavar="DIR", help="The trained bundle, checkpoint and log.  [default: results/trained/NAME]")
-@click.option("--recipe", default="", metavar="NAME|FILE", help="Recipe to use instead of the bundle's own.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Directory for the trained bundle, checkpoint and log.  [default: results/trained/NAME]",
+)
+@click.option(
+    "--recipe",
+    default="",
+    metavar="NAME|FILE",
+    help="Training recipe: a name or a TOML file.  [default: the bundle's own]",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(1),
     metavar="N",
-    help="Length of the training; warm-up and cool-down keep their shares of it.  [default: the recipe's]",
+    help="Number of epochs; warm-up and cool-down keep their shares.  [default: as the recipe says]",
 )
 @click.option(
     "--classes",
     type=click.IntRange(1),
     metavar="N",
-    help="Start with a new classifier of N classes; all other weights stay.  [default: the network's classes]",
+    help="Number of output classes; the classifier starts anew, all other weights stay.  [default: as in the network]",
 )
 @click.option(
     "--in-channels",
     type=click.Choice([1, 3]),
-    help="Channels of the images: grey or colours; the first convolution is adapted.  [default: the network's]",
+    help="Number of image channels: 1 for grey, 3 for colour; the first convolution is adapted.  [default: as in "
+    "the network]",
 )
 @options.RECIPE_SETTINGS
 @options.DEVICE
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Run a few steps on noise and print memory, images/s and the time of the whole recipe; with --data-dir, "
-    "time the readers too.",
+    help="Only run a few steps on noise, and print memory, images per second and the time of the whole recipe; with "
+    "--data-dir, also how fast images are read.",
 )
-@click.option("--study", metavar="NAME", help="Attach the result to the study that the bundle came from.")
+@click.option("--study", metavar="NAME", help="Study that the bundle came from: record the result in it.")
 @options.WHERE_STUDIES_ARE
 @options.BLOCKS
 def train(
@@ -62,10 +79,10 @@ def train(
     storage: str | None,
     results_dir: str,
 ) -> None:
-    """Train an exported folder, or a published network by its name, in full.
+    """Train an exported bundle, or a published network by its name, in full.
 
-    Alone, or on many GPUs: torchrun --nproc-per-node 8 cli.py train ...; see docs/training.md. Interrupt it as you
-    like: the same command goes on where it stopped.
+    For several GPUs, start it by torchrun --nproc-per-node 8 cli.py train ... (docs/training.md). You may interrupt
+    it at any time: the same command continues it.
     """
     named = options.one_network(bundle, "BUNDLE|NAME", network, weights)
     if epochs is not None and any(setting.startswith("epochs=") for setting in settings):
@@ -129,26 +146,44 @@ def _dry_run(
     following.print_next("train", *words, *following.images(data_dir))
 
 
-@click.command()
+@helping.command(
+    examples=(
+        "evaluate results/trained/NAME --data-dir DIR",
+        "evaluate results/trained/NAME --time-steps 1,2,4 --plot steps.svg",
+    )
+)
 @click.argument("networks", nargs=-1, metavar="BUNDLE|CHECKPOINT...")
-@click.option("--network", metavar="NAME|CONFIG.json", help="Instead of these: the network that --weights are of.")
+@click.option(
+    "--network", metavar="NAME|CONFIG.json", help="Network that the file of --weights belongs to, instead of bundles."
+)
 @options.WEIGHTS
 @options.TRAINING_IMAGES
 @options.RECIPE_SETTINGS
 @options.DEVICE
 @options.CONVENTION
-@click.option("--time-steps", default="", metavar="T,T", help="Time steps, instead of the trained; as 1,2,4.")
-@click.option("--image-sizes", default="", metavar="PIXELS,PIXELS", help="Image sizes, likewise; as 32,40.")
+@click.option(
+    "--time-steps",
+    default="",
+    metavar="T,T",
+    help="Numbers of time steps to evaluate at, as 1,2,4.  [default: as trained]",
+)
+@click.option(
+    "--image-sizes",
+    default="",
+    metavar="PIXELS,PIXELS",
+    help="Image sizes to evaluate at, in pixels, as 32,40.  [default: as trained]",
+)
 @click.option(
     "--csv",
     "table",
     metavar="FILE",
-    help="File for the table.  [default: with the two options above or --plot, results/evaluated/NAME.csv]",
+    help="CSV file for the table.  [default: results/evaluated/NAME.csv with --time-steps, --image-sizes or --plot, "
+    "else none]",
 )
 @click.option(
     "--plot",
     metavar="FILE",
-    help="Figure of accuracy, energy and spike operations against T, a line per image size: .svg, .png or .pdf.",
+    help="File for a figure of accuracy, energy and spike operations against T: .svg, .png or .pdf.",
 )
 @options.AS_JSON
 @options.BLOCKS
@@ -167,10 +202,11 @@ def evaluate(
     plot: str | None,
     as_json: bool,
 ) -> None:
-    """Accuracy and costs of trained networks on test images; of several, as of several seeds, mean and deviation.
+    """Measure accuracy and costs of trained networks on test images.
 
-    Balanced accuracy is the mean over classes of each class's own. With --time-steps or --image-sizes the same weights
-    run at each of them, without being trained for it.
+    Of several networks, such as those of several seeds, mean and standard deviation are shown too. Balanced accuracy
+    is the mean of the accuracies within each class. With --time-steps or --image-sizes the same weights run at each
+    of them, without being trained for it.
     """
     first = options.one_network(next(iter(networks), None), "BUNDLE|CHECKPOINT...", network, weights)
     steps = options.whole_numbers("--time-steps", time_steps)
@@ -198,15 +234,19 @@ def evaluate(
         click.echo(f"wrote {evaluated.write(results, Path(plot))}", err=as_json)
 
 
-@click.command()
+@helping.command(examples=("shrink DIR --out SMALL",))
 @click.argument("data_dir", metavar="DIR")
-@click.option("--out", required=True, metavar="DIR", help="Directory for the shards (required).")
+@click.option("--out", required=True, metavar="DIR", help="Directory for the shards.")
 @click.option(
-    "--side", default=256, show_default=True, help="Images with a longer short side are reduced to it, in pixels."
+    "--side",
+    default=256,
+    show_default=True,
+    metavar="PIXELS",
+    help="Length to which the shorter side of larger images is reduced, in pixels.",
 )
-@click.option("--workers", default=1, show_default=True, help="Number of processes that write shards.")
+@click.option("--workers", default=1, show_default=True, metavar="N", help="Number of processes that write shards.")
 def shrink(data_dir: str, out: str, side: int, workers: int) -> None:
-    """Copy the images of DIR to WebDataset shards, reduced in size so that training reads them faster.
+    """Copy the images of DIR into WebDataset shards, made smaller so that a training reads them faster.
 
     DIR holds class folders or WebDataset shards. If interrupted, run the same command again to continue.
     """

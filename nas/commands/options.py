@@ -48,54 +48,92 @@ BLOCKS = click.option(
     metavar="MODULE|FILE.py",
     expose_value=False,
     callback=_allow,
-    help="A module with custom blocks that may be imported, such as mypkg.mine; repeatable.",
+    help="Python module that defines custom blocks, such as mypkg.mine, and that may be imported. Repeatable.",
 )
 RESULTS_DIR = click.option(
     "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory that holds the studies."
 )
-STUDY = click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest]")
+STUDY = click.option("--study", metavar="NAME", help="Name of the study.  [default: the latest study]")
 STORAGE = click.option(
-    "--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="Storage of the search, if it was given one."
+    "--storage",
+    envvar="SPIKFORMER_STORAGE",
+    metavar="URL",
+    help="Database that holds the study, as given to `search`.  [default: the journal in the study's folder]",
 )
 WHERE_STUDIES_ARE = together(STORAGE, RESULTS_DIR)
 CONVENTION = together(
     click.option(
-        "--convention", default="measured", show_default=True, metavar="NAME", help="Energy convention: docs/costs.md."
+        "--convention",
+        default="measured",
+        show_default=True,
+        metavar="NAME",
+        help="Rules by which operations become energy; docs/costs.md lists them.",
     ),
     click.option(
-        "--unit-costs", default="45nm_fp32", show_default=True, metavar="NAME|FILE", help="Energy per operation, in pJ."
+        "--unit-costs",
+        default="45nm_fp32",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="Energy of each kind of operation in pJ: a name, or a TOML file.",
     ),
 )
 HARDWARE = together(
-    click.option("--chip", metavar="NAME|MODULE:FUNCTION", help="Model of a chip, such as loihi: docs/costs.md."),
-    click.option("--memory", is_flag=True, help="Also estimate memory accesses, as a line of their own."),
+    click.option(
+        "--chip",
+        metavar="NAME|MODULE:FUNCTION",
+        help="Model of a chip that adds latency and energy, such as loihi; docs/costs.md lists them.",
+    ),
+    click.option(
+        "--memory",
+        is_flag=True,
+        help="Also estimate the energy of memory accesses. It is never added to the energy of operations.",
+    ),
 )
 DEVICE = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Device to run on."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:i]",
+    help="Device to train on; auto takes a GPU if there is one.",
 )
 SEARCH_IMAGES = click.option(
-    "--data-dir", metavar="DIR", help="Where the images are.  [default: the user's cache; CIFAR is downloaded]"
+    "--data-dir",
+    metavar="DIR",
+    help="Directory with the images.  [default: the user's cache folder, into which CIFAR is downloaded]",
 )
 TRAINING_IMAGES = click.option(
     "--data-dir",
     metavar="DIR",
-    help="Class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded, digits are bundled]",
+    help="Directory with class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded; digits are "
+    "bundled]",
 )
 WORKERS = together(
-    click.option("--workers", default=1, show_default=True, metavar="N", help="Trainings at a time, on all GPUs."),
-    click.option("--per-gpu", default=1, show_default=True, metavar="K", help="At most so many of them on each GPU."),
+    click.option(
+        "--workers",
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Number of trainings that run at the same time, on all GPUs together.",
+    ),
+    click.option("--per-gpu", default=1, show_default=True, metavar="K", help="Largest number of them on one GPU."),
 )
 RECIPE_SETTINGS = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe, as epochs=100; repeatable."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting of the recipe to override, as epochs=100. Repeatable.",
 )
 SEED = click.option(
     "--seed", default=0, show_default=True, help="Random seed for the data split, training and sampling."
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 WEIGHTS = click.option(
-    "--weights", metavar="FILE", help="Weights that the authors of --network released; read as data, nothing runs."
+    "--weights",
+    metavar="FILE",
+    help="File with the weights that the authors of --network released. It is read as data; none of its code runs.",
 )
 
 

@@ -6,15 +6,31 @@ from pathlib import Path
 
 import click
 
-from nas.commands import following, options, tables
+from nas.commands import following, helping, options, tables
 
 
-@click.command()
-@click.option("--space", required=True, metavar="NAME|FILE", help="Search space: see the command `spaces`.")
-@click.option("--trials", type=int, help="Different networks that the study shall have evaluated in all.")
-@click.option("--budget", metavar="AMOUNT", help="What its trainings may cost: images, as 2M, or time, as 90min or 8h.")
-@click.option("--patience", type=int, metavar="N", help="Stop when the front has not moved for N networks.")
-@click.option("--study", metavar="NAME", help="Name of the study.  [default: the space's]")
+@helping.command(
+    examples=(
+        "search --space spikformer_tiny --trials 24",
+        "search --space spikformer_small --budget 8h --max-params 2M --workers 4",
+    )
+)
+@click.option(
+    "--space", required=True, metavar="NAME|FILE", help="Search space: a name that `spaces` lists, or a file."
+)
+@click.option("--trials", type=int, metavar="N", help="Number of different networks that the study holds at the end.")
+@click.option(
+    "--budget",
+    metavar="AMOUNT",
+    help="Limit on all trainings together: a number of images, as 2M, or a time, as 90min or 8h.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="Stop when N networks in a row have not changed the Pareto front.  [default: never]",
+)
+@click.option("--study", metavar="NAME", help="Name of the study.  [default: the name of the space]")
 @options.SEARCH_IMAGES
 @options.DEVICE
 @options.SEED
@@ -22,17 +38,34 @@ from nas.commands import following, options, tables
     "--storage",
     envvar="SPIKFORMER_STORAGE",
     metavar="URL",
-    help="Optuna storage, or grpc://HOST:PORT.  [default: a journal in the study's folder]",
+    help="Database for the study, as a URL of SQLAlchemy or grpc://HOST:PORT.  [default: a journal in the study's "
+    "folder]",
 )
-@click.option("--epochs", type=int, metavar="N", help="Override the number of epochs in the search space file.")
-@click.option("--train-images", type=int, metavar="N", help="Override the number of training images likewise.")
-@click.option("--references/--no-references", default=True, show_default=True, help="Evaluate reference points first.")
+@click.option(
+    "--epochs",
+    type=int,
+    metavar="N",
+    help="Number of epochs of a full proxy training.  [default: as the space file says]",
+)
+@click.option(
+    "--train-images",
+    type=int,
+    metavar="N",
+    help="Number of training images of a proxy.  [default: as the space file says]",
+)
+@click.option(
+    "--references/--no-references",
+    default=True,
+    show_default=True,
+    help="Train the reference networks of the space file first.",
+)
 @click.option(
     "--energy-of",
     type=click.Choice(["proxy", "target"]),
     default="proxy",
     show_default=True,
-    help="Energy to rank by: as counted, or predicted for the network that `export` makes for ImageNet.",
+    help="Energy to rank by: that of the proxy, as counted, or that predicted for the network that `export` makes "
+    "for ImageNet.",
 )
 @click.option(
     "--target-image-size",
@@ -41,16 +74,36 @@ from nas.commands import following, options, tables
     metavar="PIXELS",
     help="Input resolution of the exported ImageNet network, in pixels.",
 )
-@click.option("--max-params", type=options.COUNT, metavar="N", help="Do not train larger networks; as 500k or 16M.")
-@click.option("--max-macs", type=options.COUNT, metavar="N", help="The same for dense MACs of the proxy per image.")
-@click.option("--max-energy", type=float, metavar="MJ", help="Networks above it stay off the front; mJ per image.")
-@click.option("--min-accuracy", type=float, metavar="SHARE", help="Networks below it stay off the front; as 0.9.")
+@click.option(
+    "--max-params",
+    type=options.COUNT,
+    metavar="N",
+    help="Largest number of parameters of a network that is trained, as 500k or 16M.  [default: no limit]",
+)
+@click.option(
+    "--max-macs",
+    type=options.COUNT,
+    metavar="N",
+    help="Largest number of dense MACs per image of a proxy that is trained, as 200M.  [default: no limit]",
+)
+@click.option(
+    "--max-energy",
+    type=float,
+    metavar="MJ",
+    help="Largest energy of a network on the front, in mJ per image.  [default: no limit]",
+)
+@click.option(
+    "--min-accuracy",
+    type=float,
+    metavar="SHARE",
+    help="Lowest accuracy of a network on the front, as 0.9 for 90 %.  [default: no limit]",
+)
 @click.option(
     "--sampler",
     default="searcher",
     show_default=True,
     metavar="NAME",
-    help="What proposes networks: searcher, or a sampler of Optuna, such as TPESampler or RandomSampler.",
+    help="Algorithm that proposes networks: searcher, or a sampler of Optuna such as TPESampler or RandomSampler.",
 )
 @options.WORKERS
 @click.option(
@@ -58,10 +111,18 @@ from nas.commands import following, options, tables
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where they run: here, or as tasks of a Ray cluster.",
+    help="Where trainings run: on this machine, or as tasks of a Ray cluster.",
 )
-@click.option("--proxy", metavar="FILE", help="Its [proxy] replaces the space's, as `validate-proxy` recommends.")
-@click.option("--address", metavar="HOST:PORT", help="Address of the Ray cluster.  [default: one started here]")
+@click.option(
+    "--proxy",
+    metavar="FILE",
+    help="TOML file whose [proxy] table replaces that of the space; `validate-proxy` writes one.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Address of the Ray cluster.  [default: a cluster is started on this machine]",
+)
 @options.RESULTS_DIR
 def search(
     max_params: int | None,
@@ -72,10 +133,11 @@ def search(
     storage: str | None,
     **settings: object,
 ) -> None:
-    """Evaluate networks of a search space until the study has --trials of them, or has spent its --budget.
+    """Train networks of a search space until --trials of them are evaluated or the --budget is spent.
 
-    All are trained on a few images, promising ones on more, and the best on all. Interrupt it as you like: the same
-    command goes on where it stopped. Run it again elsewhere to work on one study together: see docs/cluster.md.
+    Every network is first trained on few images; only promising ones are trained on more. You may interrupt the
+    search at any time: the same command continues it. The same command in another terminal or on another machine
+    joins the study (docs/cluster.md).
     """
     import nas
     from nas.settings import Constraints
@@ -85,9 +147,11 @@ def search(
     following.print_next_about(study.name, "report", results_dir, storage)
 
 
-@click.command()
+@helping.command(examples=("confirm --seeds 3", "confirm --study spikformer_tiny --top 5"))
 @options.STUDY
-@click.option("--seeds", default=3, show_default=True, metavar="N", help="Seeds to add to the search's own.")
+@click.option(
+    "--seeds", default=3, show_default=True, metavar="N", help="Number of further training seeds for each network."
+)
 @click.option(
     "--top",
     default="front",
@@ -95,8 +159,17 @@ def search(
     metavar="front|K",
     help="Networks to retrain: the front or the best K. References are always included.",
 )
-@click.option("--spike-penalties", default="", metavar="P,P", help="Also by the recipe with each of these: as 0,0.1,1.")
-@click.option("--ann-twin", is_flag=True, help="Also the same-shaped quantised networks without spikes.")
+@click.option(
+    "--spike-penalties",
+    default="",
+    metavar="P,P",
+    help="Also train with each of these spike penalties in the recipe, as 0,0.1,1.  [default: none]",
+)
+@click.option(
+    "--ann-twin",
+    is_flag=True,
+    help="Also train the quantised counterpart of each network: the same layers without spikes.",
+)
 @options.SEARCH_IMAGES
 @options.DEVICE
 @options.WORKERS
@@ -115,9 +188,10 @@ def confirm(
     storage: str | None,
     results_dir: str,
 ) -> None:
-    """Train the front and the references with more seeds, so that the report says which differences are real.
+    """Train the front and the references again with more seeds, to tell real differences from chance.
 
-    Interrupt it as you like: the same command goes on where it stopped.
+    The next report shows intervals and which networks differ. You may interrupt it at any time: the same command
+    continues it.
     """
     import nas
 
@@ -139,32 +213,63 @@ def confirm(
     following.print_next_about(loaded.name, "report", results_dir, storage)
 
 
-@click.command("validate-proxy")
-@click.option("--space", required=True, metavar="NAME|FILE", help="Search space: see the command `spaces`.")
-@click.option("--configs", default=30, show_default=True, metavar="N", help="Networks, stratified by cost.")
-@click.option("--replicates", default=8, show_default=True, metavar="N", help="Of them with more seeds and rates.")
+@helping.command("validate-proxy", examples=("validate-proxy --space cifar10_cpu --configs 30",))
+@click.option(
+    "--space", required=True, metavar="NAME|FILE", help="Search space: a name that `spaces` lists, or a file."
+)
+@click.option(
+    "--configs", default=30, show_default=True, metavar="N", help="Number of networks, drawn from all levels of cost."
+)
+@click.option(
+    "--replicates",
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Number of them that are also trained with another seed and other learning rates.",
+)
 @click.option(
     "--against",
     type=click.Choice(["full", "published"]),
     default="full",
     show_default=True,
-    help="The whole training, or what papers print of their networks.",
+    help="Ranking to compare with: that of the full proxy training, or the accuracies that papers print.",
 )
-@click.option("--shares", default="0.05,0.1,0.25,0.5", show_default=True, metavar="S,S", help="Of the whole training.")
-@click.option("--full-epochs", type=int, metavar="N", help="Override the epochs of the whole training.")
-@click.option("--train-images", type=int, metavar="N", help="Override the number of training images.")
+@click.option(
+    "--shares",
+    default="0.05,0.1,0.25,0.5",
+    show_default=True,
+    metavar="S,S",
+    help="Shares of the full proxy training to test, each between 0 and 1.",
+)
+@click.option(
+    "--full-epochs",
+    type=int,
+    metavar="N",
+    help="Number of epochs of the full proxy training.  [default: as the space file says]",
+)
+@click.option(
+    "--train-images",
+    type=int,
+    metavar="N",
+    help="Number of training images of a proxy.  [default: as the space file says]",
+)
 @options.SEARCH_IMAGES
 @options.DEVICE
 @options.WORKERS
 @options.SEED
 @click.option(
-    "--storage", envvar="SPIKFORMER_STORAGE", metavar="URL", help="Optuna storage.  [default: a journal in the folder]"
+    "--storage",
+    envvar="SPIKFORMER_STORAGE",
+    metavar="URL",
+    help="Database for the trainings, as a URL of SQLAlchemy.  [default: a journal in the folder]",
 )
-@click.option("--results-dir", default="results", show_default=True, metavar="DIR", help="Directory with proxies/.")
+@click.option(
+    "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory in which proxies/ is written."
+)
 def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: object) -> None:
-    """Measure whether a short training ranks the space's networks as the whole one, and recommend the cheapest.
+    """Measure whether short trainings rank the networks of a space as full ones do, and recommend the shortest.
 
-    Interrupt it as you like: the same command goes on where it stopped.
+    You may interrupt it at any time: the same command continues it.
     """
     import nas
 
@@ -182,13 +287,13 @@ def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: ob
     following.print_next(*words, *following.images(data_dir))
 
 
-@click.command()
-@click.option("--status", is_flag=True, help="Who works on what, since when, on which machine.")
-@click.option("--study", metavar="NAME", help="That study only.  [default: all, or with --status the latest]")
+@helping.command(examples=("studies", "studies --status"))
+@click.option("--status", is_flag=True, help="List the trainings that run now: network, machine, process and time.")
+@click.option("--study", metavar="NAME", help="Only this study.  [default: all studies; with --status, the latest]")
 @options.WHERE_STUDIES_ARE
 @options.AS_JSON
 def studies(status: bool, study: str | None, storage: str | None, results_dir: str, as_json: bool) -> None:
-    """List the studies, or with --status the trainings that run. Safe while a search runs."""
+    """List the studies, or with --status the trainings that run. It is safe while a search runs."""
     import nas
     from nas.studies import status as states  # Optuna, only now
 
@@ -208,9 +313,9 @@ def studies(status: bool, study: str | None, storage: str | None, results_dir: s
         tables.console().print(table)
 
 
-@click.command()
+@helping.command(examples=("spaces",))
 def spaces() -> None:
-    """List the search spaces that come with the project, with their size."""
+    """List the search spaces that come with the project, and how many networks each has."""
     from nas.spaces import load_space, space_names
 
     tables.console().print(tables.spaces(load_space(name) for name in space_names()))

@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from nas.commands import following, options, refusals, tables
+from nas.commands import following, helping, options, refusals, tables
 
 if TYPE_CHECKING:
     from nas.reports import Report
 
 
-@click.command()
+@helping.command(examples=("report --open", "report --study spikformer_tiny --convention paper --latex"))
 @options.STUDY
 @options.WHERE_STUDIES_ARE
 @options.CONVENTION
 @options.HARDWARE
-@click.option("--compare", multiple=True, metavar="STUDY", help="Another one's front in the same frame; repeatable.")
-@click.option("--latex", is_flag=True, help="Also the front as a LaTeX table.")
-@click.option("--out", metavar="DIR", help="Folder for all files of the report.  [default: the study's]")
-@click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
+@click.option(
+    "--compare",
+    multiple=True,
+    metavar="STUDY",
+    help="Another study, whose front is drawn in the same chart. Repeatable.",
+)
+@click.option("--latex", is_flag=True, help="Also write the front as a LaTeX table.")
+@click.option("--out", metavar="DIR", help="Directory for the files of the report.  [default: the study's folder]")
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 @options.BLOCKS
 def report(
     study: str | None,
@@ -38,8 +43,8 @@ def report(
 ) -> None:
     """Print the Pareto front, then write a page, tables and figures into the study's folder.
 
-    Safe while a search runs. With --out nothing is written into the study's folder, which may be read-only. Another
-    convention prices the study anew, from the operations in its records: nothing is trained or loaded.
+    It is safe while a search runs. With --out, nothing is written into the study's folder, which may be read-only.
+    Another --convention computes energies again from the operations in the study's records, without any training.
     """
     import nas
 
@@ -76,25 +81,52 @@ def report(
     following.print_next_about(loaded.name, "export", results_dir, storage)
 
 
-@click.command()
-@click.option("--study", is_flag=False, flag_value="", default="", metavar="[NAME]", help="Without a name, the latest.")
+@helping.command(examples=("export --study", "export --study spikformer_tiny --pick knee --params 16M"))
+@click.option(
+    "--study",
+    is_flag=False,
+    flag_value="",
+    default="",
+    metavar="[NAME]",
+    help="Study to export from.  [default: the latest]",
+)
 @click.option(
     "--pick",
     default="front",
     show_default=True,
     metavar="front|knee|accuracy|energy|TRIAL",
-    help="Networks to export: the front, one of its members by what it is best in, or a trial.",
+    help="Networks to export: the whole front, its knee, its most accurate or most frugal member, or the network of "
+    "a trial.",
 )
-@click.option("--params", type=options.COUNT, metavar="N", help="For ImageNet, as large as N parameters allow; as 16M.")
-@click.option("--macs", type=options.COUNT, metavar="N", help="The same for dense MACs per image; as 5G.")
-@click.option("--as-is", is_flag=True, help="The searched networks themselves, for the images they were searched on.")
 @click.option(
-    "--classes", type=click.IntRange(1), metavar="N", help="Number of output classes.  [default: 1000; as searched]"
+    "--params", type=options.COUNT, metavar="N", help="Scale the networks for ImageNet to at most N parameters, as 16M."
 )
-@click.option("--network", metavar="NAME|BUNDLE", help="Instead of a study's: a published network, or a bundle.")
+@click.option(
+    "--macs",
+    type=options.COUNT,
+    metavar="N",
+    help="Scale the networks for ImageNet to at most N dense MACs per image, as 5G.",
+)
+@click.option(
+    "--as-is", is_flag=True, help="Export the searched networks unchanged, for images like those of the search."
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of output classes.  [default: 1000; with --as-is, as in the search]",
+)
+@click.option(
+    "--network",
+    metavar="NAME|BUNDLE",
+    help="Published network or exported bundle to write, instead of a study's networks.",
+)
 @options.WEIGHTS
 @click.option(
-    "--format", "form", type=click.Choice(["onnx"]), help="Also the deployable form, which is run to check it."
+    "--format",
+    "form",
+    type=click.Choice(["onnx"]),
+    help="Also write the deployable form in this format, and run it to check it.",
 )
 @click.option("--out", metavar="DIR", help="Directory for the bundles.  [default: exports/ in the study's folder]")
 @options.WHERE_STUDIES_ARE
@@ -113,10 +145,10 @@ def export(
     storage: str | None,
     results_dir: str,
 ) -> None:
-    """Write folders with the best networks, to be trained in full.
+    """Write a folder, called a bundle, for each of the best networks, ready to be trained in full.
 
-    They are made for ImageNet, without --params and --macs as wide and deep as they were searched. With --as-is, and
-    after a search on grey or small images, they are the searched networks themselves.
+    The networks are adapted to ImageNet and keep their width and depth, unless --params or --macs scales them. With
+    --as-is, and after a search on grey or small images, they stay as they were searched.
     """
     import nas
     from nas.bundles import config_of
@@ -159,19 +191,42 @@ def export(
         following.print_next("train", str(last), "--dry-run")
 
 
-@click.command()
-@click.argument("network", metavar="CONFIG.json|NAME|STUDY", required=False)
-@click.option("--network", "published", metavar="NAME|CONFIG.json", help="Instead: the network that --weights are of.")
-@options.WEIGHTS
-@click.option("--trial", type=int, metavar="N", help="The network is this trial of a study: costs by layer.")
-@click.option(
-    "--check", type=click.Choice(["spike-driven"]), help="Name what multiplies by real numbers when deployed."
+@helping.command(
+    examples=(
+        "inspect spikformer_cifar10_4_384",
+        "inspect spikformer_tiny --trial 12",
+        "inspect sdt2_in_15M --check spike-driven",
+    )
 )
-@click.option("--image-size", type=int, metavar="PIXELS", help="Instead of the config's.")
-@click.option("--fused", is_flag=True, help="The deployable form: batch norm folded, convolutions merged.")
-@click.option("--rates", metavar="NUMBER|FILE", help="Price it at these firing rates: one, or JSON by path of a layer.")
+@click.argument("network", metavar="CONFIG.json|NAME|STUDY", required=False)
 @click.option(
-    "--data-dir", metavar="DIR", help="Price an exported folder's proxy, or --weights, by counting on these images."
+    "--network", "published", metavar="NAME|CONFIG.json", help="Network that the file of --weights belongs to."
+)
+@options.WEIGHTS
+@click.option(
+    "--trial", type=int, metavar="N", help="Number of a trial of the study: show its network, with costs by layer."
+)
+@click.option(
+    "--check",
+    type=click.Choice(["spike-driven"]),
+    help="List what multiplies real numbers in the deployable form; exit code 1 if anything beyond the first "
+    "convolution does.",
+)
+@click.option(
+    "--image-size", type=int, metavar="PIXELS", help="Side of the input images, in pixels.  [default: as in the config]"
+)
+@click.option(
+    "--fused", is_flag=True, help="Inspect the deployable form: batch norms folded, parallel convolutions merged."
+)
+@click.option(
+    "--rates",
+    metavar="NUMBER|FILE",
+    help="Compute energies at given firing rates: one number for all layers, or a JSON file with a rate per layer.",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    help="Directory with images, on which the operations of a bundle's proxy, or of --weights, are counted.",
 )
 @options.CONVENTION
 @options.HARDWARE
@@ -196,12 +251,10 @@ def inspect(
     results_dir: str,
     as_json: bool,
 ) -> None:
-    """Structure, parameters and dense operations of a config file, an exported folder or a published network.
+    """Show structure, parameters and dense operations of a config file, a bundle or a published network.
 
-    What each layer costs is told with --trial, for a searched network; with --data-dir, for an exported folder, or
-    for --network with the --weights that its authors released; and with --rates, at firing rates that you vouch for.
-    An untrained network has no energy: it has no spikes.
-    --check exits with 1 if something beyond the first convolution multiplies.
+    An untrained network has no energy, because its spikes are not known. Costs by layer are shown with --trial for a
+    searched network, with --data-dir for a bundle or released weights, and with --rates at firing rates of your own.
     """
     network = options.one_network(network, "CONFIG.json|NAME|STUDY", published, weights)
     options.one_of({"--trial": trial, "--data-dir": data_dir, "--rates": rates, "--check": check})
@@ -268,12 +321,12 @@ def _check_spike_driven(network: str, image_size: int | None, as_json: bool) -> 
     sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
 
 
-@click.command("check-block")
+@helping.command("check-block", examples=("check-block mine:MyAttention",))
 @click.argument("block", metavar="PACKAGE.MODULE:CLASS")
 def check_block(block: str) -> None:
-    """Check a custom mixer, channel mixer or neuron against the block contract: see docs/your_own_block.md.
+    """Check a custom mixer, channel mixer or neuron against the block contract (docs/your_own_block.md).
 
-    Exit code 1 if it breaks a promise.
+    The exit code is 1 if it breaks the contract.
     """
     from spikformer import plugins
 
