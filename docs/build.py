@@ -39,10 +39,10 @@ def run_tutorial() -> None:
 
 
 def build_site(site: Path) -> int:
-    """The exit code of Sphinx, for which a warning is an error."""
+    """The exit code of Sphinx, which reads every page anew, and for which a warning is an error."""
     from sphinx.cmd.build import build_main
 
-    flags = ["-q", "-W", "--keep-going", "-c", str(DOCS), "-d", str(site.parent / "doctrees")]
+    flags = ["-q", "-E", "-W", "--keep-going", "-c", str(DOCS), "-d", str(site.parent / "doctrees")]
     code: int = build_main([*flags, str(ROOT), str(site)])
     (site / "index.html").write_text(_TO_FIRST_PAGE, encoding="utf-8")
     return code

@@ -58,7 +58,7 @@ def _section(name: str, command: click.Command, parent: click.Context) -> Iterat
     for argument in arguments:
         yield from ("", f"{code(argument.metavar)} is {'required' if argument.required else 'optional'}.")
     if options:
-        yield from ("", *table(("option", "type", "default", "meaning"), map(_row, options)))
+        yield from ("", *table(("option", "meaning", "type", "default"), map(_row, options)))
     yield from ("", "For example:", "", "```")
     yield from (f"python cli.py {name} {example}".strip() for example in EXAMPLES[name])
     yield "```"
@@ -70,7 +70,7 @@ def _row(option: click.Option) -> tuple[str, str, str, str]:
     if option.envvar:
         meaning += f" The environment variable {option.envvar} sets it, too."
     written = f"{names} {option.metavar}" if option.metavar else names
-    return code(written), _type(option), _words(default.removesuffix("]")) or _default(option), _words(meaning)
+    return code(written), _words(meaning), _type(option), _words(default.removesuffix("]")) or _default(option)
 
 
 def _type(option: click.Option) -> str:

@@ -106,12 +106,12 @@ _MIXER = (
     "`stages.*.local` has the same keys; its kind is `identity` by default, which does nothing. Where `stages` writes "
     "a mixer anew, its `num_heads` is 8 by default."
 )
-_COLUMNS = ("key", "type", "unit", "default", "meaning")
+_COLUMNS = ("key", "meaning", "type", "unit", "default")
 
 
 def page() -> str:
     """The page as Markdown."""
-    published = (code("published"), "text", "", "not set", _PUBLISHED)
+    published = (code("published"), _PUBLISHED, "text", "", "not set")
     lines = [_HEAD, "", _BASE, "", *table(_COLUMNS, [published]), "", _FIELDS]
     for path, cls in _parts():
         lines += ["", *_part(path, cls)]
@@ -151,7 +151,7 @@ def _part(path: str, cls: Any) -> Iterator[str]:
     if path == "stem":
         yield from (_paragraph(cls, 1), "")
     kinds = READS.get(path.rpartition(".")[2], {})
-    columns = (*_COLUMNS[:-1], "read by", "meaning") if kinds else _COLUMNS
+    columns = (*_COLUMNS, "read by") if kinds else _COLUMNS
     yield from table(columns, _rows(_default(path), path, kinds))
 
 
@@ -173,9 +173,9 @@ def _rows(default: Any, path: str = "", kinds: dict[str, tuple[str, ...]] | None
         unit, meaning = described(cls)[field.name]
         key = f"{path}.{field.name}" if path else field.name
         words = _kinds(kinds, hint) if kinds and field.name == "kind" else _type(hint)
-        row = [code(f"{key}.NAME" if hint is Options else key), words, unit]
-        row.append("none" if hint is Options else _value(getattr(default, field.name)))
-        yield (*row, *([_readers(field.name, kinds)] if kinds else []), _escaped(meaning))
+        value = "none" if hint is Options else _value(getattr(default, field.name))
+        row = (code(f"{key}.NAME" if hint is Options else key), _escaped(meaning), words, unit, value)
+        yield (*row, _readers(field.name, kinds)) if kinds else row
 
 
 def _kinds(kinds: dict[str, tuple[str, ...]], hint: Any) -> str:

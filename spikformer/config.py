@@ -615,7 +615,7 @@ class SpikformerConfig:
 
     @property
     def grids(self) -> tuple[int, ...]:
-        """Tokens a side of each stage: [T, B, C, grid, grid]."""
+        """Tokens a side of each stage, whose tensors are [T, B, C, grid, grid]."""
         sizes = [self.stem.image_size // self.stem.downsampling]
         for stage in self.stages[1:]:
             sizes.append(sizes[-1] // stage.down.downsampling)
