@@ -34,7 +34,8 @@ def run_tutorial() -> None:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(TUTORIAL, as_version=4)
-    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(ROOT)}}).execute()
+    place = {"metadata": {"path": str(ROOT)}}
+    NotebookClient(notebook, timeout=1800, record_timing=False, resources=place).execute()
     nbformat.write(notebook, TUTORIAL)
 
 
