@@ -13,10 +13,12 @@ class DataSettings:
     """Which images, and how the training images are cut.
 
     Attributes:
-        dataset: "digits" (bundled with scikit-learn), "cifar10", "cifar100" or "image_folder".
-        search_val: share of the training images that ranks candidates.
-        report_val: share that only reports read.
-        classes: names that an image folder must have, in order; empty takes the folder's.
+        dataset: The search reads these images: "digits" is bundled with scikit-learn, "cifar10" and "cifar100" are
+            downloaded, and "image_folder" reads the class folders or shards of `--data-dir`.
+        search_val (share of the training images): The search ranks candidates by these images. The share lies between
+            0 and 0.5.
+        report_val (share of the training images): Only reports read these images. The share lies between 0 and 0.5.
+        classes: An image folder must have classes of these names, in this order. An empty list takes the folder's.
     """
 
     dataset: Literal["digits", "cifar10", "cifar100", "image_folder"] = "cifar10"
@@ -30,21 +32,23 @@ class Recipe:
     """How a proxy is trained: AdamW, linear warm-up, cosine to zero.
 
     Attributes:
-        epochs: passes over the train split.
-        train_images: how many images of the train split to use, stratified; 0 takes all.
-        batch_size: images a step.
-        learning_rate: peak of the schedule.
-        weight_decay: on weights of convolutions and linear layers only.
-        warmup: share of the steps in which the learning rate rises.
-        label_smoothing: share of the target spread over the other classes.
-        augment: "none", "shift" (by up to one pixel in 16) or "shift_flip" (up to one in 8, and mirrored); "auto" is
-            "shift_flip" of coloured images, and "shift" where all are grey: digits and letters must not be mirrored.
-        spike_penalty: what a spike per neuron and time step, the mean over all neurons, adds to the loss; 0 leaves
-            spikes free.
-        precision: of convolutions and products while training, "fp32" or "bf16"; "auto" takes bfloat16 where the
-            hardware multiplies it. Evaluation is float32.
-        rungs: shares of these images after which networks are compared, rising, the last 1. Each is a training of its
-            own, with a whole schedule; only promising networks come to the next. [1] trains all of them in full.
+        epochs (passes): A training in full passes over the train split this many times.
+        train_images (images): A training uses this many images of the train split, stratified by class; 0 takes all.
+        batch_size (images): A step trains on this many images, at least 2.
+        learning_rate: The schedule rises to this rate and falls to 0.
+        weight_decay: AdamW shrinks the weights of convolutions and linear layers by this factor, and no others.
+        warmup (share of the steps): The learning rate rises in the first steps, this share of all.
+        label_smoothing (share of the target): This share is spread over the other classes.
+        augment: "none" leaves images as they are, "shift" moves them by up to one pixel in 16, and "shift_flip" moves
+            them by up to one in 8 and mirrors them. "auto" is "shift_flip" for coloured images and "shift" where all
+            are grey: digits and letters must not be mirrored.
+        spike_penalty (loss per spike): One spike per neuron and time step, averaged over all neurons, adds this much
+            to the loss; 0 leaves spikes free.
+        precision: Convolutions and products train in "fp32" or "bf16"; "auto" takes bfloat16 where the hardware
+            multiplies it. Evaluation is always float32.
+        rungs (shares of the images): Networks are compared after these shares of the training's images, which rise to
+            1. Each rung is a training of its own, with a whole schedule, and only promising networks come to the next.
+            [1] trains every network in full.
     """
 
     epochs: int = 10
@@ -62,13 +66,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a network must keep to be on the front; None leaves it free.
+    """What a network must keep to be on the front; what is left out is free.
 
     Attributes:
-        max_params: of the proxy; a network above it is not trained.
-        max_macs: dense ones of the proxy, per image over all time steps; a network above it is not trained.
-        max_energy_mj: of the energy by which the study ranks.
-        min_accuracy: share of the search-val images.
+        max_params (parameters): A network with more parameters is not trained.
+        max_macs (MACs per image): A network with more dense MACs, over all time steps, is not trained.
+        max_energy_mj (mJ per image): A network above it, by the energy that ranks the study, stays off the front.
+        min_accuracy (share of search-val): A network below it stays off the front.
     """
 
     max_params: int | None = None

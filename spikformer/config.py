@@ -4,7 +4,7 @@
     block: x <- x + local(x); x <- x + mixer(x); x <- x + mlp(x)
 
 `SpikformerConfig` travels the whole road, from a search space to an exported network. A part that comes
-in several kinds has one `kind` and the fields of all of them; `_READS` says which kind reads what. Equal
+in several kinds has one `kind` and the fields of all of them; `READS` says which kind reads what. Equal
 configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
 
@@ -30,7 +30,7 @@ Residual = Literal["sew", "ms", "sew_iand"]
 Reduction = Literal["none", "stride", "pool"]
 """How a convolution halves the image: not at all, by stride 2, or by a 3x3 max pool of stride 2 behind it."""
 
-_READS: dict[str, dict[str, tuple[str, ...]]] = {
+READS: dict[str, dict[str, tuple[str, ...]]] = {
     "neuron": {
         "lif": ("tau", "threshold", "surrogate"),
         "plif": ("tau", "threshold", "surrogate"),
@@ -68,6 +68,7 @@ _READS: dict[str, dict[str, tuple[str, ...]]] = {
         "gwffn": ("ratio", "bias", "group_width", "layer_scale"),
     },
 }
+"""Part -> kind -> the fields that a part of this kind reads, beside those that every kind of it reads."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,18 @@ class NeuronConfig:
     """The neuron of every layer.
 
     Attributes:
-        kind: "lif" leaks with a fixed time constant; "plif" learns one a layer (Fang et al., ICCV 2021);
+        kind: "lif" leaks with a fixed time constant; "plif" learns one per layer (Fang et al., ICCV 2021);
             "if" does not leak; "ternary" is a lif that fires +1 or -1 (Guo et al., AAAI 2024); "psn" weighs
             all time steps at once by a learned T x T matrix (Fang et al., NeurIPS 2023); "multispike" fires
             0 to `levels` spikes at once and keeps no state (Yao et al., Spike-driven Transformer V3, TPAMI 2025).
-        tau: membrane time constant in time steps, above 1; where plif and psn start from.
-        threshold: membrane potential at which the neuron fires (attention has its own).
-        surrogate: gradient of the firing step: "sigmoid" (slope 4, Spikformer) or "atan" (slope 2).
-        levels: spikes that a multispike neuron fires at most; its output is a multiple of 1 / levels.
-        rounding: of multispike, when halfway between two: to the even one or up.
-        options: of a neuron of your own.
+        tau (time steps): The membrane forgets with this time constant, which is above 1; plif and psn start from it.
+        threshold: The neuron fires when its membrane potential reaches this value; attention has a threshold of its
+            own.
+        surrogate: The gradient of the firing step is that of "sigmoid" (slope 4, Spikformer) or "atan" (slope 2).
+        levels (spikes): A multispike neuron fires at most this many spikes at once, a power of 2; its output is a
+            multiple of 1 / levels.
+        rounding: A multispike neuron halfway between two numbers takes the even one or the upper one.
+        options: A custom neuron reads these settings, under the names that its class declares.
     """
 
     kind: str = "lif"
@@ -127,24 +130,28 @@ class StemConfig:
     "conv": one convolution and batch norm (Spike-driven Transformer V2 and V3, SpikingResformer).
 
     Attributes:
-        image_size: height and width of the image, in pixels.
-        in_channels: 3 for colour, 1 for grey.
-        position: what is added to the tokens to tell them apart: "conv", a 3x3 convolution of them (the
+        kind: "sps", "speds" or "conv", as above.
+        image_size (pixels): Images have this height and width.
+        in_channels (channels): Images have 3 channels, for colour, or 1, for grey.
+        position: This is added to the tokens to tell them apart: "conv", a 3x3 convolution of them (the
             fifth of SPS); "learned", a table; "cpg", a periodic spike code (after Lv et al., NeurIPS 2024);
-            "none".
-        shortcut: whether the position convolution is added to its input (Spikformer, Spike-driven
-            Transformer) or replaces it (Spikingformer).
-        pool: of sps, for each of its four convolutions, whether a 3x3 max pool of stride 2 follows.
-        pool_order: of sps, "after_neuron" pools spikes (Spikformer), "before_neuron" pools the membrane
-            current (CML; Zhou et al., 2023).
-        encode: of speds, how its first convolution halves the image.
-        convs: of speds, the same for each 3x3 convolution of its main path.
-        deformed_shortcut: of speds, how the 1x1 beside them follows.
-        shared_neuron: of speds under "ms", whether one neuron feeds both paths (the authors' ImageNet code of
-            MS-QKFormer and Max-Former) or each path has its own, which fires the same (their CIFAR code). The logits
-            are equal; the second neuron's updates are saved.
-        kernel_size, stride, bias: of conv.
-        max_pool: of conv, whether a 3x3 max pool of stride 2 follows (SpikingResformer).
+            or "none".
+        shortcut: The position convolution is added to its input (true; Spikformer, Spike-driven Transformer) or
+            replaces it (false; Spikingformer).
+        pool: For each of the four convolutions of sps, a 3x3 max pool of stride 2 follows (true) or not.
+        pool_order: "after_neuron" pools spikes (Spikformer), "before_neuron" pools the membrane current (CML; Zhou
+            et al., 2023).
+        encode: The first convolution of speds halves the image in this way: not at all, by its stride, or by a 3x3
+            max pool behind it.
+        convs: Each 3x3 convolution on the main path of speds halves the image in one of these ways; at most one does.
+        deformed_shortcut: The 1x1 convolution beside them halves the image in this way, if they do.
+        shared_neuron: Under residual "ms", one neuron feeds both paths of speds (true; the authors' ImageNet code of
+            MS-QKFormer and Max-Former), or each path has its own, which fires the same (false; their CIFAR code). The
+            logits are equal; the second neuron's updates are saved.
+        kernel_size (pixels): The convolution of conv covers this many pixels a side, an odd number.
+        stride (pixels): The convolution of conv moves by this many pixels: 1, 2 or 4.
+        bias: The convolution of conv has a bias.
+        max_pool: A 3x3 max pool of stride 2 follows the convolution of conv (SpikingResformer).
     """
 
     kind: Literal["sps", "speds", "conv"] = "sps"
@@ -178,7 +185,7 @@ class StemConfig:
             f"divides it by. Reduce less, or use another image size",
             "image_size",
             "kind",
-            *_READS["stem"][self.kind],
+            *READS["stem"][self.kind],
         )
 
     @property
@@ -198,8 +205,11 @@ class DownConfig:
     Attributes:
         kind: "none", the stages have one width and no layer between them; "conv", a 3x3 convolution (Spike-driven
             Transformer V2 and V3, SpikingResformer); "speds", as in the stem, without the encoding (QKFormer).
-        stride, bias: of conv.
-        convs, deformed_shortcut: of speds, as in the stem.
+        stride (tokens): The convolution of conv moves by this many tokens: 1 or 2.
+        bias: The convolution of conv has a bias.
+        convs: Each 3x3 convolution on the main path of speds halves the tokens a side in one of these ways; at most
+            one does.
+        deformed_shortcut: The 1x1 convolution beside them halves the tokens a side in this way, if they do.
     """
 
     kind: Literal["none", "conv", "speds"] = "none"
@@ -233,24 +243,27 @@ class MixerConfig:
             (SpikingResformer, Shi et al., CVPR 2024); "sepconv", separable convolution (Spike-driven
             Transformer V2, Yao et al., ICLR 2024); "dwconv", depthwise convolution (Max-Former, Fang et
             al., NeurIPS 2025); "identity", no mixing.
-        num_heads: groups of channels that attend on their own.
-        projection: what makes q, k, v and the output: "linear", 1x1 convolution; "rep", 1x1, depthwise 3x3
-            and 1x1 in a row (V2); "rep1", 1x1 to 1.5 times the width and back (V3, large).
-        value_ratio: of ssa, width of v over that of the tokens (V3).
-        qkv_bias, proj_bias: biases of linear projections before their batch norm.
-        neuron_on: of ssa, whether the attention neuron fires on the "output" (published) or on the
-            attention "map" q k^T. The other kinds always fire on their mask.
-        threshold: of that neuron.
-        scale: factor on the output or map of ssa; under `scale_by` "head_dim" divided by the root of the
-            channels a head.
-        window: of ssa, tokens a side of the squares that attend among themselves; 0, all tokens.
-        time_window: of ssa, time steps whose tokens attend to one another (STAtten, Lee et al., CVPR
-            2025); 1, each step on its own; 0, all.
-        patch: of dssa, side of the patches that y summarises.
-        kernel_size: of sepconv and dwconv.
-        middle_neuron: of sepconv, whether a batch norm and a neuron stand behind its depthwise convolution (V3).
-        layer_scale: start of a learned factor a channel on the branch; 0, none. Only where membranes are added.
-        options: of a mixer of your own; the others have none.
+        num_heads (heads): This many groups of channels attend on their own; the number divides the width.
+        projection: q, k, v and the output are made by "linear", a 1x1 convolution; by "rep", 1x1, depthwise 3x3
+            and 1x1 in a row (V2); or by "rep1", 1x1 to 1.5 times the width and back (V3, large).
+        value_ratio (times the width): v is this many times as wide as the tokens (V3).
+        qkv_bias: The linear projections of q, k and v have biases before their batch norm.
+        proj_bias: The linear projection of the output has a bias before its batch norm.
+        neuron_on: The attention neuron of ssa fires on the "output" (published) or on the attention "map" q k^T. The
+            other kinds always fire on their mask.
+        threshold: The attention neuron fires when its membrane potential reaches this value.
+        scale: The output or map of ssa is multiplied by this factor.
+        scale_by: "constant" takes `scale` as it is; "head_dim" divides it by the root of the channels per head.
+        window (tokens): Tokens attend among themselves within squares of this many tokens a side; 0 takes all tokens.
+        time_window (time steps): Tokens of this many time steps attend to one another (STAtten, Lee et al., CVPR
+            2025); 1 takes each step on its own, 0 all of them.
+        patch (tokens): dssa summarises each patch of this many tokens a side by one token, to which all others attend.
+        kernel_size (tokens): The depthwise convolution of sepconv and dwconv covers this many tokens a side, an odd
+            number.
+        middle_neuron: A batch norm and a neuron stand behind the depthwise convolution of sepconv (V3).
+        layer_scale: A learned factor per channel on the branch starts at this value; 0 has none. It needs residual
+            "ms".
+        options: A custom mixer reads these settings, under the names that its class declares.
     """
 
     kind: str = "ssa"
@@ -305,7 +318,7 @@ class MixerConfig:
         """Whether a field has an effect on a mixer of this kind."""
         if self.projection != "linear" and name in ("qkv_bias", "proj_bias"):
             return False
-        return name in _READS["mixer"].get(self.kind, ("options", "layer_scale"))
+        return name in READS["mixer"].get(self.kind, ("options", "layer_scale"))
 
 
 @dataclass(frozen=True)
@@ -315,13 +328,14 @@ class MLPConfig:
     Attributes:
         kind: "mlp", two 1x1 convolutions; "convffn", two 3x3 ones (Spike-driven Transformer V2); "gwffn",
             1x1, a grouped 3x3 with a shortcut of its own, 1x1 (SpikingResformer).
-        ratio: width between the convolutions over the block's.
-        bias: of the convolutions before their batch norm.
-        inner_residual: whether, at ratio 1, each of the two convolutions is a residual branch of its own
-            (Spike-driven Transformer).
-        group_width: of gwffn, channels a group.
-        layer_scale: as in the token mixer.
-        options: of a channel mixer of your own.
+        ratio (times the width): Between its convolutions the channel mixer is this many times as wide as the block.
+        bias: The convolutions have biases before their batch norm.
+        inner_residual: At ratio 1, each of the two convolutions is a residual branch of its own (Spike-driven
+            Transformer).
+        group_width (channels): Each group of the grouped convolution of gwffn has this many channels.
+        layer_scale: A learned factor per channel on the branch starts at this value; 0 has none. It needs residual
+            "ms".
+        options: A custom channel mixer reads these settings, under the names that its class declares.
     """
 
     kind: str = "mlp"
@@ -344,7 +358,7 @@ class MLPConfig:
         """Whether a field has an effect on a channel mixer of this kind."""
         if name == "inner_residual" and self.ratio != 1:
             return False
-        return name in _READS["mlp"].get(self.kind, ("options", "layer_scale"))
+        return name in READS["mlp"].get(self.kind, ("options", "layer_scale"))
 
 
 @dataclass(frozen=True)
@@ -352,9 +366,12 @@ class StageConfig:
     """`depth` equal blocks of up to three residual branches: local, mixer, mlp.
 
     Attributes:
-        embed_dim: C, the width.
-        down: what stands before the stage; "none" in the first.
-        local: a token mixer before the token mixer (V3: a separable convolution before attention).
+        embed_dim (channels): C, the stage has this width.
+        depth (blocks): The stage has this many equal blocks.
+        down: This part stands before the stage and makes its tokens fewer and wider; it is "none" in the first.
+        local: This token mixer stands before the token mixer (V3: a separable convolution before attention).
+        mixer: This token mixer is the attention of each block, or what stands in its place.
+        mlp: This channel mixer ends each block.
     """
 
     embed_dim: int = 384
@@ -404,14 +421,14 @@ class HeadConfig:
     """Classifier on the mean over tokens.
 
     Attributes:
-        num_classes: length of the logits.
-        neuron: whether a neuron turns the tokens' mean into spikes before the linear layer.
-        time_mean: whether the mean over time is taken "before" the linear layer (run once, on real numbers) or
-            "after" it (run at each step, on spikes where there is a neuron). The logits are the same. With one time
-            step both are one network, and the linear layer is fed spikes.
-        bias: of the linear layer.
-        distillation: whether a second classifier, always fed by spikes, learns from a teacher; the logits
-            are the mean of both (Spike-driven Transformer V2 and V3).
+        num_classes (classes): The network tells this many classes apart, the length of the logits.
+        neuron: A neuron turns the tokens' mean into spikes before the linear layer.
+        time_mean: The mean over time is taken "before" the linear layer (run once, on real numbers) or "after" it
+            (run at each step, on spikes where there is a neuron). The logits are the same. With one time step both
+            are one network, and the linear layer is fed spikes.
+        bias: The linear layer has a bias.
+        distillation: A second classifier, always fed by spikes, learns from a teacher; the logits are the mean of
+            both (Spike-driven Transformer V2 and V3).
     """
 
     num_classes: int = 10
@@ -431,13 +448,17 @@ class SpikformerConfig:
     """One spiking transformer: stem, stages of blocks, head.
 
     Attributes:
-        time_steps: T, how often a static image is shown.
+        time_steps (time steps): T, a static image is shown this many times.
         residual: "sew" adds spikes, every neuron stands after its convolution and batch norm
             (Spikformer, QKFormer); "ms" adds membrane currents, every neuron stands before its convolution
             (Spikingformer, Spike-driven Transformer, SpikingResformer, Max-Former); "sew_iand" keeps a spike
             of the stream unless the branch fires too, so that the stream stays binary (Fang et al., NeurIPS 2021).
-        drop_path: chance that the last block's branches are left out for a training image, rising evenly
-            from 0 at the first block (stochastic depth; Huang et al., ECCV 2016).
+        neuron: Every layer has this neuron.
+        stem: This part makes tokens of the image.
+        stages: The stages follow one another, each a row of equal blocks.
+        head: This part makes logits of the last stage's tokens.
+        drop_path (probability): The last block's branches are left out for a training image with this probability,
+            which rises evenly from 0 at the first block (stochastic depth; Huang et al., ECCV 2016).
 
     Raises:
         ConfigError: on construction, when no such network exists; says which fields disagree.
@@ -521,7 +542,7 @@ class SpikformerConfig:
     def _grid_fields(self, stage: int) -> tuple[str, ...]:
         """Those that decide how many tokens a stage has."""
         return (
-            *("stem.image_size", "stem.kind", *(f"stem.{name}" for name in _READS["stem"][self.stem.kind])),
+            *("stem.image_size", "stem.kind", *(f"stem.{name}" for name in READS["stem"][self.stem.kind])),
             *(f"stages.{j}.down.{name}" for j in range(stage + 1) for name in ("kind", "stride", "deformed_shortcut")),
         )
 
@@ -594,7 +615,7 @@ class SpikformerConfig:
 
     @property
     def grids(self) -> tuple[int, ...]:
-        """Tokens a side of each stage: [T, B, C, grid, grid]."""
+        """Tokens a side of each stage, whose tensors are [T, B, C, grid, grid]."""
         sizes = [self.stem.image_size // self.stem.downsampling]
         for stage in self.stages[1:]:
             sizes.append(sizes[-1] // stage.down.downsampling)
@@ -643,7 +664,7 @@ class SpikformerConfig:
 
 def _check_kind(part: Any, name: str) -> None:
     """A kind of our own, or the "package.module:Class" of a block of yours."""
-    kinds = _READS[name]
+    kinds = READS[name]
     if ":" in part.kind:
         plugins.check_reference(part.kind)
         return
@@ -713,7 +734,7 @@ def _canonical_stage_anew(stage: StageConfig, grid: int, time_steps: int, fires_
     )
     return replace(
         stage,
-        down=_canonical_part(stage.down, _READS["down"][stage.down.kind]),
+        down=_canonical_part(stage.down, READS["down"][stage.down.kind]),
         local=local,
         mixer=mixer,
         mlp=_canonical_part(stage.mlp, filter(stage.mlp.reads, names(MLPConfig))),
@@ -740,7 +761,7 @@ def _canonical_mixer(mixer: MixerConfig, head_dim: int, grid: int, time_steps: i
 def _canonical_stem(stem: StemConfig, residual: Residual) -> StemConfig:
     if residual != "ms":  # neurons stand behind convolutions
         stem = replace(stem, shared_neuron=False)
-    reads = ["image_size", "in_channels", "position", *_READS["stem"][stem.kind]]
+    reads = ["image_size", "in_channels", "position", *READS["stem"][stem.kind]]
     if stem.position == "conv":
         reads.append("shortcut")
     # With membrane currents on the shortcut, the last pool of sps must stand before the neuron anyway.
@@ -756,7 +777,7 @@ def _canonical_neuron(neuron: NeuronConfig, *, learns_positions: bool) -> Neuron
 
 
 def _canonical_neuron_anew(neuron: NeuronConfig, learns_positions: bool) -> NeuronConfig:
-    reads = set(_READS["neuron"].get(neuron.kind, ("options",)))
+    reads = set(READS["neuron"].get(neuron.kind, ("options",)))
     if learns_positions:
         reads.add("threshold")  # learned positions start as far as the neurons reach
     return typing.cast(NeuronConfig, _canonical_part(neuron, reads))
@@ -774,6 +795,7 @@ def _canonical_part(part: Any, reads: Iterable[str]) -> Any:
 
 
 __all__ = [
+    "READS",
     "DownConfig",
     "HeadConfig",
     "MLPConfig",

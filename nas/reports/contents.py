@@ -125,7 +125,7 @@ class Report:
 
     @property
     def means(self) -> dict[int, Row]:
-        """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
+        """Rows of `repeats.confirmed` that have an interval, by trial, to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
         return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}
 

@@ -10,7 +10,7 @@ from nas.progress import in_words
 from nas.reports import findings, glossary
 from nas.training.candidate import Status
 from spikformer import published
-from spikformer.config import _READS, Residual, SpikformerConfig
+from spikformer.config import READS, Residual, SpikformerConfig
 
 COLUMNS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "time_steps", "residual", "attention", "pool_order")
 
@@ -49,7 +49,7 @@ def test_each_word_of_a_network_is_explained(name: str) -> None:
 def test_all_kinds_and_endings_have_a_meaning() -> None:
     assert set(glossary.TERMS) >= set(typing.get_args(Status))
     rows = pd.DataFrame([_row(SpikformerConfig())])
-    for kind in _READS["mixer"]:
+    for kind in READS["mixer"]:
         assert "custom" not in dict(glossary.shorthand(rows.assign(attention=kind)))[kind]
     for residual in typing.get_args(Residual):
         assert "custom" not in dict(glossary.shorthand(rows.assign(residual=residual)))[residual]

@@ -1,0 +1,88 @@
+"""The generated pages are those of this code, and leave out no option and no key."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import nas
+import spikformer
+from nas.__main__ import main
+from nas.settings import Constraints, DataSettings, Recipe
+from nas.spaces.axes import AXES, PLACEMENTS
+from nas.spaces.parser import _SECTIONS
+from nas.spaces.paths import paths_in
+from spikformer.config import READS, SpikformerConfig
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+SETTINGS = {"data": DataSettings, "proxy": Recipe, "constraints": Constraints}
+
+
+def _sections(name: str, level: str = "## ") -> dict[str, str]:
+    """Heading -> text of a page."""
+    parts = re.split(rf"^{level}", (REFERENCE / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(part.split("\n", 1) for part in parts)
+
+
+@pytest.mark.parametrize("name", ["cli", "space_file"])
+def test_the_committed_page_is_the_generated_one(name: str, program: Callable[[str], Any]) -> None:
+    """`python docs/build.py --references` writes it anew."""
+    module = program({"cli": "cli_reference", "space_file": "space_reference"}[name])
+    assert (REFERENCE / f"{name}.md").read_text(encoding="utf-8") == module.page()
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_option_of_a_command_is_listed(name: str) -> None:
+    section = _sections("cli.md")[name]
+    for param in main.commands[name].params:
+        for option in (
+            [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else [param.metavar or ""]
+        ):
+            assert re.search(rf"`(.*, )?{re.escape(option)}[,` ]", section.replace("\\|", "|")), option
+    assert f"python cli.py {name}" in section
+
+
+def test_every_key_of_a_space_file_is_listed() -> None:
+    sections = _sections("space_file.md")
+    assert {f"[{section}]".replace("choices", "choices.NAME") for section in _SECTIONS} == {*sections} - {
+        next(iter(sections))
+    }
+    base = sections["[base]"]
+    for path in (path for path in paths_in(SpikformerConfig().to_dict()) if not re.match(r"stages\.\d", path)):
+        assert f"`{path.replace('.local.', '.mixer.')}`" in base, path
+    assert "`stages.*.local` has the same keys" in base
+    for part in ("neuron", "stages.*.mixer", "stages.*.mlp"):
+        assert f"`{part}.options.NAME`" in base
+    for name in [*AXES, *AXES.values(), "neuron_placement", *PLACEMENTS]:
+        assert f"`{name}`" in sections["[axes]"]
+    for section, cls in SETTINGS.items():
+        for field in dataclasses.fields(cls):
+            assert f"\n| `{field.name}` |" in sections[f"[{section}]"]
+
+
+def test_every_kind_is_listed_with_the_fields_that_it_reads() -> None:
+    base = _sections("space_file.md")["[base]"]
+    for part, kinds in READS.items():
+        path = part if part in ("neuron", "stem") else f"stages.*.{part}"
+        rows = {row.split("`")[1]: row for row in base.splitlines() if row.startswith(f"| `{path}.")}
+        for kind, fields in kinds.items():
+            assert f"`{kind}`" in rows[f"{path}.kind"]
+            for field in fields:
+                assert f"`{kind}`" in rows[f"{path}.{field}"] or "| all |" in rows[f"{path}.{field}"]
+
+
+@pytest.mark.parametrize("cls", [SpikformerConfig, *SETTINGS.values()])
+def test_what_is_said_of_a_field_is_a_sentence(cls: type, program: Callable[[str], Any]) -> None:
+    texts = program("space_reference").described(cls)
+    assert list(texts) == [field.name for field in dataclasses.fields(cls)]
+    assert all(meaning.endswith(".") for _, meaning in texts.values())
+
+
+@pytest.mark.parametrize(("package", "names"), [("nas", nas.__all__), ("spikformer", spikformer.__all__)])
+def test_every_public_name_is_in_the_python_reference(package: str, names: list[str]) -> None:
+    text = (REFERENCE / "python.rst").read_text(encoding="utf-8")
+    assert [name for name in names if not re.search(rf":: {package}\.{name}$", text, re.MULTILINE)] == []
