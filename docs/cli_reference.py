@@ -7,25 +7,7 @@ import click
 from tables import code, table
 
 from nas.__main__ import main
-
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "search": (
-        "--space spikformer_tiny --trials 24",
-        "--space spikformer_small --budget 8h --max-params 2M --min-accuracy 0.8 --workers 8",
-    ),
-    "studies": ("--status",),
-    "report": ("--open", "--study spikformer_tiny --convention paper --latex"),
-    "export": ("--study --params 16M", "--network spikformer_cifar10_4_384"),
-    "confirm": ("--seeds 3 --ann-twin",),
-    "validate-proxy": ("--space spikformer_small",),
-    "train": ("BUNDLE --dry-run", "BUNDLE --data-dir DIR --classes 5 --epochs 30"),
-    "shrink": ("IMAGENET --out SMALL --side 256 --workers 16",),
-    "evaluate": ("results/trained/NAME --data-dir DIR --time-steps 1,2,4",),
-    "spaces": ("",),
-    "inspect": ("spikformer_cifar10_4_384", "spikformer_tiny --trial 12 --chip loihi"),
-    "check-block": ("mine:MyAttention",),
-}
-"""Command -> what can follow its name."""
+from nas.commands.helping import ROAD, Command
 
 _WORDS = {"text": "text", "integer": "whole number", "float": "number", "count": "whole number, also with k, M or G"}
 _HEAD = """# Commands
@@ -40,11 +22,13 @@ code 0, bad input 1, a command line that makes no sense 2, and an interruption (
 def page() -> str:
     """The page as Markdown."""
     context = click.Context(main, info_name="python cli.py")
-    commands = {name: command for name in main.list_commands(context) if (command := main.get_command(context, name))}
-    lines = [_HEAD, ""]
-    lines += table(("command", "what it does"), ([f"[{name}](#{name})", _first(commands[name])] for name in EXAMPLES))
-    for name in EXAMPLES:
-        lines += ["", *_section(name, commands[name], context)]
+    lines = [_HEAD]
+    for title, names in ROAD.items():
+        rows = ([f"[{name}](#{name})", _first(main.commands[name])] for name in names)
+        lines += ["", *table((title, "what the command does"), rows)]
+    for names in ROAD.values():
+        for name in names:
+            lines += ["", *_section(name, main.commands[name], context)]
     return "\n".join(lines) + "\n"
 
 
@@ -59,9 +43,8 @@ def _section(name: str, command: click.Command, parent: click.Context) -> Iterat
         yield from ("", f"{code(argument.metavar)} is {'required' if argument.required else 'optional'}.")
     if options:
         yield from ("", *table(("option", "meaning", "type", "default"), map(_row, options)))
-    yield from ("", "For example:", "", "```")
-    yield from (f"python cli.py {name} {example}".strip() for example in EXAMPLES[name])
-    yield "```"
+    if isinstance(command, Command):
+        yield from ("", "For example:", "", "```", *(f"python cli.py {example}" for example in command.examples), "```")
 
 
 def _row(option: click.Option) -> tuple[str, str, str, str]:
@@ -115,4 +98,4 @@ def _marked(text: str) -> str:
     return re.sub(r"docs/(\w+\.md)", r"[\1](../\1)", text)
 
 
-__all__ = ["EXAMPLES", "page"]
+__all__ = ["page"]
