@@ -9,7 +9,12 @@
     nas.inspect("spikformer_cifar10_4_256")               # the layers of a network
     nas.validate_proxy("spikformer_small")                # does a short training rank as a long one does?
 
-Each is the command of that name, called from Python. Names are loaded when first used, so that the command line answers
+Each is the command of that name, called from Python. In a notebook, where docs/python.md is the guide:
+
+    study.to_dataframe()                                  # a row a network
+    nas.plot_front(study)                                 # also plot_hypervolume, plot_axes, plot_network
+
+Names are loaded when first used, so that the command line answers
 before torch is imported.
 """
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from nas.exports import export
     from nas.full_training import evaluate, train
     from nas.replicates import confirm, validate_proxy
-    from nas.reports import inspect, report
+    from nas.reports import inspect, plot_axes, plot_front, plot_hypervolume, plot_network, report
     from nas.searching import search
     from nas.studies import Study, load_study
 
@@ -34,6 +39,10 @@ _ROOMS = {
     "export": "nas.exports",
     "inspect": "nas.reports",
     "load_study": "nas.studies",
+    "plot_axes": "nas.reports",
+    "plot_front": "nas.reports",
+    "plot_hypervolume": "nas.reports",
+    "plot_network": "nas.reports",
     "report": "nas.reports",
     "search": "nas.searching",
     "train": "nas.full_training",
@@ -54,6 +63,10 @@ __all__ = [
     "export",
     "inspect",
     "load_study",
+    "plot_axes",
+    "plot_front",
+    "plot_hypervolume",
+    "plot_network",
     "report",
     "search",
     "train",

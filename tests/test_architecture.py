@@ -66,7 +66,10 @@ DOORS = {
     "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
     "sqlalchemy": ("nas.studies.storage",),
     "pandas": ("nas.reports.", "nas.studies.networks"),
-    "plotly": ("nas.reports.charts", "nas.reports.front_chart", "nas.reports.page", "nas.reports.plotting"),
+    "plotly": (
+        *("nas.reports.charts", "nas.reports.front_chart", "nas.reports.page", "nas.reports.plots"),
+        "nas.reports.plotting",
+    ),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
     "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),
     "ray": ("nas.engines.ray_engine",),

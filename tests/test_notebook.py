@@ -1,13 +1,18 @@
 """What a notebook shows of a study: held to the files of its report, to its records, and to figures by hand."""
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import torch
 
 import nas
-from nas.errors import CostError
+from nas.errors import CostError, StudyError
 from nas.progress import Observer
 from nas.studies import Study
 from tests.conftest import MICRO
@@ -78,3 +83,78 @@ def test_a_study_that_trained_nothing_has_an_empty_dataframe(micro: Path) -> Non
     assert frame.empty
     assert frame.index.name == "trial"
     assert {"energy_mj", "on_front"} <= set(frame.columns)
+
+
+def _traces(figure: go.Figure) -> list[dict[str, Any]]:
+    """What a browser is given to draw."""
+    traces: list[dict[str, Any]] = json.loads(figure.to_json())["data"]
+    return traces
+
+
+def test_the_front_is_drawn_where_the_tables_have_it(study: Study, trials: pd.DataFrame) -> None:
+    figure = nas.plot_front(study)
+    assert isinstance(figure, go.Figure)
+    assert figure.layout.title.text == "Pareto front of micro"
+    points = [trace for trace in _traces(figure) if trace.get("meta") == "candidates"]
+    places = {n: (x, y) for t in points for n, x, y in zip(t["customdata"], t["x"], t["y"], strict=True)}
+    complete = trials[trials["status"] == "complete"]
+    assert places == {
+        n: (row["energy_mj"], pytest.approx(100 * row["search_val_accuracy"])) for n, row in complete.iterrows()
+    }
+    (front,) = [trace for trace in points if trace["name"] == "front"]
+    assert front["customdata"] == pd.read_csv(study.folder / "front.csv")["trial"].tolist()
+
+
+def test_the_front_of_another_study_is_drawn_beside(study: Study) -> None:
+    figure = nas.plot_front(study, compare=[study], convention="paper")
+    (beside,) = [trace for trace in figure.data if trace.meta == "compared"]
+    assert len(beside.x) == sum(study.to_dataframe(convention="paper")["on_front"])
+    assert "paper" in figure.layout.xaxis.title.text
+
+
+def test_the_hypervolume_is_that_of_the_table(study: Study) -> None:
+    table = pd.read_csv(study.folder / "hypervolume.csv")
+    (line,) = _traces(nas.plot_hypervolume(study))
+    assert line["x"] == table["images"].tolist()
+    assert line["y"] == pytest.approx(table["hypervolume"].tolist())
+    assert line["y"][-1] == pytest.approx(study.hypervolume())
+
+
+def test_axes_are_those_of_the_tables(study: Study) -> None:
+    table = pd.read_csv(study.folder / "importance.csv")
+    for bars in _traces(nas.plot_axes(study)):
+        rows = table[table["objective"] == bars["name"]].set_index("axis")
+        assert bars["x"] == pytest.approx([rows.loc[axis, "importance"] for axis in bars["y"]])
+    effects = pd.read_csv(study.folder / "effects.csv")
+    mine = effects[(effects["axis"] == "embed_dim") & (effects["objective"] == "accuracy")]
+    accuracy, _ = _traces(nas.plot_axes(study, "embed_dim"))
+    assert accuracy["x"] == mine["choice"].tolist() == ["8", "16"]
+    assert accuracy["y"] == pytest.approx(mine["mean"].tolist())
+    with pytest.raises(StudyError, match=r'axis "embed_dims" is none .* Did you mean "embed_dim"'):
+        nas.plot_axes(study, "embed_dims")
+
+
+def test_a_network_is_drawn_from_wherever_it_is_known(study: Study) -> None:
+    """By hand: a trial of the space has one stem, one mixer, one MLP and one head, and 10 classes."""
+    number = next(iter(study.front()))
+    candidate = study.candidates[number]
+    drawings = [nas.plot_network(study, number), nas.plot_network(candidate), nas.plot_network(candidate.config)]
+    for figure in drawings:
+        (image,) = figure.layout.images
+        svg = ElementTree.fromstring(base64.b64decode(image.source.removeprefix("data:image/svg+xml;base64,")))
+        kinds = [rect.attrib["class"] for rect in svg.iter("{http://www.w3.org/2000/svg}rect")]
+        assert sorted(kinds) == ["frame", "head", "mixer", "mlp", "stem"]
+        words = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+        assert "image 1 x 8 x 8, T = 2" in words
+        assert "10 classes" in words
+    assert drawings[0].layout.title.text == f"Trial {number} of micro"
+    assert nas.plot_network("spikformer_cifar10_4_256").layout.title.text == "spikformer_cifar10_4_256"
+    with pytest.raises(StudyError, match=r"study micro has many networks. Give the number of a trial"):
+        nas.plot_network(study)
+
+
+def test_too_few_networks_tell_of_no_axis(study: Study, micro: Path) -> None:
+    few = nas.search(micro, 2, results_dir=micro.parent / "results", observer=Observer())
+    with pytest.raises(StudyError, match=r"At least 12 networks .* Search on"):
+        nas.plot_axes(few)
+    assert len(nas.plot_hypervolume(few).data) == 1
