@@ -145,7 +145,7 @@ def test_one_module_touches_what_optuna_keeps_to_itself() -> None:
         ("nas.searching.loop", "from nas.studies.storage import opened"),
         ("nas.searching.loop", "import nas.studies.storage"),
         ("nas.searching.loop", "from nas.studies import Kept"),
-        ("nas.stats.pareto", "from nas.progress import in_si"),
+        ("nas.stats.pareto", "from nas.progress import summary"),
         ("spikformer.config", "from spikformer.model import Spikformer"),
         ("spikformer.config", "from nas.spaces import SearchSpace"),
         ("nas.costs.energy", "import cli"),

@@ -1,7 +1,9 @@
 """What a notebook shows of a study: held to the files of its report, to its records, and to figures by hand."""
 
 import base64
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -158,3 +160,64 @@ def test_too_few_networks_tell_of_no_axis(study: Study, micro: Path) -> None:
     with pytest.raises(StudyError, match=r"At least 12 networks .* Search on"):
         nas.plot_axes(few)
     assert len(nas.plot_hypervolume(few).data) == 1
+
+
+def test_a_study_says_its_front_in_a_line(study: Study, trials: pd.DataFrame) -> None:
+    """Name, networks and the ends of the front are those of the tables; 1 mJ is 1e-3 J."""
+    front = pd.read_csv(study.folder / "front.csv")
+    ends = [front.iloc[0], front.iloc[-1]]
+    text = repr(study)
+    assert text.startswith(f"<Study 'micro': {len(trials)} networks, {len(front)} on the front, search-val ")
+    for end in ends:
+        assert f"{100 * end['search_val_accuracy']:.1f} % at {end['energy_mj'] * 1e6:.3g} nJ" in text
+    assert "\n" not in text
+
+
+def test_a_study_is_shown_as_the_table_of_its_front(study: Study) -> None:
+    """Cell by cell the report's front, energies in mJ."""
+    headings, *rows = ([cell.text for cell in row] for row in ElementTree.fromstring(study._repr_html_()).iter("tr"))
+    shown = pd.DataFrame(rows, columns=headings)
+    front = pd.read_csv(study.folder / "front.csv")
+    assert shown["trial"].astype(int).tolist() == front["trial"].tolist()
+    assert shown["network"].tolist() == front["network"].tolist()
+    assert shown["energy (mJ)"].astype(float).tolist() == pytest.approx(front["energy_mj"].tolist(), rel=5e-3)
+    assert shown["report-val"].tolist() == [f"{100 * share:.1f} %" for share in front["report_val_accuracy"]]
+
+
+def test_a_study_that_cannot_be_read_still_has_a_name(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("the server is away")
+
+    monkeypatch.setattr(study.optuna, "get_trials", broken)
+    assert repr(study) == "<Study 'micro': it cannot be read>"
+
+
+def test_a_candidate_says_what_it_is_in_a_line(study: Study) -> None:
+    """By hand: 1,234 nJ are 1.23 µJ, and T stands in the shorthand."""
+    (candidate, *_) = study.front().values()
+    shown = dataclasses.replace(
+        candidate, energy_mj=0.001234, search_val_accuracy=0.6123, report_val_accuracy=0.5, reference=None
+    )
+    assert re.fullmatch(
+        r"<Candidate \w+ \w+ 1-\d+ (heads \d )?mlp 1 T2 \| search-val 61.2 %, report-val 50.0 %, 1.23 µJ per image>",
+        repr(shown),
+    )
+    silent = dataclasses.replace(
+        shown, status="silent", reason="no neuron fires", energy_mj=None, search_val_accuracy=None
+    )
+    assert repr(silent).endswith(" T2 | report-val 50.0 %, silent: no neuron fires>")
+
+
+def test_names_are_shown_and_not_obeyed(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage may hold any name, and a notebook obeys the HTML that it is given."""
+    number, candidate = next(iter(study.front().items()))
+    hostile = dataclasses.replace(candidate, reference="<script>alert(1)</script>\nnext")
+    monkeypatch.setattr(Study, "candidates", property(lambda _: {number: hostile}))
+    renamed = dataclasses.replace(study, name="<b>\nname")
+    for text in (renamed._repr_html_(), hostile._repr_html_()):
+        assert "<script>" not in text
+        assert "<b>" not in text
+        assert "&lt;script&gt;" in text
+    assert "\n" not in repr(hostile)
+    assert "\n" not in repr(renamed)
+    assert "<script>" not in nas.plot_network(hostile).layout.title.text

@@ -7,10 +7,9 @@ from nas.bundles import Bundle, TrainingRecipe
 from nas.costs import MEASURED, scaling, static_model, target, total_macs
 from nas.exports.sizing import Size
 from nas.full_training import memory
-from nas.progress import in_si, in_words
 from nas.reports import repeats
 from nas.studies import Study
-from nas.training import Candidate, provenance
+from nas.training import Candidate, in_si, in_words, provenance
 from spikformer import published
 from spikformer.config import SpikformerConfig
 

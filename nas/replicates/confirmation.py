@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from nas.errors import DataError, StudyError
-from nas.progress import Dashboard, Observer, in_words
+from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.settings import Recipe
 from nas.stats import promoted
 from nas.studies import Study, handles
 from nas.studies import storage as storages
-from nas.training import Candidate, ann_counterpart
+from nas.training import Candidate, ann_counterpart, in_words
 from spikformer.errors import ConfigError
 
 WHAT = "repeats"

@@ -12,7 +12,6 @@ from rich.text import Text
 from nas.costs import MEASURED, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
-from nas.progress import in_si
 from nas.reports import axes, findings, layer_costs, repeats, rows
 from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
@@ -21,7 +20,7 @@ from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study, networks
-from nas.training import Candidate
+from nas.training import Candidate, in_si
 from spikformer.config import SpikformerConfig
 
 

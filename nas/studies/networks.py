@@ -13,11 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas.costs import MEASURED, Chip, Convention
-from nas.progress import in_words
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
-from nas.training import Candidate, front_of, repriced
+from nas.training import Candidate, front_of, in_words, repriced
 
 if TYPE_CHECKING:
     from nas.studies.study import Study

@@ -23,7 +23,7 @@ from nas.settings import Constraints
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
-from nas.studies import records, urls
+from nas.studies import records, shown, urls
 from nas.studies import storage as storages
 from nas.studies.records import FullTraining, RecordReader, Spent, Training
 from nas.studies.trials import Snapshot
@@ -46,6 +46,13 @@ class Study:
     folder: Path
     optuna: optuna.Study
     _reader: RecordReader = dataclasses.field(default_factory=RecordReader, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return shown.one_line(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the front as a table."""
+        return shown.as_html(self)
 
     def snapshot(self) -> Snapshot:
         """Its trials as the storage holds them now."""
