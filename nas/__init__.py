@@ -11,6 +11,7 @@
 
 Each is the command of that name, called from Python. In a notebook, where docs/python.md is the guide:
 
+    nas.search(space, data=nas.Images(train), trials=20)  # images of your own, as any torch data set
     study.to_dataframe()                                  # a row a network
     nas.plot_front(study)                                 # also plot_hypervolume, plot_axes, plot_network
 
@@ -24,6 +25,7 @@ from nas import quiet
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
+    from nas.datasets import Images
     from nas.exports import export
     from nas.full_training import evaluate, train
     from nas.replicates import confirm, validate_proxy
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 quiet.about_gpus()  # before torch is imported
 _ROOMS = {
+    "Images": "nas.datasets",
     "Study": "nas.studies",
     "confirm": "nas.replicates",
     "evaluate": "nas.full_training",
@@ -57,6 +60,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Images",
     "Study",
     "confirm",
     "evaluate",

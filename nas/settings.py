@@ -13,13 +13,14 @@ class DataSettings:
     """Which images, and how the training images are cut.
 
     Attributes:
-        dataset: "digits" (bundled with scikit-learn), "cifar10", "cifar100" or "image_folder".
+        dataset: "digits" (bundled with scikit-learn), "cifar10", "cifar100", "image_folder", or "images": those that
+            are given in Python, as `nas.search(data=nas.Images(...))`.
         search_val: share of the training images that ranks candidates.
         report_val: share that only reports read.
         classes: names that an image folder must have, in order; empty takes the folder's.
     """
 
-    dataset: Literal["digits", "cifar10", "cifar100", "image_folder"] = "cifar10"
+    dataset: Literal["digits", "cifar10", "cifar100", "image_folder", "images"] = "cifar10"
     search_val: float = 0.1
     report_val: float = 0.1
     classes: tuple[str, ...] = ()
