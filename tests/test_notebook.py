@@ -3,7 +3,9 @@
 import base64
 import dataclasses
 import json
+import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,6 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import torch
+from optuna import visualization
 
 import nas
 from nas.errors import CostError, StudyError
@@ -19,6 +22,10 @@ from nas.progress import Observer
 from nas.studies import Study
 from tests.conftest import MICRO
 
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "python.md").read_text()
+AS_THEY_ARE = ("plot_pareto_front", "plot_param_importances", "plot_parallel_coordinate", "plot_timeline")
+OF_ONE_OBJECTIVE = ("plot_slice", "plot_contour", "plot_edf", "plot_optimization_history", "plot_rank")
 RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
 
 
@@ -221,3 +228,46 @@ def test_names_are_shown_and_not_obeyed(study: Study, monkeypatch: pytest.Monkey
     assert "\n" not in repr(hostile)
     assert "\n" not in repr(renamed)
     assert "<script>" not in nas.plot_network(hostile).layout.title.text
+
+
+def test_optunas_own_figures_work_as_the_guide_says(study: Study) -> None:
+    """Its table names each function of `optuna.visualization` for a study of two objectives."""
+    assert set(re.findall(r"plot_\w+", DOCUMENT.partition("## Optuna's own figures")[2])) == {
+        name for name in dir(visualization) if name.startswith("plot_")
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls some of these experimental
+        for name in AS_THEY_ARE:
+            assert getattr(visualization, name)(study.optuna).data
+        for name in OF_ONE_OBJECTIVE:
+            draw = getattr(visualization, name)
+            assert draw(study.optuna, target=lambda trial: trial.values[0], target_name="accuracy").data
+            with pytest.raises(ValueError, match="target"):
+                draw(study.optuna)
+        history = visualization.plot_hypervolume_history(study.optuna, reference_point=[0.0, 2.0])
+        assert not visualization.plot_intermediate_values(study.optuna).data
+        with pytest.raises(ValueError, match="multi-objective"):
+            visualization.plot_terminator_improvement(study.optuna)
+    assert history.data[0].y[-1] == pytest.approx(_staircase(study))
+
+
+def _staircase(study: Study) -> float:
+    """The area between the front and accuracy 0 at 100 mJ, whose logarithm is 2: one rectangle a member, by hand."""
+    members = [(c.search_val_accuracy or 0.0, math.log10(c.energy_mj or 1.0)) for c in study.front().values()]
+    ends = [log for _, log in members[1:]] + [2.0]
+    return sum(accuracy * (end - log) for (accuracy, log), end in zip(members, ends, strict=True))
+
+
+def test_optunas_front_is_the_studys_own(study: Study) -> None:
+    """Optuna sorts the trials itself; `log10` of the table's energies are its values."""
+    figure = visualization.plot_pareto_front(study.optuna)
+    (trace,) = [trace for trace in figure.data if "Best Trial" in trace.hovertemplate]
+    best = set(zip(trace.x, trace.y, strict=True))
+    front = pd.read_csv(study.folder / "front.csv")
+    expected = zip(front["search_val_accuracy"], front["energy_mj"].map(math.log10), strict=True)
+    assert sorted(best) == [pytest.approx(point) for point in sorted(expected)]
+
+
+def test_the_guide_names_what_is_there() -> None:
+    """Names of `nas`, columns of the table and parts of the images."""
+    assert set(re.findall(r"\bnas\.(\w+)", DOCUMENT)) <= set(nas.__all__)

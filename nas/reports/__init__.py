@@ -1,4 +1,4 @@
-"""Reports of studies and networks: the one door to pandas, matplotlib and plotly.
+"""Reports of studies and networks: the one door to matplotlib and plotly.
 
 contents    a study -> Report: tables and sentences
 rows        its tables; axes which axis matters; repeats what more seeds say
