@@ -82,22 +82,19 @@ def cached(fingerprint: str) -> Given | None:
 
 def keep(given: Given, fingerprint: str) -> None:
     """Write them into the cache. One that cannot be written costs giving them again."""
-    path = _path(fingerprint)
-    if path.exists():
-        return
     tensors = {"details": given.details}
     for name, part in given.parts.items():
         tensors |= {f"{name}.images": part.images.contiguous(), f"{name}.labels": part.labels}
     metadata = {"classes": json.dumps(given.classes)}
     with contextlib.suppress(OutputError, safetensors.SafetensorError):
-        files.write(path, lambda partial: safetensors.torch.save_file(tensors, partial, metadata))
+        files.write(_path(fingerprint), lambda partial: safetensors.torch.save_file(tensors, partial, metadata))
 
 
 def gone(fingerprint: str, study: str) -> DataError:
     """The error that the images of a study are neither given nor in the cache."""
     return DataError(
         f"study {study} was searched on images that were given in Python ({fingerprint}). They are not in the cache "
-        f"({_path(fingerprint)}). Give them again: data=nas.Images(...)"
+        f"({_path(fingerprint)}). Give them again in Python, as data=nas.Images(...)"
     )
 
 

@@ -216,7 +216,9 @@ def test_the_cache_has_what_was_given_and_damage_is_noticed() -> None:
     path.write_bytes(content)
     for damage in (lambda: None, lambda: path.write_bytes(b"no tensors"), path.unlink):
         damage()
-        with pytest.raises(DataError, match=r"They are not in the cache .* Give them again: data=nas.Images\(...\)"):
+        with pytest.raises(
+            DataError, match=r"They are not in the cache .* Give them again in Python, as data=nas.Images"
+        ):
             data.load(space, fingerprint=given.fingerprint)
     with pytest.raises(DataError, match=r'is "images", and no images were given. Give them in Python'):
         data.load(space)
