@@ -85,6 +85,7 @@ class SearchSettings:
 
     Raises:
         StudyError: on construction, when a setting makes no sense.
+        DataError: `data` are no `nas.Images`, or a folder is given, too.
     """
 
     budget: str | None = None
