@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from nas.progress import in_si
 from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
+from nas.reports.summary import command, summary
 from nas.studies import constraints
 
 _TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
@@ -47,7 +47,7 @@ def write(
         return folder / _file(report, name)
 
     pages = {"report.html": html(report, options, program)}
-    pages["report.md"] = texts.markdown(report, _file(report, "front.png"))
+    pages["report.md"] = texts.markdown(report, options, program, _file(report, "front.png"))
     if latex:
         pages["front.tex"] = texts.latex(report)
     written = [_written(place(name), text) for name, text in pages.items()]
@@ -121,6 +121,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     drawn = _charts(report)
     return environment.get_template("page.html.jinja").render(
         report=report,
+        summary=summary(report, options, program),
         front=report.front.to_dict("records"),
         statuses=report.statuses.to_dict("records"),
         confirmed=_records(report.repeats, "confirmed"),
@@ -144,11 +145,11 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
                 "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}")),
                 "layers": table[table["trial"] == member.trial].to_dict("records"),
                 "silent": member.silent_layers,
-                "export": _command(program, "export", report.study, options, "--pick", str(member.trial)),
+                "export": command(program, "export", report.study, options, "--pick", str(member.trial)),
             }
             for member in report.members
         ],
-        commands={name: _command(program, name, report.study, options) for name in ("confirm", "export")},
+        commands={name: command(program, name, report.study, options) for name in ("confirm", "export")},
         axes=axes,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),
@@ -176,10 +177,6 @@ def _charts(report: Report) -> dict[str, Chart]:
 
 def _records(again: repeats.Repeats | None, name: str) -> list[repeats.Row]:
     return getattr(again, name).to_dict("records") if again is not None else []
-
-
-def _command(program: str, name: str, study: str, options: Sequence[str], *more: str) -> str:
-    return f"{program} {name} {shlex.join(['--study', study, *more, *options])}"
 
 
 def _script_safe(value: object) -> Markup:
