@@ -20,7 +20,7 @@ from nas.reports.plotting import Chart
 from nas.reports.summary import command, summary
 from nas.studies import constraints
 
-_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
+_SCRIPTS = ("charts.js", "words.js")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
     "repeats": "repeats.csv",
@@ -115,7 +115,6 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
     table = layers(report.members)
     shown = report.trials[report.trials["status"] == "complete"]
-    terms = [*_TERMS, *(["limit"] if constraints.in_words(report.constraints) else [])]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
     drawn = _charts(report)
@@ -131,8 +130,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
         shorthand=glossary.shorthand(shown),
-        terms=glossary.terms(terms),
-        endings=glossary.statuses(report.statuses),
+        glossary=glossary.entries(),
         points_drawn=findings.drawn(report.trials, report.energy),
         unit=report.unit,
         unit_of=_unit_of,
@@ -154,8 +152,14 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),
         data=_script_safe({"charts": drawn, "colours": charts.colours(report, axes)}),
+        style=Markup(_asset("page.css")),
+        script=Markup("\n".join(map(_asset, _SCRIPTS))),
         plotly=Markup(get_plotlyjs().replace("</script", r"<\/script")),
     )
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8")
 
 
 def _charts(report: Report) -> dict[str, Chart]:

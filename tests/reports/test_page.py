@@ -251,9 +251,19 @@ def test_each_term_of_the_page_is_explained_in_it(written: Path) -> None:
     tags = _read(written / "report.html").tags
     ids = [given["id"] for _, given in tags if "id" in given]
     assert len(ids) == len(set(ids))
-    targets = {given["href"] for tag, given in tags if tag == "a" and given.get("class") == "term"}
-    assert targets >= {f"#term-{name}" for name in ("front", "knee", "search-val", "report-val", "hypervolume", "rung")}
-    assert targets <= {f"#{name}" for name in ids}
+    explained = {given["id"] for tag, given in tags if tag == "dt" and "data-match" in given}
+    names = (
+        "front",
+        "knee",
+        "search-val",
+        "report-val",
+        "hypervolume",
+        "rung",
+        "spike-operations",
+        "MAC",
+        "firing-rate",
+    )
+    assert explained >= {f"term-{name}" for name in (*names, "time-step", "ssa", "sew", "ms", "quantised-counterpart")}
     text = (written / "report.md").read_text(encoding="utf-8")
     assert "## How to read a network\n\n* **ms**: membrane shortcut" in text
     assert "* **knee**: " in text
@@ -566,8 +576,21 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
 
 
 def _check_words(browser: Any, width: int) -> None:
-    """A tap on a term shows what it means; a table that is too wide says so, and no other."""
-    browser.execute_script("document.querySelector('th a.term').click()")
+    """A term has its meaning at its first use in a section, by key and tap; only a table too wide says so."""
+    terms = browser.execute_script(
+        "return [...document.querySelectorAll('button.term')].map(b => [b.closest('section, dl').id, b.dataset.term])"
+    )
+    assert len(terms) == len(set(map(tuple, terms)))
+    assert {("front", f"term-{name}") for name in ("search-val", "report-val", "dominated", "spike-operations")} <= {
+        (section, term) for section, term in terms
+    }
+    browser.execute_script("document.querySelector('[data-term=\"term-search-val\"]').focus()")
+    assert "search chooses" in _wait(browser, "return document.getElementById('tip').textContent")
+    assert browser.execute_script(
+        "return [document.activeElement.getAttribute('aria-expanded'), document.activeElement.ariaDescribedByElements"
+        "?.[0]?.id ?? document.activeElement.getAttribute('aria-describedby')]"
+    ) == ["true", "tip"]
+    browser.execute_script("document.querySelector('[data-term=\"term-report-val\"]').click()")
     assert "quote" in _wait(browser, "return document.getElementById('tip').textContent")
     assert browser.execute_script("return document.getElementById('tip').getBoundingClientRect().right") <= width
     browser.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
