@@ -10,6 +10,7 @@ figure      front.png, .svg, .pdf (matplotlib); texts report.md, front.tex
 symbols     colours and symbols of both; units one unit of energy for a table or a figure
 evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
 proxies     what `validate-proxy` found
+description networks in words
 inspection  one network: its structure, or its layer_costs
 reporting   `report`: all of it at once
 

@@ -94,7 +94,7 @@ _FORMS = {
     "accumulate": "accumulates?",
     "MAC": "MACs?|multiply-accumulates?",
     "firing rate": "firing rates?|spikes per input|fired",
-    "time step": "time steps?|T(?= ?=)",
+    "time step": "time steps?|T(?=\\s?=)",
     "proxy": "prox(?:y|ies)",
     "test images": "test images?",
     "quantised counterpart": "quantised (?:counterpart|twin)s?|counterparts?|twins?",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nas.costs import Chip, Convention
 from nas.progress import in_words
+from nas.reports.description import described
 from nas.stats import pareto, wilson
 from nas.studies import FullTraining, Study, Training
 from nas.training import Candidate
@@ -24,6 +25,7 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "constraints": " ".join(broken),
         "reference": candidate.reference or "",
         "network": in_words(candidate),
+        "description": described(config),
         "search_val_accuracy": candidate.search_val_accuracy,
         "report_val_accuracy": candidate.report_val_accuracy,
         "search_val_balanced": candidate.search_val_balanced,
@@ -110,8 +112,16 @@ def _insert_interval(table: pd.DataFrame, split: str, images: NDArray[np.float64
 
 
 _EMPTY = (
-    *("trial", "status", "on_front", "constraints", "reference", "network", "search_val_accuracy", "search_val_low"),
-    *("search_val_high", "report_val_accuracy", "report_val_low", "report_val_high", "energy_mj", "energy_target_mj"),
+    *("trial", "status", "on_front", "constraints", "reference", "network", "description", "search_val_accuracy"),
+    *(
+        "search_val_low",
+        "search_val_high",
+        "report_val_accuracy",
+        "report_val_low",
+        "report_val_high",
+        "energy_mj",
+        "energy_target_mj",
+    ),
     *("spike_operations", "parameters", "images_seen", "seed", "reason"),
 )
 
