@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,8 +19,14 @@ from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.reports.summary import command, summary
 from nas.studies import constraints
+from spikformer.fields import PlainTable
 
-_SCRIPTS = ("charts.js", "words.js")
+_TABLE = {
+    **{"report_val": "report_val_accuracy", "low": "report_val_low", "high": "report_val_high"},
+    **{"search_val": "search_val_accuracy", "balanced": "report_val_balanced", "spike_operations": "spike_operations"},
+}
+"""Columns of the page's table of networks, and those of `trials.csv`."""
+_SCRIPTS = ("charts.js", "table.js", "words.js")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
     "repeats": "repeats.csv",
@@ -108,6 +114,20 @@ def layers(members: Sequence[Member]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def networks(report: Report) -> PlainTable:
+    """What the page's table sorts and filters: by column, of every network trained in full, to six digits."""
+    shown = report.trials[report.trials["status"] == "complete"]
+    energies = (shown[report.energy].astype(float) / report.unit.mj).to_numpy()
+    columns: PlainTable = {name: shown[name].tolist() for name in ("trial", "network", "description", "parameters")}
+    columns |= {name: _six_digits(shown[column]) for name, column in _TABLE.items()}
+    on_front = shown["on_front"].astype(int).tolist()
+    return columns | {"energy": _six_digits(energies), "unit": report.unit.name, "on_front": on_front}
+
+
+def _six_digits(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None or _missing(value) else float(f"{value:.6g}") for value in values]
+
+
 def html(report: Report, options: Sequence[str] = (), program: str = "python -m nas") -> str:
     """The page, whole: styles, script, plotly.js and all figures are in it."""
     loader = jinja2.PackageLoader("nas.reports", ".")
@@ -117,7 +137,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     shown = report.trials[report.trials["status"] == "complete"]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
-    drawn = _charts(report)
+    by_axis, drawn = charts.colours(report, axes), _charts(report)
     return environment.get_template("page.html.jinja").render(
         report=report,
         summary=summary(report, options, program),
@@ -148,10 +168,10 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
             for member in report.members
         ],
         commands={name: command(program, name, report.study, options) for name in ("confirm", "export")},
-        axes=axes,
+        axes=by_axis,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),
-        data=_script_safe({"charts": drawn, "colours": charts.colours(report, axes)}),
+        data=_script_safe({"charts": drawn, "colours": by_axis, "networks": networks(report)}),
         style=Markup(_asset("page.css")),
         script=Markup("\n".join(map(_asset, _SCRIPTS))),
         plotly=Markup(get_plotlyjs().replace("</script", r"<\/script")),
@@ -215,4 +235,4 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-__all__ = ["html", "layers", "tables", "write"]
+__all__ = ["html", "layers", "networks", "tables", "write"]

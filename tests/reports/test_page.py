@@ -231,6 +231,19 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
                 assert trace["customdata"] == mine["networks"].tolist()
 
 
+def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
+    networks = json.loads(_read(written / "report.html").data)["networks"]
+    trials = pd.read_csv(written / "trials.csv")
+    complete = trials[trials["status"] == "complete"]
+    for name in ("trial", "network", "description", "parameters"):
+        assert networks[name] == complete[name].tolist()
+    for name, column in page._TABLE.items():
+        assert networks[name] == pytest.approx(complete[column].tolist(), rel=1e-5)
+    energies_mj = [energy * MJ_PER_UNIT[networks["unit"]] for energy in networks["energy"]]
+    assert energies_mj == pytest.approx(complete["energy_mj"].tolist(), rel=1e-5)
+    assert networks["on_front"] == complete["on_front"].astype(int).tolist()
+
+
 def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
     report = contents.build(study)
     assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
@@ -505,9 +518,9 @@ def test_a_search_loads_no_report() -> None:
         assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0, module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium, as Debian has it; it may fetch nothing."""
+    """Headless Chromium, as Debian has it, started once; it may fetch nothing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
@@ -525,6 +538,12 @@ def browser() -> Iterator[Any]:
     opened = webdriver.Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()
+
+
+def _forget(browser: Any) -> None:
+    """What an earlier page left in the logs."""
+    for log in ("browser", "performance"):
+        browser.get_log(log)
 
 
 def _requests(browser: Any) -> list[str]:
@@ -548,6 +567,7 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     """All charts drawn, no message in the console, nothing fetched, nothing wider than the screen, text on hovering."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    _forget(browser)
     url = (written / "report.html").as_uri()
     browser.get(url)
     _wait(browser, "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
@@ -619,6 +639,79 @@ def _hover(browser: Any) -> str:
     return str(_wait(browser, "return document.querySelector('[data-chart=\"front\"] .hoverlayer').textContent"))
 
 
+TRIALS = "return [...document.querySelectorAll('table.front tbody tr')].map(r => Number(r.cells[0].textContent))"
+SORT = "document.querySelector(`table.front th[data-sort='${arguments[0]}'] button.sort`).click();"
+SORTED = (
+    "return [...document.querySelectorAll('table.front th')].map(t => [t.dataset.sort, t.getAttribute('aria-sort')])"
+)
+CHOOSE = "const s = document.querySelector(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'));"
+
+
+@pytest.mark.slow
+def test_a_browser_sorts_and_filters_the_networks(browser: Any, written: Path) -> None:
+    """As `trials.csv` sorts them; what an axis or a text does not let through is no row, and faint in the chart."""
+    trials = pd.read_csv(written / "trials.csv")
+    complete = trials[trials["status"] == "complete"]
+    browser.get((written / "report.html").as_uri())
+    assert browser.execute_script(TRIALS) == complete[complete["on_front"]].sort_values("energy_mj")["trial"].tolist()
+    browser.execute_script(CHOOSE, "#scope", "all")
+    assert browser.execute_script(TRIALS) == complete.sort_values(["energy_mj", "trial"])["trial"].tolist()
+    for name, column in (("report_val", "report_val_accuracy"), ("parameters", "parameters"), ("trial", "trial")):
+        for ascending, word in ((True, "ascending"), (False, "descending")):
+            browser.execute_script(SORT, name)
+            ordered = complete.sort_values([column, "trial"], ascending=[ascending, True])
+            assert browser.execute_script(TRIALS) == ordered["trial"].tolist()
+            assert dict(browser.execute_script(SORTED))[name] == word
+            assert sum(state is not None for _, state in browser.execute_script(SORTED)) == 1
+    axis, colours = next(iter(json.loads(_read(written / "report.html").data)["colours"].items()))
+    browser.execute_script(CHOOSE, f"select[data-axis='{axis}']", "0")
+    mine = complete[complete[f"choice_{axis}"].astype(str) == colours["choices"][0]]
+    assert sorted(browser.execute_script(TRIALS)) == mine["trial"].tolist()
+    assert f"{len(mine)} of {len(complete)} networks" in browser.execute_script("return count.textContent")
+    assert _faint(browser) == set(complete["trial"]) - set(mine["trial"])
+    browser.execute_script("document.getElementById('clear').click()")
+    assert len(browser.execute_script(TRIALS)) == len(complete)
+    assert _faint(browser) == set()
+    browser.execute_script("text.value = arguments[0]; text.dispatchEvent(new Event('input'))", "no such words")
+    assert _wait(browser, "return !document.querySelectorAll('table.front tbody tr').length")
+
+
+def _faint(browser: Any) -> set[int]:
+    """Trials whose points of the front's chart are faint."""
+    drawn = browser.execute_script(
+        """
+        return document.querySelector('[data-chart="front"]').data.filter(t => t.meta === "candidates").flatMap(
+          t => t.customdata.filter((_, i) => (Array.isArray(t.marker.opacity) ? t.marker.opacity[i] : 1) < 0.1));
+        """
+    )
+    return set(drawn)
+
+
+@pytest.mark.slow
+def test_a_browser_sorts_ten_thousand_networks(browser: Any, written: Path, tmp_path: Path) -> None:
+    """A hundred of them are rows; a sort and a search take less than a second."""
+    text = (written / "report.html").read_text(encoding="utf-8")
+    data = json.loads(_read(written / "report.html").data)
+    columns = {name: values for name, values in data["networks"].items() if isinstance(values, list)}
+    many = {name: [values[i % len(values)] for i in range(10_000)] for name, values in columns.items()}
+    many["trial"], many["on_front"] = list(range(10_000)), [0] * 10_000
+    data["networks"] |= many
+    start = text.index('id="data">') + len('id="data">')
+    page_of_many = text[:start] + str(page._script_safe(data)) + text[text.index("</script>", start) :]
+    (tmp_path / "many.html").write_text(page_of_many, encoding="utf-8")
+    browser.get((tmp_path / "many.html").as_uri())
+    browser.execute_script(CHOOSE, "#scope", "all")
+    taken_ms = browser.execute_script(
+        f"const begun = performance.now(); {SORT} return performance.now() - begun", "trial"
+    )
+    assert taken_ms < 1000
+    assert browser.execute_script(TRIALS) == list(range(100))
+    browser.execute_script("document.getElementById('more').click()")
+    assert browser.execute_script(TRIALS) == list(range(200))
+    browser.execute_script("text.value = '9999'; text.dispatchEvent(new Event('input'))")
+    assert _wait(browser, f"const shown = (() => {{ {TRIALS} }})(); return shown.length === 1 && shown[0]") == 9999
+
+
 @pytest.mark.slow
 def test_a_browser_shows_an_empty_study_and_hostile_names(
     browser: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -626,6 +719,7 @@ def test_a_browser_shows_an_empty_study_and_hostile_names(
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
     page.write(contents.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
+    _forget(browser)
     browser.get((tmp_path / "report.html").as_uri())
     _wait(browser, "return document.querySelectorAll('.main-svg').length > 5")
     assert browser.execute_script("return document.querySelector('h1').textContent") == HOSTILE

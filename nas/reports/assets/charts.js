@@ -1,9 +1,10 @@
 "use strict";
-const {charts, colours} = JSON.parse(document.getElementById("data").textContent);
+const {charts, colours, networks} = JSON.parse(document.getElementById("data").textContent);
 const palette = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#7a5ca8"];
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const frames = [...document.querySelectorAll("[data-chart]")];
 const own = trace => trace.meta === "candidates";
+let passes = null;  // whether a trial is let through by the table's filter, if there is one
 
 function look() {
   const axis = {gridcolor: css("--line"), linecolor: css("--line"), tickcolor: css("--line"), showline: true};
@@ -34,18 +35,21 @@ function draw() {
 const select = document.getElementById("colour"), chips = document.getElementById("chips");
 let only = null;
 function paint() {
-  if (!select) return;
-  const frame = document.querySelector('[data-chart="front"]'), axis = colours[select.value];
+  const frame = document.querySelector('[data-chart="front"]'), axis = colours[select?.value];
   const {data} = charts.front;
   data.forEach((trace, i) => {
     if (!own(trace)) return;
-    const plain = ink(trace).marker;
-    if (!axis) return void Plotly.restyle(frame, {"marker.color": plain.color, "marker.opacity": plain.opacity ?? 1}, [i]);
+    const plain = ink(trace).marker, whole = plain.opacity ?? 1;
+    const faint = opacities => passes ? [trace.customdata.map((trial, p) => passes(trial) ? opacities[p] : 0.08)] : [opacities];
+    if (!axis) {
+      const opacity = passes ? faint(trace.customdata.map(() => whole)) : whole;
+      return void Plotly.restyle(frame, {"marker.color": plain.color, "marker.opacity": opacity}, [i]);
+    }
     const of = trace.customdata.map(trial => axis.of[trial]);
     Plotly.restyle(frame, {"marker.color": [of.map(c => c === undefined ? "#8a94a0" : palette[c % palette.length])],
-      "marker.opacity": [of.map(c => only === null || c === only ? 1 : 0.12)]}, [i]);
+      "marker.opacity": faint(of.map(c => only === null || c === only ? 1 : 0.12))}, [i]);
   });
-  chips.replaceChildren(...(axis ? axis.choices : []).map((choice, c) => {
+  chips?.replaceChildren(...(axis ? axis.choices : []).map((choice, c) => {
     const chip = document.createElement("button");
     chip.type = "button"; chip.className = "chip"; chip.textContent = choice;
     chip.style.setProperty("--chip", palette[c % palette.length]);
