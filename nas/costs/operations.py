@@ -96,6 +96,28 @@ class Overheads:
     pool_comparisons: int = 0
 
 
+@dataclass(frozen=True)
+class Activity:
+    """How often the neurons of a layer fired at each time step, over all images.
+
+    Attributes:
+        neurons: of the layer, times the images: the most that a step can have where a neuron fires once at most.
+        spikes: at each time step; of a ternary neuron those of either sign.
+    """
+
+    neurons: int
+    spikes: tuple[int, ...]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Spikes per neuron at each time step."""
+        return tuple(spikes / self.neurons for spikes in self.spikes)
+
+    @classmethod
+    def from_dict(cls, values: PlainTable) -> Self:
+        return cls(values["neurons"], tuple(values["spikes"]))
+
+
 def multiplications(operations: Iterable[Operation]) -> int:
     """Dense multiplications with an addition, over all time steps, padding included."""
     return sum(op.dense * op.repeats for op in operations if op.kind != "sum")
@@ -126,4 +148,4 @@ def as_dicts(operations: Iterable[Operation]) -> list[PlainTable]:
     ]
 
 
-__all__ = ["Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]
+__all__ = ["Activity", "Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]

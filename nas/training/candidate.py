@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
+from nas.costs import Activity, Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
@@ -47,6 +47,7 @@ class Candidate:
         operations: whole numbers, from which any convention can be priced.
         overheads: what operations leave out.
         firing_rates: by module path of each neuron layer.
+        activity: spikes by time step, by module path of each neuron layer; empty in records of earlier versions.
         history: training loss and accuracy by epoch.
         provenance: time, host, device, versions, commit: all that may differ between equal runs.
     """
@@ -80,6 +81,7 @@ class Candidate:
     # Not compared: a record of an earlier version is equal to that of the same training today.
     search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
     report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
+    activity: dict[str, Activity] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def silent_layers(self) -> list[str]:
@@ -111,6 +113,7 @@ class Candidate:
             "operations": as_dicts(self.operations),
             "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "activity": {path: dataclasses.asdict(layer) for path, layer in self.activity.items()},
         }
 
     @classmethod
@@ -128,6 +131,7 @@ class Candidate:
                     "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
                     "overheads": Overheads(**values["overheads"]),
                     "history": tuple(Epoch(**epoch) for epoch in values["history"]),
+                    "activity": {p: Activity.from_dict(layer) for p, layer in values.get("activity", {}).items()},
                 }
             )
             _check(candidate)
@@ -150,6 +154,8 @@ def _check(candidate: Candidate) -> None:
         hold(part)
     for operation in candidate.operations:
         _check_operation(operation)
+    for layer in candidate.activity.values():
+        _check_activity(layer)
     hold_value("wall_s", candidate.provenance["wall_s"], float)
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
@@ -168,6 +174,21 @@ _FIGURES = {
     **dict.fromkeys(("energy_mj", "energy_repeated_mj", "energy_target_mj", "spike_operations"), _LARGEST),
     **dict.fromkeys(("real_macs", "dense_macs"), _LARGEST),
 }
+
+
+def _check_activity(layer: Activity) -> None:
+    """As `hold` does, but fast.
+
+    Raises:
+        TypeError: a value of another type, or a number that none can have.
+    """
+    if not (
+        type(layer.neurons) is int
+        and layer.neurons > 0
+        and layer.spikes
+        and all(type(spikes) is int and spikes >= 0 for spikes in layer.spikes)
+    ):
+        raise TypeError(f"the activity {layer} has values that no count gives")
 
 
 def _check_operation(operation: Operation) -> None:
