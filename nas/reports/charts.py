@@ -3,6 +3,7 @@
 import html
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reports.axes import INTERACTIONS, UNEXPLAINED
-from nas.reports.contents import Report
+from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart, drawn, joules, numbers
 from nas.reports.symbols import BLUE, COMPARED, DIM, DOMINATED, FRONT, GREY, ORANGE
 from nas.reports.units import unit_of
@@ -216,6 +217,42 @@ def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float |
     return x, y, numbers
 
 
+def firing_rates(member: Member) -> Chart:
+    """Spikes per neuron of each layer at each time step: layers in the order in which they run, from the top."""
+    several = len(member.config.stages) > 1
+    layers = list(member.activity.items())
+    steps = [f"{step + 1}" for step in range(max(len(layer.spikes) for _, layer in layers))]
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=steps,
+        y=[html.escape(_layer_name(path, several)) for path, _ in layers],
+        z=[numbers(layer.rates) for _, layer in layers],
+        customdata=[[html.escape(path)] * len(steps) for path, _ in layers],
+        zmin=0,
+        zmax=max(rate for _, layer in layers for rate in layer.rates) or 1.0,
+        texttemplate="%{z:.2f}" if len(steps) <= _WRITTEN_STEPS else "",
+        hovertemplate="%{customdata}<br>time step %{x}: %{z:.3f} spikes per neuron<extra></extra>",
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": "rate"}, "thickness": 12},
+    )
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return drawn(figure, "time step", "", height=90 + 22 * len(layers))
+
+
+_WRITTEN_STEPS = 8  # beyond which figures in the cells would touch
+
+
+def _layer_name(path: str, several_stages: bool) -> str:
+    """A path in short: "stages.0.blocks.1.mixer.branch.query.neuron" is "block 2 mixer query"."""
+    words = re.sub(r"\b(branch|neuron)\b|_neuron\b", "", path)
+    stage = r"stage \1 block \2 " if several_stages else r"block \2 "
+    place = re.sub(r"^stages\.(\d+)\.blocks\.(\d+)\.", stage, words)
+    counted = re.sub(r"(?<=stage |block )\d+", lambda digits: str(int(digits[0]) + 1), place)
+    return " ".join(filter(None, re.split(r"[. ]+", counted)))
+
+
 def colours(report: Report, axes: Sequence[str]) -> PlainTable:
     """For colouring the candidates by an axis: its choices, and which of them each trial has."""
     by_axis: PlainTable = {}
@@ -233,6 +270,7 @@ __all__ = [
     "attainment",
     "colours",
     "effects",
+    "firing_rates",
     "importance",
     "optimism",
     "ranked_axes",

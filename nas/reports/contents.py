@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from nas.costs import MEASURED, Chip, Convention
+from nas.costs import MEASURED, Activity, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.progress import in_si
@@ -28,12 +28,17 @@ from spikformer.config import SpikformerConfig
 
 @dataclass(frozen=True)
 class Member:
-    """A network of the front: where its energy goes."""
+    """A network of the front: where its energy goes, and how often its neurons fire.
+
+    Attributes:
+        activity: by neuron layer; empty in records of earlier versions.
+    """
 
     trial: int
     config: SpikformerConfig
     costs: Costs
     silent_layers: tuple[str, ...]
+    activity: dict[str, Activity]
 
 
 @dataclass(frozen=True)
@@ -271,7 +276,7 @@ def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
 
 def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
     costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention)
-    return Member(number, candidate.config, costs, tuple(candidate.silent_layers))
+    return Member(number, candidate.config, costs, tuple(candidate.silent_layers), candidate.activity)
 
 
 def _add_chip(report: Report, stored: dict[int, Candidate], chip: Chip) -> None:

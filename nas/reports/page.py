@@ -32,6 +32,7 @@ _ONLY_WITH = {
     "repeats": "repeats.csv",
     "curves": "curves.csv",
     "twins": "twins.csv",
+    "activity": "activity.csv",
 }
 
 
@@ -91,6 +92,9 @@ def tables(report: Report) -> dict[str, pd.DataFrame]:
         "importance.csv": report.importance,
         "effects.csv": report.effects,
     }
+    firing = activity(report.members)
+    if not firing.empty:
+        by_file[_ONLY_WITH["activity"]] = firing
     again = report.repeats
     if again is not None:
         more = {"confirmed": again.confirmed, "repeats": again.runs, "curves": again.curves, "twins": again.twins}
@@ -112,6 +116,17 @@ def layers(members: Sequence[Member]) -> pd.DataFrame:
             rows.append((member.trial, layer["path"], layer["fed"], *figures))
     columns = ["trial", "layer", "fed", "spikes", "accumulates", "macs", "energy_mj", "energy_share"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def activity(members: Sequence[Member]) -> pd.DataFrame:
+    """A row a neuron layer and time step of each front member: spikes over all images, and neurons times images."""
+    rows = [
+        (member.trial, path, step + 1, spikes, layer.neurons, spikes / layer.neurons)
+        for member in members
+        for path, layer in member.activity.items()
+        for step, spikes in enumerate(layer.spikes)
+    ]
+    return pd.DataFrame(rows, columns=["trial", "layer", "time_step", "spikes", "neurons", "firing_rate"])
 
 
 def networks(report: Report) -> PlainTable:
@@ -171,6 +186,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         axes=by_axis,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),
+        firing=[member.trial for member in report.members if member.activity],
         data=_script_safe({"charts": drawn, "colours": by_axis, "networks": networks(report)}),
         style=Markup(_asset("page.css")),
         script=Markup("\n".join(map(_asset, _SCRIPTS))),
@@ -194,6 +210,7 @@ def _charts(report: Report) -> dict[str, Chart]:
     if not report.importance.empty:
         by_name["importance"] = charts.importance(report)
         by_name |= {f"effect:{axis}": charts.effects(report, axis) for axis in charts.ranked_axes(report)}
+    by_name |= {f"firing:{member.trial}": charts.firing_rates(member) for member in report.members if member.activity}
     if report.rungs["rung"].nunique() > 1:
         by_name["rungs"] = charts.rungs(report)
     return by_name
@@ -235,4 +252,4 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-__all__ = ["html", "layers", "networks", "tables", "write"]
+__all__ = ["activity", "html", "layers", "networks", "tables", "write"]

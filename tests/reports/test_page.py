@@ -244,6 +244,30 @@ def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
     assert networks["on_front"] == complete["on_front"].astype(int).tolist()
 
 
+def test_the_map_of_firing_rates_is_that_of_the_records(study: Study, written: Path) -> None:
+    """A chart for each network of the front: layers from the top, steps from the left."""
+    charts_by_name = json.loads(_read(written / "report.html").data)["charts"]
+    table = pd.read_csv(written / "activity.csv")
+    for number, candidate in study.front().items():
+        (drawn,) = charts_by_name[f"firing:{number}"]["data"]
+        mine = table[table["trial"] == number]
+        assert drawn["z"] == [pytest.approx(list(layer.rates)) for layer in candidate.activity.values()]
+        assert [rate for row in drawn["z"] for rate in row] == pytest.approx(mine["firing_rate"].tolist())
+        assert [row[0] for row in drawn["customdata"]] == list(candidate.firing_rates)
+        assert len(set(drawn["y"])) == len(candidate.activity)
+
+
+def test_a_study_of_an_earlier_version_has_no_map(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = {n: dataclasses.replace(c, activity={}) for n, c in study.candidates.items()}
+    (tmp_path / "activity.csv").write_text("of an earlier report")
+    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    page.write(contents.build(study), tmp_path)
+    assert "did not record spikes by time step" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "activity.csv").exists()
+
+
 def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
     report = contents.build(study)
     assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
@@ -591,6 +615,10 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     )
     browser.execute_script("document.querySelector('.theme').click()")
     assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    *_, last = study.front()
+    browser.execute_script(CHOOSE, "#firing", str(last))
+    rows = _wait(browser, f"return document.querySelector('[data-chart=\"firing:{last}\"]')?.data[0].z.length")
+    assert rows == len(study.front()[last].activity)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert {request for request in _requests(browser) if not request.startswith(("data:", "blob:"))} == {url}
 

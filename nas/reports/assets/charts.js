@@ -21,17 +21,25 @@ function ink(trace) {
   const same = JSON.parse(JSON.stringify(trace));
   const dark = document.documentElement.dataset.theme === "dark", shown = {"#222222": css("--ink")};
   if (dark) Object.assign(shown, {"#0072b2": "#56b4e9", "#009e73": "#35c79d", "#d55e00": "#ff8c4b"});
+  if (same.type === "heatmap") same.colorscale = [[0, css("--card")], [1, dark ? "#1f6fa5" : "#56b4e9"]];
   for (const part of [same.marker, same.line]) if (part && shown[part.color]) part.color = shown[part.color];
   return same;
 }
+function drawFrame(frame) {
+  const {data, layout} = charts[frame.dataset.chart];
+  Plotly.react(frame, data.map(ink), layoutOf(layout), {responsive: true, displaylogo: false,
+    displayModeBar: frame.clientWidth > 500 ? "hover" : false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"]});
+}
 function draw() {
-  for (const frame of frames) {
-    const {data, layout} = charts[frame.dataset.chart];
-    Plotly.react(frame, data.map(ink), layoutOf(layout), {responsive: true, displaylogo: false,
-      displayModeBar: frame.clientWidth > 500 ? "hover" : false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"]});
-  }
+  frames.forEach(drawFrame);
   paint();
 }
+const firing = document.getElementById("firing");
+if (firing) firing.onchange = () => {
+  const frame = document.querySelector('[data-chart^="firing:"]');
+  frame.dataset.chart = `firing:${firing.value}`;
+  drawFrame(frame);
+};
 const select = document.getElementById("colour"), chips = document.getElementById("chips");
 let only = null;
 function paint() {
