@@ -1,5 +1,6 @@
 """The report as files: one page that opens anywhere, and the tables that all its figures stand in."""
 
+import functools
 import json
 import math
 import re
@@ -58,9 +59,10 @@ def write(
     if latex:
         pages["front.tex"] = texts.latex(report)
     written = [_written(place(name), text) for name, text in pages.items()]
-    drawn = figure.figure(report)
-    for kind in ("png", "svg", "pdf"):
-        written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(drawn, partial)))
+    for name, width in (("front", figure.ONE_COLUMN), ("front-wide", figure.TWO_COLUMNS)):
+        drawn = figure.figure(report, width)
+        for kind in ("png", "svg", "pdf"):
+            written.append(files.write(place(f"{name}.{kind}"), functools.partial(figure.save, drawn)))
     there = tables(report)
     written += [_written(place(name), table.to_csv(index=False)) for name, table in there.items()]
     for name in {*_ONLY_WITH.values(), "compared.csv"} - there.keys():  # of an earlier report, whose page is gone
