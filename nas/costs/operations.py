@@ -73,7 +73,19 @@ class Operation:
 
     @classmethod
     def from_dict(cls, values: PlainTable) -> Self:
-        return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
+        """As `dataclasses.asdict` gives them; the caller checks the types of untrusted ones.
+
+        Raises:
+            TypeError: a field is missing, or there is no such field.
+        """
+        if values.keys() != _FIELDS:
+            raise TypeError(f"an operation has the fields {', '.join(_FIELDS)}, and these are {', '.join(values)}")
+        operation = object.__new__(cls)  # a study has a hundred thousand: a frozen class sets each field by a call
+        operation.__dict__.update(values, operands=tuple(_operand(*operand) for operand in values["operands"]))
+        return operation
+
+
+_FIELDS = dict.fromkeys(field.name for field in dataclasses.fields(Operation)).keys()
 
 
 @functools.cache

@@ -6,7 +6,7 @@ summary     the three sentences that a page begins with
 findings    its other sentences; glossary what its words mean; methods how the figures came about, and the checklist
 page        report.html, with front_chart and charts (plotly, by plotting), drawing (networks as SVG); page.html.jinja
             and assets are its text, style and scripts
-figure      front.png, .svg, .pdf and front-wide.* (matplotlib); texts report.md, front.tex
+figure      front.png, .svg, .pdf and front-wide.svg, .pdf (matplotlib); texts report.md, front.tex
 symbols     colours and symbols of both; units one unit of energy for a table or a figure
 evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
 proxies     what `validate-proxy` found

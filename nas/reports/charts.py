@@ -178,7 +178,7 @@ def effects(report: Report, axis: str) -> Chart:
 
 def rungs(report: Report) -> Chart:
     """Accuracy of each network at the rungs to which it was trained: one line for all of a kind, gaps between them."""
-    figure = go.Figure()
+    traces: list[PlainTable] = []  # plain, as plotly checks each of their tens of thousands of numbers for long
     on_front = set(report.front["trial"])
     for name, is_front, style in (
         ("others", False, {"color": DOMINATED, "width": 1}),
@@ -186,19 +186,23 @@ def rungs(report: Report) -> Chart:
     ):
         table = report.rungs[report.rungs["last_trial"].isin(on_front) == is_front]
         x, y, numbers = _broken_lines(table)
-        figure.add_scatter(
-            x=x,
-            y=y,
-            mode="lines+markers",
-            line=style,
-            marker={"size": 5 if not is_front else 7},
-            opacity=DIM if not is_front else 1.0,
-            name=name,
-            customdata=numbers,
-            hovertemplate="trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
+        traces.append(
+            {
+                "type": "scatter",
+                "x": x,
+                "y": y,
+                "mode": "lines+markers",
+                "line": style,
+                "marker": {"size": 5 if not is_front else 7},
+                "opacity": DIM if not is_front else 1.0,
+                "name": name,
+                "customdata": numbers,
+                "hovertemplate": "trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
+            }
         )
+    figure = go.Figure()
     figure.update_xaxes(type="log")
-    return drawn(figure, "images that a training saw", "search-val accuracy (%)")
+    return drawn(figure, "images that a training saw", "search-val accuracy (%)") | {"data": traces}
 
 
 def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float | None], list[int | None]]:

@@ -1,5 +1,6 @@
 """From a study to its report: tables, sentences, and what the pages and figures are drawn from."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -122,13 +123,13 @@ class Report:
             table.add_row(*map(Text, cells))
         return table
 
-    @property
+    @functools.cached_property
     def unit(self) -> EnergyUnit:
         """In which energies of the front are written, and on the axes of its figures."""
         table = self.front if not self.front.empty else self.trials[self.trials["status"] == "complete"]
         return unit_of(table[self.energy])
 
-    @property
+    @functools.cached_property
     def means(self) -> dict[int, Row]:
         """Rows of `repeats.confirmed` that have an interval, by trial: figures to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
@@ -187,13 +188,13 @@ def build(
         CostError: a record without counts, or a model of a chip that fails.
         StudyError: a study to compare with that ranks by another energy.
     """
-    stored, snapshot = study.candidates, study.snapshot()
-    spent = study.spent_in(snapshot)
+    snapshot = study.snapshot()
+    stored, spent = study.candidates_in(snapshot), study.spent_in(snapshot)
     candidates = _priced(study, stored, convention)
     broken = _broken(study, stored)
     front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
-    trainings = study.trainings
+    trainings = study.trainings_in(snapshot)
     trials = rows.candidates_table(study, candidates, front, broken, convention, chip, trainings)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)

@@ -109,6 +109,7 @@ def _drawn(report: Report, column: str, whose: str, width: float) -> Figure:
     else:
         fig.legend(loc="outside right upper", frameon=False, fontsize=7)
     _mark_energies(axes, [mj for mj in complete[column] if mj > 0], report.unit)
+    fig.set_layout_engine("none")  # all has its place now, whatever the format
     return fig
 
 

@@ -27,6 +27,10 @@ _TABLE = {
     **{"search_val": "search_val_accuracy", "balanced": "report_val_balanced", "spike_operations": "spike_operations"},
 }
 """Columns of the page's table of networks, and those of `trials.csv`."""
+_FIGURES = {
+    "front": (figure.ONE_COLUMN, ("png", "svg", "pdf")),
+    "front-wide": (figure.TWO_COLUMNS, ("svg", "pdf")),  # for papers alone; report.md shows the other
+}
 _SCRIPTS = ("charts.js", "table.js", "words.js")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
@@ -59,10 +63,9 @@ def write(
     if latex:
         pages["front.tex"] = texts.latex(report)
     written = [_written(place(name), text) for name, text in pages.items()]
-    for name, width in (("front", figure.ONE_COLUMN), ("front-wide", figure.TWO_COLUMNS)):
-        drawn = figure.figure(report, width)
-        for kind in ("png", "svg", "pdf"):
-            written.append(files.write(place(f"{name}.{kind}"), functools.partial(figure.save, drawn)))
+    for name, (width, kinds) in _FIGURES.items():
+        save = functools.partial(figure.save, figure.figure(report, width))
+        written += [files.write(place(f"{name}.{kind}"), save) for kind in kinds]
     there = tables(report)
     written += [_written(place(name), table.to_csv(index=False)) for name, table in there.items()]
     for name in {*_ONLY_WITH.values(), "compared.csv"} - there.keys():  # of an earlier report, whose page is gone
@@ -134,6 +137,8 @@ def activity(members: Sequence[Member]) -> pd.DataFrame:
 def networks(report: Report) -> PlainTable:
     """What the page's table sorts and filters: by column, of every network trained in full, to six digits."""
     shown = report.trials[report.trials["status"] == "complete"]
+    if shown.empty:  # of a study without any candidate even the columns are missing
+        return {"trial": []}
     energies = (shown[report.energy].astype(float) / report.unit.mj).to_numpy()
     columns: PlainTable = {name: shown[name].tolist() for name in ("trial", "network", "description", "parameters")}
     columns |= {name: _six_digits(shown[column]) for name, column in _TABLE.items()}

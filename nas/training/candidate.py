@@ -1,6 +1,7 @@
 """One row of truth: a config, how it was trained, what it achieved and what it costs."""
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections.abc import Mapping
@@ -186,7 +187,8 @@ def _check_activity(layer: Activity) -> None:
         type(layer.neurons) is int
         and layer.neurons > 0
         and layer.spikes
-        and all(type(spikes) is int and spikes >= 0 for spikes in layer.spikes)
+        and _WHOLE.issuperset(map(type, layer.spikes))
+        and min(layer.spikes) >= 0
     ):
         raise TypeError(f"the activity {layer} has values that no count gives")
 
@@ -198,18 +200,19 @@ def _check_operation(operation: Operation) -> None:
         TypeError: a value of another type, or a number that none can have.
     """
     numbers = _NUMBERS(operation)
-    shapes = operation.geometry.values()
     if not (
         type(operation.path) is str
-        and all(type(number) is int and number >= 0 for number in numbers)
+        and _WHOLE.issuperset(map(type, numbers))
+        and min(numbers) >= 0
         and operation.kind in ("weight", "product", "sum")
         and operation.valid
         and (operation.values or operation.kind == "product")
-        and all(type(size) is int for shape in shapes for size in shape)
+        and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
     ):
         raise TypeError(f"the operation {operation.path!r} has values that no count gives")
 
 
+_WHOLE = frozenset({int})  # and no bool, which is an int for isinstance
 _NUMBERS = operator.attrgetter(
     *("index", "repeats", "calls", "dense", "valid", "biases", "values", "spikes", "nonzero", "multiplicity", "events")
 )

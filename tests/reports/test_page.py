@@ -262,7 +262,7 @@ def test_a_study_of_an_earlier_version_has_no_map(
 ) -> None:
     candidates = {n: dataclasses.replace(c, activity={}) for n, c in study.candidates.items()}
     (tmp_path / "activity.csv").write_text("of an earlier report")
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
     page.write(contents.build(study), tmp_path)
     assert "did not record spikes by time step" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "activity.csv").exists()
@@ -371,7 +371,7 @@ def test_a_report_during_a_search(tmp_path: Path) -> None:
 
 def test_hostile_names_are_shown_and_not_obeyed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
     hostile = dataclasses.replace(study, name=HOSTILE)
     page.write(contents.build(hostile), tmp_path, latex=True)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -745,7 +745,7 @@ def test_a_browser_shows_an_empty_study_and_hostile_names(
     browser: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
     page.write(contents.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
     _forget(browser)
     browser.get((tmp_path / "report.html").as_uri())
