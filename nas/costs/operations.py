@@ -73,7 +73,19 @@ class Operation:
 
     @classmethod
     def from_dict(cls, values: PlainTable) -> Self:
-        return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
+        """As `dataclasses.asdict` gives them; the caller checks the types of untrusted ones.
+
+        Raises:
+            TypeError: a field is missing, or there is no such field.
+        """
+        if values.keys() != _FIELDS:
+            raise TypeError(f"an operation has the fields {', '.join(_FIELDS)}, and these are {', '.join(values)}")
+        operation = object.__new__(cls)  # a study has a hundred thousand: a frozen class sets each field by a call
+        operation.__dict__.update(values, operands=tuple(_operand(*operand) for operand in values["operands"]))
+        return operation
+
+
+_FIELDS = dict.fromkeys(field.name for field in dataclasses.fields(Operation)).keys()
 
 
 @functools.cache
@@ -94,6 +106,28 @@ class Overheads:
     neuron_updates: int = 0
     residual_additions: int = 0
     pool_comparisons: int = 0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """How often the neurons of a layer fired at each time step, over all images.
+
+    Attributes:
+        neurons: of the layer, times the images: the most that a step can have where a neuron fires once at most.
+        spikes: at each time step; of a ternary neuron those of either sign.
+    """
+
+    neurons: int
+    spikes: tuple[int, ...]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Spikes per neuron at each time step."""
+        return tuple(spikes / self.neurons for spikes in self.spikes)
+
+    @classmethod
+    def from_dict(cls, values: PlainTable) -> Self:
+        return cls(values["neurons"], tuple(values["spikes"]))
 
 
 def multiplications(operations: Iterable[Operation]) -> int:
@@ -126,4 +160,4 @@ def as_dicts(operations: Iterable[Operation]) -> list[PlainTable]:
     ]
 
 
-__all__ = ["Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]
+__all__ = ["Activity", "Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]

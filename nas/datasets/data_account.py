@@ -1,12 +1,12 @@
 """What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nas.datasets.imbalance import WORDS as IMBALANCE
 from nas.datasets.pictures import in_words
 from nas.datasets.splits import Copies, Cut, Split, is_grey
 from nas.settings import Recipe
@@ -17,7 +17,6 @@ DETAILS = ("height", "width", "grey", "transparent", "turned")
 
 _LISTED = 10  # classes; of more only the smallest and the largest are named
 _IMBALANCED = 1.5  # times as many images
-_IMBALANCE = "times as many images as class"
 
 
 def account(
@@ -65,7 +64,7 @@ def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes:
     if totals[most] < _IMBALANCED * totals[few]:
         return []
     return [
-        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {_IMBALANCE} {classes[few]}: accuracy counts "
+        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {IMBALANCE} {classes[few]}: accuracy counts "
         "images, and says most about the large classes. The report has balanced accuracy too, the mean of the classes' "
         "own; the search ranks by plain accuracy."
     ]
@@ -129,9 +128,4 @@ def _mirrored(train: Split, recipe: Recipe) -> list[str]:
     ]
 
 
-def tells_imbalance(sentences: Sequence[str]) -> bool:
-    """Whether an account says that the largest class has far more images than the smallest."""
-    return any(_IMBALANCE in sentence for sentence in sentences)
-
-
-__all__ = ["DETAILS", "account", "tells_imbalance"]
+__all__ = ["DETAILS", "account"]

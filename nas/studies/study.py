@@ -69,13 +69,19 @@ class Study:
         by_trial = {}
         for trial, candidate in self.records_of(snapshot.furthest.values(), snapshot.unreadable):
             reference = candidate.reference or names.get(candidate.config_id)
-            by_trial[trial.number] = dataclasses.replace(candidate, reference=reference)
+            if reference != candidate.reference:
+                candidate = dataclasses.replace(candidate, reference=reference)
+            by_trial[trial.number] = candidate
         return dict(sorted(by_trial.items()))
 
     @property
     def trainings(self) -> list[Training]:
         """All of them, in the order in which they ended."""
-        every = [records.training_of(trial, record) for trial, record in self.records_of(self.snapshot().trained)]
+        return self.trainings_in(self.snapshot())
+
+    def trainings_in(self, snapshot: Snapshot) -> list[Training]:
+        """As `trainings`, up to the moment of a snapshot."""
+        every = [records.training_of(trial, record) for trial, record in self.records_of(snapshot.trained)]
         return sorted(every, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:

@@ -1,13 +1,14 @@
 """One row of truth: a config, how it was trained, what it achieved and what it costs."""
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
+from nas.costs import Activity, Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
@@ -48,6 +49,7 @@ class Candidate:
         operations: whole numbers, from which any convention can be priced.
         overheads: what operations leave out.
         firing_rates: by module path of each neuron layer.
+        activity: spikes by time step, by module path of each neuron layer; empty in records of earlier versions.
         history: training loss and accuracy by epoch.
         provenance: time, host, device, versions, commit: all that may differ between equal runs.
     """
@@ -81,6 +83,7 @@ class Candidate:
     # Not compared: a record of an earlier version is equal to that of the same training today.
     search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
     report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
+    activity: dict[str, Activity] = dataclasses.field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         """A line: a record whole has pages of operations, which `to_dict` gives."""
@@ -120,6 +123,7 @@ class Candidate:
             "operations": as_dicts(self.operations),
             "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "activity": {path: dataclasses.asdict(layer) for path, layer in self.activity.items()},
         }
 
     @classmethod
@@ -137,6 +141,7 @@ class Candidate:
                     "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
                     "overheads": Overheads(**values["overheads"]),
                     "history": tuple(Epoch(**epoch) for epoch in values["history"]),
+                    "activity": {p: Activity.from_dict(layer) for p, layer in values.get("activity", {}).items()},
                 }
             )
             _check(candidate)
@@ -159,6 +164,8 @@ def _check(candidate: Candidate) -> None:
         hold(part)
     for operation in candidate.operations:
         _check_operation(operation)
+    for layer in candidate.activity.values():
+        _check_activity(layer)
     hold_value("wall_s", candidate.provenance["wall_s"], float)
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
@@ -179,6 +186,22 @@ _FIGURES = {
 }
 
 
+def _check_activity(layer: Activity) -> None:
+    """As `hold` does, but fast.
+
+    Raises:
+        TypeError: a value of another type, or a number that none can have.
+    """
+    if not (
+        type(layer.neurons) is int
+        and layer.neurons > 0
+        and layer.spikes
+        and _WHOLE.issuperset(map(type, layer.spikes))
+        and min(layer.spikes) >= 0
+    ):
+        raise TypeError(f"the activity {layer} has values that no count gives")
+
+
 def _check_operation(operation: Operation) -> None:
     """As `hold` does, but fast: a study has a hundred thousand operations.
 
@@ -186,18 +209,19 @@ def _check_operation(operation: Operation) -> None:
         TypeError: a value of another type, or a number that none can have.
     """
     numbers = _NUMBERS(operation)
-    shapes = operation.geometry.values()
     if not (
         type(operation.path) is str
-        and all(type(number) is int and number >= 0 for number in numbers)
+        and _WHOLE.issuperset(map(type, numbers))
+        and min(numbers) >= 0
         and operation.kind in ("weight", "product", "sum")
         and operation.valid
         and (operation.values or operation.kind == "product")
-        and all(type(size) is int for shape in shapes for size in shape)
+        and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
     ):
         raise TypeError(f"the operation {operation.path!r} has values that no count gives")
 
 
+_WHOLE = frozenset({int})  # and no bool, which is an int for isinstance
 _NUMBERS = operator.attrgetter(
     *("index", "repeats", "calls", "dense", "valid", "biases", "values", "spikes", "nonzero", "multiplicity", "events")
 )

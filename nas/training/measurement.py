@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.costs import MEASURED, Operation, OperationCounter, Overheads
+from nas.costs import MEASURED, Activity, Operation, OperationCounter, Overheads
 from nas.datasets import Split
 from nas.errors import CostError
 from nas.training.augmentation import Normalise
@@ -29,6 +29,7 @@ class Measurement:
         images: how many.
         operations: in the order in which they first ran.
         firing_rates: module path of each neuron layer -> spikes per neuron and time step.
+        activity: module path of each neuron layer -> its spikes at each time step.
         overheads: what operations leave out.
         energy_error: standard error of the mean energy over images, as a share of it, by the spread between
             batches. None with a single batch. Another seed gives another network: that
@@ -41,6 +42,7 @@ class Measurement:
     images: int
     operations: tuple[Operation, ...]
     firing_rates: dict[str, float]
+    activity: dict[str, Activity]
     overheads: Overheads
     energy_error: float | None
     silent: str | None
@@ -150,6 +152,7 @@ def _measured(
         images=sum(images for images, _ in marks),
         operations=counter.operations(),
         firing_rates=counter.firing_rates(),
+        activity=counter.activity(),
         overheads=counter.overheads,
         energy_error=_standard_error(marks),
         silent=_silence(model, stream, head_input),

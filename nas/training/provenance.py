@@ -1,4 +1,7 @@
-"""Where, when and with what a network was trained: all that may differ between equal runs."""
+"""Where, when and with what a network was trained: all that may differ between equal runs.
+
+Reading a record needs no torch, which is imported where a training is described.
+"""
 
 import contextlib
 import datetime
@@ -8,18 +11,20 @@ import platform
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from nas.training.execution import ExecutionOptions
 from spikformer.fields import PlainTable
+
+if TYPE_CHECKING:
+    import torch
+
+    from nas.training.execution import ExecutionOptions
 
 _PACKAGE = "spikformer-nas"
 _PACKAGES = (_PACKAGE, "torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
 
 
-def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> PlainTable:
+def of(device: "torch.device", started: float, options: "ExecutionOptions | None" = None) -> PlainTable:
     """All that may differ between equal runs; `options` of a training that took place.
 
     Args:
@@ -35,8 +40,10 @@ def of(device: torch.device, started: float, options: ExecutionOptions | None = 
     }
 
 
-def machine(device: torch.device) -> PlainTable:
+def machine(device: "torch.device") -> PlainTable:
     """The device, the processor and its threads, and the versions on which the last bits of a result depend."""
+    import torch
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": f"{device.type} {name}",
@@ -78,8 +85,10 @@ def code_of(record: PlainTable) -> str:
     return f"version {record['versions'].get(_PACKAGE, 'not recorded')}"
 
 
-def _precisions(device: torch.device) -> dict[str, str]:
+def _precisions(device: "torch.device") -> dict[str, str]:
     """What float32 was computed in: on CUDA, convolutions round to TF32 while training, and not while measuring."""
+    import torch
+
     cudnn: Any = torch.backends.cudnn
     training_in = cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"
     return {"fp32_while_training": training_in, "fp32_while_measuring": "fp32"}

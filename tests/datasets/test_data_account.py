@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 from nas.datasets import loaders as data
-from nas.datasets.data_account import tells_imbalance
+from nas.datasets import tells_imbalance
 from nas.datasets.splits import Split
 from nas.progress import Observer
 from nas.reports import contents

@@ -16,6 +16,7 @@ from nas.training.fitting import accuracies, accuracy, counts_by_class, scores
 from nas.training.measurement import Measurement, measure, measure_batches
 from spikformer import Spikformer, fuse
 from spikformer.config import SpikformerConfig
+from spikformer.neurons import Neuron
 from spikformer.operands import BINARY, REAL, Operand
 from tests.helpers import calibrated, small_config
 
@@ -236,3 +237,23 @@ def test_batches_that_cannot_be_counted_together_are_refused() -> None:
 def test_a_split_holds_no_frames() -> None:
     with pytest.raises(DataError, match=r"holds images \[n, C, H, W\] with a label each, these are \(4, 3, 2, 8, 8\)"):
         Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", ["lif", "ternary", "multispike"])
+def test_activity_is_the_spikes_of_each_step(kind: str) -> None:
+    """Against the outputs of each neuron, seen by a hook: spikes of either sign at each step, over all images."""
+    model, _ = calibrated(small_config(neuron=kind))
+    seen: dict[str, list[torch.Tensor]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, Neuron):
+            module.register_forward_hook(
+                lambda m, _inputs, out, p=path: seen.setdefault(p, []).append(out / m.spikes.quantum)
+            )
+    measurement = _measure(model)
+    assert measurement.activity.keys() == measurement.firing_rates.keys() == seen.keys()
+    for path, layer in measurement.activity.items():
+        spikes_TB = torch.cat(seen[path], dim=1)
+        assert layer.spikes == tuple(int(step.abs().sum().round()) for step in spikes_TB)
+        assert layer.neurons == spikes_TB[0].numel()
+        if kind == "lif":
+            assert sum(layer.rates) / len(layer.rates) == pytest.approx(measurement.firing_rates[path])
