@@ -37,6 +37,7 @@ SPIKFORMER = (
 )
 # A room of nas, or a module beside the rooms, imports only from what stands above it, and only what its door names.
 ROOMS = (
+    "version",
     "errors",
     "files",
     "typed",
