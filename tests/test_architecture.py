@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SPIKFORMER = (
     "errors",
     "files",
+    "schema",
     "plugins",
     "fields",
     "identity",
