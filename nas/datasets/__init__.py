@@ -5,7 +5,8 @@ splits        train, search-val and report-val; duplicates are kept together
 data_account  what was read, passed over and found twice
 class_names   names of the classes of CIFAR
 digits        images that come with scikit-learn
-cifar         downloads, with checksums
+downloads     one file from the web, resumed and checked
+cifar         CIFAR in the files of its authors, read so that nothing runs
 pictures      which files are images, and which are hidden or passed over
 class_folders train/<class>/ as lists of image files
 sources       CIFAR, class folders and WebDataset shards as lists of images that are read when needed
