@@ -60,6 +60,7 @@ ROOMS = (
     "full_training",
     "reports",
     "exports",
+    "doctor",
     "commands",
     "__main__",
 )

@@ -31,6 +31,7 @@ COMMANDS = (
     "spaces",
     "inspect",
     "check-block",
+    "doctor",
 )
 
 

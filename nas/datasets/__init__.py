@@ -16,7 +16,7 @@ overlap       copies of training images among those of the test
 shrinking     images stored smaller, as shards
 """
 
-from nas.datasets import decoding, loaders, overlap, shrinking, sources
+from nas.datasets import cifar, decoding, loaders, overlap, shrinking, sources
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import tells_imbalance
 from nas.datasets.decoding import Content, UnreadableError
@@ -36,6 +36,7 @@ __all__ = [
     "Split",
     "Splits",
     "UnreadableError",
+    "cifar",
     "decoding",
     "is_grey",
     "loaders",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nas.training.counterpart import ann_counterpart, bits
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
-    from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
+    from nas.training.execution import Precision, autocast, exact, lay_out, options_for, precision_of, tuned
     from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
     from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
@@ -68,6 +68,7 @@ __getattr__ = attributes(
         "lay_out": "nas.training.execution",
         "measured_pace": "nas.training.probing",
         "momentum_settles": "nas.training.step",
+        "options_for": "nas.training.execution",
         "parameter_groups": "nas.training.optimizer",
         "precision_of": "nas.training.execution",
         "repriced": "nas.training.candidate",
@@ -105,6 +106,7 @@ __all__ = [
     "measured_pace",
     "measurement",
     "momentum_settles",
+    "options_for",
     "parameter_groups",
     "precision_of",
     "provenance",
