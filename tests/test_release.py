@@ -2,6 +2,7 @@
 
 import email
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -135,3 +136,19 @@ def test_an_installed_program_searches_from_an_empty_folder(installed: Path, tmp
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results" / "micro" / "journal.log").is_file()
     assert "-m nas report --study micro" in done.stdout
+
+
+def test_citation_and_changelog_name_the_version() -> None:
+    """A release is not made with half of them."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {nas.__version__}\n" in citation
+    headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings[0].split()[1] == nas.__version__
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "CONTRIBUTING.md", "docs/versions.md"])
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """Between backticks, with a slash or an ending of ours; what a search or a training writes is none of them."""
+    names = re.findall(r"`([\w./-]+)`", (ROOT / page).read_text())
+    ours = ("tests/", "docs/", "nas/", "spikformer/", "benchmarks/", ".ci/")
+    assert [name for name in names if name.startswith(ours) and not (ROOT / name).exists()] == []
