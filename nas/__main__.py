@@ -13,10 +13,11 @@ from typing import NoReturn
 import click
 
 from nas.commands import COMMANDS, Group, let_threads_sleep
+from nas.version import VERSION
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
+@click.version_option(VERSION, prog_name="spikformer-nas")
 def main() -> None:
     """Neural architecture search for spiking transformers: accuracy against spike operations and energy."""
 

@@ -3,7 +3,7 @@
 config.json         {"network": {...}}, the config as `SpikformerConfig.to_dict` writes it, and, where there are such
                     things, "proxy", the small network behind it; "data", the proxy's images; "study", where it was
                     found; "classes", names in the order of the logits; "training", how it ended; "sha256" of each
-                    file of weights
+                    file of weights; "schema", the number of this layout (`spikformer.schema`)
 model.safetensors   weights of "network", where it has been trained
 proxy.safetensors   weights of "proxy", where the search kept them
 
@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from spikformer import official, published
+from spikformer import official, published, schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
 from spikformer.fields import PlainTable, nearest
@@ -34,7 +34,10 @@ _LOGGER = logging.getLogger("spikformer")
 
 Part = Literal["network", "proxy"]
 WEIGHTS: dict[Part, str] = {"network": "model.safetensors", "proxy": "proxy.safetensors"}
-_KEYS = ("network", "proxy", "data", "study", "classes", "training", "sha256")
+SCHEMA = 1
+"""Of `config.json`. Folders of 0 differ in nothing but the number."""
+
+_KEYS = (schema.KEY, "network", "proxy", "data", "study", "classes", "training", "sha256")
 _FIELDS: dict[str, dict[str, type]] = {"data": {"dataset": str}, "study": {"name": str, "trial": int}}
 
 
@@ -98,6 +101,9 @@ def read_document(folder: Path) -> PlainTable:
         raise CheckpointError(f"{path} is no JSON: {error}. Export it again") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} does not describe a network. Give a folder that export wrote")
+    reason = schema.reason_against(document.get(schema.KEY), SCHEMA)
+    if reason is not None:
+        raise CheckpointError(f"{path}: {reason}")
     for key, value in document.items():
         if key not in _KEYS:
             raise CheckpointError(f'{path}: unknown key "{key}". {nearest(key, _KEYS)}')
@@ -111,6 +117,8 @@ def _check_value(path: Path, key: str, value: object) -> None:
         CheckpointError: a value of another type than `export` and `train` write.
     """
     fields = _FIELDS.get(key, {})
+    if key == schema.KEY:
+        return  # checked first, before keys that only a later layout has
     if key == "classes":
         wrong = [] if isinstance(value, list) and all(isinstance(name, str) for name in value) else [key]
     elif isinstance(value, dict):

@@ -33,6 +33,7 @@ COMMANDS = (
     "spaces",
     "inspect",
     "check-block",
+    "doctor",
 )
 
 

@@ -8,7 +8,7 @@ Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
 
-class Count(click.ParamType[int]):
+class Count(click.ParamType):  # type: ignore[type-arg]  # it takes one from click 8.4 on
     """A whole number, also written as 500k or 16M."""
 
     name = "count"

@@ -6,7 +6,8 @@ data_account  what was read, passed over and found twice
 imbalance     whether that says that classes differ much in size
 class_names   names of the classes of CIFAR
 digits        images that come with scikit-learn
-cifar         downloads, with checksums
+downloads     one file from the web, resumed and checked
+cifar         CIFAR in the files of its authors, read so that nothing runs
 pictures      which files are images, and which are hidden or passed over
 class_folders train/<class>/ as lists of image files
 images        images of the user's own, as Python has them
@@ -69,6 +70,7 @@ __all__ = [
     "Splits",
     "UnreadableError",
     "check_images",
+    "cifar",
     "decoding",
     "is_grey",
     "loaders",

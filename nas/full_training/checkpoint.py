@@ -16,12 +16,16 @@ import torch
 from nas import files
 from nas.bundles import EXECUTION, TrainingRecipe
 from nas.errors import TrainingError
+from spikformer import schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import plain
 
 FILE = "checkpoint.pt"
-_FORMAT = 1
+SCHEMA = 1
+"""Of the file."""
+
+_KEY = "format"  # under which the number of the layout stands here since the first one
 _FREE = (*EXECUTION, "source", "changes", "evaluate_every_epochs")
 
 
@@ -56,7 +60,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         OutputError: it cannot be written; the file before it is left as it was.
     """
     document = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    document |= {"format": _FORMAT, "config": checkpoint.config.to_dict(), "recipe": plain(checkpoint.recipe)}
+    document |= {_KEY: SCHEMA, "config": checkpoint.config.to_dict(), "recipe": plain(checkpoint.recipe)}
 
     def write(partial: Path) -> None:
         try:
@@ -76,9 +80,9 @@ def load(path: Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders about pickles that are none of ours
             document = torch.load(path, map_location="cpu", weights_only=True)
-        version = document.pop("format")
-        if version != _FORMAT:
-            raise ValueError(f"format {version}, this program reads {_FORMAT}")
+        reason = schema.reason_against(document.pop(_KEY), SCHEMA)
+        if reason is not None:
+            raise TrainingError(f"{path}: {reason}")
         document["config"] = SpikformerConfig.from_dict(document["config"])
         document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
         return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
@@ -148,4 +152,4 @@ def _first(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-__all__ = ["FILE", "Checkpoint", "check_same", "load", "save"]
+__all__ = ["FILE", "SCHEMA", "Checkpoint", "check_same", "load", "save"]

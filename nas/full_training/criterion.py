@@ -75,6 +75,11 @@ def teacher_of(recipe: TrainingRecipe, config: SpikformerConfig, device: torch.d
     """
     if not recipe.teacher:
         return None
+    if ":" in recipe.teacher:  # as hf-hub:NAME or local-dir:PATH, from where timm before 1.0.26 reads pickles that run
+        raise TrainingError(
+            f"teacher {recipe.teacher} names a place, and the recipe may come from others. Give the name of a timm "
+            "model, and its weights: --set teacher_weights=FILE.safetensors"
+        )
     # Weights of one's own may be for any classes; timm's are for those that they were trained on.
     settings: dict[str, Any] = {"num_classes": config.head.num_classes} if recipe.teacher_weights else {}
     try:

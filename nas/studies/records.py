@@ -14,6 +14,7 @@ from nas.studies import trials
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf
 from nas.typed import hold, hold_value
+from spikformer import schema
 from spikformer.fields import PlainTable
 from spikformer.identity import is_id
 
@@ -246,6 +247,20 @@ _IDENTITY: dict[str, object] = {
 }
 
 
+SCHEMA = 1
+"""Of a study: which attributes it has and what they mean. Studies of 0 have no number, and are read and continued."""
+
+
+def check_schema(study: str, attributes: Mapping[str, object]) -> None:
+    """
+    Raises:
+        StudyError: a newer version of this program searched it.
+    """
+    reason = schema.reason_against(attributes.get(schema.KEY), SCHEMA)
+    if reason is not None:
+        raise StudyError(f"study {study}: {reason}")
+
+
 def constraints_in(study: str, attributes: Mapping[str, object]) -> Constraints:
     """What the last search of a study asked of networks, by its attributes.
 
@@ -294,12 +309,14 @@ def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) 
 
 
 __all__ = [
+    "SCHEMA",
     "FullTraining",
     "RecordReader",
     "Spent",
     "Training",
     "absent",
     "check_id",
+    "check_schema",
     "constraints_in",
     "full_trainings_in",
     "identity_in",

@@ -233,6 +233,8 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
         summaries = optuna.get_all_study_summaries(storage=database)
         started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
         return [summary.study_name for summary in started if "~" not in summary.study_name]
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        results.stat()  # a path that no system takes is an error; from Python 3.13 on, glob finds nothing there
     journals = sorted(results.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
     return [path.parent.name for path in journals]
 

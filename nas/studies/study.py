@@ -251,7 +251,7 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     """A study by name; without one, the latest.
 
     Raises:
-        StudyError: there is none, or its storage cannot be read.
+        StudyError: there is none, its storage cannot be read, or a newer version of this program searched it.
     """
     results = Path(results_dir)
     with storages.quiet_optuna():
@@ -267,6 +267,7 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
             opened = optuna.load_study(study_name=chosen, storage=database or storages.journal(folder))
         except KeyError:  # the journal is older than its study: interrupted at its very start
             raise StudyError(f'study "{chosen}" has not begun. Run the search again') from None
+        records.check_schema(chosen, opened.user_attrs)
         return Study(chosen, folder, opened)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nas.training.description import described, mixer_name, mlp_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
-    from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
+    from nas.training.execution import Precision, autocast, exact, lay_out, options_for, precision_of, tuned
     from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
     from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
@@ -77,6 +77,7 @@ __getattr__ = attributes(
         "mixer_name": "nas.training.description",
         "mlp_name": "nas.training.description",
         "momentum_settles": "nas.training.step",
+        "options_for": "nas.training.execution",
         "parameter_groups": "nas.training.optimizer",
         "precision_of": "nas.training.execution",
         "repriced": "nas.training.candidate",
@@ -119,6 +120,7 @@ __all__ = [
     "mixer_name",
     "mlp_name",
     "momentum_settles",
+    "options_for",
     "parameter_groups",
     "precision_of",
     "provenance",

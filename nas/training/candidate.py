@@ -15,12 +15,15 @@ from nas.stats import pareto
 from nas.training import wording
 from nas.training.epoch import Epoch
 from nas.typed import hold, hold_value
+from spikformer import schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 
 Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
+SCHEMA = 1
+"""Of a record in a storage. Those of 0 have no number; the first of them have no rungs and no balanced accuracies."""
 EnergyOf = Literal["proxy", "target"]
 """Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
@@ -116,7 +119,7 @@ class Candidate:
 
     def to_dict(self) -> PlainTable:
         """Plain values that survive JSON; `from_dict` reads them back."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values = {schema.KEY: SCHEMA} | {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return values | {
             "config": self.config.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
@@ -130,11 +133,14 @@ class Candidate:
     def from_dict(cls, values: PlainTable) -> Self:
         """
         Raises:
-            RecordError: a value that is missing, unknown or of another type than it should have.
+            RecordError: a value that is missing, unknown or of another type than it should have; a later layout.
         """
+        reason = schema.reason_against(values.get(schema.KEY), SCHEMA)
+        if reason is not None:
+            raise RecordError(reason)
         try:
             candidate = cls(
-                **values
+                **{name: value for name, value in values.items() if name != schema.KEY}
                 | {
                     "config": SpikformerConfig.from_dict(values["config"]),
                     "recipe": _recipe(values["recipe"]),

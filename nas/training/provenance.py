@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.version import VERSION
 from spikformer.fields import PlainTable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nas.training.execution import ExecutionOptions
 
 _PACKAGE = "spikformer-nas"
-_PACKAGES = (_PACKAGE, "torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
+_PACKAGES = ("torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
 
 
 def of(device: "torch.device", started: float, options: "ExecutionOptions | None" = None) -> PlainTable:
@@ -70,8 +71,8 @@ def _processor() -> str:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages; a clone that was never installed has no version of its own."""
-    versions = {"python": platform.python_version()}
+    """Of Python, of this program and of the packages that are installed."""
+    versions = {"python": platform.python_version(), _PACKAGE: VERSION}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

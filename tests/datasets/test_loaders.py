@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from nas import files
-from nas.datasets import CIFAR10_CLASSES, cifar
+from nas.datasets import CIFAR10_CLASSES, cifar, downloads
 from nas.datasets import loaders as data
 from nas.errors import DataError
 from nas.settings import DataSettings
@@ -228,14 +228,13 @@ def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(1, 6):
         pixels = rng.integers(0, 256, (12, 3072), np.uint8)
         labels = [(12 * (i - 1) + j) % 10 for j in range(12)]
-        content = pickle.dumps({"data": pixels, "labels": labels})
+        content = pickle.dumps({"data": pixels, "labels": labels}, protocol=3)  # the first with bytes
         (folder / f"data_batch_{i}").write_bytes(content)
-        sums.append([f"data_batch_{i}", hashlib.md5(content).hexdigest()])
-    meta = pickle.dumps({"label_names": list(CIFAR10_CLASSES)})
-    (folder / "batches.meta").write_bytes(meta)
-    source = cifar.SOURCES["cifar10"]
-    monkeypatch.setattr(source, "train_list", sums)
-    monkeypatch.setattr(source, "meta", source.meta | {"md5": hashlib.md5(meta).hexdigest()})
+        sums.append((f"data_batch_{i}", hashlib.md5(content).hexdigest()))
+    source = cifar.DATASETS["cifar10"]
+    monkeypatch.setitem(
+        cifar.DATASETS, "cifar10", dataclasses.replace(source, batches=source.batches | {"train": tuple(sums)})
+    )
     return folder
 
 
@@ -263,9 +262,9 @@ def test_a_truncated_cifar_batch_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: Any, **_settings: Any) -> None:
-        raise OSError("no network")
+        raise downloads.DownloadError("no network")
 
-    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+    monkeypatch.setattr(cifar, "fetch", refuse)
     with pytest.raises(DataError, match=r"could not be downloaded.*no network.*Give a folder"):
         data.load(image_space("cifar10", 10, image_size=32))
 

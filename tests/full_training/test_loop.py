@@ -563,6 +563,7 @@ def test_without_torchrun_there_is_one_process() -> None:
         (("rand_augment=rand-x9",), r"known to timm|none of timm's"),
         (("rand_augment_ops=['Equalise']",), "Use timm's names"),
         (("teacher=no_such_model",), "cannot be had from timm"),
+        (("teacher=local-dir:gift",), "names a place, and the recipe may come from others"),
         (("mean=[0.5]", "std=[0.5, 0.5]"), "must be as many"),
         (("mean=[0.5, 0.5]", "std=[0.5, 0.5]"), "3 channels"),
     ],

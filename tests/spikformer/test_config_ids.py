@@ -21,7 +21,7 @@ from tests import id_record
 from tests.conftest import Run
 from tests.helpers import Heard, random_config, small_config
 
-FIRST = Path(__file__).parents[1] / "data" / "studies" / "first_version" / "journal.log"
+FIRST = Path(__file__).parents[1] / "data" / "schemas" / "study_0.log"
 REMEDY = (
     "Studies hold ids, so they must stay. If a field is new, give it a constant default with which older networks stay "
     "as they are, and write the record anew with `python -m tests.id_record`: its default is added. If a published "
@@ -234,7 +234,7 @@ def first(tmp_path: Path) -> Path:
     """A folder of results with a study that was searched and confirmed before ids had a version."""
     folder = tmp_path / "results" / "first_version"
     folder.mkdir(parents=True)
-    shutil.copy(FIRST, folder)
+    shutil.copy(FIRST, folder / "journal.log")
     return folder.parent
 
 
