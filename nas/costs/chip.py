@@ -67,11 +67,11 @@ class Chip:
                 positive figures.
         """
         if not operations or images < 1:
-            raise CostError(f'chip "{self.name}": without counted operations a chip costs nothing: measure the network')
+            raise CostError(f'chip "{self.name}": there are no costs without counted operations. Measure the network')
         try:
             costs = self.model(config, operations, overheads, images)
         except Exception as error:  # a user's code may fail in any way
-            raise CostError(f'chip "{self.name}" failed: {_named(error)}. Mend the model') from error
+            raise CostError(f'chip "{self.name}" failed: {_named(error)}. Correct the model') from error
         self._check(costs)
         return costs
 

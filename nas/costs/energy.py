@@ -122,7 +122,7 @@ def convention(name: str = "measured", costs: str = "45nm_fp32") -> Convention:
     changes: dict[str, Any] = {}
     for variant in variants:
         if variant[1:] not in _VARIANTS:
-            raise CostError(f'"{variant}" is no variant of a convention. {nearest(variant[1:], _VARIANTS)}')
+            raise CostError(f'"{variant}" is not a variant of a convention. {nearest(variant[1:], _VARIANTS)}')
         changes[variant[1:]] = variant[0] == "+"
     return dataclasses.replace(_CONVENTIONS[base], name=name, costs=unit_costs(costs), **changes)
 
@@ -145,7 +145,7 @@ def unit_costs(name_or_path: str) -> UnitCosts:
     except OSError as error:
         raise CostError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise CostError(f"{path} is no valid TOML: {error}") from None
+        raise CostError(f"{path} is not valid TOML: {error}") from None
     kinds = {"source": str, "pj_per_ac": float, "pj_per_mac": float}
     values = {key: float(v) if type(v) is int and kinds.get(key) is float else v for key, v in values.items()}
     if values.keys() != kinds.keys() or any(type(values[key]) is not kind for key, kind in kinds.items()):
@@ -187,7 +187,7 @@ def price(operations: Iterable[Operation], images: int, convention: Convention =
     """
     work = [_work(op, convention) for op in operations]
     if not work or images < 1:
-        raise CostError("without counted operations there is no energy: measure the network, or give its rates")
+        raise CostError("there is no energy without counted operations. Measure the network, or give its rates")
     return Energy(convention, math.fsum(ac for ac, _ in work) / images, math.fsum(mac for _, mac in work) / images)
 
 

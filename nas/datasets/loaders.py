@@ -277,13 +277,13 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
     try:
         with file.open() as image:
             if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
+                raise ValueError(f"mode {image.mode}: more than 8 bits per channel. Convert it to 8 bits")
             turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
             upright = pictures.upright(image)
             pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
             detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file.name} is no readable image ({error}). Replace it or keep it elsewhere") from None
+        raise DataError(f"{file.name} is not a readable image ({error}). Replace it or move it elsewhere") from None
     return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
 
 
@@ -326,13 +326,13 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
     if expected is not None and classes != expected:
         missing, extra = sorted(set(expected) - set(classes)), sorted(set(classes) - set(expected))
         raise DataError(
-            f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
-            f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
+            f"the classes of the images are not those of {space.data.dataset} in space {space.name}: missing "
+            f"{missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
         )
     num_classes = space.base["head"]["num_classes"]
     if len(classes) != num_classes:
         raise DataError(
-            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
+            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), but space {space.name} says "
             f"head.num_classes = {num_classes}. Make them equal"
         )
 

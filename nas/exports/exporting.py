@@ -96,7 +96,9 @@ def convert(folder: str | Path) -> tuple[Path, float]:
     proxy = Path(folder) / checkpoints.WEIGHTS["proxy"]
     as_searched = bundle.document.get("proxy") == bundle.document["network"] and proxy.exists()
     if not bundle.is_trained and not as_searched:
-        raise TrainingError(f"{folder} has no trained weights to convert. Train it first, and convert what comes of it")
+        raise TrainingError(
+            f"{folder} has no trained weights to convert. Train it first, then convert the trained folder"
+        )
     assert bundle.folder is not None
     model = bundle.model() if bundle.is_trained else checkpoints.load(bundle.folder, "proxy")
     path = bundle.folder / "model.onnx"

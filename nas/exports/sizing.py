@@ -34,7 +34,9 @@ class Size:
             ConfigError: stages that halve the grid more often than the image size allows.
         """
         if self.as_is and (self.params is not None or self.macs is not None):
-            raise TrainingError("--as-is keeps the searched size, --params and --macs change it. Give one or the other")
+            raise TrainingError(
+                "--as-is keeps the searched size, but --params and --macs change it. Give one or the other"
+            )
         network = config if self.as_is else target.for_imagenet(config, image_size)
         if self.classes:
             head = dataclasses.replace(network.head, num_classes=self.classes)

@@ -161,11 +161,15 @@ def evaluate(
             time steps or one image size only.
     """
     if weights is not None and len(networks) != 1:
-        raise TrainingError(f"{weights} are the weights of one network, {len(networks)} were given. Give one")
+        raise TrainingError(
+            f"{weights} are the weights of one network, but {len(networks)} networks were given. Give one"
+        )
     evaluations = []
     with initialised(device) as group:
         if group.size > 1:
-            raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
+            raise TrainingError(
+                f"evaluate runs in one process, but torchrun started {group.size}. Run it without torchrun"
+            )
         for network in networks:
             trained = _opened(network, weights)
             name, model = trained.name, trained.model
@@ -222,8 +226,8 @@ def _at(name: str, model: Spikformer, time_steps: int, image_size: int) -> Spikf
     except RuntimeError:  # how torch says that shapes differ
         raise TrainingError(
             f"{name} was trained at T = {model.config.time_steps} and {model.config.stem.image_size} pixels, and its "
-            f"weights do not hold at T = {time_steps} and {image_size} pixels: a learned position belongs to one image "
-            "size, psn neurons to one number of time steps. Train it with that one"
+            f"weights do not fit T = {time_steps} and {image_size} pixels: a learned position belongs to one image "
+            "size, and psn neurons to one number of time steps. Train the network with those"
         ) from None
     return changed.eval()
 

@@ -64,7 +64,7 @@ def confirm(
         splits = data.load(study.space, data_dir, study.seed, watcher.reading)
         if splits.fingerprint != study.identity["data.images"]:
             raise DataError(
-                f"study {study.name} was searched on the images {study.identity['data.images']}, these are "
+                f"study {study.name} was searched on images {study.identity['data.images']}, but these are "
                 f"{splits.fingerprint}. Give their folder with --data-dir"
             )
         for sentence in splits.account:
@@ -93,7 +93,7 @@ def members(study: Study, top: int | Literal["front"]) -> dict[int, Candidate]:
     """
     candidates = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
     if not candidates:
-        raise StudyError(f"study {study.name} has no network trained in full to repeat. Run the search on")
+        raise StudyError(f"study {study.name} has no network trained in full to repeat. Continue the search")
     if top == "front":
         best = list(study.front())
     else:

@@ -76,7 +76,7 @@ class Forecast:
             return
         if done == 0:
             count = f"{asked} candidates" if asked is not None else "candidates"
-            notice(f"Study {name}: {count} to evaluate. Ctrl-C loses nothing: the same command goes on.")
+            notice(f"Study {name}: {count} to evaluate. Ctrl-C loses nothing: the same command continues.")
         else:
             of = f" of {expected}" if expected is not None else ""
             notice(f"Study {name} continues: {done}{of} candidates are finished.")

@@ -67,8 +67,8 @@ class Loop:
             self.observer.notice(self._reason)
         if not self.study.candidates_in(self.snapshot):
             raise StudyError(
-                f"study {self.study.name} has no network: none was found in the space, or affordable, within "
-                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen that"
+                f"study {self.study.name} has no network: none was found that keeps to "
+                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen it"
             )
 
     def next_job(self) -> Job | None:
@@ -103,7 +103,7 @@ class Loop:
         job = done.job
         self.retention.keep(done, self.snapshot)
         if not self._record(job, done.candidate):
-            self.observer.notice(f"{job.label} was taken over by another process, which took this one for dead.")
+            self.observer.notice(f"{job.label} was taken over by another process, because this one seemed dead.")
             self.on_idle()
             return
         self.setup.trainer.forget(job)

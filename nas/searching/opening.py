@@ -67,7 +67,9 @@ def goal_of(trials: int | None, settings: SearchSettings) -> Goal:
         StudyError: neither networks nor a budget, or no networks.
     """
     if trials is None and settings.budget is None:
-        raise StudyError("how long to search? Give --trials, a number of networks, or --budget, such as 2M or 8h")
+        raise StudyError(
+            "the length of the search is missing. Give --trials, a number of networks, or --budget, such as 2M or 8h"
+        )
     if trials is not None and trials < 1:
         raise StudyError(f"trials {trials} must be at least 1")
     budget = Budget.parse(settings.budget) if settings.budget is not None else Budget()

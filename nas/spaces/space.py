@@ -132,7 +132,7 @@ class SearchSpace:
         values, params = config.to_dict(), {}
         stages = len(self.base["stages"])
         if len(config.stages) != stages:
-            raise SpaceError(f"{len(config.stages)} stages, the networks of this space have {stages}")
+            raise SpaceError(f"the network has {len(config.stages)} stages, but those of this space have {stages}")
         choice_of = {axis.name: choice_in(axis, values) for axis in self.axes}
 
         def follow(name: str, choices: list[Choice]) -> Choice:

@@ -154,7 +154,7 @@ def _check(candidate: Candidate) -> None:
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
         if getattr(candidate, name) < 0:
-            raise ValueError(f"{name} is {getattr(candidate, name)}, less than nothing")
+            raise ValueError(f"{name} is {getattr(candidate, name)}, which is negative")
     for name, most in _FIGURES.items():
         value = getattr(candidate, name)
         if value is not None and not 0 <= value <= most:
@@ -186,7 +186,7 @@ def _check_operation(operation: Operation) -> None:
         and (operation.values or operation.kind == "product")
         and all(type(size) is int for shape in shapes for size in shape)
     ):
-        raise TypeError(f"the operation {operation.path!r} has values that no count gives")
+        raise TypeError(f"the operation {operation.path!r} has values that cannot come from a count")
 
 
 _NUMBERS = operator.attrgetter(

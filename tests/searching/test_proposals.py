@@ -168,7 +168,7 @@ def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:
     assert study.candidate(2).images_seen == 200
     with pytest.raises(StudyError, match="trial 0 of study ladder was trained further in trial 2: use that one"):
         study.candidate(0)
-    with pytest.raises(StudyError, match="trial 99 of study ladder is not there"):
+    with pytest.raises(StudyError, match="trial 99 of study ladder does not exist"):
         study.candidate(99)
     number, stopped = next((n, c) for n, c in study.candidates.items() if c.status == "stopped")
     assert f"trial {number}, {stopped.reason}" in str(inspection.costs(study, number).to_dict())
@@ -310,7 +310,7 @@ def test_networks_that_are_too_large_are_not_trained(ladder: Path) -> None:
 def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path) -> None:
     said = Heard()
     for sampler in ("searcher", "GPSampler"):
-        with pytest.raises(StudyError, match=r"none was found in the space, or affordable, within max_params 10\."):
+        with pytest.raises(StudyError, match=r"none was found that keeps to max_params 10\."):
             _search(ladder, 5, constraints=Constraints(max_params=10), observer=said, study=sampler, sampler=sampler)
     assert "Spikformer miniature is left out: it is larger than max_params 10." in said.text
 
@@ -419,9 +419,9 @@ def test_rungs_that_are_equally_many_images_are_refused(ladder: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"networks": None}, "how long to search"),
-        ({"networks": 1, "budget": "8 days"}, 'budget "8 days" is no amount'),
-        ({"networks": 1, "budget": "0"}, 'budget "0" is no amount'),
+        ({"networks": None}, "the length of the search is missing"),
+        ({"networks": 1, "budget": "8 days"}, 'budget "8 days" is not an amount'),
+        ({"networks": 1, "budget": "0"}, 'budget "0" is not an amount'),
         ({"networks": 1, "patience": 0}, "patience 0 must be at least 1"),
     ],
 )
