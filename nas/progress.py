@@ -97,7 +97,9 @@ class Dashboard(Observer):
         self._overall.update(self._overall_task, description=words, completed=done, total=total)
 
     def waiting(self, trainings: int) -> None:
-        self._current.update(self._reading, description=f"waiting for {trainings} trainings of others", visible=True)
+        self._current.update(
+            self._reading, description=f"waiting for {trainings} trainings of other workers", visible=True
+        )
 
     def on_training_start(self, label: str, epochs: int) -> None:
         self._current.update(self._reading, visible=False)

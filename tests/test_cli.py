@@ -346,8 +346,8 @@ def test_rungs_limits_and_budget_from_the_command_line(
     done = run_here("search", "--space", str(micro), "--trials", "12", "--budget", "1.6k", *limits, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
-        "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all, for which random search would "
-        "train 7 networks in full" in done.stderr
+        "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all. With as many images, random "
+        "search would train 7 networks in full" in done.stderr
     )
     assert "MB on disk" in done.stderr
     assert "on 50 images" in done.stderr

@@ -137,7 +137,7 @@ def _run(training: Training, folder: Path) -> Trained | None:
     with Logger(folder, training.group, training.total, training.done) as logger, stopping() as stop:
         keeper = Keeper(training, folder, logger)
         if training.done:
-            logger.notice(f"{path}: goes on at step {training.done} of {training.total}")
+            logger.notice(f"{path}: continues at step {training.done} of {training.total}")
         else:
             _tell_of_images(training, logger)
         with training.stepping():
@@ -179,7 +179,7 @@ def _epoch(training: Training, logger: Logger, keeper: Keeper, stop: Stop) -> No
             keeper.save(always=True)
             raise KeyboardInterrupt
     for name in sorted(broken):
-        logger.notice(f"skipped, not readable: {name}")
+        logger.notice(f"skipped, because it is not readable: {name}")
     if (epoch + 1) % recipe.evaluate_every_epochs == 0 and training.done < training.total:
         scores = _test(training)
         logger.record(training.done, epoch, test_top1=scores.top1, test_top5=scores.top5)

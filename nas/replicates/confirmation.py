@@ -133,7 +133,7 @@ def _twin(number: int, candidate: Candidate, recipe: Recipe, seed: int, observer
     try:
         config = ann_counterpart(candidate.config)
     except ConfigError as error:
-        observer.notice(f"trial {number} has no quantised twin: {error}")
+        observer.notice(f"trial {number} has no quantised counterpart: {error}")
         return []
     return [Run(f"twin of trial {number}, seed {seed}", config, recipe, seed, of=candidate.config_id, what="twin")]
 

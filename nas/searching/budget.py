@@ -80,9 +80,9 @@ class Plan:
         rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
         disk_mb = (sum(self.networks) * _RECORD_BYTES + self.networks[-1] * 4 * parameters) / 1e6
         return [
-            f"Plan: about {rungs}; {spent:,} images in all, for which random search would train {spent // full} "
-            "networks in full.",
-            f"At the speed measured here that takes {_time(seconds)} in all, and up to {disk_mb:,.0f} MB on disk.",
+            f"Plan: about {rungs}; {spent:,} images in all. With as many images, random search would train "
+            f"{spent // full} networks in full.",
+            f"At the speed measured here, that takes {_time(seconds)} in all and up to {disk_mb:,.0f} MB on disk.",
             *([_LONG] if seconds > _DAY_S else []),
         ]
 

@@ -180,9 +180,9 @@ def _plan(
     forecast.announce(expected)
     proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, constraints, expected, sampler)
     for name in sorted(references.keys() - proposer.references.keys()):
-        notice(f"{name} is left out: it is larger than {limits.in_words(constraints)}.")
+        notice(f"{name} is left out, because it exceeds {limits.in_words(constraints)}.")
     if sampler != SEARCHER and len(begun.images) > 1:
-        notice(f"{sampler} learns from networks trained in full only: see docs/search.md.")
+        notice(f"{sampler} learns only from networks trained in full. See docs/search.md.")
     return proposer, StoppingRule(begun.study, begun.goal, begun.images, expected, proposer.startup)
 
 

@@ -55,8 +55,8 @@ def _beginning(space: SearchSpace, goal: Goal, name: str) -> str:
     combinations = math.prod(len(axis.choices) for axis in space.axes)
     asked = f"{goal.trials} networks" if goal.trials is not None else "as many networks as the budget allows"
     return (
-        f"Study {name} searches {space.name}, up to {combinations:,} networks on {space.data.dataset}: {asked}. First "
-        "the images are read, then the speed of this machine is measured."
+        f"Study {name} searches {space.name}, which has up to {combinations:,} networks, on {space.data.dataset}. It "
+        f"evaluates {asked}. First it reads the images, then it measures the speed of this machine."
     )
 
 

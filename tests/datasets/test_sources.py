@@ -202,7 +202,7 @@ def test_links_to_folders_above_are_passed_over(tmp_path: Path, links: int) -> N
     (folder / "train" / "class0002" / "again").symlink_to(folder / "train" / "class0002" / "more")
     whole = sources.find(folder)
     assert np.bincount(whole.train.labels).tolist() == [8, 8, 9, 8]
-    assert f"Passed over: {links + 1} links to folders that were read already." in whole.passed_over[0]
+    assert f"Skipped: {links + 1} links to folders that were read already." in whole.passed_over[0]
 
 
 def test_a_class_may_be_a_link_and_hold_links_to_other_places(tmp_path: Path) -> None:

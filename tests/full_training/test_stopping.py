@@ -72,7 +72,7 @@ def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> N
     again = _started(tmp_path, images, out, 50)
     _wait_for(lambda: logger.read(out / logger.FILE)[-1]["step"] > saved, again)
     again.send_signal(signal.SIGTERM)
-    assert f"goes on at step {saved} of 2500" in _ended(again)
+    assert f"continues at step {saved} of 2500" in _ended(again)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never answers")
