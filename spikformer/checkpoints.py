@@ -61,15 +61,16 @@ def load(folder: str | Path, part: Part = "network", *, config: SpikformerConfig
     """The network of an exported folder, in eval mode.
 
     Args:
-        folder: what `export` or `train` wrote.
+        folder: folder that `export` or `train` wrote.
         part: "network" for the network to train, "proxy" for the small one that the search trained.
-        config: instead of the folder's, with the same weights: other time steps, another image size.
+        config: config to use with the folder's weights instead of the folder's own, with other time steps or another
+            image size.
 
     Returns:
-        The model with the folder's weights for that part; with fresh weights where it has none.
+        The model with the folder's weights for that part, or with fresh weights where it has none.
 
     Raises:
-        CheckpointError: no such folder or part, a damaged file, or weights that are not the recorded ones.
+        CheckpointError: there is no such folder or part, a file is damaged, or weights are not the recorded ones.
     """
     folder = Path(folder)
     document = read_document(folder)

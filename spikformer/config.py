@@ -1,9 +1,9 @@
-"""What a spiking transformer is made of: small frozen parts that check themselves.
+"""The parts of a spiking transformer: small frozen values that check themselves.
 
     stem -> stage 0 -> down -> stage 1 ... -> head        a stage is `depth` blocks
     block: x <- x + local(x); x <- x + mixer(x); x <- x + mlp(x)
 
-`SpikformerConfig` travels the whole road, from a search space to an exported network. A part that comes
+`SpikformerConfig` is the one description of a network, from a search space to an exported network. A part that comes
 in several kinds has one `kind` and the fields of all of them; `READS` says which kind reads what. Equal
 configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
@@ -655,7 +655,7 @@ class SpikformerConfig:
 
     @functools.cached_property
     def config_id(self) -> str:
-        """What two configs share if and only if they build equal networks, such as "n1-0123456789ab".
+        """A name such as "n1-0123456789ab", which two configs share if and only if they build equal networks.
 
         Later versions keep it (`spikformer.identity`).
 

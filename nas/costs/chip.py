@@ -27,11 +27,11 @@ from spikformer.fields import nearest
 
 @dataclass(frozen=True)
 class ChipCosts:
-    """Of one image on a chip. None where the model does not say.
+    """Costs of one image on a chip. None where the model does not say.
 
     Attributes:
-        energy_mj: in millijoules.
-        latency_ms: in milliseconds.
+        energy_mj: energy in millijoules.
+        latency_ms: latency in milliseconds.
         fits: whether the network fits on the chip.
         note: what a reader should know of these figures.
     """

@@ -31,13 +31,13 @@ from spikformer.fields import nearest
 
 @dataclass(frozen=True)
 class UnitCosts:
-    """What one operation costs, in picojoules.
+    """The energy of one operation, in picojoules.
 
     Attributes:
-        name: the preset's, or of the file that it was read from.
-        source: who says so.
-        pj_per_ac: an accumulate: one addition.
-        pj_per_mac: a multiplication with its addition.
+        name: name of the preset, or of the file that it was read from.
+        source: publication or data sheet of the figures.
+        pj_per_ac: energy of an accumulate, which is one addition.
+        pj_per_mac: energy of a multiplication with its addition.
     """
 
     name: str
@@ -60,17 +60,18 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Convention:
-    """What counts, and how often.
+    """What counts as an operation, and how often.
 
     Attributes:
-        name: as it was asked for; two figures under different names cannot be compared.
-        exact: whether what met is counted, or rate x dense operations, as if spikes were spread evenly.
+        name: full name with variants. Figures under different names cannot be compared.
+        exact: whether spikes that met a weight are counted. If not, rate x dense operations are, as if spikes were
+            spread evenly.
         counts: what a number of several spikes costs where it meets a weight: an accumulate for each ("events"),
             one in all ("single"), or a multiplication ("mac").
         repeat: whether the first convolution of a static image counts at each of the T steps.
         head: whether the classifier counts.
         bias: whether additions of a bias count, as further operations of their layer.
-        costs: of one operation.
+        costs: energy per operation.
     """
 
     name: str

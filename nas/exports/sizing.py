@@ -1,4 +1,4 @@
-"""How large an exported network becomes."""
+"""The size of an exported network."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _LEAST_PIXELS = 32  # a side, of CIFAR: networks for smaller images have too few
 
 @dataclass(frozen=True)
 class Size:
-    """How large the network is that is made of a candidate.
+    """The size of the network that is made of a candidate.
 
     Attributes:
-        as_is: the searched network itself, for the images that it was searched on.
-        params, macs: else for ImageNet, and as large as these allow (`nas.costs.scaling`); without, as wide and deep
-            as it was searched.
-        classes: that it tells apart; 0, ImageNet's 1000, or as many as it was searched with.
+        as_is: whether to keep the searched network, for the images that it was searched on. If not, it is for ImageNet.
+        params, macs: largest number of parameters and of MACs (`nas.costs.scaling`). Without them, width and depth
+            stay as searched.
+        classes: number of output classes; 0 takes ImageNet's 1000, or as many as it was searched with.
     """
 
     as_is: bool = False

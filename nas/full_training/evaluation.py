@@ -49,13 +49,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network on the test images.
+    """The figures of one network on the test images.
 
     Attributes:
-        name: of the folder or checkpoint.
-        parameters: how many.
-        energy_mj, spike_operations, real_macs: of an image, under `convention`; None where a network is silent.
-        silent: why it carries no information, or None.
+        name: name of the folder or checkpoint.
+        parameters: number of parameters.
+        energy_mj, spike_operations, real_macs: per image, under `convention`; None where the network is silent.
+        silent: reason why the network carries no information, or None.
         part: name of the images: "test", or "val" where there are no others.
     """
 
@@ -146,19 +146,22 @@ def evaluate(
     image_sizes: Sequence[int] = (),
     weights: str | Path | None = None,
 ) -> list[Evaluation]:
-    """Measure trained networks on test images: bundles, or checkpoints of trainings that go on.
+    """Measure trained networks on test images.
 
     Args:
-        networks: folders or checkpoints; several of one config differ by their seeds.
-        data_dir: see `nas.datasets.sources`.
-        settings: "key=value" each, over the recipe that each was trained with; those of
-            `nas.bundles.recipe.EVALUATION`.
-        time_steps, image_sizes: instead of those that each was trained with; each network is measured at every pair.
-        weights: file that the authors of the one network released, which is then a published name or a config's file.
+        networks: folders of bundles, or checkpoints of unfinished trainings. Several of one config differ by their
+            seeds.
+        data_dir: folder of the images; see `nas.datasets.sources`.
+        settings: "key=value" each; they replace those of the recipe that each network was trained with.
+            `nas.bundles.recipe.EVALUATION` lists them.
+        time_steps, image_sizes: numbers of time steps, and sizes in pixels, to measure at instead of those that each
+            network was trained with. Each network is measured at every pair.
+        weights: file that the authors of the one network released. The network is then a published name or a file
+            with a config.
 
     Raises:
-        SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
-            time steps or one image size only.
+        SpikformerError: there is no such network, it has no weights, the images have other classes, or the weights
+            fit only one number of time steps or one image size.
     """
     if weights is not None and len(networks) != 1:
         raise TrainingError(

@@ -1,7 +1,7 @@
-"""More seeds for the networks that a search found: which of its differences are real.
+"""More seeds for the networks that a search found, which show which of its differences are real.
 
-A search trains each network once, and keeps the luckiest. What is repeated here is trained anew with seeds that the
-search did not use, on the same images and by the same recipe, so that the choice does not flatter it.
+A search trains each network once and keeps the luckiest. The networks are trained again here, with seeds that the
+search did not use, on the same images and by the same recipe. So the new figures have no selection bias.
 """
 
 import dataclasses
@@ -38,20 +38,20 @@ def confirm(
     per_gpu: int = 1,
     observer: Observer | None = None,
 ) -> None:
-    """Train networks of a study again, with other seeds; those that are trained already are not repeated.
+    """Train networks of a study again, with other seeds. Trainings that are there already are not repeated.
 
     Args:
-        seeds: how many, beside the search's own.
-        top: the front, or so many networks by rank of domination; references come with them.
-        spike_penalties: also by the recipe with these instead of its own, for the curve of each network.
-        ann_twin: also the same-shaped quantised networks (`nas.training.counterpart`), where there are any.
-        data_dir: where the images are (`nas.datasets.loaders.load`).
+        seeds: number of new seeds, beside the search's own.
+        top: "front", or the number of networks to take by non-dominated rank. References are always included.
+        spike_penalties: spike penalties to train with beside the recipe's own, for a curve of each network.
+        ann_twin: whether to train the quantised counterparts, too (`nas.training.counterpart`), where there are any.
+        data_dir: folder of the images (`nas.datasets.loaders.load`).
         device, workers, per_gpu: see `nas.searching.opening.search`.
 
     Raises:
-        StudyError: nothing to repeat, or arguments that make no sense.
-        DataError: not the images of the study.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
+        StudyError: there is nothing to repeat, or an argument is out of its range.
+        DataError: the images are not those of the study.
+        KeyboardInterrupt: nothing is lost; the same call continues.
     """
     _check(seeds, top, spike_penalties)
     chosen = members(study, top)

@@ -18,10 +18,10 @@ _POOL = 8  # networks drawn for each that is chosen
 
 @dataclass(frozen=True)
 class Network:
-    """One to be trained at every budget.
+    """A network to be trained at every budget.
 
     Attributes:
-        name: for people.
+        name: name to print.
         macs: dense multiplications of an image, by which networks are cut into classes of cost.
         printed: top-1 of its paper in per cent, where that is what it is held against.
         parameters_m: of the network of the paper, in millions, there too.

@@ -1,4 +1,4 @@
-"""The door of a search: what cannot be searched is refused here, before torch is imported, which takes seconds."""
+"""The entrance of a search. What cannot be searched is refused here, before torch is imported, which takes seconds."""
 
 import dataclasses
 import math
@@ -23,21 +23,21 @@ def search(
     observer: Observer | None = None,
     **settings: Unpack[SearchKeywords],
 ) -> Study:
-    """Evaluate configs of a space until the study holds `trials` different ones; continue where it stopped.
+    """Evaluate configs of a space until the study holds `trials` different ones. A study that exists is continued.
 
     All networks are trained on the recipe's first rung, a small share of its images; promising ones are trained again
     on more, and the best on all. Only these can be on the front.
 
     Args:
         space: a name from `nas.spaces.space_names()`, a path to a TOML file, or a loaded space.
-        trials: different networks that the study shall have evaluated, those of earlier runs included. Then those that
-            wait go on until no rung lacks any.
-        observer: hears of the progress; by default a dashboard in the terminal.
+        trials: number of different networks to evaluate in all, earlier runs included. After that, waiting networks are
+            promoted until every rung has its part.
+        observer: is told of the progress; by default a dashboard in the terminal.
         settings: the fields of `nas.searching.settings.SearchSettings`, as keywords.
 
     Raises:
-        SpikformerError: its subclass names what is wrong with the input.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
+        SpikformerError: the input is wrong; its subclass and text say what.
+        KeyboardInterrupt: nothing is lost; the same call continues.
     """
     chosen = SearchSettings(**settings)
     goal, loaded = goal_of(trials, chosen), space_of(space, chosen)

@@ -90,10 +90,10 @@ def parsed(trial: FrozenTrial) -> Candidate:
 class RecordReader:
     """Reads the records of a study. A finished trial never changes, so each is parsed once.
 
-    One that cannot be read costs itself alone: it is left out, and a line in the log says so once.
+    A record that cannot be read is left out, and a line in the log says so once. The others are still read.
 
     Attributes:
-        unreadable: why, by the number of a trial.
+        unreadable: number of a trial -> reason why its record cannot be read.
     """
 
     def __init__(self) -> None:

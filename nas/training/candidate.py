@@ -1,4 +1,4 @@
-"""One row of truth: a config, how it was trained, what it achieved and what it costs."""
+"""The record of an evaluated config: how it was trained, what it achieved and what it costs."""
 
 import dataclasses
 import math
@@ -25,14 +25,14 @@ EnergyOf = Literal["proxy", "target"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config evaluated, keyed by (config_id, seed, images_seen).
+    """An evaluated config, keyed by (config_id, seed, images_seen).
 
     Attributes:
-        config_id: equal for equal networks, however they are written.
+        config_id: id that is equal for equal networks, however they are written.
         reference: the name under which the space lists it, if it does.
         status: "complete", or why it has no place in a ranking; `reason` says more.
-        train_images: in the train split.
-        images_seen: while training; an epoch leaves out what does not fill a batch.
+        train_images: number of images in the train split.
+        images_seen: number of images seen while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
         search_val_balanced, report_val_balanced: mean over classes of each class's share right; it ranks nothing. None
@@ -45,10 +45,10 @@ class Candidate:
             larger number.
         dense_macs: per image over all T, padding included.
         operations: whole numbers, from which any convention can be priced.
-        overheads: what operations leave out.
+        overheads: counts of what `operations` leave out.
         firing_rates: by module path of each neuron layer.
         history: training loss and accuracy by epoch.
-        provenance: time, host, device, versions, commit: all that may differ between equal runs.
+        provenance: time, host, device, versions and commit, which may differ between equal runs.
     """
 
     config: SpikformerConfig
