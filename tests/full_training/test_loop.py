@@ -637,7 +637,7 @@ def test_one_training_is_evaluated_at_other_time_steps_and_sizes(images: Path, t
     ("parts", "options", "message"),
     [
         ({"stem": dataclasses.replace(pictures.network().stem, position="learned")}, {"image_sizes": [24]}, "learned"),
-        ({"neuron": NeuronConfig("psn")}, {"time_steps": [1]}, r"at T = 2 and 16 pixels, .*at T = 1 and 16 pixels"),
+        ({"neuron": NeuronConfig("psn")}, {"time_steps": [1]}, r"at T = 2 and 16 pixels, .*fit T = 1 and 16 pixels"),
         ({}, {"image_sizes": [18]}, "image_size 18 is not a multiple of 4"),
     ],
 )
