@@ -209,7 +209,7 @@ class OperationCounter:
         if mixed:
             raise CostError(
                 f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
-                f"activations belong into the block, which declares them"
+                "activations belong in the block, which declares them"
             )
 
     def _see(self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object) -> None:

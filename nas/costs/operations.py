@@ -18,7 +18,7 @@ class Operation:
     """Whole numbers of one operation, summed over all images and computed time steps.
 
     Attributes:
-        path: of the module that runs it, such as "blocks.0.mlp.expand.conv.conv".
+        path: path of the module that runs it, such as "blocks.0.mlp.expand.conv.conv".
         index: place among the counted operations of that module's forward.
         kind: "weight", activations with weights; "product", activations with activations; "sum", of spikes.
         operands: declared class of each activation.
@@ -140,10 +140,10 @@ class Part:
     """A module and what it holds, per image over all time steps.
 
     Attributes:
-        path: of the module; "" is the whole network.
-        kind: its class.
-        parameters: its own and its children's.
-        dense_macs: padding included, nothing zero.
+        path: path of the module; "" is the whole network.
+        kind: class of the module.
+        parameters: number of its own and its children's parameters.
+        dense_macs: MACs with padding included, as if nothing were zero.
     """
 
     path: str

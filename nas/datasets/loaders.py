@@ -310,7 +310,7 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
         with file.open() as image:
             return fitting.shown(image, stem)
     except fitting.ERRORS as error:
-        raise DataError(f"{file.name} is no readable image ({error}). Replace it or keep it elsewhere") from None
+        raise DataError(f"{file.name} is not a readable image ({error}). Replace it or move it elsewhere") from None
 
 
 def _cached(marked: list[tuple[Path, int]], stem: StemConfig) -> Path:
@@ -339,13 +339,13 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
     if expected is not None and classes != expected:
         missing, extra = sorted(set(expected) - set(classes)), sorted(set(classes) - set(expected))
         raise DataError(
-            f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
-            f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
+            f"the classes of the images are not those of {space.data.dataset} in space {space.name}: missing "
+            f"{missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
         )
     num_classes = space.base["head"]["num_classes"]
     if len(classes) != num_classes:
         raise DataError(
-            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
+            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), but space {space.name} says "
             f"head.num_classes = {num_classes}. Make them equal"
         )
 

@@ -88,9 +88,9 @@ class Source:
         if len(self.classes) != told_apart:
             some = ", ".join(self.classes[:5])
             raise DataError(
-                f"the images have {len(self.classes)} classes ({some}...), the network {network} tells {told_apart} "
-                f"apart. Give other images, or train a new classifier on its features: "
-                f"train --classes {len(self.classes)}"
+                f"the images have {len(self.classes)} classes ({some}...), but the network {network} has "
+                f"{told_apart}. Give other images, or train a new classifier on its features: train --classes "
+                f"{len(self.classes)}"
             )
         if trained_on and trained_on != self.classes:
             missing, extra = sorted(set(trained_on) - set(self.classes)), sorted(set(self.classes) - set(trained_on))
@@ -136,7 +136,7 @@ def find(
         folder = folder.parent
     names = [name for name, source in cifar.DATASETS.items() if (folder / source.folder).is_dir()]
     if not names:
-        raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
+        raise DataError(f"{folder} holds no images that can be read. {_LAYOUTS}")
     return _cifar(folder, dataset if dataset in names else names[0], download=False)
 
 
@@ -151,7 +151,7 @@ def _test_part(parts: Sequence[str], folder: Path) -> str:
     for name in ("test", "val"):
         if name in parts:
             return name
-    raise DataError(f"{folder} has training images, and neither val nor test ones. {_LAYOUTS}")
+    raise DataError(f"{folder} has training images, but neither val nor test images. {_LAYOUTS}")
 
 
 # CIFAR
@@ -225,7 +225,7 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
     if train != test:
         missing, extra = sorted(set(train) - set(test)), sorted(set(test) - set(train))
         raise DataError(
-            f"{test_name} has not the classes of {train_name}: {len(missing)} missing {missing[:5]}, "
+            f"the classes of {test_name} are not those of {train_name}: {len(missing)} missing {missing[:5]}, "
             f"{len(extra)} others {extra[:5]}. Make them equal: labels are the order of the names"
         )
 

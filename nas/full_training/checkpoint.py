@@ -88,18 +88,22 @@ def load(path: Path) -> Checkpoint:
         return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
     except OSError as error:
         if error.errno == errno.EINVAL:  # a place before its beginning: it was cut short
-            raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+            raise TrainingError(
+                f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}"
+            ) from None
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
     except RuntimeError:  # not torch's own text, which recommends to read such a file unsafely
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+        raise TrainingError(f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}") from None
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise TrainingError(
                 f"{path} holds more than tensors and numbers, which could run code. {_remedy(path)}"
             ) from None
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+        raise TrainingError(f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. {_remedy(path)}") from None
+        raise TrainingError(
+            f"{path} is not a checkpoint of a full training, or is damaged: {_first(error)}. {_remedy(path)}"
+        ) from None
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
@@ -118,7 +122,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         and all(isinstance(word, str) for word in (*checkpoint.classes, checkpoint.images))
     )
     if not right:
-        raise TypeError("its parts are of other types than a training writes")
+        raise TypeError("its parts have types that a training does not write")
     return checkpoint
 
 
@@ -135,10 +139,10 @@ def check_same(
     if checkpoint.config != config:
         other.append(f"network {checkpoint.config.config_id} then, {config.config_id} now")
     if checkpoint.images != images:
-        other.append("training images are others")
+        other.append("the training images differ")
     if other:
         raise TrainingError(
-            f"{path} began with other settings: {'; '.join(other[:4])}. Give the same, or another --out"
+            f"{path} began with other settings: {'; '.join(other[:4])}. Give the same settings, or another --out"
         )
 
 

@@ -40,15 +40,15 @@ def check_identity(study: Study, identity: PlainTable) -> None:
     if stored.get("ids") != IDS:  # before ids had a version, a study did not say so
         raise StudyError(
             f"study {study.name} names its networks by ids of another version of this program: a search would train "
-            f"them again under new ids. Go on with that version, or start a new study with --study NAME. `report`, "
-            f"`confirm`, `inspect` and `export` read the study as it is"
+            "them again under new ids. Continue with that version, or start a new study with --study NAME. `report`, "
+            "`confirm`, `inspect` and `export` read the study as it is"
         )
     changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
     if changed:
         listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
         raise StudyError(
-            f"study {study.name} was made with other settings ({listed}). Its results would not compare. "
-            f"Restore the settings, or start a new study with --study NAME"
+            f"study {study.name} was made with other settings ({listed}). Its results would not be comparable. "
+            "Restore the settings, or start a new study with --study NAME"
         )
     _number(study)
 

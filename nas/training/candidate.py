@@ -1,4 +1,4 @@
-"""One row of truth: a config, how it was trained, what it achieved and what it costs."""
+"""The record of an evaluated config: how it was trained, what it achieved and what it costs."""
 
 import dataclasses
 import itertools
@@ -30,14 +30,14 @@ EnergyOf = Literal["proxy", "target"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config evaluated, keyed by (config_id, seed, images_seen).
+    """An evaluated config, keyed by (config_id, seed, images_seen).
 
     Attributes:
-        config_id: equal for equal networks, however they are written.
+        config_id: id that is equal for equal networks, however they are written.
         reference: the name under which the space lists it, if it does.
         status: "complete", or why it has no place in a ranking; `reason` says more.
-        train_images: in the train split.
-        images_seen: while training; an epoch leaves out what does not fill a batch.
+        train_images: number of images in the train split.
+        images_seen: number of images seen while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
         search_val_balanced, report_val_balanced: mean over classes of each class's share right; it ranks nothing. None
@@ -50,11 +50,11 @@ class Candidate:
             larger number.
         dense_macs: per image over all T, padding included.
         operations: whole numbers, from which any convention can be priced.
-        overheads: what operations leave out.
+        overheads: counts of what `operations` leave out.
         firing_rates: by module path of each neuron layer.
         activity: spikes by time step, by module path of each neuron layer; empty in records of earlier versions.
         history: training loss and accuracy by epoch.
-        provenance: time, host, device, versions, commit: all that may differ between equal runs.
+        provenance: time, host, device, versions and commit, which may differ between equal runs.
     """
 
     config: SpikformerConfig
@@ -176,7 +176,7 @@ def _check(candidate: Candidate) -> None:
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
         if getattr(candidate, name) < 0:
-            raise ValueError(f"{name} is {getattr(candidate, name)}, less than nothing")
+            raise ValueError(f"{name} is {getattr(candidate, name)}, which is negative")
     for name, most in _FIGURES.items():
         value = getattr(candidate, name)
         if value is not None and not 0 <= value <= most:
@@ -224,7 +224,7 @@ def _check_operation(operation: Operation) -> None:
         and (operation.values or operation.kind == "product")
         and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
     ):
-        raise TypeError(f"the operation {operation.path!r} has values that no count gives")
+        raise TypeError(f"the operation {operation.path!r} has values that cannot come from a count")
 
 
 _WHOLE = frozenset({int})  # and no bool, which is an int for isinstance

@@ -110,7 +110,9 @@ def _checked(batches: Iterable[tuple[Tensor, Tensor]], fed: Operand | None) -> I
     for images, labels in batches:
         axes = axes or images.dim()
         if images.dim() != axes:
-            raise CostError("images [B, C, H, W] and frames [T, B, C, H, W] are counted otherwise. Measure them apart")
+            raise CostError(
+                "images [B, C, H, W] and frames [T, B, C, H, W] are counted differently. Measure them separately"
+            )
         if images.shape[-4] != len(labels):
             raise CostError(f"{tuple(images.shape)} are {images.shape[-4]} images, but there are {len(labels)} labels")
         if images.dim() == 5 and fed is None and images.any() and (images == images.round()).all():

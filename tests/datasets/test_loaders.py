@@ -140,7 +140,7 @@ def test_a_damaged_image_in_a_shard_is_named(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "folders")
     (folder / "train" / "class0001" / "3.jpg").write_text("woof")
     shards = pictures.shards(folder, tmp_path / "shards", a_shard=100)
-    with pytest.raises(DataError, match=r"train-0000\.tar, class0001_3 is no readable image \(cannot identify"):
+    with pytest.raises(DataError, match=r"train-0000\.tar, class0001_3 is not a readable image \(cannot identify"):
         data.load(image_space("image_folder", 4, image_size=16), shards)
 
 
@@ -169,7 +169,7 @@ def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
 def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
     draw(tmp_path / "train", 3)
     (tmp_path / "train" / "dog" / "x.jpg").write_text("woof")
-    with pytest.raises(DataError, match=r"dog/x\.jpg is no readable image"):
+    with pytest.raises(DataError, match=r"dog/x\.jpg is not a readable image"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
     draw(tmp_path / "train", 3, size=64)
     path = tmp_path / "train" / "owl" / "001.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"owl/001\.png is no readable image"):
+    with pytest.raises(DataError, match=r"owl/001\.png is not a readable image"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 

@@ -154,7 +154,7 @@ def test_picks(study: Study) -> None:
     assert list(picking.pick(study, "energy")) == numbers[:1]
     assert set(picking.pick(study, "knee")) <= set(numbers)
     assert list(picking.pick(study, "0")) == [0]
-    for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
+    for bad, message in (("best", "is unknown"), ("999", "does not exist"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
             picking.pick(study, bad)
 
@@ -297,7 +297,7 @@ def test_damaged_exports_are_refused(study: Study, tmp_path: Path, name: str, co
         (folder / name).unlink()
     else:
         (folder / name).write_text(content)
-    with pytest.raises(CheckpointError, match=r"safetensors|describe|cannot be read|is no JSON"):
+    with pytest.raises(CheckpointError, match=r"safetensors|describe|cannot be read|is not valid JSON"):
         spikformer.load(folder, "proxy" if name == "proxy.safetensors" else "network")
 
 

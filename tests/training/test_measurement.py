@@ -221,21 +221,23 @@ def test_frames_of_whole_numbers_are_not_priced_by_guess() -> None:
     batch = _events(3, 2), torch.tensor([0, 1, 2])
     with pytest.raises(CostError, match=r'Say what they are: fed=Operand\("count"\) for events, fed=REAL for pixels'):
         measure_batches(model, [batch])
-    with pytest.raises(CostError, match=r"declares binary .* and was fed worse"):
+    with pytest.raises(CostError, match=r"declares binary .* but received other values"):
         measure_batches(model, [(2 * batch[0], batch[1])], fed=BINARY)
 
 
 def test_batches_that_cannot_be_counted_together_are_refused() -> None:
     model, images = calibrated(_frames_config())
     frames, labels = images[None].expand(FRAMES, -1, -1, -1, -1), torch.tensor([0, 1, 2])
-    with pytest.raises(CostError, match="Measure them apart"):
+    with pytest.raises(CostError, match="Measure them separately"):
         measure_batches(model, [(images, labels), (frames, labels)])
     with pytest.raises(CostError, match="are 3 images, but there are 4 labels"):
         measure_batches(model, [(frames, torch.zeros(FRAMES, dtype=torch.int64))])
 
 
 def test_a_split_holds_no_frames() -> None:
-    with pytest.raises(DataError, match=r"holds images \[n, C, H, W\] with a label each, these are \(4, 3, 2, 8, 8\)"):
+    with pytest.raises(
+        DataError, match=r"holds images \[n, C, H, W\] with a label each, but these are \(4, 3, 2, 8, 8\)"
+    ):
         Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
 
 
