@@ -6,6 +6,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +37,15 @@ def run_tutorial() -> None:
     notebook = nbformat.read(TUTORIAL, as_version=4)
     place = {"metadata": {"path": str(ROOT)}}
     NotebookClient(notebook, timeout=1800, record_timing=False, resources=place).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_of_the_machine(output)]
     nbformat.write(notebook, TUTORIAL)
+
+
+def _is_of_the_machine(output: dict[str, Any]) -> bool:
+    """Whether an output asks for ipywidgets, which tells of the machine that built the pages and not of the program."""
+    return output["output_type"] == "stream" and "TqdmWarning" in output["text"]
 
 
 def build_site(site: Path) -> int:

@@ -15,7 +15,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "results/README.md", "benchmarks/**.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = ["docs/_build", "jupyter_execute", ".*", "results/[!R]*"]
-suppress_warnings = ["toc.not_readable"]  # tests/docs/test_links.py holds entries of the navigation to files
 
 highlight_language = "none"  # blocks without a language are shell commands, in one colour
 default_role = "py:obj"  # names in docstrings' backticks are code, and links where they lead somewhere
