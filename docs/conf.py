@@ -13,7 +13,7 @@ project = "spikformer-nas"
 author = "the authors of spikformer-nas"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "results/README.md", "benchmarks/**.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+include_patterns = ["docs/**", "results/README.md", "benchmarks/**.md", "examples/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = ["docs/_build", "jupyter_execute", ".*", "results/[!R]*"]
 
 highlight_language = "none"  # blocks without a language are shell commands, in one colour

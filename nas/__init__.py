@@ -9,7 +9,13 @@
     nas.inspect("spikformer_cifar10_4_256")               # the layers of a network
     nas.validate_proxy("spikformer_small")                # does a short training rank as a long one does?
 
-Each is the command of that name, called from Python. Names are loaded when first used, so that the command line answers
+Each is the command of that name, called from Python. In a notebook, where docs/python.md is the guide:
+
+    nas.search(space, data=nas.Images(train), trials=20)  # images of your own, as any torch data set
+    study.to_dataframe()                                  # a row a network
+    nas.plot_front(study)                                 # also plot_hypervolume, plot_axes, plot_network
+
+Names are loaded when first used, so that the command line answers
 before torch is imported.
 """
 
@@ -19,21 +25,27 @@ from nas import quiet
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
+    from nas.datasets import Images
     from nas.exports import export
     from nas.full_training import evaluate, train
     from nas.replicates import confirm, validate_proxy
-    from nas.reports import inspect, report
+    from nas.reports import inspect, plot_axes, plot_front, plot_hypervolume, plot_network, report
     from nas.searching import search
     from nas.studies import Study, load_study
 
 quiet.about_gpus()  # before torch is imported
 _ROOMS = {
+    "Images": "nas.datasets",
     "Study": "nas.studies",
     "confirm": "nas.replicates",
     "evaluate": "nas.full_training",
     "export": "nas.exports",
     "inspect": "nas.reports",
     "load_study": "nas.studies",
+    "plot_axes": "nas.reports",
+    "plot_front": "nas.reports",
+    "plot_hypervolume": "nas.reports",
+    "plot_network": "nas.reports",
     "report": "nas.reports",
     "search": "nas.searching",
     "train": "nas.full_training",
@@ -48,12 +60,17 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Images",
     "Study",
     "confirm",
     "evaluate",
     "export",
     "inspect",
     "load_study",
+    "plot_axes",
+    "plot_front",
+    "plot_hypervolume",
+    "plot_network",
     "report",
     "search",
     "train",

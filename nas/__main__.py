@@ -12,8 +12,7 @@ from typing import NoReturn
 
 import click
 
-from nas.commands import COMMANDS, let_threads_sleep
-from nas.commands.helping import Group
+from nas.commands import COMMANDS, Group, let_threads_sleep
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from nas.training import Candidate, EnergyOf, Epoch, front_of
+from nas.training import Candidate, EnergyOf, Epoch, front_of, in_si, in_words
 
 _FRONT_ROWS = 8
 
@@ -146,27 +146,3 @@ def front_table(candidates: list[Candidate], energy_of: EnergyOf = "proxy") -> T
         accuracy, energy_j = 100 * (c.search_val_accuracy or 0.0), (c.ranked_mj(energy_of) or 0.0) * 1e-3
         table.add_row(*map(Text, (f"{accuracy:.1f} %", in_si(energy_j, "J"), f"{c.parameters:,}", in_words(c))))
     return table
-
-
-def in_words(candidate: Candidate) -> str:
-    """The axes that people compare, in a few words; with its name, if it is a reference."""
-    config, stage = candidate.config, candidate.config.stages[0]
-    depth = sum(s.depth for s in config.stages)
-    kinds = "+".join(dict.fromkeys(s.mixer.kind for s in config.stages))
-    placement = [
-        "pool first" if config.stem.pool_order == "before_neuron" else "",
-        "map neuron" if stage.mixer.kind == "ssa" and stage.mixer.neuron_on == "map" else "",
-        "head neuron" if config.head.neuron else "",
-    ]
-    heads = f"heads {stage.mixer.num_heads} " if stage.mixer.kind in ("ssa", "qkta") else ""  # else without effect
-    words = f"{config.residual} {kinds} {depth}-{stage.embed_dim} {heads}mlp {stage.mlp.ratio:g} T{config.time_steps}"
-    words = ", ".join([words, *filter(None, placement)])
-    return f"{candidate.reference}: {words}" if candidate.reference else words
-
-
-def in_si(value: float, unit: str) -> str:
-    """0.00123, "J" -> "1.23 mJ"."""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value / 1e-12:.3g} p{unit}"

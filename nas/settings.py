@@ -14,14 +14,15 @@ class DataSettings:
 
     Attributes:
         dataset: The search reads these images: "digits" is bundled with scikit-learn, "cifar10" and "cifar100" are
-            downloaded, and "image_folder" reads the class folders or shards of `--data-dir`.
+            downloaded, "image_folder" reads the class folders or shards of `--data-dir`, and "images" stands for
+            images that are given in Python (`nas.Images`).
         search_val (share of the training images): The search ranks candidates by these images. The share lies between
             0 and 0.5.
         report_val (share of the training images): Only reports read these images. The share lies between 0 and 0.5.
         classes: An image folder must have classes of these names, in this order. An empty list takes the folder's.
     """
 
-    dataset: Literal["digits", "cifar10", "cifar100", "image_folder"] = "cifar10"
+    dataset: Literal["digits", "cifar10", "cifar100", "image_folder", "images"] = "cifar10"
     search_val: float = 0.1
     report_val: float = 0.1
     classes: tuple[str, ...] = ()

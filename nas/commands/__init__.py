@@ -14,6 +14,7 @@ torch and Optuna are imported only when a command needs them.
 
 from nas.commands.following import let_threads_sleep
 from nas.commands.full_training import evaluate, shrink, train
+from nas.commands.helping import Group
 from nas.commands.proxies import confirm, search, spaces, studies, validate_proxy
 from nas.commands.results import check_block, export, inspect, report
 
@@ -33,4 +34,4 @@ COMMANDS = (
 )
 """All of them."""
 
-__all__ = ["COMMANDS", "let_threads_sleep"]
+__all__ = ["COMMANDS", "Group", "let_threads_sleep"]

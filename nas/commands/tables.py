@@ -51,7 +51,7 @@ def trainings(rows: Iterable["Work"]) -> "Table":
 
 def evaluations(rows: Sequence["Evaluation"]) -> "Table":
     """A row for each network on test images; of several networks of one shape also mean and deviation."""
-    from nas.progress import in_si
+    from nas.training import in_si
 
     headings = ("network", "T", "pixels", "top-1", "top-5", "balanced", "images")
     table = _table((*headings, f"energy, {rows[0].convention}", "spike operations", "parameters"))

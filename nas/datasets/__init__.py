@@ -8,6 +8,9 @@ digits        images that come with scikit-learn
 cifar         downloads, with checksums
 pictures      which files are images, and which are hidden or passed over
 class_folders train/<class>/ as lists of image files
+images        images of the user's own, as Python has them
+given         those read, and kept in the cache
+fitting       an image as a network is shown it
 sources       CIFAR, class folders and WebDataset shards as lists of images that are read when needed
 shards        images inside tar files
 decoding      an image file to its pixels
@@ -15,26 +18,56 @@ overlap       copies of training images among those of the test
 shrinking     images stored smaller, as shards
 """
 
-from nas.datasets import decoding, loaders, overlap, shrinking, sources
-from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
-from nas.datasets.data_account import tells_imbalance
-from nas.datasets.decoding import Content, UnreadableError
-from nas.datasets.loaders import Splits
-from nas.datasets.shards import Numbers
-from nas.datasets.sources import Images, InMemory, Source
-from nas.datasets.splits import Split, is_grey
+from typing import TYPE_CHECKING
+
+from nas.lazy import attributes
+
+if TYPE_CHECKING:
+    from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
+    from nas.datasets.data_account import tells_imbalance
+    from nas.datasets.decoding import Content, UnreadableError
+    from nas.datasets.images import GIVEN, Images, check_images, with_images
+    from nas.datasets.loaders import Splits
+    from nas.datasets.shards import Numbers
+    from nas.datasets.sources import InMemory, LabelledImages, Source
+    from nas.datasets.splits import Split, is_grey
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "CIFAR100_CLASSES": "nas.datasets.class_names",
+        "CIFAR10_CLASSES": "nas.datasets.class_names",
+        "Content": "nas.datasets.decoding",
+        "GIVEN": "nas.datasets.images",
+        "Images": "nas.datasets.images",
+        "InMemory": "nas.datasets.sources",
+        "LabelledImages": "nas.datasets.sources",
+        "Numbers": "nas.datasets.shards",
+        "Source": "nas.datasets.sources",
+        "Split": "nas.datasets.splits",
+        "Splits": "nas.datasets.loaders",
+        "UnreadableError": "nas.datasets.decoding",
+        "check_images": "nas.datasets.images",
+        "is_grey": "nas.datasets.splits",
+        "tells_imbalance": "nas.datasets.data_account",
+        "with_images": "nas.datasets.images",
+    },
+)
 
 __all__ = [
     "CIFAR10_CLASSES",
     "CIFAR100_CLASSES",
+    "GIVEN",
     "Content",
     "Images",
     "InMemory",
+    "LabelledImages",
     "Numbers",
     "Source",
     "Split",
     "Splits",
     "UnreadableError",
+    "check_images",
     "decoding",
     "is_grey",
     "loaders",
@@ -42,4 +75,5 @@ __all__ = [
     "shrinking",
     "sources",
     "tells_imbalance",
+    "with_images",
 ]

@@ -6,8 +6,9 @@ Test images are not opened here at all.
 import contextlib
 import hashlib
 import io
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +21,19 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nas import files
-from nas.datasets import class_folders, digits, pictures, splits
+from nas.datasets import class_folders, digits, fitting, given, splits
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
+from nas.datasets.images import GIVEN, Images
 from nas.datasets.shards import Shards, has_shards, read_parts
-from nas.datasets.splits import Split, subset
+from nas.datasets.splits import Cut, Split, subset
 from nas.errors import DataError, OutputError
 from nas.settings import DataSettings
 from nas.spaces import SearchSpace
 from spikformer.config import StemConfig
 
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": digits.CLASSES}
+_FOLDERS = ("image_folder", GIVEN)  # data sets whose images lie wherever the user says
 _CACHE_FORMAT = 2
 _ANEW = "Leave --data-dir out to download it again, to the user's cache"
 
@@ -83,6 +86,9 @@ def load(
     data_dir: str | Path | None = None,
     seed: int = 0,
     on_progress: OnProgress = lambda _what, _done, _total: None,
+    *,
+    images: Images | None = None,
+    fingerprint: str | None = None,
 ) -> Splits:
     """The three splits of a space's data set, on the CPU.
 
@@ -91,25 +97,62 @@ def load(
             `train/<class>/`, or one with shards `*train*.tar`. None takes the user's cache folder and downloads CIFAR
             into it.
         seed: of the cut.
+        images: those that are given in Python, in place of the space's.
+        fingerprint: of the images of a study, which a search may have kept in the cache if they were given in Python.
 
     Raises:
         DataError: images that are missing, damaged, too few to cut, or of other classes than the space says.
     """
     stem = StemConfig(**space.base["stem"])
+    if images is not None or (space.data.dataset == GIVEN and data_dir is None):
+        return _given(space, stem, seed, on_progress, images, fingerprint)
     read = _read(space.data, stem, data_dir, on_progress)
     _check_classes(space, read.classes)
-    digest = hashlib.sha256()
-    for split in (read.source, read.validation):
-        if split is not None:
-            digest.update(split.images.numpy().tobytes())
-            digest.update(split.labels.numpy().tobytes())
     origin = space.data.dataset if data_dir is None else str(data_dir)
     train_images = space.recipe.train_images
     parts = splits.cut(read.source, read.validation, space.data, read.classes, origin, seed, train_images)
+    content = itertools.chain.from_iterable(
+        split.content() for split in (read.source, read.validation) if split is not None
+    )
+    return _splits(space, stem, parts, read, content)
+
+
+def _splits(space: SearchSpace, stem: StemConfig, parts: Cut, read: _Read, content: Iterable[bytes]) -> Splits:
+    digest = hashlib.sha256()
+    for part in content:
+        digest.update(part)
     if not parts.plain:
         digest.update(b"cut by copies and classes")  # a study whose images were cut otherwise must not go on with these
     sentences = account(parts, read.classes, read.details, read.passed, stem, space.recipe)
     return Splits(parts.train, parts.search_val, parts.report_val, read.classes, digest.hexdigest()[:12], sentences)
+
+
+def _given(
+    space: SearchSpace,
+    stem: StemConfig,
+    seed: int,
+    on_progress: OnProgress,
+    images: Images | None,
+    fingerprint: str | None,
+) -> Splits:
+    """Those that were given in Python: now, or to the search that kept them in the cache."""
+    if images is None and fingerprint is None:
+        raise DataError(
+            f'[data] dataset of {space.name} is "{GIVEN}", and no images were given. Give them in Python: '
+            "data=nas.Images(...)"
+        )
+    held = given.read(images, stem, on_progress) if images is not None else given.cached(fingerprint or "")
+    if held is None:
+        raise given.gone(fingerprint or "", space.name)
+    _check_classes(space, held.classes)
+    parts = splits.cut_given(held.parts, space.data, held.classes, seed, space.recipe.train_images)
+    read = _Read(held.parts["train"], None, held.classes, held.details)
+    result = _splits(space, stem, parts, read, held.content())
+    if images is not None:
+        given.keep(held, result.fingerprint)
+    elif result.fingerprint != fingerprint:  # the file is damaged
+        raise given.gone(fingerprint or "", space.name)
+    return result
 
 
 def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
@@ -122,7 +165,7 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
         return _image_folder(folder, stem, on_progress)
     if folder is not None and has_shards(folder, "train"):
         return _shards(folder, stem, on_progress)
-    if settings.dataset == "image_folder":
+    if settings.dataset in _FOLDERS:
         where = (
             "no --data-dir was given"
             if folder is None
@@ -134,7 +177,7 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
 
 def _layouts(settings: DataSettings) -> str:
     remedy = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
-    if settings.dataset == "image_folder":
+    if settings.dataset in _FOLDERS:
         return remedy
     base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
     return f"{remedy}, or one with {base}, or leave --data-dir out to download it"
@@ -148,7 +191,7 @@ def _digits(stem: StemConfig) -> _Read:
 def _at_once(images: Tensor, labels: Tensor, classes: tuple[str, ...], stem: StemConfig) -> _Read:
     """Images of one size, [n, C, H, W]."""
     detail = torch.tensor([*images.shape[2:], images.shape[1] == 1, 0, 0])
-    return _Read(Split(_fit(images, stem), labels), None, classes, detail.expand(len(labels), -1))
+    return _Read(Split(fitting.fit(images, stem), labels), None, classes, detail.expand(len(labels), -1))
 
 
 def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Read:
@@ -276,28 +319,9 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
     """The image as the network is shown it, and its `DETAILS`."""
     try:
         with file.open() as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
-            turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
-            upright = pictures.upright(image)
-            pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))
-            detail = [upright.height, upright.width, grey, pictures.is_transparent(upright), turned]
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return fitting.shown(image, stem)
+    except fitting.ERRORS as error:
         raise DataError(f"{file.name} is no readable image ({error}). Replace it or keep it elsewhere") from None
-    return _fit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1), stem), detail
-
-
-def _fit(images: Tensor, stem: StemConfig) -> Tensor:
-    """Images of any size, [..., C, H, W], to the size and channels that the stem takes: resized, centre cut."""
-    if images.shape[-3:] == (stem.in_channels, stem.image_size, stem.image_size):
-        return images
-    from torchvision.transforms.v2 import functional as tv  # slow to import
-
-    if images.shape[-3] != stem.in_channels:
-        images = tv.rgb_to_grayscale(images) if stem.in_channels == 1 else tv.grayscale_to_rgb(images)
-    if images.shape[-2:] == (stem.image_size, stem.image_size):
-        return images
-    return tv.center_crop(tv.resize(images, [stem.image_size], antialias=True), [stem.image_size])
 
 
 def _cached(marked: list[tuple[Path, int]], stem: StemConfig) -> Path:

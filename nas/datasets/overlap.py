@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.datasets.shards import Shards
-from nas.datasets.sources import Folders, Images, InMemory, Numbers, Source
+from nas.datasets.sources import Folders, InMemory, LabelledImages, Numbers, Source
 
 # Measured on one core of a busy AMD EPYC, files in memory: 200,000 files are asked for their size in 4 s, and 4 GB, in
 # files of 100 kB, are read and hashed in 12 s. A disk in a network takes up to a hundred times as long to ask, and up
@@ -64,7 +64,7 @@ def _told(source: Source, train: dict[int, bytes], test: dict[int, bytes]) -> st
     )
 
 
-def _sizes(images: Images) -> Numbers:
+def _sizes(images: LabelledImages) -> Numbers:
     """Bytes of each image as it is kept; 0 of what is no file, or not there."""
     if isinstance(images, Shards):
         return images.size
@@ -80,7 +80,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def _digests(images: Images, numbers: npt.NDArray[np.intp]) -> dict[int, bytes]:
+def _digests(images: LabelledImages, numbers: npt.NDArray[np.intp]) -> dict[int, bytes]:
     """Of what can be read; readers tell of the rest."""
     digests = {}
     for number in map(int, numbers):

@@ -17,7 +17,7 @@ from nas.datasets import sources as sources
 from nas.datasets.decoding import UnreadableError
 from nas.datasets.pictures import is_hidden
 from nas.datasets.shards import OnScan
-from nas.datasets.sources import Images, Source
+from nas.datasets.sources import LabelledImages, Source
 from nas.errors import DataError, OutputError
 
 _A_SHARD = 1000
@@ -81,7 +81,7 @@ def _tasks(source: Source, part: str, folder: Path, side: int) -> Iterator[_Task
         yield folder / f"{part}-{side}px-{i // _A_SHARD:06}.tar", part, numbers[i : i + _A_SHARD]
 
 
-def _images(source: Source, part: str) -> Images:
+def _images(source: Source, part: str) -> LabelledImages:
     return source.train if part == "train" else source.test
 
 
@@ -139,7 +139,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _smaller(images: Images, number: int, side: int) -> tuple[str, bytes]:
+def _smaller(images: LabelledImages, number: int, side: int) -> tuple[str, bytes]:
     """The ending of its file, and its bytes: as they were, or a smaller JPEG."""
     try:
         content = images.content(number)

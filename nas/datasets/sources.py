@@ -30,7 +30,7 @@ from nas.errors import DataError
 from nas.settings import DataSettings
 
 
-class Images(Protocol):
+class LabelledImages(Protocol):
     """Labelled images that are read one at a time."""
 
     @property
@@ -62,8 +62,8 @@ class Source:
         passed_over: which files are no images, in words.
     """
 
-    train: Images
-    test: Images
+    train: LabelledImages
+    test: LabelledImages
     test_part: str
     classes: tuple[str, ...]
     kind: Literal["cifar", "folder", "shards", "digits"]
@@ -245,4 +245,4 @@ def _shards(folder: Path, on_scan: OnScan) -> Source:
     return Source(parts["train"], parts[part], part, classes, "shards", tuple(in_words(passed)))
 
 
-__all__ = ["Folders", "Images", "InMemory", "Numbers", "OnScan", "Source", "find"]
+__all__ = ["Folders", "InMemory", "LabelledImages", "Numbers", "OnScan", "Source", "find"]

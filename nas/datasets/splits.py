@@ -7,6 +7,7 @@ are on one side of the cut, and every class has at least one image in each part.
 
 import hashlib
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def content(self) -> Iterator[bytes]:
+        """Its bytes, to be hashed."""
+        yield self.images.numpy().tobytes()
+        yield self.labels.numpy().tobytes()
 
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
@@ -137,6 +143,72 @@ def _halved(
     copies = _copies(labels, same, len(indices) - len(new))
     parts = (train_part, validation.take(search - first), validation.take(report - first))
     return Cut(*parts, copies, plain and drawn and copies == Copies())
+
+
+def cut_given(
+    parts: Mapping[str, Split], settings: DataSettings, classes: tuple[str, ...], seed: int, train_images: int = 0
+) -> Cut:
+    """Parts that the user set apart stay whole, each that is missing is cut from the training images.
+
+    An image that an earlier part has, in the order of the parts, is left out of a later one.
+
+    Args:
+        parts: "train", and "val", which is search-val, and "report_val" where they were given.
+
+    Raises:
+        DataError: a class without an image in a part, or shares too small to hold one.
+    """
+    source = parts["train"]
+    if len(parts) == 1:
+        return cut(source, None, settings, classes, "train", seed, train_images)
+    labels = torch.cat([part.labels for part in parts.values()]).numpy()
+    same = first_alike(torch.cat([part.images for part in parts.values()]))
+    first, chosen = len(source), dict[str, Split]()
+    for name, part in parts.items():
+        if name != "train":
+            indices = np.arange(first, first + len(part))
+            new = indices[~np.isin(same[indices], same[:first])]
+            _check_given(name, labels[new], classes)
+            chosen[name], first = part.take(new - first), first + len(part)
+    every, plain = np.arange(len(source)), True
+    for name, share in (("val", settings.search_val), ("report_val", settings.report_val)):
+        if name not in chosen:
+            images = round(share * len(source))
+            _check_share(name, share, images, labels[every], same[every], classes)
+            drawn, every, plain = _parted(every, labels, same, images, 1, seed)
+            chosen[name] = source.take(drawn)
+    left_out = sum(map(len, parts.values())) - len(source) - sum(len(chosen[name]) for name in parts if name != "train")
+    train, drawn_plainly = _drawn(source.take(every), train_images, seed)
+    copies = _copies(labels, same, left_out)
+    return Cut(train, chosen["val"], chosen["report_val"], copies, plain and drawn_plainly and copies == Copies())
+
+
+def _check_given(name: str, labels: Numbers, classes: tuple[str, ...]) -> None:
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() == 0:
+        few = int(counts.argmin())
+        raise DataError(
+            f"{name} has no image of class {classes[few]} that the parts before it do not have. Add one, or leave "
+            f"{name} out: then it is cut from train"
+        )
+
+
+def _check_share(
+    name: str, share: float, images: int, labels: Numbers, same: Numbers, classes: tuple[str, ...]
+) -> None:
+    """A part that is cut from the training images, and what it leaves, need an image of every class."""
+    different = np.bincount(labels[np.unique(same)], minlength=len(classes))
+    few = int(different.argmin())
+    if different[few] < 2:
+        raise DataError(
+            f"train has {_images(different[few])} of class {classes[few]}, but {name} is cut from it and both need at "
+            f"least one. Add images, or give {name}"
+        )
+    if not len(classes) <= images <= len(labels) - len(classes):
+        raise DataError(
+            f"{name} is {share:g} of {len(labels)} training images, {images}; it and what is left need one of each of "
+            f"{len(classes)} classes. Set the share in [data], or give {name}"
+        )
 
 
 def first_alike(images: Tensor) -> Numbers:
@@ -296,4 +368,4 @@ def _drawn(split: Split, images: int, seed: int) -> tuple[Split, bool]:
     return split.take(chosen), plain
 
 
-__all__ = ["Copies", "Cut", "Split", "cut", "first_alike", "is_grey", "subset"]
+__all__ = ["Copies", "Cut", "Split", "cut", "cut_given", "first_alike", "is_grey", "subset"]

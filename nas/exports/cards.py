@@ -5,12 +5,12 @@ from pathlib import Path
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.costs import MEASURED, scaling, static_model, target, total_macs
+from nas.datasets import GIVEN
 from nas.exports.sizing import Size
 from nas.full_training import memory
-from nas.progress import in_si, in_words
 from nas.reports import repeats
 from nas.studies import Study
-from nas.training import Candidate, provenance
+from nas.training import Candidate, in_si, in_words, provenance
 from spikformer import published
 from spikformer.config import SpikformerConfig
 
@@ -73,7 +73,7 @@ measured on a GPU. `--dry-run` measures both on yours."""
 
 def _commands(folder: Path, network: SpikformerConfig, program: str, dataset: str = "") -> str:
     where, place = shlex.quote(str(folder)), "CIFAR" if network.stem.image_size <= 64 else "IMAGENET"
-    place = "DIR" if dataset == "image_folder" and network.stem.image_size <= 64 else place
+    place = "DIR" if dataset in ("image_folder", GIVEN) and network.stem.image_size <= 64 else place
     images = "" if dataset == "digits" else f" --data-dir {place}"
     launched = "cli.py" if program.endswith("cli.py") else "-m nas"
     return f"""```

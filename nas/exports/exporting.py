@@ -10,9 +10,8 @@ from nas.errors import TrainingError
 from nas.exports.cards import card, published_card
 from nas.exports.picking import pick
 from nas.exports.sizing import Size, why_as_is
-from nas.progress import in_words
 from nas.studies import Study
-from nas.training import Candidate
+from nas.training import Candidate, in_words
 from spikformer import checkpoints, formats, published
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError

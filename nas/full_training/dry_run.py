@@ -20,7 +20,7 @@ import torch
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.bundles import bundle as bundles
-from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, Images, InMemory, Source
+from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, InMemory, LabelledImages, Source
 from nas.datasets import sources as sources
 from nas.full_training import memory
 from nas.full_training.loading import Batch, TrainLoader
@@ -255,7 +255,7 @@ def _loading_pace(
     source: Source, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup
 ) -> tuple[float | None, bool]:
     """Images per second that the readers bring, None of too few images; and whether all stay on the device."""
-    own: Images = source.train
+    own: LabelledImages = source.train
     share = recipe.batch_size // (group.size * recipe.accumulation)
     part = max(2, min(share, 64, len(own) // (2 * group.size)))
     small = dataclasses.replace(recipe, batch_size=part * group.size, accumulation=1)

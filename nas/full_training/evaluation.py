@@ -17,7 +17,7 @@ from nas.bundles import Bundle, TrainingRecipe
 from nas.bundles import bundle as bundles
 from nas.bundles import recipe as recipes
 from nas.costs import MEASURED, Convention, energy
-from nas.datasets import Images, Source
+from nas.datasets import LabelledImages, Source
 from nas.datasets import sources as sources
 from nas.errors import TrainingError
 from nas.full_training import checkpoint
@@ -92,7 +92,7 @@ class Evaluation:
 
 
 def measured_scores(
-    model: Spikformer, images: Images, recipe: TrainingRecipe, group: ProcessGroup, part: int
+    model: Spikformer, images: LabelledImages, recipe: TrainingRecipe, group: ProcessGroup, part: int
 ) -> Scores:
     """On all images, each seen by one process; in eval mode, float32."""
     model.eval()
@@ -125,7 +125,7 @@ def _right(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batches(
-    images: Images, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup, part: int
+    images: LabelledImages, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup, part: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share as the network takes it; images that cannot be read are left out, if they may be."""
     to_device = ToDevice(recipe, config.stem, group.device)

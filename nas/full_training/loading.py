@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nas.bundles import TrainingRecipe
-from nas.datasets import Images, InMemory, Numbers, decoding
+from nas.datasets import InMemory, LabelledImages, Numbers, decoding
 from nas.errors import DataError, TrainingError
 from nas.full_training import augmentation
 from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
@@ -94,7 +94,7 @@ def order(runs: Numbers, seed: int, epoch: int) -> Numbers:
 class _TrainSampler(Sampler[list[tuple[int, int]]]):
     """(epoch, image) for each part of this process's share, from a step on."""
 
-    def __init__(self, images: Images, steps: Steps, recipe: TrainingRecipe, group: ProcessGroup) -> None:
+    def __init__(self, images: LabelledImages, steps: Steps, recipe: TrainingRecipe, group: ProcessGroup) -> None:
         self.epoch = self.first_step = 0
         self._runs, self._steps, self._recipe, self._group = images.runs, steps, recipe, group
 
@@ -132,7 +132,9 @@ class _Item(NamedTuple):
 
 
 class _Transformed(Dataset[_Item]):
-    def __init__(self, images: Images, transform: Transform, stem: StemConfig, seed: int, *, replace: bool) -> None:
+    def __init__(
+        self, images: LabelledImages, transform: Transform, stem: StemConfig, seed: int, *, replace: bool
+    ) -> None:
         self._images, self._transform, self._seed, self._replace = images, transform, seed, replace
         self._shape = (stem.image_size, stem.image_size, stem.in_channels)
 
@@ -180,7 +182,7 @@ class TrainLoader:
         TrainingError: a batch that cannot be dealt out, or a setting that would change nothing.
     """
 
-    def __init__(self, images: Images, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup) -> None:
+    def __init__(self, images: LabelledImages, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup) -> None:
         self.steps = steps_of(len(images), recipe, group)
         if recipe.draft and isinstance(images, InMemory):
             raise TrainingError("draft=true needs JPEG files, but these images are already decoded. Remove draft")
@@ -202,7 +204,7 @@ class TrainLoader:
 
 
 def test_loader(
-    images: Images, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup, part: int
+    images: LabelledImages, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup, part: int
 ) -> DataLoader[_Item]:
     """This process's share of the test images, in order, `part` at a time."""
     dataset = _Transformed(images, TestTransform(recipe, stem), stem, 0, replace=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.bundles import TrainingRecipe
-from nas.datasets import Images, InMemory, UnreadableError, decoding
+from nas.datasets import InMemory, LabelledImages, UnreadableError, decoding
 from spikformer.config import StemConfig
 
 _LARGEST_GB = 1.0
@@ -46,7 +46,9 @@ class Resident:
         return torch.where(mirrored[chosen, None, None, None], images.flip(3), images), self._labels[chosen]
 
 
-def resident_of(images: Images, recipe: TrainingRecipe, stem: StemConfig, device: torch.device) -> Resident | None:
+def resident_of(
+    images: LabelledImages, recipe: TrainingRecipe, stem: StemConfig, device: torch.device
+) -> Resident | None:
     """The images on the device; None where they have to be read: for the recipe, or for their size."""
     whole = recipe.crop_scale == recipe.crop_ratio == (1.0, 1.0)
     if recipe.rand_augment or recipe.color_jitter or not whole:
@@ -61,7 +63,7 @@ def resident_of(images: Images, recipe: TrainingRecipe, stem: StemConfig, device
     return Resident(channels_first.to(device), torch.from_numpy(images.labels).to(device), recipe)
 
 
-def _pixels(images: Images, stem: StemConfig) -> npt.NDArray[np.uint8] | None:
+def _pixels(images: LabelledImages, stem: StemConfig) -> npt.NDArray[np.uint8] | None:
     """[n, H, W, C]; None where an image has another size, or is damaged: readers say which."""
     size = (stem.image_size, stem.image_size)
     mode = decoding.mode_of(stem.in_channels)

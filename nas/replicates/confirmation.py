@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from nas.datasets import Images, check_images
 from nas.errors import DataError, StudyError
-from nas.progress import Dashboard, Observer, in_words
+from nas.progress import Dashboard, Observer
 from nas.replicates import runs
 from nas.replicates.runs import Place, Run
 from nas.settings import Recipe
 from nas.stats import promoted
 from nas.studies import Study, handles
 from nas.studies import storage as storages
-from nas.training import Candidate, ann_counterpart
+from nas.training import Candidate, ann_counterpart, in_words
 from spikformer.errors import ConfigError
 
 WHAT = "repeats"
@@ -33,6 +34,7 @@ def confirm(
     *,
     ann_twin: bool = False,
     data_dir: str | Path | None = None,
+    data: Images | None = None,
     device: str = "auto",
     workers: int = 1,
     per_gpu: int = 1,
@@ -46,6 +48,7 @@ def confirm(
         spike_penalties: also by the recipe with these instead of its own, for the curve of each network.
         ann_twin: also the same-shaped quantised networks (`nas.training.counterpart`), where there are any.
         data_dir: where the images are (`nas.datasets.loaders.load`).
+        data: the images, if they were given in Python; by default those that the search kept in the cache.
         device, workers, per_gpu: see `nas.searching.opening.search`.
 
     Raises:
@@ -54,18 +57,20 @@ def confirm(
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
     _check(seeds, top, spike_penalties)
+    check_images(data, data_dir)
     chosen = members(study, top)
     place = Place(study.folder, device, workers, per_gpu)
     place.check()
-    from nas.datasets import loaders as data  # torch, only now
+    from nas.datasets import loaders  # torch, only now
     from nas.replicates import training
 
     with observer or Dashboard() as watcher, storages.quiet_optuna():
-        splits = data.load(study.space, data_dir, study.seed, watcher.reading)
-        if splits.fingerprint != study.identity["data.images"]:
+        fingerprint = str(study.identity["data.images"])
+        splits = loaders.load(study.space, data_dir, study.seed, watcher.reading, images=data, fingerprint=fingerprint)
+        if splits.fingerprint != fingerprint:
+            remedy = "Give those, as data=nas.Images(...)" if data is not None else "Give their folder with --data-dir"
             raise DataError(
-                f"study {study.name} was searched on the images {study.identity['data.images']}, these are "
-                f"{splits.fingerprint}. Give their folder with --data-dir"
+                f"study {study.name} was searched on the images {fingerprint}, these are {splits.fingerprint}. {remedy}"
             )
         for sentence in splits.account:
             watcher.notice(sentence)

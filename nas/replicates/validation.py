@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nas.costs import target
+from nas.datasets import Images, check_images, with_images
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
 from nas.replicates import runs
@@ -65,6 +66,7 @@ def validate_proxy(
     full_epochs: int | None = None,
     train_images: int | None = None,
     data_dir: str | Path | None = None,
+    data: Images | None = None,
     device: str = "auto",
     seed: int = 0,
     storage: str | None = None,
@@ -82,24 +84,26 @@ def validate_proxy(
         against: "full", the whole recipe; or "published": networks of papers, made small, against the top-1 printed.
         shares: of the recipe's training, rising, below 1.
         full_epochs, train_images: instead of the recipe's.
+        data: images of your own, in place of the space's.
         results_dir: results are kept in `proxies/<space>` within.
 
     Raises:
         SpikformerError: of its subclass that names what is wrong with the input.
         KeyboardInterrupt: nothing is lost; the same call goes on.
     """
-    loaded = space if isinstance(space, SearchSpace) else load_space(space)
+    check_images(data, data_dir)
+    loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), data)
     loaded = dataclasses.replace(loaded, recipe=recipe_of(loaded, full_epochs, train_images))
     _check(configs, replicates, shares, seed, against)
     check_blocks(loaded)
     name = loaded.name if against == "full" else f"{loaded.name}-published"
     place = Place(Path(results_dir) / "proxies" / name, device, workers, per_gpu)
     place.check()
-    from nas.datasets import loaders as data  # torch, only now
+    from nas.datasets import loaders  # torch, only now
     from nas.training import settled
 
     with observer or Dashboard() as watcher, storages.quiet_optuna():
-        splits = data.load(loaded, data_dir, seed, watcher.reading)
+        splits = loaders.load(loaded, data_dir, seed, watcher.reading, images=data)
         for sentence in splits.account:
             watcher.notice(sentence)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))

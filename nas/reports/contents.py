@@ -12,7 +12,6 @@ from rich.text import Text
 from nas.costs import MEASURED, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
-from nas.progress import in_si
 from nas.reports import axes, findings, layer_costs, repeats, rows
 from nas.reports.layer_costs import Costs
 from nas.reports.methods import Check, checklist, memory_methods, methods
@@ -20,9 +19,8 @@ from nas.reports.repeats import Repeats, Row
 from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
-from nas.studies import Study
-from nas.studies import constraints as limits
-from nas.training import Candidate, front_of, repriced
+from nas.studies import Study, networks
+from nas.training import Candidate, in_si
 from spikformer.config import SpikformerConfig
 
 
@@ -184,12 +182,11 @@ def build(
     """
     stored, snapshot = study.candidates, study.snapshot()
     spent = study.spent_in(snapshot)
-    candidates = _priced(study, stored, convention)
-    broken = _broken(study, stored)
-    front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, study.energy_of))
+    priced = networks.price(study, stored, convention)
+    candidates, broken, front = priced.candidates, priced.broken, priced.front
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trainings = study.trainings
-    trials = rows.candidates_table(study, candidates, front, broken, convention, chip, trainings)
+    trials = networks.table(study, priced, convention, chip, trainings)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)
     importance, effects, basis = axes.importance(trainings)
@@ -227,16 +224,6 @@ def build(
     if memory:
         report.methods.extend(memory_methods(candidates))
     return report
-
-
-def _priced(study: Study, stored: dict[int, Candidate], convention: Convention) -> dict[int, Candidate]:
-    ranked_by_target = study.energy_of == "target" and convention != MEASURED
-    return repriced(stored, convention, study.target_image_size if ranked_by_target else None)
-
-
-def _broken(study: Study, stored: dict[int, Candidate]) -> dict[int, list[str]]:
-    asked, energy_of = study.constraints, study.energy_of
-    return {n: limits.broken(c, asked, energy_of) if c.status == "complete" else [] for n, c in stored.items()}
 
 
 def _findings(
@@ -301,16 +288,14 @@ def _other(study: Study, other: Study, convention: Convention) -> _Other:
             f"{study.energy_of}: their fronts do not compare"
         )
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
-    stored = other.candidates
-    candidates, broken = _priced(other, stored, convention), _broken(other, stored)
-    front = list(front_of({n: c for n, c in candidates.items() if not broken[n]}, other.energy_of))
-    table = rows.candidates_table(other, candidates, front, broken, convention, None, other.trainings)
-    return table, rows.points_of(table, column)
+    priced = networks.price(other, other.candidates, convention)
+    trials = networks.table(other, priced, convention, None, other.trainings)
+    return trials, rows.points_of(trials, column)
 
 
 def _compared(study: Study, other: Study, frame: _Other, reference: pareto.Point | None, column: str) -> Compared:
-    table, points = frame
-    front = table[table["on_front"].astype(bool)].sort_values(column, ignore_index=True)
+    trials, points = frame
+    front = trials[trials["on_front"].astype(bool)].sort_values(column, ignore_index=True)
     return Compared(
         other.name,
         front,

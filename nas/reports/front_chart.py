@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.progress import in_si
 from nas.reports.contents import Compared, Report
 from nas.reports.plotting import Chart, drawn, joules, numbers
 from nas.reports.repeats import Row, interval
 from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, REFERENCE, REFERENCES, TWINS
 from nas.reports.units import EnergyUnit
+from nas.training import in_si
 
 
 def front(report: Report) -> Chart:

@@ -9,9 +9,8 @@ from rich.text import Text
 from nas.costs import MEASURED, ChipCosts, Convention, Operation, energy
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import rates as firing
-from nas.progress import in_si
 from nas.reports.units import unit_of
-from nas.training import Candidate
+from nas.training import Candidate, in_si
 from spikformer.fields import PlainTable
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import Convention, UnitCosts, memory_mj, overheads_mj
+from nas.datasets import GIVEN
 from nas.reports.repeats import Repeats
 from nas.studies import Spent, Study
 from nas.training import Candidate, provenance
+from spikformer.fields import PlainTable
 
 
 def methods(study: Study, candidates: dict[int, Candidate], convention: Convention, spent: Spent) -> list[str]:
@@ -18,7 +20,7 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
     return [
         f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
         f"{one.train_images} to train on, {one.counted_images} for search-val, "
-        f"{one.report_val_images} for report-val, cut from the training images, stratified, seed {one.seed}. "
+        f"{one.report_val_images} for report-val, {_cut(identity)}, stratified, seed {one.seed}. "
         "No test image was read.",
         *study.account,
         f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images, batch {recipe.batch_size}, "
@@ -29,6 +31,11 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "
         f"{', '.join(versions)}; {_code(every)}.",
     ]
+
+
+def _cut(identity: PlainTable) -> str:
+    given = identity.get("data.dataset") == GIVEN
+    return "given apart or cut from the training images" if given else "cut from the training images"
 
 
 def _machines(candidates: list[Candidate]) -> list[str]:

@@ -14,11 +14,11 @@ from plotly.offline import get_plotlyjs
 
 from nas import files
 from nas.costs import MEASURED
-from nas.progress import in_si
 from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.studies import constraints
+from nas.training import in_si
 
 _TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
 _ONLY_WITH = {

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from nas.costs import Convention
-from nas.progress import in_words
 from nas.replicates import WHAT, Trained, runs
 from nas.reports.units import EnergyUnit, unit_of
 from nas.stats import Verdict, deviation, differences, means, verdict
 from nas.studies import Study
-from nas.training import Candidate, bits, repriced
+from nas.training import Candidate, bits, in_words, repriced
 
 _RUNS = ["trial", "what", "seed", "spike_penalty", "status", "search_val_accuracy", "report_val_accuracy", "energy_mj"]
 _MEANS = [

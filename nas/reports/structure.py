@@ -8,7 +8,7 @@ from rich.text import Text
 
 from nas.bundles import config_of
 from nas.costs import Part
-from nas.progress import in_si
+from nas.training import in_si
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 

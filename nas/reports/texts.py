@@ -4,11 +4,11 @@ import re
 
 import pandas as pd
 
-from nas.progress import in_si
 from nas.reports import findings, glossary
 from nas.reports.contents import Report, front_cells, front_headings
 from nas.reports.repeats import Row, energy_interval, interval
 from nas.reports.units import unit_of
+from nas.training import in_si
 
 _TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "limit", "hypervolume")
 _LATEX = {

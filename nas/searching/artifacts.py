@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
-from nas.progress import in_words, summary
-from nas.training import Candidate, Epoch
+from nas.progress import summary
+from nas.training import Candidate, Epoch, in_words
 
 FOLDER = "artifacts"
 _WIDTH, _HEIGHT, _MARGIN = 360, 200, 34

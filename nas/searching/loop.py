@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from nas.engines import ATTEMPTS, Died, Dispatcher, Done, Job, given_up
 from nas.errors import StudyError
-from nas.progress import Observer, in_words
+from nas.progress import Observer
 from nas.searching import setup
 from nas.searching.forecast import Forecast
 from nas.searching.proposals import Proposal, Proposer
@@ -20,7 +20,7 @@ from nas.spaces import SearchSpace
 from nas.studies import DIED, INTERRUPTED, Drawn, Leases, Snapshot, Study, starting
 from nas.studies import constraints as limits
 from nas.studies import trials as attributes
-from nas.training import Candidate
+from nas.training import Candidate, in_words
 from spikformer.config import SpikformerConfig
 
 _CLAIMS_LOST = 3  # to other processes, before a look at what they do

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, Unpack
 
+from nas.datasets import with_images
 from nas.errors import StudyError
 from nas.progress import Dashboard, Observer
 from nas.searching.budget import Budget
@@ -75,8 +76,8 @@ def goal_of(trials: int | None, settings: SearchSettings) -> Goal:
 
 
 def space_of(space: str | Path | SearchSpace, settings: SearchSettings) -> SearchSpace:
-    """The space as it is searched: with the proxy, recipe and constraints of the settings."""
-    loaded = space if isinstance(space, SearchSpace) else load_space(space)
+    """The space as it is searched: with the images, proxy, recipe and constraints of the settings."""
+    loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), settings.data)
     loaded = loaded if settings.proxy is None else with_proxy(loaded, settings.proxy)
     return dataclasses.replace(
         loaded,

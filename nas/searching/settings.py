@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from nas.costs import IMAGE_SIZE
+from nas.datasets import Images, check_images
 from nas.engines import check_places, check_processes
 from nas.errors import StudyError
 from nas.searching.budget import Budget
@@ -35,6 +36,7 @@ class SearchKeywords(TypedDict, total=False):
     constraints: Constraints | None
     study: str | None
     data_dir: str | Path | None
+    data: Images | None
     device: str
     seed: int
     storage: str | None
@@ -63,6 +65,7 @@ class SearchSettings:
         constraints: limits on networks; those given replace the space's.
         study: name of the study; the space's by default.
         data_dir: folder that holds the images (`nas.datasets.loaders.load`).
+        data: images of your own (`nas.Images`), in place of the space's.
         device: "auto", "cpu", "cuda" or "cuda:1".
         seed: random seed for the data split, every training and the proposals.
         storage: an Optuna storage URL, or grpc://HOST:PORT; by default a journal file in the study's folder.
@@ -82,6 +85,7 @@ class SearchSettings:
 
     Raises:
         StudyError: on construction, when a setting makes no sense.
+        DataError: `data` are no `nas.Images`, or a folder is given, too.
     """
 
     budget: str | None = None
@@ -90,6 +94,7 @@ class SearchSettings:
     constraints: Constraints | None = None
     study: str | None = None
     data_dir: str | Path | None = None
+    data: Images | None = None
     device: str = "auto"
     seed: int = 0
     storage: str | None = None
@@ -110,6 +115,7 @@ class SearchSettings:
         self._check_engine()
 
     def _check_search(self) -> None:
+        check_images(self.data, self.data_dir)
         if self.patience is not None and self.patience < 1:
             raise StudyError(f"patience {self.patience} must be at least 1")
         if self.budget is not None:

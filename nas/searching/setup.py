@@ -57,7 +57,7 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
     folder = storages.study_folder(Path(settings.results_dir), name, settings.storage)
     places_of(settings.device, settings.workers, settings.per_gpu)  # before images are read for them
     with observer as watcher:
-        splits = data.load(loaded, settings.data_dir, settings.seed, watcher.reading)
+        splits = data.load(loaded, settings.data_dir, settings.seed, watcher.reading, images=settings.data)
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         with storages.quiet_optuna(), _exclusive(settings.storage, name):
             identity = identities.identity_of(

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.progress import in_words
 from nas.searching.proposals import Proposal
 from nas.settings import Constraints
 from nas.studies import Claim, Drawn, Leases, Study, claims, handles, trials
 from nas.studies import constraints as limits
 from nas.studies import identity as identities
-from nas.training import Candidate, EnergyOf
+from nas.training import Candidate, EnergyOf, in_words
 from spikformer.fields import PlainTable
 
 

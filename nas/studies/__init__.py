@@ -9,6 +9,8 @@ claims       one training is begun by one process only
 leases       whose training is running, and which were abandoned
 constraints  violations of limits
 records      the records of its trials, and what they say together
+networks     the table of its networks, priced under a convention; it imports pandas, so it is loaded when asked for
+shown        what a study says of itself in a notebook or a console
 study        Study: candidates, front and settings of a search
 identity     what results depend on, and whether a search may go on with a study
 starting     searches that have not trained anything yet
@@ -38,6 +40,7 @@ __all__ = [
     "handles",
     "identity",
     "load_study",
+    "networks",
     "starting",
     "status",
     "storage",

@@ -10,22 +10,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from nas.costs import IMAGE_SIZE
+from nas.costs import chip as chips
+from nas.costs import energy as conventions
 from nas.errors import StudyError
 from nas.settings import Constraints
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
-from nas.studies import records, urls
+from nas.studies import records, shown, urls
 from nas.studies import storage as storages
 from nas.studies.records import FullTraining, RecordReader, Spent, Training
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf, front_of
 from spikformer.fields import PlainTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FULL = "full_training"
 _ACCOUNT = "data_account"
@@ -40,6 +46,13 @@ class Study:
     folder: Path
     optuna: optuna.Study
     _reader: RecordReader = dataclasses.field(default_factory=RecordReader, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return shown.one_line(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the front as a table."""
+        return shown.as_html(self)
 
     def snapshot(self) -> Snapshot:
         """Its trials as the storage holds them now."""
@@ -181,6 +194,26 @@ class Study:
         feasible = self.keeping(self.candidates)
         points = [point for c in feasible.values() if (point := c.point(self.energy_of)) is not None]
         return pareto.hypervolume(points, pareto.reference_point(points)) if points else None
+
+    def to_dataframe(
+        self, *, convention: str = "measured", unit_costs: str = "45nm_fp32", chip: str | None = None
+    ) -> "pd.DataFrame":
+        """A row a network, by the number of its trial: the columns of `trials.csv`, which results/README.md explains.
+
+        A column `choice_*` has the choice of each network on an axis of the space.
+
+        Args:
+            convention: under which energies are priced and the front is taken (`nas.costs.energy`).
+            unit_costs: energy per operation, by name or from a file.
+            chip: a model whose energy, latency and fit become columns of their own.
+
+        Raises:
+            CostError: no such convention, preset or chip; a record without counts.
+        """
+        from nas.studies import networks  # pandas, only now
+
+        model = chips.load(chip) if chip is not None else None
+        return networks.dataframe(self, conventions.convention(convention, unit_costs), model)
 
     @property
     def full_trainings(self) -> list[FullTraining]:

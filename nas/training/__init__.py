@@ -17,6 +17,7 @@ throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
 candidate      a config evaluated: one record, with all of it
+wording        candidates and numbers as people read them
 evaluation     a config trained, measured and written down as a candidate
 """
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from nas.training.schedule import Schedule
     from nas.training.step import Inputs, Step, momentum_settles
     from nas.training.throughput import Pace
+    from nas.training.wording import in_si, in_words
 
 __getattr__ = attributes(
     __name__,
@@ -65,6 +67,8 @@ __getattr__ = attributes(
         "exact": "nas.training.execution",
         "front_of": "nas.training.candidate",
         "images_seen": "nas.training.fitting",
+        "in_si": "nas.training.wording",
+        "in_words": "nas.training.wording",
         "lay_out": "nas.training.execution",
         "measured_pace": "nas.training.probing",
         "momentum_settles": "nas.training.step",
@@ -101,6 +105,8 @@ __all__ = [
     "exact",
     "front_of",
     "images_seen",
+    "in_si",
+    "in_words",
     "lay_out",
     "measured_pace",
     "measurement",

@@ -11,6 +11,7 @@ from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
+from nas.training import wording
 from nas.training.epoch import Epoch
 from nas.typed import hold, hold_value
 from spikformer.config import SpikformerConfig
@@ -80,6 +81,14 @@ class Candidate:
     # Not compared: a record of an earlier version is equal to that of the same training today.
     search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
     report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """A line: a record whole has pages of operations, which `to_dict` gives."""
+        return wording.one_line(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return wording.as_html(self)
 
     @property
     def silent_layers(self) -> list[str]:

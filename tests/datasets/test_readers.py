@@ -126,7 +126,7 @@ def _in_memory(count: int = 40, size: int = 16) -> InMemory:
 
 
 def _parts(
-    images: sources.Images, own: TrainingRecipe, group: ProcessGroup, first: int = 0, epoch: int = 1
+    images: sources.LabelledImages, own: TrainingRecipe, group: ProcessGroup, first: int = 0, epoch: int = 1
 ) -> list[loading.Batch]:
     loader = loading.TrainLoader(images, own, pictures.network().stem, group)
     assert loader.resident is not None

@@ -12,7 +12,7 @@ import torch
 from nas import files
 from nas.datasets import decoding
 from nas.datasets import sources as sources
-from nas.datasets.sources import Images
+from nas.datasets.sources import LabelledImages
 from nas.errors import DataError
 from nas.full_training import loading, loop
 from nas.full_training.process_group import ProcessGroup
@@ -26,11 +26,11 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
 
 
-def _pixels(images: Images, i: int) -> bytes:
+def _pixels(images: LabelledImages, i: int) -> bytes:
     return decoding.decoded(decoding.opened(images.content(i)), "RGB").tobytes()
 
 
-def _content(images: Images) -> dict[bytes, int]:
+def _content(images: LabelledImages) -> dict[bytes, int]:
     return {_pixels(images, i): int(images.labels[i]) for i in range(len(images))}
 
 

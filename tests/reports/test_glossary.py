@@ -6,8 +6,8 @@ import typing
 import pandas as pd
 import pytest
 
-from nas.progress import in_words
 from nas.reports import findings, glossary
+from nas.training import in_words
 from nas.training.candidate import Status
 from spikformer import published
 from spikformer.config import READS, Residual, SpikformerConfig
