@@ -4,6 +4,7 @@
 `python docs/build.py --references` writes the references only.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def run_tutorial() -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # figures are stored as numbers, without plotly.js
     notebook = nbformat.read(TUTORIAL, as_version=4)
     place = {"metadata": {"path": str(ROOT)}}
     NotebookClient(notebook, timeout=1800, record_timing=False, resources=place).execute()
@@ -50,10 +52,12 @@ def _is_of_the_machine(output: dict[str, Any]) -> bool:
 
 def build_site(site: Path) -> int:
     """The exit code of Sphinx, which reads every page anew, and for which a warning is an error."""
+    import figures
     from sphinx.cmd.build import build_main
 
     flags = ["-q", "-E", "-W", "--keep-going", "-c", str(DOCS), "-d", str(site.parent / "doctrees")]
     code: int = build_main([*flags, str(ROOT), str(site)])
+    figures.add_library(site)
     (site / "index.html").write_text(_TO_FIRST_PAGE, encoding="utf-8")
     return code
 

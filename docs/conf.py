@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # the packages that the Python reference reads
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]  # the packages to read; figures.py
 
 project = "spikformer-nas"
 author = "the authors of spikformer-nas"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "results/README.md", "benchmarks/**.md", "examples/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+include_patterns = [
+    "docs/**",
+    "results/README.md",
+    "benchmarks/**.md",
+    "examples/README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+]
 exclude_patterns = ["docs/_build", "jupyter_execute", ".*", "results/[!R]*"]
 
 highlight_language = "none"  # blocks without a language are shell commands, in one colour
@@ -22,6 +29,7 @@ default_role = "py:obj"  # names in docstrings' backticks are code, and links wh
 # Pages are plain Markdown that also reads well in the repository.
 myst_heading_anchors = 4
 myst_enable_extensions: list[str] = []  # no maths: MathJax would be fetched from another server
+nb_custom_formats = {".ipynb": "figures.read"}  # with scripts that draw the figures
 nb_execution_mode = "off"  # `python docs/build.py --run` runs the tutorial and keeps what it printed
 
 autodoc_member_order = "bysource"

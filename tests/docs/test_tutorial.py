@@ -1,6 +1,5 @@
 """The tutorial runs from its first cell to its last, and what it stores is small and its own."""
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ from tests.docs.conftest import DOCS
 from tests.docs.pages import ROOT, fenced
 
 TUTORIAL = DOCS / "tutorial.ipynb"
+FIGURE = "application/vnd.plotly.v1+json"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def test_the_cells_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     client = pytest.importorskip("nbclient", reason="the extra `docs` is not installed")
     nbformat = pytest.importorskip("nbformat", reason="the extra `docs` is not installed")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":")
     notebook = nbformat.read(TUTORIAL, as_version=4)
     client.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
@@ -43,13 +44,13 @@ def test_the_cells_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_outputs_are_stored_and_small(cells: list[dict[str, Any]]) -> None:
     """`python docs/build.py --run` stores them; a reader downloads them with the page."""
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert 25 <= len(cells) <= 36
+    assert 25 <= len(cells) <= 40
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert [output for output in _outputs(cells) if output["output_type"] == "error"] == []
     assert TUTORIAL.stat().st_size < 300_000
-    images = [output["data"]["image/png"] for output in _outputs(cells) if "image/png" in output.get("data", {})]
-    assert images
-    assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
+    figures = [output["data"][FIGURE] for output in _outputs(cells) if FIGURE in output.get("data", {})]
+    assert len(figures) == 2  # the front, and one network
+    assert all(figure["layout"]["title"]["text"] for figure in figures)
 
 
 def test_outputs_ask_no_server_and_warn_of_nothing(cells: list[dict[str, Any]]) -> None:
