@@ -4,8 +4,10 @@
 `python docs/build.py --references` writes the references only.
 """
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,18 +35,29 @@ def run_tutorial() -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # figures are stored as numbers, without plotly.js
     notebook = nbformat.read(TUTORIAL, as_version=4)
     place = {"metadata": {"path": str(ROOT)}}
     NotebookClient(notebook, timeout=1800, record_timing=False, resources=place).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_of_the_machine(output)]
     nbformat.write(notebook, TUTORIAL)
+
+
+def _is_of_the_machine(output: dict[str, Any]) -> bool:
+    """Whether an output asks for ipywidgets, which tells of the machine that built the pages and not of the program."""
+    return output["output_type"] == "stream" and "TqdmWarning" in output["text"]
 
 
 def build_site(site: Path) -> int:
     """The exit code of Sphinx, which reads every page anew, and for which a warning is an error."""
+    import figures
     from sphinx.cmd.build import build_main
 
     flags = ["-q", "-E", "-W", "--keep-going", "-c", str(DOCS), "-d", str(site.parent / "doctrees")]
     code: int = build_main([*flags, str(ROOT), str(site)])
+    figures.add_library(site)
     (site / "index.html").write_text(_TO_FIRST_PAGE, encoding="utf-8")
     return code
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # the packages that the Python reference reads
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]  # the packages to read; figures.py
 
 project = "spikformer-nas"
 author = "the authors of spikformer-nas"
@@ -23,7 +23,6 @@ include_patterns = [
     "CHANGELOG.md",
 ]
 exclude_patterns = ["docs/_build", "jupyter_execute", ".*", "results/[!R]*"]
-suppress_warnings = ["toc.not_readable"]  # tests/docs/test_links.py holds entries of the navigation to files
 
 highlight_language = "none"  # blocks without a language are shell commands, in one colour
 default_role = "py:obj"  # names in docstrings' backticks are code, and links where they lead somewhere
@@ -31,6 +30,7 @@ default_role = "py:obj"  # names in docstrings' backticks are code, and links wh
 # Pages are plain Markdown that also reads well in the repository.
 myst_heading_anchors = 4
 myst_enable_extensions: list[str] = []  # no maths: MathJax would be fetched from another server
+nb_custom_formats = {".ipynb": "figures.read"}  # with scripts that draw the figures
 nb_execution_mode = "off"  # `python docs/build.py --run` runs the tutorial and keeps what it printed
 
 autodoc_member_order = "bysource"

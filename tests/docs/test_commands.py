@@ -1,6 +1,7 @@
 """Commands that the pages show: each is one that the program understands."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,16 @@ def test_the_commands_of_a_page_are_parsed(page: Path, monkeypatch: pytest.Monke
 
 
 def test_there_are_commands_to_parse() -> None:
-    """As many as a reader counts in the README alone; the test above would pass without any."""
-    readme = [words for command in commands(ROOT / "README.md") if (words := arguments(command, "cli.py"))]
-    assert len(readme) >= 24
-    assert ["report", "--convention", "paper"] in readme
+    """As many as a reader counts on two pages alone; the test above would pass without any."""
+    pages = {name: [*_of_cli(ROOT / name)] for name in ("README.md", "docs/index.md")}
+    assert ["search", "--space", "spikformer_tiny", "--trials", "24"] in pages["README.md"]
+    assert len(pages["docs/index.md"]) >= 24
+    assert ["report", "--convention", "paper"] in pages["docs/index.md"]
+
+
+def _of_cli(page: Path) -> Iterator[list[str]]:
+    """The arguments of each command of a page."""
+    return (words for command in commands(page) if (words := arguments(command, "cli.py")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -20,6 +20,8 @@ def test_the_site_builds_and_is_whole(tmp_path: Path) -> None:
     assert {"search.html", "cli.html", "space_file.html", "python.html", "glossary.html"} <= {
         page.name for page in pages
     }
+    tutorial = next(page for page in pages if page.name == "tutorial.html").read_text(encoding="utf-8")
+    assert tutorial.count("Plotly.newPlot(") == 2
     for page in pages:
         tags = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", page.read_text(encoding="utf-8"))
         assert [tag for tag in tags if re.search(r'(?:src|href)="(?:https?:)?//', tag)] == [], page
