@@ -19,6 +19,7 @@ include_patterns = [
     "benchmarks/**.md",
     "examples/README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "CHANGELOG.md",
 ]
 exclude_patterns = ["docs/_build", "jupyter_execute", ".*", "results/[!R]*"]

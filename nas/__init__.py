@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from nas import quiet
 from nas.lazy import attributes
+from nas.version import VERSION
 
 if TYPE_CHECKING:
     from nas.datasets import Images
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nas.searching import search
     from nas.studies import Study, load_study
 
+__version__ = VERSION
 quiet.about_gpus()  # before torch is imported
 _ROOMS = {
     "Images": "nas.datasets",

@@ -13,10 +13,11 @@ from typing import NoReturn
 import click
 
 from nas.commands import COMMANDS, Group, let_threads_sleep
+from nas.version import VERSION
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="spikformer-nas", prog_name="spikformer-nas")
+@click.version_option(VERSION, prog_name="spikformer-nas")
 def main() -> None:
     """Neural architecture search for spiking transformers: accuracy against spike operations and energy."""
 
@@ -52,7 +53,7 @@ def _code_of(command: Callable[[], object]) -> int:
             error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):  # the latter is a RuntimeError
-        _complain("Interrupted. Nothing is lost: the same command goes on.")
+        _complain("Interrupted. Nothing is lost: the same command continues where it stopped.")
         return 130
     except SpikformerError as error:
         return _failed(str(error))
@@ -78,9 +79,9 @@ def _complain(line: str) -> None:
 def _in_words(error: OSError) -> str:
     """What the system refused: mostly a path that was given."""
     if error.errno == errno.EMFILE:
-        return "too many open files. Raise the limit, as by `ulimit -n 1024`, or give fewer --workers"
+        return "too many open files. Raise the limit, for example with `ulimit -n 1024`, or give fewer --workers"
     if error.filename is None:
-        return f"the output cannot be written: {error.strerror or error}. Make room or send it elsewhere"
+        return f"the output cannot be written: {error.strerror or error}. Free some space or send it elsewhere"
     name = str(error.filename)
     if error.errno == errno.ENAMETOOLONG:
         return f"the path {name[:60]}... has {len(name):,} characters, too many. Correct it"

@@ -1,4 +1,4 @@
-"""What a running search tells: to nobody, or to a person in a terminal or a log file."""
+"""The progress of a running search, shown to nobody, or to a person in a terminal or a log file."""
 
 from types import TracebackType
 from typing import Self
@@ -23,7 +23,7 @@ _FRONT_ROWS = 8
 
 
 class Observer:
-    """Hears of a search as it goes; this one keeps it to itself."""
+    """Is told of the progress of a search. This base class ignores what it is told."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,16 +34,16 @@ class Observer:
         return None
 
     def notice(self, text: str) -> None:
-        """Something worth a line."""
+        """Show a line of text."""
 
     def reading(self, what: str, done: int, total: int) -> None:
         """Images are being read."""
 
     def counted(self, done: int, total: int | None, fully: int | None) -> None:
-        """So many of the wanted candidates are evaluated, `fully` of them on all images; None of trainings alone."""
+        """`done` of `total` candidates are evaluated, `fully` of them on all images; None where trainings count."""
 
     def waiting(self, trainings: int) -> None:
-        """Nothing is to be done here while others are at so many."""
+        """There is nothing to do here while other workers run this many trainings."""
 
     def on_training_start(self, label: str, epochs: int) -> None:
         """A candidate's training begins."""
@@ -55,7 +55,7 @@ class Observer:
         """That training ended, with or without a result."""
 
     def on_candidate(self, label: str, candidate: Candidate, candidates: list[Candidate], energy_of: EnergyOf) -> None:
-        """A candidate is recorded; `candidates` are all so far that keep the constraints, ranked by `energy_of`."""
+        """A candidate is recorded. `candidates` are all so far that keep the constraints; `energy_of` ranks them."""
 
 
 class Dashboard(Observer):
@@ -97,7 +97,9 @@ class Dashboard(Observer):
         self._overall.update(self._overall_task, description=words, completed=done, total=total)
 
     def waiting(self, trainings: int) -> None:
-        self._current.update(self._reading, description=f"waiting for {trainings} trainings of others", visible=True)
+        self._current.update(
+            self._reading, description=f"waiting for {trainings} trainings of other workers", visible=True
+        )
 
     def on_training_start(self, label: str, epochs: int) -> None:
         self._current.update(self._reading, visible=False)

@@ -3,7 +3,7 @@
 config.json         {"network": {...}}, the config as `SpikformerConfig.to_dict` writes it, and, where there are such
                     things, "proxy", the small network behind it; "data", the proxy's images; "study", where it was
                     found; "classes", names in the order of the logits; "training", how it ended; "sha256" of each
-                    file of weights
+                    file of weights; "schema", the number of this layout (`spikformer.schema`)
 model.safetensors   weights of "network", where it has been trained
 proxy.safetensors   weights of "proxy", where the search kept them
 
@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from spikformer import official, published
+from spikformer import official, published, schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError, ConfigError
 from spikformer.fields import PlainTable, nearest
@@ -34,7 +34,10 @@ _LOGGER = logging.getLogger("spikformer")
 
 Part = Literal["network", "proxy"]
 WEIGHTS: dict[Part, str] = {"network": "model.safetensors", "proxy": "proxy.safetensors"}
-_KEYS = ("network", "proxy", "data", "study", "classes", "training", "sha256")
+SCHEMA = 1
+"""Of `config.json`. Folders of 0 differ in nothing but the number."""
+
+_KEYS = (schema.KEY, "network", "proxy", "data", "study", "classes", "training", "sha256")
 _FIELDS: dict[str, dict[str, type]] = {"data": {"dataset": str}, "study": {"name": str, "trial": int}}
 
 
@@ -61,15 +64,16 @@ def load(folder: str | Path, part: Part = "network", *, config: SpikformerConfig
     """The network of an exported folder, in eval mode.
 
     Args:
-        folder: what `export` or `train` wrote.
+        folder: folder that `export` or `train` wrote.
         part: "network" for the network to train, "proxy" for the small one that the search trained.
-        config: instead of the folder's, with the same weights: other time steps, another image size.
+        config: config to use with the folder's weights instead of the folder's own, with other time steps or another
+            image size.
 
     Returns:
-        The model with the folder's weights for that part; with fresh weights where it has none.
+        The model with the folder's weights for that part, or with fresh weights where it has none.
 
     Raises:
-        CheckpointError: no such folder or part, a damaged file, or weights that are not the recorded ones.
+        CheckpointError: there is no such folder or part, a file is damaged, or weights are not the recorded ones.
     """
     folder = Path(folder)
     document = read_document(folder)
@@ -95,9 +99,12 @@ def read_document(folder: Path) -> PlainTable:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Give a folder that export wrote") from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON: {error}. Export it again") from None
+        raise CheckpointError(f"{path} is not valid JSON: {error}. Export it again") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} does not describe a network. Give a folder that export wrote")
+    reason = schema.reason_against(document.get(schema.KEY), SCHEMA)
+    if reason is not None:
+        raise CheckpointError(f"{path}: {reason}")
     for key, value in document.items():
         if key not in _KEYS:
             raise CheckpointError(f'{path}: unknown key "{key}". {nearest(key, _KEYS)}')
@@ -111,6 +118,8 @@ def _check_value(path: Path, key: str, value: object) -> None:
         CheckpointError: a value of another type than `export` and `train` write.
     """
     fields = _FIELDS.get(key, {})
+    if key == schema.KEY:
+        return  # checked first, before keys that only a later layout has
     if key == "classes":
         wrong = [] if isinstance(value, list) and all(isinstance(name, str) for name in value) else [key]
     elif isinstance(value, dict):
@@ -119,7 +128,7 @@ def _check_value(path: Path, key: str, value: object) -> None:
         wrong = [key]
     if wrong:
         raise CheckpointError(
-            f"{path}: {wrong[0]} is not what `export` writes there, in {repr(value)[:60]}. Export the folder again"
+            f"{path}: {wrong[0]} is not what `export` writes there: {repr(value)[:60]}. Export the folder again"
         )
 
 
@@ -142,7 +151,7 @@ def _check_sum(path: Path, recorded: PlainTable) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != recorded[path.name]:
         raise CheckpointError(
-            f"{path} is not what was written: its SHA-256 is {digest[:12]}..., config.json says "
+            f"{path} has changed since it was written: its SHA-256 is {digest[:12]}..., but config.json says "
             f"{str(recorded[path.name])[:12]}.... Restore it; if it is yours, delete its line in config.json"
         )
 
@@ -191,14 +200,14 @@ def load_official(path: str | Path, network: str | SpikformerConfig) -> Spikform
 def _official_weights(path: Path) -> dict[str, Tensor]:
     """The state_dict of a released file, without the "module." of a parallel model."""
     if not path.is_file():
-        raise CheckpointError(f"{path} is no file. Give the checkpoint that the authors released")
+        raise CheckpointError(f"{path} is not a file. Give the checkpoint that the authors released")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     weights = _state_dict(content)
     if weights is None:
         keys = f": its keys are {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else ""
         raise CheckpointError(
-            f"{path} holds no state_dict, neither itself nor under {', '.join(_NESTED)}{keys}. "
-            f"Give a file of names and tensors"
+            f"{path} holds no state_dict, neither at its top nor under {', '.join(_NESTED)}{keys}. Give a file of "
+            "names and tensors"
         )
     if all(name.startswith("module.") for name in weights):
         return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
@@ -242,5 +251,5 @@ def _read_pickle(path: Path) -> object:
             ) from None
         # Not torch's own text, which recommends to read such a file unsafely.
         raise CheckpointError(
-            f"{path} is damaged, or no torch checkpoint ({type(error).__name__}). Download it again"
+            f"{path} is damaged, or is not a torch checkpoint ({type(error).__name__}). Download it again"
         ) from None

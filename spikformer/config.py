@@ -1,9 +1,9 @@
-"""What a spiking transformer is made of: small frozen parts that check themselves.
+"""The parts of a spiking transformer: small frozen values that check themselves.
 
     stem -> stage 0 -> down -> stage 1 ... -> head        a stage is `depth` blocks
     block: x <- x + local(x); x <- x + mixer(x); x <- x + mlp(x)
 
-`SpikformerConfig` travels the whole road, from a search space to an exported network. A part that comes
+`SpikformerConfig` is the one description of a network, from a search space to an exported network. A part that comes
 in several kinds has one `kind` and the fields of all of them; `READS` says which kind reads what. Equal
 configs are equal, hash equal and build equal networks; `canonical()` also makes networks equal that are
 written differently (the number of heads means nothing to an attention that works channel by channel).
@@ -181,8 +181,8 @@ class StemConfig:
             _check_deformed_shortcut(self.convs, self.deformed_shortcut)
         require(
             self.image_size % self.downsampling == 0,
-            f"image_size {self.image_size} is not a multiple of {self.downsampling}, what the {self.kind} stem "
-            f"divides it by. Reduce less, or use another image size",
+            f"image_size {self.image_size} is not a multiple of {self.downsampling}, by which the {self.kind} stem "
+            "divides it. Use less downsampling, or another image size",
             "image_size",
             "kind",
             *READS["stem"][self.kind],
@@ -308,7 +308,8 @@ class MixerConfig:
         )
         require(
             self.time_window == 1 or self.neuron_on == "output",
-            f'time_window {self.time_window} needs neuron_on "output": a map over several steps has no step of its own',
+            f'time_window {self.time_window} needs neuron_on "output": an attention map over several steps belongs to '
+            "none of them",
             "kind",
             "time_window",
             "neuron_on",
@@ -401,7 +402,7 @@ class StageConfig:
         hidden = self.embed_dim * self.mlp.ratio
         require(
             hidden == int(hidden),
-            f"mlp.ratio {self.mlp.ratio} of embed_dim {self.embed_dim} is no whole number of channels ({hidden})",
+            f"mlp.ratio {self.mlp.ratio} of embed_dim {self.embed_dim} is not a whole number of channels ({hidden})",
             "embed_dim",
             "mlp.ratio",
         )
@@ -498,7 +499,9 @@ class SpikformerConfig:
     def _check_widths(self) -> None:
         first = self.stages[0]
         require(
-            first.down.kind == "none", "the first stage has no down: the stem stands before it", "stages.0.down.kind"
+            first.down.kind == "none",
+            'the first stage needs down.kind "none": the stem comes before it',
+            "stages.0.down.kind",
         )
         factor, why = {"sps": (8, "embed_dim / 8"), "speds": (2, "embed_dim / 2"), "conv": (1, "")}[self.stem.kind]
         require(
@@ -512,8 +515,8 @@ class SpikformerConfig:
             before, stage = self.stages[i - 1], self.stages[i]
             require(
                 stage.down.kind != "none" or before.embed_dim == stage.embed_dim,
-                f"stages {i - 1} and {i} have embed_dim {before.embed_dim} and {stage.embed_dim}, and down.kind is "
-                f'"none": blocks are added to one another. Use one width, or down.kind "conv" or "speds"',
+                f"stages {i - 1} and {i} have embed_dim {before.embed_dim} and {stage.embed_dim}, but down.kind is "
+                '"none", which keeps the width. Use one width, or down.kind "conv" or "speds"',
                 f"stages.{i - 1}.embed_dim",
                 f"stages.{i}.embed_dim",
                 f"stages.{i}.down.kind",
@@ -524,8 +527,8 @@ class SpikformerConfig:
         for i, stage in enumerate(self.stages):
             if size % stage.down.downsampling:
                 raise ConfigError(
-                    f"stage {i} divides {size} x {size} tokens by {stage.down.downsampling}: use an image_size that is "
-                    f"a multiple of {self.stem.image_size // size * 2}, fewer stages, or reduce less",
+                    f"stage {i} cannot divide {size} x {size} tokens by {stage.down.downsampling}. Use an image_size "
+                    f"that is a multiple of {self.stem.image_size // size * 2}, fewer stages, or less downsampling",
                     self._grid_fields(i),
                 )
             size //= stage.down.downsampling
@@ -576,8 +579,8 @@ class SpikformerConfig:
                 )
         require(
             self.residual != "sew_iand" or self.neuron.fires_binary,
-            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{self.neuron.kind}" fires others. '
-            f'Use residual "sew" or "ms"',
+            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{self.neuron.kind}" fires others. Use residual '
+            '"sew" or "ms"',
             "residual",
             "neuron.kind",
         )
@@ -588,8 +591,9 @@ class SpikformerConfig:
                 mixer = getattr(stage, part)
                 require(
                     self.neuron.fires_units or mixer.kind not in ("sdsa", "qkta", "qkca", "dssa"),
-                    f'{part}.kind "{mixer.kind}" of stage {i} masks by spikes of 0 and 1, neuron "{self.neuron.kind}" '
-                    f'fires several at once. Use {part}.kind "ssa" or a convolution, or another neuron',
+                    f'{part}.kind "{mixer.kind}" of stage {i} masks by spikes of 0 and 1, but neuron '
+                    f'"{self.neuron.kind}" fires several at once. Use {part}.kind "ssa" or a convolution, or another '
+                    "neuron",
                     "neuron.kind",
                     f"stages.{i}.{part}.kind",
                 )
@@ -651,7 +655,7 @@ class SpikformerConfig:
 
     @functools.cached_property
     def config_id(self) -> str:
-        """What two configs share if and only if they build equal networks, such as "n1-0123456789ab".
+        """A name such as "n1-0123456789ab", which two configs share if and only if they build equal networks.
 
         Later versions keep it (`spikformer.identity`).
 
@@ -708,8 +712,8 @@ def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
     halvings = sum(reduction != "none" for reduction in convs)
     require(
         halvings == (shortcut != "none"),
-        f'convs {listed(convs)} halve the image {halvings} times, deformed_shortcut "{shortcut}" '
-        f"{int(shortcut != 'none')} times: both paths are added, so both must halve it alike, at most once",
+        f'convs {listed(convs)} halve the image {halvings} times, but deformed_shortcut "{shortcut}" '
+        f"{int(shortcut != 'none')} times. Both paths are added, so both must halve it equally often, at most once",
         "kind",
         "convs",
         "deformed_shortcut",

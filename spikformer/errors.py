@@ -2,11 +2,11 @@
 
 
 class SpikformerError(Exception):
-    """Base of every error that is the input's fault and not ours."""
+    """Base of every error that the input causes."""
 
 
 class ConfigError(SpikformerError):
-    """A configuration that describes no network.
+    """A configuration does not describe a network.
 
     Attributes:
         fields: dotted paths of the fields that disagree, seen from the object that raised.
@@ -22,12 +22,12 @@ class ConfigError(SpikformerError):
 
 
 class TrustError(SpikformerError):
-    """Opened data that name code of a module which the user did not name."""
+    """Opened data name code of a module that the user did not name."""
 
 
 class CheckpointError(SpikformerError):
-    """A folder or file of weights that is missing, damaged or of another network."""
+    """A folder or file of weights is missing, damaged or of another network."""
 
 
 class FormatError(SpikformerError):
-    """A network that a file format cannot express, or a written file that does not compute what the network does."""
+    """A file format cannot express a network, or a written file does not compute what the network does."""

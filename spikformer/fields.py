@@ -127,7 +127,7 @@ def typed(value: Any, hint: Any, largest: float = sys.float_info.max) -> Any:
         require(len(value) == len(arguments), f"needs {len(arguments)} values, not {len(value)}")
         return tuple(typed(item, kind, largest) for item, kind in zip(value, arguments, strict=True))
     if isinstance(value, int) and abs(value) > largest:
-        raise ConfigError(f"is larger than {largest}, the most that it may be")
+        raise ConfigError(f"is larger than {largest}, the largest allowed")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

@@ -27,7 +27,9 @@ def whole(path: Path, error: type[SpikformerError]) -> Iterator[Path]:
         else:
             partial.replace(path)
     except OSError as cause:
-        raise error(f"{path} cannot be written: {cause.strerror or cause}. Make room or name another place") from None
+        raise error(
+            f"{path} cannot be written: {cause.strerror or cause}. Free some space or choose another place"
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)

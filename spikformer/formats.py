@@ -46,7 +46,9 @@ def write_onnx(model: Spikformer, path: Path) -> float:
     fused = fuse(model).float().cpu()
     size = sum(tensor.numel() * tensor.element_size() for tensor in fused.state_dict().values())
     if size >= _ONNX_BYTES:
-        raise FormatError(f"{path}: {size / 1e9:.1f} GB of weights; an ONNX file holds 2 GB. Write a smaller network")
+        raise FormatError(
+            f"{path}: {size / 1e9:.1f} GB of weights, but an ONNX file holds at most 2 GB. Write a smaller network"
+        )
     program = _traced(fused, path)
 
     def write(network: Spikformer, partial: Path) -> _Run:
@@ -82,7 +84,7 @@ def _traced(fused: Spikformer, path: Path) -> "torch.onnx.ONNXProgram":
         first = str(cause).strip().partition("\n")[0]
         raise FormatError(
             f"{path}: torch cannot trace this network as ONNX: {type(cause).__name__}: {first}. In a forward of your "
-            "own use operations that ONNX has, and no Python branch or size that the values or the batch decide"
+            "own, use operations that ONNX has, and no Python branch or size that depends on the values or the batch"
         ) from error
     assert program is not None
     for node in program.model.graph.all_nodes():  # else most of the file is where on this computer the code lies
@@ -151,8 +153,8 @@ _ROUNDING = 1e-5
 
 def _disagreement(path: Path, off_B: Tensor, allowed: float) -> str:
     return (
-        f"{path}: the file computes other logits than the network: off by {off_B.median():.0e} of the largest for "
-        f"half of {len(off_B)} images, where rounding explains {allowed:.0e}. Nothing was written; use another "
+        f"{path}: the file and the network compute different logits: off by {off_B.median():.0e} of the largest for "
+        f"half of {len(off_B)} images, while rounding explains {allowed:.0e}. Nothing was written. Use another "
         "version of the libraries that write and read it, or report this network's config"
     )
 

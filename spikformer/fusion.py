@@ -29,12 +29,12 @@ def fuse(model: Spikformer) -> Spikformer:
     additions than the chain did. A layer scale goes into the convolution before it. Computed in float64, then rounded
     to the weights' type: equal up to rounding, which in float32 may flip a spike now and then.
 
-    Left as they are: batch norms outside of a `ConvBN`, a `ConvBN` around a module of your own or with a forward of
-    your own, the layer scale of a block of your own, and what DSSA scales by, a constant a head.
+    These stay as they are: batch norms outside of a `ConvBN`, a `ConvBN` around a module of your own or with a forward
+    of your own, the layer scale of a block of your own, and the constant per head that DSSA scales by.
 
     Args:
-        model: stays untouched. Its config is the new network's too, which it describes before fusing: weights of the
-            one do not load into a network built from the other.
+        model: network to fuse, which stays unchanged. The new network has the same config, which describes it before
+            fusing. So weights of one do not load into a network built from the other.
     """
     fused = copy.deepcopy(model)
     with torch.no_grad():

@@ -87,14 +87,14 @@ class Head(nn.Module):
 class Spikformer(nn.Module):
     """A spiking transformer as its config describes it.
 
-    1x1 convolutions and the classifier start from a normal of standard deviation 0.02, cut at two, as in
-    the published code; the other convolutions as torch starts them.
+    1x1 convolutions and the classifier start from a normal distribution of standard deviation 0.02, cut at two, as in
+    the published code. The other convolutions start as torch initialises them.
 
     Args:
-        config: what to build; `model.config` keeps it.
+        config: network to build; `model.config` keeps it.
 
     Raises:
-        ConfigError: a block of your own that cannot be found or built.
+        ConfigError: a block of your own cannot be found or built.
     """
 
     def __init__(self, config: SpikformerConfig) -> None:

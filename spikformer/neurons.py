@@ -230,7 +230,7 @@ def _own(kind: str) -> type[Neuron]:
     cls: type[Neuron] = plugins.resolve(kind)
     if not issubclass(cls, Neuron):
         raise ConfigError(
-            f'neuron "{kind}" is no spikformer.neurons.Neuron: derive it from that class', ("neuron.kind",)
+            f'neuron "{kind}" is not a spikformer.neurons.Neuron: derive it from that class', ("neuron.kind",)
         )
     return cls
 

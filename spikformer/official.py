@@ -171,10 +171,10 @@ def translate(
     differences = family.differences(config)
     if differences:
         described = "; ".join(
-            f"{path} is {value!r}, there it is {expected!r}" for path, value, expected in differences[:3]
+            f"{path} is {value!r} instead of {expected!r}" for path, value, expected in differences[:3]
         )
         raise CheckpointError(
-            f'the names, such as "{family.marks[0]}", are those of {family.name}, and the config is another network: '
+            f'the names, such as "{family.marks[0]}", are those of {family.name}, but the config is another network: '
             f"{described}. Give the config of the network that was trained"
         )
     dead = [name for name in weights if family.is_dead(name)]
@@ -194,8 +194,8 @@ def family_of(weights: Mapping[str, Tensor]) -> Family:
             return family
     known = ", ".join(dict.fromkeys(family.name for family in _FAMILIES))
     raise CheckpointError(
-        f"the {len(weights)} names, such as {_some(weights)}, are of no family that we can read. "
-        f"Use a checkpoint of {known}"
+        f"the {len(weights)} names, such as {_some(weights)}, belong to no family that can be read. Use a checkpoint "
+        f"of {known}"
     )
 
 
@@ -263,12 +263,13 @@ def _fitted(name: str, theirs: Tensor, our_name: str, ours: Tensor) -> Tensor:
         same = [(1, 1, *our_shape)]
     if shape not in same:
         raise CheckpointError(
-            f"{name} has shape {shape}, our {our_name} has {our_shape}. Give the config of the network that was trained"
+            f"{name} has shape {shape}, but our {our_name} has {our_shape}. Give the config of the network that was "
+            "trained"
         )
     if theirs.is_floating_point() != ours.is_floating_point():
         raise CheckpointError(
-            f"{name} holds {theirs.dtype}, our {our_name} {ours.dtype}. "
-            f"Use the weights as they were trained, not quantized"
+            f"{name} holds {theirs.dtype}, but our {our_name} holds {ours.dtype}. Use the weights as they were "
+            "trained, not quantized"
         )
     return theirs.reshape(our_shape)
 

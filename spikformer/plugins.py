@@ -26,7 +26,7 @@ _named: dict[str, str] = {}  # module that the user named -> folder in which it 
 def check_reference(kind: str) -> None:
     """Raises ConfigError unless `kind` has the form "package.module:Class"; imports nothing."""
     if re.fullmatch(rf"{_MODULE}:[A-Za-z_]\w*", kind) is None:
-        raise ConfigError(f'kind "{kind}" is no reference to a class. Write "package.module:Class"', ("kind",))
+        raise ConfigError(f'kind "{kind}" is not a reference to a class. Write "package.module:Class"', ("kind",))
 
 
 def allow(*blocks: str | Path, folder: str | Path = "") -> None:
@@ -44,7 +44,7 @@ def allow(*blocks: str | Path, folder: str | Path = "") -> None:
         place = path.parent if path.suffix == ".py" else folder
         module = path.stem if path.suffix == ".py" else block.partition(":")[0]
         if re.fullmatch(_MODULE, module) is None:
-            raise ConfigError(f'block "{block}" is no module. Write "package.module", or the path of its file')
+            raise ConfigError(f'block "{block}" is not a module. Write "package.module", or the path of its file')
         if path.suffix == ".py" and not path.is_file():
             raise ConfigError(f'block "{block}": there is no such file. Correct the path, or write "package.module"')
         _named[module] = str(Path(place).absolute()) if place else _named.get(module, "")
@@ -97,8 +97,8 @@ def resolve(kind: str) -> type:
     module_name, _, class_name = kind.partition(":")
     if module_name not in _named:
         raise TrustError(
-            f'block "{kind}": the module {module_name} was not imported, because opened data do not import code. '
-            f"If you trust it, name it: --blocks {module_name} (or the path of its file) on the command line, "
+            f'block "{kind}": the module {module_name} was not imported, because opening data never imports code. If '
+            f"you trust it, name it: --blocks {module_name} (or the path of its file) on the command line, "
             f'spikformer.plugins.allow("{module_name}") in Python'
         )
     cls = imported(kind, "kind")
@@ -121,8 +121,8 @@ def imported(reference: str, what: str) -> Any:
         return getattr(_module(module_name), name, None)
     except ImportError as error:
         raise ConfigError(
-            f'{what} "{reference}": {module_name} cannot be imported ({error}). Install it, run where it lies, or put '
-            f"its folder on PYTHONPATH",
+            f'{what} "{reference}": {module_name} cannot be imported ({error}). Install it, run in its folder, or put '
+            "its folder on PYTHONPATH",
             (what,),
         ) from None
 
@@ -175,7 +175,7 @@ def options(kind: str, values: Mapping[str, object]) -> Any:
     except ConfigError as error:
         raise error.within("options") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(f'kind "{kind}" refuses options {values}: {error}', ("options",)) from None
+        raise ConfigError(f'kind "{kind}" rejects options {values}: {error}', ("options",)) from None
 
 
 def canonical(kind: str, values: Mapping[str, object]) -> dict[str, object]:

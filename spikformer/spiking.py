@@ -199,7 +199,7 @@ def _batch_statistics(y_nCHW: Tensor, norm: nn.BatchNorm2d, time_steps: int) -> 
     assert norm.momentum is not None
     count = y_nCHW.numel() // y_nCHW.shape[1]
     if count == 1:
-        raise ValueError(f"batch norm needs more than one value a channel to train, got {tuple(y_nCHW.shape)}")
+        raise ValueError(f"batch norm needs more than one value per channel to train, got {tuple(y_nCHW.shape)}")
     mean_C, variance_C = spiking_kernels.statistics(y_nCHW, time_steps)
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
@@ -308,7 +308,7 @@ def _finds_compiler() -> bool:
     try:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler:
-        _log.warning("neurons run step by step on the CPU, slower: there is no C++ compiler to compile them")
+        _log.warning("neurons run step by step on the CPU, which is slower: there is no C++ compiler to compile them")
         return False
     return True
 
@@ -318,10 +318,10 @@ def _triton_kernels(dtype: torch.dtype) -> _Kernels:
     try:
         from spikformer import spiking_kernels
     except ImportError as error:
-        _log.warning("neurons run step by step on this GPU, slower: Triton cannot be imported (%s)", error)
+        _log.warning("neurons run step by step on this GPU, which is slower: Triton cannot be imported (%s)", error)
         return _EAGER
     if dtype not in spiking_kernels.DTYPES:
-        _log.warning("neurons run step by step on this GPU, slower: there is no Triton kernel for %s", dtype)
+        _log.warning("neurons run step by step on this GPU, which is slower: there is no Triton kernel for %s", dtype)
         return _EAGER
     return _Kernels(spiking_kernels.forward, spiking_kernels.backward)
 
@@ -349,10 +349,12 @@ def _check_triton(device: torch.device) -> bool:
         with torch.inference_mode(False):
             agree = _kernels_agree(device)
     except Exception as error:  # whatever a compiler or a driver raises
-        _log.warning("neurons run step by step on %s, slower: Triton's kernels fail on it (%s)", device, error)
+        _log.warning("neurons run step by step on %s, which is slower: Triton's kernels fail on it (%s)", device, error)
         return False
     if not agree:
-        _log.warning("neurons run step by step on %s, slower: Triton's kernels compute something else on it", device)
+        _log.warning(
+            "neurons run step by step on %s, which is slower: Triton's kernels compute something else on it", device
+        )
     return agree
 
 

@@ -240,5 +240,5 @@ def own_block(dim: int, kind: str, options: dict[str, bool | int | float | str],
             f'kind "{kind}" cannot be built as ({signature}): {type(error).__name__}: {error}', ("kind",)
         ) from error
     if not isinstance(built, nn.Module):
-        raise ConfigError(f'kind "{kind}" is no torch.nn.Module', ("kind",))
+        raise ConfigError(f'kind "{kind}" is not a torch.nn.Module', ("kind",))
     return built

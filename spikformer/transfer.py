@@ -37,7 +37,9 @@ def transferred(trained: Spikformer, config: SpikformerConfig, *, new_head: bool
     weights, own = trained.state_dict(), model.state_dict()
     if weights.keys() != own.keys():
         names = sorted(weights.keys() ^ own.keys())
-        raise CheckpointError(f"the weights are of another network: {names[0]} is in one of both only. Keep its parts")
+        raise CheckpointError(
+            f"the weights belong to another network: only one of the two has {names[0]}. Keep its parts"
+        )
     for name, fresh in own.items():
         if new_head and name.startswith(_CLASSIFIERS):
             weights[name] = fresh
@@ -47,8 +49,8 @@ def transferred(trained: Spikformer, config: SpikformerConfig, *, new_head: bool
             weights[name] = _for_grid(weights[name], fresh.shape[-1])
         if weights[name].shape != fresh.shape:
             raise CheckpointError(
-                f"{name} has shape {tuple(weights[name].shape)}, the network to train has {tuple(fresh.shape)}. Keep "
-                "its parts, and the time steps of psn neurons"
+                f"{name} has shape {tuple(weights[name].shape)}, but the network to train has {tuple(fresh.shape)}. "
+                "Keep its parts, and the time steps of psn neurons"
             )
     model.load_state_dict(weights)
     return model.eval()

@@ -145,11 +145,11 @@ def _candidates(study: str, url: str | None = None) -> list[dict[str, Any]]:
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
-    """What does not depend on the machine, the hour and the load; firing rates and operations as one hash each."""
+    """What does not depend on the machine, the hour and the load; spikes and operations as one hash each."""
     kept = {key: value for key, value in record.items() if key not in (*_TIMES, *_MACHINE, "provenance")}
     if "training" in kept:
         kept["training"] = without_times(kept["training"])
-    for key in {"operations", "firing_rates"} & set(kept):
+    for key in {"operations", "firing_rates", "activity"} & set(kept):
         kept[key] = _hash(json.dumps(kept[key], sort_keys=True).encode())
     return kept
 

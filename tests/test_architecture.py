@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SPIKFORMER = (
     "errors",
     "files",
+    "schema",
     "plugins",
     "fields",
     "identity",
@@ -37,6 +38,7 @@ SPIKFORMER = (
 )
 # A room of nas, or a module beside the rooms, imports only from what stands above it, and only what its door names.
 ROOMS = (
+    "version",
     "errors",
     "files",
     "typed",
@@ -58,6 +60,7 @@ ROOMS = (
     "full_training",
     "reports",
     "exports",
+    "doctor",
     "commands",
     "__main__",
 )

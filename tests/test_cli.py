@@ -33,6 +33,7 @@ COMMANDS = (
     "spaces",
     "inspect",
     "check-block",
+    "doctor",
 )
 
 
@@ -155,22 +156,22 @@ def test_every_command_is_here() -> None:
         (["search", "--space", "spikformer_tny", "--trials", "2"], 'Did you mean "spikformer_tiny"'),
         (["search", "--space", "spikformer_tiny", "--trials", "0"], "trials 0 must be at least 1"),
         (["search", "--space", "spikformer_tiny", "--trials", "x"], "'x' is not a valid integer"),
-        (["search", "--space", "spikformer_tiny"], "how long to search? Give --trials"),
+        (["search", "--space", "spikformer_tiny"], "the length of the search is missing. Give --trials"),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--device", "cuda:99"], "torch sees"),
-        (["search", "--space", "spikformer_tiny", "--budget", "2 days"], 'budget "2 days" is no amount'),
-        (["search", "--space", "spikformer_tiny", "--trials", "1", "--max-params", "many"], '"many" is no number'),
+        (["search", "--space", "spikformer_tiny", "--budget", "2 days"], 'budget "2 days" is not an amount'),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--max-params", "many"], '"many" is not a number'),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--min-accuracy", "90"], "such as 0.9 for 90 %"),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--sampler", "Grid"], 'sampler "Grid" is unknown'),
         (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "nowhere"], "does not exist"),
         (["search", "--space", "cifar10_cpu", "--trials", "1", "--data-dir", "."], "holds neither"),
-        (["search", "--space", "spikformer_tiny", "--trials", "1", "--results-dir", "file"], "no writable folder"),
+        (["search", "--space", "spikformer_tiny", "--trials", "1", "--results-dir", "file"], "not a writable folder"),
         (["search", "--space", "spikformer_tiny", "--trials", "1", "--storage", "x://y"], "cannot be opened"),
         (["report"], "Run a search first"),
         (["report", "--study", "nothing"], "Run a search first"),
         (["export", "--study"], "Run a search first"),
         (["confirm"], "Run a search first"),
         (["confirm", "--top", "best"], '--top "best" must be front or a whole number'),
-        (["confirm", "--spike-penalties", "0,x"], '--spike-penalties "0,x" must be numbers'),
+        (["confirm", "--spike-penalties", "0,x"], '--spike-penalties "0,x" must be a list of numbers'),
         (["validate-proxy", "--space", "spikformer_tny"], 'Did you mean "spikformer_tiny"'),
         (["validate-proxy", "--space", "spikformer_tiny", "--configs", "2"], "configs 2 must be at least 6"),
         (["validate-proxy", "--space", "spikformer_tiny", "--shares", "0.5,2"], "must rise, from above 0 to below 1"),
@@ -181,25 +182,25 @@ def test_every_command_is_here() -> None:
         ),
         (["inspect", "spikformer_cifar10_4_38"], "Did you mean"),
         (["inspect", "missing.json"], "cannot be read"),
-        (["inspect", "spikformer_cifar10_4_384", "--rates", "0.1", "--trial", "3"], "Give one of them"),
+        (["inspect", "spikformer_cifar10_4_384", "--rates", "0.1", "--trial", "3"], "Give only one of them"),
         (["inspect", "spikformer_cifar10_4_384", "--rates", "-1"], "must be at least 0"),
-        (["inspect", "x", "--trial", "3", "--fused"], "Export it, and use --data-dir with --fused"),
+        (["inspect", "x", "--trial", "3", "--fused"], "--fused and --image-size do not apply. Export the trial first"),
         (["inspect", ".", "--data-dir", "."], "has no proxy.safetensors"),
-        (["inspect", "file.json"], "is no JSON"),
+        (["inspect", "file.json"], "is not valid JSON"),
         (["inspect", "spikformer_cifar10_4_384", "--image-size", "30"], "image_size 30 is not a multiple of 4"),
         (["check-block", "nowhere:Block"], "cannot be imported"),
-        (["check-block", "nowhere"], "is no reference to a class"),
+        (["check-block", "nowhere"], "is not a reference to a class"),
         (["check-block", "torch.nn:Linear"], "cannot be built as (dim, config)"),
         (["train", "spikformer_in_8_38"], 'Did you mean "spikformer_in_8_384"'),
         (["train", "spikformer_in_8_384"], "no --data-dir was given"),
         (["train", "spikformer_in_8_384", "--dry-run", "--set", "epoch=3"], 'Did you mean "epochs"'),
-        (["train", "spikformer_in_8_384", "--recipe", "nothing"], "is no file, nor one of ours"),
+        (["train", "spikformer_in_8_384", "--recipe", "nothing"], "is neither a file nor one of the shipped recipes"),
         (["train", "spikformer_in_8_384", "--data-dir", "nowhere"], "does not exist"),
         (["train", "spikformer_in_8_384", "--study", "x"], "Run a search first"),
         (["evaluate", "spikformer_in_8_384", "--data-dir", "."], "has no weights to evaluate"),
-        (["evaluate", "file.json"], "is no checkpoint of ours"),
+        (["evaluate", "file.json"], "is not a checkpoint of a full training"),
         (["export", "--network", "spikformer_in_8_38"], "Did you mean"),
-        (["export", "--network", "spikformer_in_8_384", "--as-is"], "are for studies"),
+        (["export", "--network", "spikformer_in_8_384", "--as-is"], "--network exports a network unchanged"),
         (["export", "--network", "spikformer_in_8_384", "--pick", "knee"], "--network does not read --pick"),
         (["export", "--network", ".", "--format", "onnx", "--out", "x"], "and does not read --out"),
         (["train", "spikformer_in_8_384", "--dry-run", "--out", "x"], "does not read --out"),
@@ -208,8 +209,11 @@ def test_every_command_is_here() -> None:
         (["inspect", "spikformer_in_8_384", "--convention", "paper"], "no energies to price by --convention"),
         (["inspect", ".", "--data-dir", ".", "--image-size", "32"], "does not read --image-size"),
         (["inspect", "spikformer_in_8_384", "--check", "spike-driven", "--fused"], "does not read --fused"),
-        (["evaluate", "x", "--time-steps", "1,0"], '--time-steps "1,0" must be whole numbers from 1'),
-        (["evaluate", "x", "--image-sizes", "big"], '--image-sizes "big" must be whole numbers from 1'),
+        (["evaluate", "x", "--time-steps", "1,0"], '--time-steps "1,0" must be a list of whole numbers of at least 1'),
+        (
+            ["evaluate", "x", "--image-sizes", "big"],
+            '--image-sizes "big" must be a list of whole numbers of at least 1',
+        ),
         (["serch"], "No such command"),
         (["studies", "--study", "NOPE"], "no study in results. Run a search first"),
         (
@@ -221,7 +225,7 @@ def test_every_command_is_here() -> None:
         (["shrink", ".", "--out", "x", "--workers", "1000000"], "workers is 1,000,000, more than"),
         (["search", "--space", "nope_block.toml", "--trials", "1"], "nopemod cannot be imported (No module named"),
         (["validate-proxy", "--space", "nope_block.toml"], "nopemod cannot be imported"),
-        (["search", "--space", "deep.toml", "--trials", "1"], "is no valid TOML"),
+        (["search", "--space", "deep.toml", "--trials", "1"], "is not valid TOML"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path, run_here: Run) -> None:
@@ -284,7 +288,7 @@ def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, ru
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
     [
-        (">/dev/full", 1, "Error: the output cannot be written: No space left on device. Make room"),
+        (">/dev/full", 1, "Error: the output cannot be written: No space left on device. Free some space"),
         (">&- 2>&- <&-", 0, ""),
         pytest.param(">/dev/full 2>&1", 1, "", marks=pytest.mark.exhaustive),
         pytest.param(">&-", 0, "", marks=pytest.mark.exhaustive),
@@ -331,7 +335,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     done = _run("search", "--space", "spikformer_tiny", "--trials", "1", cwd=tmp_path)
     assert done.returncode == 1
-    assert "no writable folder" in done.stderr
+    assert "not a writable folder" in done.stderr
 
 
 def test_rungs_limits_and_budget_from_the_command_line(
@@ -343,8 +347,8 @@ def test_rungs_limits_and_budget_from_the_command_line(
     done = run_here("search", "--space", str(micro), "--trials", "12", "--budget", "1.6k", *limits, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
-        "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all, for which random search would "
-        "train 7 networks in full" in done.stderr
+        "12 networks to 50 images each, 4 of them to 200 images; 1,400 images in all. With as many images, random "
+        "search would train 7 networks in full" in done.stderr
     )
     assert "MB on disk" in done.stderr
     assert "on 50 images" in done.stderr
@@ -433,7 +437,7 @@ def _costs_by_layer(folder: Path, run_here: Run) -> None:
     for arguments, message in (
         (["report", "--convention", "papre"], 'Did you mean "paper"'),
         (["report", "--unit-costs", "45nm"], "no unit costs are named"),
-        (["inspect", "micro", "--trial", "99"], "trial 99 of study micro is not there"),
+        (["inspect", "micro", "--trial", "99"], "trial 99 of study micro does not exist"),
     ):
         done = run_here(*arguments, cwd=folder)
         assert done.returncode == 1

@@ -229,9 +229,9 @@ def test_results_with_blocks_are_used_by_naming_their_module(own: Path) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ("no module", 'block "no module" is no module'),
+        ("no module", 'block "no module" is not a module'),
         ("missing.py", 'block "missing.py": there is no such file'),
-        ("", 'block "" is no module'),
+        ("", 'block "" is not a module'),
     ],
 )
 def test_what_names_no_module_is_refused(block: str, message: str) -> None:

@@ -21,7 +21,7 @@ from nas.bundles.networks import config_of
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import DataError, OutputError
 from nas.settings import DataSettings
-from spikformer import checkpoints, published
+from spikformer import checkpoints, published, schema
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 from spikformer.model import Spikformer
@@ -77,7 +77,7 @@ class Bundle:
         shares = {name: data[name] for name in ("search_val", "report_val") if name in data}
         seed = data.get("seed", 0)
         if not all(isinstance(share, float | int) for share in shares.values()) or not isinstance(seed, int):
-            raise DataError(f"{self.name}: config.json does not say how its images were cut. Export it again")
+            raise DataError(f"{self.name}: config.json does not say how its images were split. Export it again")
         return DataSettings(**shares), seed
 
     def model(self, config: SpikformerConfig | None = None) -> Spikformer:
@@ -229,7 +229,8 @@ def write_into(
             sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     files.write(folder / RECIPE, lambda partial: partial.write_text(recipe.to_toml()))
     files.write(folder / "card.md", lambda partial: partial.write_text(card))
-    text = json.dumps(document | ({"sha256": sums} if sums else {}), indent=2) + "\n"
+    numbered = {schema.KEY: checkpoints.SCHEMA} | document | {schema.KEY: checkpoints.SCHEMA}  # first, and of today
+    text = json.dumps(numbered | ({"sha256": sums} if sums else {}), indent=2) + "\n"
     files.write(folder / "config.json", lambda partial: partial.write_text(text))
 
 

@@ -14,7 +14,7 @@ def check_name(bundle: str | Path) -> None:
     """
     if not Path(bundle).is_dir() and str(bundle) not in published.names():
         nearby = nearest(str(bundle), published.names())
-        raise CheckpointError(f"{bundle} is no folder that export wrote, nor a published network. {nearby}")
+        raise CheckpointError(f"{bundle} is neither a folder that export wrote nor a published network. {nearby}")
 
 
 __all__ = ["check_name"]

@@ -27,7 +27,7 @@ def config_of(network: str) -> SpikformerConfig:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from None
+        raise ConfigError(f"{path} is not valid JSON: {error}") from None
     if isinstance(document, dict) and "network" in document:
         document = document["network"]
     try:

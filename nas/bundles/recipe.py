@@ -166,13 +166,13 @@ class TrainingRecipe:
         require(self.drop_path <= 1, f"drop_path {self.drop_path} must be at most 1", "drop_path")
         require(
             len(self.mean) == len(self.std) and min(self.std, default=0) > 0,
-            f"mean {list(self.mean)} and std {list(self.std)} must be as many, std positive",
+            f"mean {list(self.mean)} and std {list(self.std)} must have equal length, and std be positive",
             "mean",
             "std",
         )
         require(
             not self.rand_augment or _RAND_AUGMENT.fullmatch(self.rand_augment) is not None,
-            f'rand_augment "{self.rand_augment}" is none of timm\'s, such as "rand-m9-n1-mstd0.4-inc1"',
+            f'rand_augment "{self.rand_augment}" is not a policy of timm. Give one such as "rand-m9-n1-mstd0.4-inc1"',
             "rand_augment",
         )
 
@@ -233,13 +233,16 @@ def read(name_or_file: str, network: str = "") -> TrainingRecipe:
     elif Path(name_or_file).is_file():
         text = Path(name_or_file).read_text(errors="replace")
     else:
-        raise TrainingError(f"recipe {name_or_file} is no file, nor one of ours. {nearest(name_or_file, shipped())}")
+        raise TrainingError(
+            f"recipe {name_or_file} is neither a file nor one of the shipped recipes. "
+            f"{nearest(name_or_file, shipped())}"
+        )
     try:
         document = tomllib.loads(text)
         networks = document.pop("networks", {})
         own = networks.get(network, {}) if isinstance(networks, dict) else networks
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TrainingError(f"recipe {name_or_file} is no valid TOML: {error}") from None
+        raise TrainingError(f"recipe {name_or_file} is not valid TOML: {error}") from None
     if not isinstance(own, dict):
         raise TrainingError(f"recipe {name_or_file}: networks is {own!r}, not a table of settings by network")
     try:
@@ -332,12 +335,14 @@ def settings_of(settings: tuple[str, ...], read: Collection[str] | None = None) 
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise TrainingError(f'--set {setting}: give key=value, such as "epochs=100"')
+            raise TrainingError(f'--set {setting}: write key=value, such as "epochs=100"')
         if key not in names(TrainingRecipe):
             raise TrainingError(f'--set {setting}: no setting "{key}". {nearest(key, names(TrainingRecipe))}')
         if read is not None and key not in read:
-            others = "Use --time-steps or --image-sizes" if key in ("time_steps", "image_size") else "Train with it"
-            raise TrainingError(f"--set {setting}: evaluating does not read {key}, only {', '.join(read)}. {others}")
+            others = (
+                "Use --time-steps or --image-sizes" if key in ("time_steps", "image_size") else "Set it when you train"
+            )
+            raise TrainingError(f"--set {setting}: evaluate does not read {key}, only {', '.join(read)}. {others}")
         changed[key] = _value(text)
     return changed
 

@@ -3,6 +3,7 @@
 proxies        search, confirm, validate-proxy, studies, spaces
 results        report, export, inspect, check-block
 full_training  train, evaluate, shrink
+doctor         doctor
 refusals       what is refused before torch is imported
 options        types of values, and options that several commands have
 tables         results as tables of a terminal
@@ -12,6 +13,7 @@ following      the command that is printed as the next one, and settings of the 
 torch and Optuna are imported only when a command needs them.
 """
 
+from nas.commands.doctor import doctor
 from nas.commands.following import let_threads_sleep
 from nas.commands.full_training import evaluate, shrink, train
 from nas.commands.helping import Group
@@ -31,6 +33,7 @@ COMMANDS = (
     spaces,
     inspect,
     check_block,
+    doctor,
 )
 """All of them."""
 

@@ -86,7 +86,7 @@ def train(
     """
     named = options.one_network(bundle, "BUNDLE|NAME", network, weights)
     if epochs is not None and any(setting.startswith("epochs=") for setting in settings):
-        raise click.UsageError(f"--epochs {epochs} and --set epochs=... are one setting. Give one of them")
+        raise click.UsageError(f"--epochs {epochs} and --set epochs=... are the same setting. Give only one of them")
     refusals.check_training(named, weights, recipe, settings, device)
     if study is None:
         options.refuse_unread("without --study, train does not read", "--storage", "--results-dir")

@@ -12,7 +12,7 @@ ROAD = {
     "Search": ("spaces", "search", "studies", "validate-proxy"),
     "Understand": ("report", "confirm", "inspect"),
     "Export and train": ("export", "train", "evaluate", "shrink"),
-    "Check": ("check-block",),
+    "Check": ("doctor", "check-block"),
 }
 
 

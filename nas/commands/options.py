@@ -8,7 +8,7 @@ Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
 
-class Count(click.ParamType[int]):
+class Count(click.ParamType):  # type: ignore[type-arg]  # it takes one from click 8.4 on
     """A whole number, also written as 500k or 16M."""
 
     name = "count"
@@ -19,7 +19,7 @@ class Count(click.ParamType[int]):
         try:
             return round(float(text[:-1] if factor > 1 else text) * factor)
         except (ValueError, OverflowError):
-            self.fail(f'"{value}" is no number, such as 500000, 500k or 16M', param, ctx)
+            self.fail(f'"{value}" is not a number. Give one such as 500000, 500k or 16M', param, ctx)
 
 
 COUNT = Count()
@@ -150,7 +150,7 @@ def one_network(argument: str | None, metavar: str, network: str | None, weights
     if network is None or weights is None:
         raise click.UsageError("--network NAME and --weights FILE go together: give both, or the network's name alone")
     if argument is not None:
-        raise click.UsageError(f"{argument} and --network {network} are two networks. Give one of them")
+        raise click.UsageError(f"{argument} and --network {network} name two networks. Give only one of them")
     return network
 
 
@@ -163,7 +163,7 @@ def numbers(option: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise click.UsageError(f'{option} "{text}" must be numbers, such as 0.1,0.5') from None
+        raise click.UsageError(f'{option} "{text}" must be a list of numbers, such as 0.1,0.5') from None
 
 
 def whole_numbers(option: str, text: str) -> list[int]:
@@ -174,7 +174,7 @@ def whole_numbers(option: str, text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isascii() and part.isdecimal() and len(part) < 10 and int(part) for part in parts):
-        raise click.UsageError(f'{option} "{text}" must be whole numbers from 1, such as 1,2,4')
+        raise click.UsageError(f'{option} "{text}" must be a list of whole numbers of at least 1, such as 1,2,4')
     return [int(part) for part in parts]
 
 
@@ -199,7 +199,7 @@ def one_of(values: dict[str, object]) -> None:
     """
     flags = [name for name, value in values.items() if value is not None]
     if len(flags) > 1:
-        raise click.UsageError(f"{' and '.join(flags)} are different questions. Give one of them")
+        raise click.UsageError(f"{' and '.join(flags)} cannot be combined. Give only one of them")
 
 
 __all__ = [

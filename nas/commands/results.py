@@ -157,12 +157,14 @@ def export(
     check_pick(pick)
     sized = as_is or params is not None or macs is not None or classes is not None
     if network is not None and sized:
-        raise click.UsageError("--network is written as it is: --params, --macs, --as-is and --classes are for studies")
+        raise click.UsageError(
+            "--network exports a network unchanged. Leave out --params, --macs, --as-is and --classes"
+        )
     new = network is None or not Path(network).is_dir()
     if network is not None:
         options.refuse_unread("--network does not read", "--study", "--pick", "--storage", "--results-dir")
     if weights is not None and (network is None or not new):
-        raise click.UsageError("--weights are of a published network: --network NAME")
+        raise click.UsageError("--weights belong to a published network. Name it with --network NAME")
     if not new:
         options.refuse_unread("a bundle is converted where it is and does not read", "--out")
         if form is None:
@@ -262,7 +264,9 @@ def inspect(
         reason = "--weights are priced by counting (--data-dir), and inspect then does not read"
         options.refuse_unread(reason, "--trial", "--rates", "--check", "--image-size")
     if trial is not None and (fused or image_size):
-        raise click.UsageError("--trial reads the study's record. Export it, and use --data-dir with --fused")
+        raise click.UsageError(
+            "--trial reads the study's record, so --fused and --image-size do not apply. Export the trial first"
+        )
     if trial is None and data_dir is None and (chip is not None or memory):
         raise click.UsageError("--chip and --memory need counted spikes: --trial of a study, or --data-dir")
     _refuse_what_inspect_does_not_read(trial, check, rates, data_dir)

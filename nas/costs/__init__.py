@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nas.costs.counter import OperationCounter
     from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
     from nas.costs.memory import MODEL, memory_mj
-    from nas.costs.operations import Operation, Overheads, Part, as_dicts, multiplications
+    from nas.costs.operations import Activity, Operation, Overheads, Part, as_dicts, multiplications
     from nas.costs.rates import Rates
     from nas.costs.static import parts, static_model, static_operations, total_macs, weighted_macs
     from nas.costs.target import IMAGE_SIZE
@@ -47,6 +47,7 @@ __getattr__ = attributes(
         "MODEL": "nas.costs.memory",
         "Operation": "nas.costs.operations",
         "OperationCounter": "nas.costs.counter",
+        "Activity": "nas.costs.operations",
         "Overheads": "nas.costs.operations",
         "Part": "nas.costs.operations",
         "Rates": "nas.costs.rates",
@@ -67,6 +68,7 @@ __all__ = [
     "IMAGE_SIZE",
     "MEASURED",
     "MODEL",
+    "Activity",
     "Chip",
     "ChipCosts",
     "Convention",

@@ -27,11 +27,11 @@ from spikformer.fields import nearest
 
 @dataclass(frozen=True)
 class ChipCosts:
-    """Of one image on a chip. None where the model does not say.
+    """Costs of one image on a chip. None where the model does not say.
 
     Attributes:
-        energy_mj: in millijoules.
-        latency_ms: in milliseconds.
+        energy_mj: energy in millijoules.
+        latency_ms: latency in milliseconds.
         fits: whether the network fits on the chip.
         note: what a reader should know of these figures.
     """
@@ -67,11 +67,11 @@ class Chip:
                 positive figures.
         """
         if not operations or images < 1:
-            raise CostError(f'chip "{self.name}": without counted operations a chip costs nothing: measure the network')
+            raise CostError(f'chip "{self.name}": there are no costs without counted operations. Measure the network')
         try:
             costs = self.model(config, operations, overheads, images)
         except Exception as error:  # a user's code may fail in any way
-            raise CostError(f'chip "{self.name}" failed: {_named(error)}. Mend the model') from error
+            raise CostError(f'chip "{self.name}" failed: {_named(error)}. Correct the model') from error
         self._check(costs)
         return costs
 

@@ -84,7 +84,7 @@ def check_block(reference: str, options: PlainTable | None = None) -> list[Check
         except Exception as error:  # whatever code of yours may raise
             results.append(Check("runs", False, f"{type(error).__name__}: {error}", network))
     if len(results) == 1:
-        raise ConfigError(f"{reference} takes part in no network; {refusals[0].detail}")
+        raise ConfigError(f"{reference} cannot be used in any network; {refusals[0].detail}")
     return results + refusals
 
 
@@ -101,7 +101,7 @@ def hold_to_costs(config: SpikformerConfig) -> None:
         try:
             _hold(*_network_for(reference, options, config))
         except CostError as error:
-            raise CostError(f"{error}. `python cli.py check-block {reference}` checks all of it") from None
+            raise CostError(f"{error}. `python cli.py check-block {reference}` checks the whole block") from None
         except Exception as error:  # whatever code of yours raises
             raise CostError(f"{reference} cannot be run: {type(error).__name__}: {error}") from error
         _HELD.add(key)

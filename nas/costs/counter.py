@@ -19,10 +19,11 @@ from nas.costs.counting_rules import RULES, exact_sum
 from nas.costs.custom_neurons import CustomNeuron, check_input, mixes_places
 from nas.costs.free_operations import Constants, Packet, Readers, tensors_in
 from nas.costs.judging import Forward, Judge, Totals
-from nas.costs.operations import Operation, Overheads
+from nas.costs.operations import Activity, Operation, Overheads
 from nas.costs.scales import Scales
 from nas.errors import CostError
 from spikformer.neurons import Neuron
+from spikformer.operands import BINARY
 from spikformer.plugins import is_custom, is_ours
 from spikformer.stems import ImageEncoding
 
@@ -77,6 +78,7 @@ class OperationCounter:
         self._is_probing = False
         self._probed: set[str] = set()
         self._spikes: dict[str, tuple[Tensor, int]] = {}
+        self._by_step: dict[tuple[str, int], tuple[Tensor, int]] = {}  # by path and number of steps
         self._handles: list[RemovableHandle] = []
         self._forward, self._totals, self._scales = Forward(), Totals(), Scales()
         self._constants = Constants(model)
@@ -120,6 +122,18 @@ class OperationCounter:
         """Mean over all neurons, images and time steps, by module path."""
         return {path: (spikes / neurons).item() for path, (spikes, neurons) in self._spikes.items()}
 
+    def activity(self) -> dict[str, Activity]:
+        """Spikes of each neuron layer by time step, by module path.
+
+        Whole numbers of spikes, where a firing rate is made of the values that neurons send: these differ where a spike
+        is worth less than 1, or may be negative.
+        """
+        longest: dict[str, int] = {}  # a custom block may run a neuron for fewer steps besides
+        for path, steps in self._by_step:
+            longest[path] = max(steps, longest.get(path, 0))
+        totals = ((path, *self._by_step[path, steps]) for path, steps in longest.items())
+        return {path: Activity(neurons, tuple(map(int, spikes_T.tolist()))) for path, spikes_T, neurons in totals}
+
     def _entering(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], _Given | None]:
         def enter(module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given | None:
             if self._is_probing:
@@ -150,7 +164,7 @@ class OperationCounter:
             if watched:
                 self._custom = None
             if isinstance(module, Neuron) and isinstance(out, Tensor):
-                self._note_neuron(path, inputs, out)
+                self._note_neuron(path, module, inputs, out)
                 if watched:
                     self._probe(path, module, inputs[0], out)
             # Last, so that the sum above counts as the neuron's own and not as attention's.
@@ -158,17 +172,26 @@ class OperationCounter:
 
         return leave
 
-    def _note_neuron(self, path: str, inputs: tuple[object, ...], spikes_T: Tensor) -> None:
+    def _note_neuron(self, path: str, neuron: Neuron, inputs: tuple[object, ...], spikes_T: Tensor) -> None:
         zero = torch.zeros((), dtype=torch.float64, device=spikes_T.device)
         spikes, neurons = self._spikes.get(path, (zero, 0))
         spikes += exact_sum(spikes_T.flatten(0, 1), tuple(range(1, spikes_T.dim() - 1))).sum()
         self._spikes[path] = spikes, neurons + spikes_T.numel()
+        self._note_steps(path, neuron, spikes_T)
         if any(map(self._constants.is_activation, inputs)):
             self.overheads.neuron_updates += spikes_T.numel()
             self._constants.show([spikes_T])
         else:  # the same spikes for every image: they are known before the first one
             self._constants.add([spikes_T])
         self._scales.forget([spikes_T])
+
+    def _note_steps(self, path: str, neuron: Neuron, spikes_T: Tensor) -> None:
+        steps = spikes_T.shape[0]
+        zeros_T = torch.zeros(steps, dtype=torch.float64, device=spikes_T.device)
+        total_T, neurons = self._by_step.get((path, steps), (zeros_T, 0))
+        counts_T = spikes_T if neuron.spikes == BINARY else (spikes_T.abs() / neuron.spikes.quantum).round()
+        total_T += exact_sum(counts_T, tuple(range(2, spikes_T.dim()))).sum(1)
+        self._by_step[path, steps] = total_T, neurons + spikes_T.numel() // steps
 
     def _probe(self, path: str, neuron: Neuron, x_T: Tensor, spikes_T: Tensor) -> None:
         """Hold a custom neuron to the spikes that it declares and, once, to working place by place."""
@@ -186,7 +209,7 @@ class OperationCounter:
         if mixed:
             raise CostError(
                 f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
-                f"activations belong into the block, which declares them"
+                "activations belong in the block, which declares them"
             )
 
     def _see(self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object) -> None:

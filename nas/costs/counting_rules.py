@@ -110,10 +110,10 @@ class Count:
             return [0] * len(counted)
         if not bool(self.as_declared):
             kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
-            raise CostError(f"{place} declares {kinds} and was fed worse")
+            raise CostError(f"{place} declares {kinds} but received other values")
         totals = [float(total) for total in counted]
         if not bool(self.exact) or max(totals) > 2**53 or any(math.isnan(total) for total in totals):
-            raise CostError(f"{place} was fed numbers that are not finite, or too large to be counted exactly")
+            raise CostError(f"{place} received numbers that are not finite, or too large to be counted exactly")
         return [int(total) for total in totals]
 
 
@@ -193,7 +193,7 @@ def _product(count: Count, args: Arguments, _out: Tensor) -> None:
 
 def _product_of(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
     if len(count.operands) != 2:
-        raise CostError(f"a product of two activations declared {count.operands}: declare the class of both")
+        raise CostError(f"a product of two activations declares {count.operands}. Declare one kind for each of the two")
     _, m, k = a_bmk.shape
     n = b_bkn.shape[2]
     dense = a_bmk.numel() * n
@@ -224,7 +224,7 @@ def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     highest = 0 if a_bmk.is_meta else int(torch.minimum(a_bmk.max(), b_bkn.max()))
     if highest > _MOST_LEVELS:
         raise CostError(
-            f"a product of counts of up to {highest:,} spikes: {_MOST_LEVELS:,} are the most that is counted"
+            f"a product of counts of up to {highest:,} spikes cannot be counted: the limit is {_MOST_LEVELS:,}"
         )
     levels = (_pairs((a_bmk >= level).float(), (b_bkn >= level).float()) for level in range(1, highest + 1))
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))

@@ -36,7 +36,7 @@ class CustomNeuron:
             if constants.is_activation(tensor) and place(tensor) not in self._own:
                 raise CostError(
                     f"{self.path} runs {packet} on a tensor that is neither its input nor a parameter or buffer. A "
-                    f"neuron takes one tensor of currents; products of activations belong into the block"
+                    "neuron takes one tensor of currents; products of activations belong in the block"
                 )
         self._own.update(map(place, tensors_in(out)))
 
@@ -56,8 +56,8 @@ def check_input(
         raise CostError(f"{path} is given {len(tensors)} tensors. A neuron takes one tensor of currents, [T, ...]")
     if isinstance(model, Spikformer) and len(tensors[0]) != model.config.time_steps:
         raise CostError(
-            f"{path} is given currents {tuple(tensors[0].shape)}: their first axis is time, {model.config.time_steps} "
-            f"steps. Along another axis a neuron would add up what lies at several places"
+            f"{path} is given currents {tuple(tensors[0].shape)}: their first axis must be time, "
+            f"{model.config.time_steps} steps. Along another axis a neuron would add up values of several places"
         )
 
 

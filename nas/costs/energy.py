@@ -31,13 +31,13 @@ from spikformer.fields import nearest
 
 @dataclass(frozen=True)
 class UnitCosts:
-    """What one operation costs, in picojoules.
+    """The energy of one operation, in picojoules.
 
     Attributes:
-        name: the preset's, or of the file that it was read from.
-        source: who says so.
-        pj_per_ac: an accumulate: one addition.
-        pj_per_mac: a multiplication with its addition.
+        name: name of the preset, or of the file that it was read from.
+        source: publication or data sheet of the figures.
+        pj_per_ac: energy of an accumulate, which is one addition.
+        pj_per_mac: energy of a multiplication with its addition.
     """
 
     name: str
@@ -60,17 +60,18 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Convention:
-    """What counts, and how often.
+    """What counts as an operation, and how often.
 
     Attributes:
-        name: as it was asked for; two figures under different names cannot be compared.
-        exact: whether what met is counted, or rate x dense operations, as if spikes were spread evenly.
+        name: full name with variants. Figures under different names cannot be compared.
+        exact: whether spikes that met a weight are counted. If not, rate x dense operations are, as if spikes were
+            spread evenly.
         counts: what a number of several spikes costs where it meets a weight: an accumulate for each ("events"),
             one in all ("single"), or a multiplication ("mac").
         repeat: whether the first convolution of a static image counts at each of the T steps.
         head: whether the classifier counts.
         bias: whether additions of a bias count, as further operations of their layer.
-        costs: of one operation.
+        costs: energy per operation.
     """
 
     name: str
@@ -122,7 +123,7 @@ def convention(name: str = "measured", costs: str = "45nm_fp32") -> Convention:
     changes: dict[str, Any] = {}
     for variant in variants:
         if variant[1:] not in _VARIANTS:
-            raise CostError(f'"{variant}" is no variant of a convention. {nearest(variant[1:], _VARIANTS)}')
+            raise CostError(f'"{variant}" is not a variant of a convention. {nearest(variant[1:], _VARIANTS)}')
         changes[variant[1:]] = variant[0] == "+"
     return dataclasses.replace(_CONVENTIONS[base], name=name, costs=unit_costs(costs), **changes)
 
@@ -145,7 +146,7 @@ def unit_costs(name_or_path: str) -> UnitCosts:
     except OSError as error:
         raise CostError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise CostError(f"{path} is no valid TOML: {error}") from None
+        raise CostError(f"{path} is not valid TOML: {error}") from None
     kinds = {"source": str, "pj_per_ac": float, "pj_per_mac": float}
     values = {key: float(v) if type(v) is int and kinds.get(key) is float else v for key, v in values.items()}
     if values.keys() != kinds.keys() or any(type(values[key]) is not kind for key, kind in kinds.items()):
@@ -187,7 +188,7 @@ def price(operations: Iterable[Operation], images: int, convention: Convention =
     """
     work = [_work(op, convention) for op in operations]
     if not work or images < 1:
-        raise CostError("without counted operations there is no energy: measure the network, or give its rates")
+        raise CostError("there is no energy without counted operations. Measure the network, or give its rates")
     return Energy(convention, math.fsum(ac for ac, _ in work) / images, math.fsum(mac for _, mac in work) / images)
 
 

@@ -163,7 +163,7 @@ _Written = Callable[[Step], Iterator[_Met]]
 def _of_convolution(step: Step) -> Iterator[_Met]:
     x, weight, _bias, stride, padding, dilation, transposed, _, groups = step.args[:9]
     if transposed or weight.dim() != 4:
-        raise CostError(_refused(step, "is no two-dimensional convolution"))
+        raise CostError(_refused(step, "is not a two-dimensional convolution"))
     (top, left), (height, width) = padding, step.shape[2:]
     padded = F.pad(x.double().cpu(), [left, left, top, top], value=math.nan)
     for i, j in itertools.product(range(weight.shape[2]), range(weight.shape[3])):

@@ -121,7 +121,9 @@ class Totals:
         operations = tuple(count.read(path, index) for (path, index), count in self.counts.items())
         dense = sum(op.dense for op in operations if op.kind != "sum")
         if 2 * dense != self.flops:
-            raise CostError(f"{dense:,} dense multiplications counted, torch's FLOP counter says {self.flops / 2:,.0f}")
+            raise CostError(
+                f"{dense:,} dense multiplications counted, but torch's FLOP counter says {self.flops / 2:,.0f}"
+            )
         return operations
 
     def running_events(self) -> tuple[Tensor | float, Tensor | float]:

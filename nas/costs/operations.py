@@ -18,7 +18,7 @@ class Operation:
     """Whole numbers of one operation, summed over all images and computed time steps.
 
     Attributes:
-        path: of the module that runs it, such as "blocks.0.mlp.expand.conv.conv".
+        path: path of the module that runs it, such as "blocks.0.mlp.expand.conv.conv".
         index: place among the counted operations of that module's forward.
         kind: "weight", activations with weights; "product", activations with activations; "sum", of spikes.
         operands: declared class of each activation.
@@ -73,7 +73,19 @@ class Operation:
 
     @classmethod
     def from_dict(cls, values: PlainTable) -> Self:
-        return cls(**{**values, "operands": tuple(_operand(*operand) for operand in values["operands"])})
+        """As `dataclasses.asdict` gives them; the caller checks the types of untrusted ones.
+
+        Raises:
+            TypeError: a field is missing, or there is no such field.
+        """
+        if values.keys() != _FIELDS:
+            raise TypeError(f"an operation has the fields {', '.join(_FIELDS)}, and these are {', '.join(values)}")
+        operation = object.__new__(cls)  # a study has a hundred thousand: a frozen class sets each field by a call
+        operation.__dict__.update(values, operands=tuple(_operand(*operand) for operand in values["operands"]))
+        return operation
+
+
+_FIELDS = dict.fromkeys(field.name for field in dataclasses.fields(Operation)).keys()
 
 
 @functools.cache
@@ -96,6 +108,28 @@ class Overheads:
     pool_comparisons: int = 0
 
 
+@dataclass(frozen=True)
+class Activity:
+    """How often the neurons of a layer fired at each time step, over all images.
+
+    Attributes:
+        neurons: of the layer, times the images: the most that a step can have where a neuron fires once at most.
+        spikes: at each time step; of a ternary neuron those of either sign.
+    """
+
+    neurons: int
+    spikes: tuple[int, ...]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Spikes per neuron at each time step."""
+        return tuple(spikes / self.neurons for spikes in self.spikes)
+
+    @classmethod
+    def from_dict(cls, values: PlainTable) -> Self:
+        return cls(values["neurons"], tuple(values["spikes"]))
+
+
 def multiplications(operations: Iterable[Operation]) -> int:
     """Dense multiplications with an addition, over all time steps, padding included."""
     return sum(op.dense * op.repeats for op in operations if op.kind != "sum")
@@ -106,10 +140,10 @@ class Part:
     """A module and what it holds, per image over all time steps.
 
     Attributes:
-        path: of the module; "" is the whole network.
-        kind: its class.
-        parameters: its own and its children's.
-        dense_macs: padding included, nothing zero.
+        path: path of the module; "" is the whole network.
+        kind: class of the module.
+        parameters: number of its own and its children's parameters.
+        dense_macs: MACs with padding included, as if nothing were zero.
     """
 
     path: str
@@ -126,4 +160,4 @@ def as_dicts(operations: Iterable[Operation]) -> list[PlainTable]:
     ]
 
 
-__all__ = ["Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]
+__all__ = ["Activity", "Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]

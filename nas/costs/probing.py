@@ -122,7 +122,7 @@ def _structure(step: Step, varying: Sequence[int], held: Sequence[int]) -> Natur
     rounding = 1e-9 * _STRIDE + 16 * _precision(step)
     bent = moved & ((twice - 2 * once).abs() > rounding * (1 + once.abs() / _STRIDE))
     if bent.sum() > _STRAY * once.numel():
-        return Nature(False, reason="is no multiple of a number that depends on the images")
+        return Nature(False, reason="is not a multiple of a number that depends on the images")
     slope = _slope(step, points, start)
     scales = (slope - 1).abs() > 1e-6
     is_even = bool(((slope - slope.median()).abs() < 1e-6).float().mean() > 1 - _STRAY) if len(slope) else True

@@ -31,9 +31,9 @@ def read(number_or_file: str) -> Rates:
     try:
         values = json.loads(Path(number_or_file).read_text())
     except OSError as error:
-        raise CostError(f"rates {number_or_file}: no number, and no file ({error.strerror})") from None
+        raise CostError(f"rates {number_or_file} is neither a number nor a readable file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise CostError(f"rates {number_or_file} is no JSON: {error}") from None
+        raise CostError(f"rates {number_or_file} is not valid JSON: {error}") from None
     if not isinstance(values, dict) or not all(type(rate) in (int, float) for rate in values.values()):
         raise CostError(f'rates {number_or_file} must map paths to numbers, such as {{"stem": 0.2, "stages": 0.15}}')
     return _checked({path: float(rate) for path, rate in values.items()}, number_or_file)
@@ -74,7 +74,7 @@ def at(operations: Iterable[Operation], rates: Mapping[str, float]) -> tuple[Ope
 def _check_paths(labels: list[str], rates: Mapping[str, float]) -> None:
     for path in rates:
         if path and not any(_lies_under(name, path) for name in labels):
-            raise CostError(f'rates name "{path}", where no layer is. {nearest(path, labels)}')
+            raise CostError(f'rates name "{path}", but the network has no such layer. {nearest(path, labels)}')
 
 
 def _lies_under(name: str, path: str) -> bool:

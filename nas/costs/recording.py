@@ -139,7 +139,7 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
     """
     recorder, other = (_recorded(model, batch) for batch in (images, others))
     if [step.func for step in recorder.steps] != [step.func for step in other.steps]:
-        raise CostError(f"{_HIDDEN}: other operations run for other images")
+        raise CostError(f"{_HIDDEN}: different operations run for different images")
     with torch.no_grad():
         for run, (batch, expected) in enumerate(((images, recorder), (others, other))):
             _replay(recorder, batch, run, expected.steps)
@@ -148,8 +148,8 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
 
 
 _HIDDEN = (
-    "what depends on the images is not all seen by torch: numbers leave it (item, numpy, pointers, threads), or Python "
-    "branches on them"
+    "torch does not see everything that depends on the images: numbers leave it (item, numpy, pointers, threads), or "
+    "Python branches on them"
 )
 
 
@@ -163,10 +163,10 @@ def _recorded(model: nn.Module, images: Tensor) -> _Recorder:
         for hook in hooks:
             hook.remove()
     if id(out) not in recorder._places:
-        raise CostError("what the network returns comes from no operation that torch saw")
+        raise CostError("what the network returns does not come from an operation that torch saw")
     with torch.no_grad():
         if not _agree([out], [model(images)]):
-            raise CostError("the network does something else while its operations are recorded")
+            raise CostError("the network behaves differently while its operations are recorded")
     end = Step("", model, False, False, torch.ops.aten.alias.default, tree_flatten(((out,), {}))[1])
     end._flat, end._seen, end._results = [_From(recorder._places[id(out)])], [out.clone()], [recorder._new(out)]
     recorder.steps.append(end)

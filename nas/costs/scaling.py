@@ -75,7 +75,8 @@ def _check_reached(config: SpikformerConfig, top: int, params: int | None, macs:
         return
     raise TrainingError(
         f"no network of this kind comes near {in_words(params, macs)}: the largest has "
-        f"{max(stage.embed_dim for stage in largest.stages):,} channels and {most_params:,} parameters. Give less"
+        f"{max(stage.embed_dim for stage in largest.stages):,} channels and {most_params:,} parameters. Give a "
+        "smaller number"
     )
 
 

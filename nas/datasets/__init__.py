@@ -3,9 +3,11 @@
 loaders       the images of a search as tensors
 splits        train, search-val and report-val; duplicates are kept together
 data_account  what was read, passed over and found twice
+imbalance     whether that says that classes differ much in size
 class_names   names of the classes of CIFAR
 digits        images that come with scikit-learn
-cifar         downloads, with checksums
+downloads     one file from the web, resumed and checked
+cifar         CIFAR in the files of its authors, read so that nothing runs
 pictures      which files are images, and which are hidden or passed over
 class_folders train/<class>/ as lists of image files
 images        images of the user's own, as Python has them
@@ -24,9 +26,9 @@ from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
-    from nas.datasets.data_account import tells_imbalance
     from nas.datasets.decoding import Content, UnreadableError
     from nas.datasets.images import GIVEN, Images, check_images, with_images
+    from nas.datasets.imbalance import tells_imbalance
     from nas.datasets.loaders import Splits
     from nas.datasets.shards import Numbers
     from nas.datasets.sources import InMemory, LabelledImages, Source
@@ -49,7 +51,7 @@ __getattr__ = attributes(
         "UnreadableError": "nas.datasets.decoding",
         "check_images": "nas.datasets.images",
         "is_grey": "nas.datasets.splits",
-        "tells_imbalance": "nas.datasets.data_account",
+        "tells_imbalance": "nas.datasets.imbalance",
         "with_images": "nas.datasets.images",
     },
 )
@@ -68,6 +70,7 @@ __all__ = [
     "Splits",
     "UnreadableError",
     "check_images",
+    "cifar",
     "decoding",
     "is_grey",
     "loaders",

@@ -1,12 +1,12 @@
 """What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nas.datasets.imbalance import WORDS as IMBALANCE
 from nas.datasets.pictures import in_words
 from nas.datasets.splits import Copies, Cut, Split, is_grey
 from nas.settings import Recipe
@@ -17,7 +17,6 @@ DETAILS = ("height", "width", "grey", "transparent", "turned")
 
 _LISTED = 10  # classes; of more only the smallest and the largest are named
 _IMBALANCED = 1.5  # times as many images
-_IMBALANCE = "times as many images as class"
 
 
 def account(
@@ -65,9 +64,9 @@ def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes:
     if totals[most] < _IMBALANCED * totals[few]:
         return []
     return [
-        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {_IMBALANCE} {classes[few]}: accuracy counts "
-        "images, and says most about the large classes. The report has balanced accuracy too, the mean of the classes' "
-        "own; the search ranks by plain accuracy."
+        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {IMBALANCE} {classes[few]}: accuracy counts "
+        "images, so it says most about the large classes. The report also has balanced accuracy, the mean over the "
+        "classes. The search ranks by plain accuracy."
     ]
 
 
@@ -76,10 +75,10 @@ def _copies(copies: Copies) -> list[str]:
         return []
     sentences = [
         f"Copies, pixel by pixel at the network's size: {copies.images:,}, of {copies.originals:,} different images. "
-        "All copies of an image are on one side of the cut."
+        "All copies of an image are in the same part."
     ]
     if copies.left_out:
-        sentences.append(f"Images of val/ that are in train/ too, and were left out: {copies.left_out:,}.")
+        sentences.append(f"Images of val/ that are also in train/ and were left out: {copies.left_out:,}.")
     if copies.relabelled:
         sentences.append(f"Images that are in more than one class: {copies.relabelled:,}. Remove the wrong copies.")
     return sentences
@@ -93,14 +92,14 @@ def _fitted(details: Tensor, stem: StemConfig) -> list[str]:
         low, high = _pixels(resized.amin(0)), _pixels(resized.amax(0))
         span = f"of {low}" if low == high else f"from {low} to {high}"
         sentences.append(
-            f"Resized to {stem.image_size} x {stem.image_size} pixels, by the short side, and cut to the centre: "
+            f"Resized by the short side to {stem.image_size} x {stem.image_size} pixels and cropped to the centre: "
             f"{len(resized):,} {span} pixels."
         )
     recoloured = int((grey == (stem.in_channels == 3)).sum())
     if recoloured and stem.in_channels == 3:
-        sentences.append(f"Grey images, shown in three equal channels: {recoloured:,}.")
+        sentences.append(f"Grey images, repeated in three equal channels: {recoloured:,}.")
     elif recoloured:
-        sentences.append(f"Colour images, shown grey as stem.in_channels = 1 says: {recoloured:,}.")
+        sentences.append(f"Colour images, made grey because stem.in_channels = 1: {recoloured:,}.")
     return sentences
 
 
@@ -111,8 +110,8 @@ def _pixels(size: Tensor) -> str:
 
 def _as_people_see(details: Tensor) -> list[str]:
     transparent, turned = details[:, 3:].sum(0).tolist()
-    sentences = [f"Images with a channel of transparency, shown on white: {transparent:,}."] if transparent else []
-    return sentences + ([f"Images turned as their EXIF says: {turned:,}."] if turned else [])
+    sentences = [f"Images with transparency, placed on white: {transparent:,}."] if transparent else []
+    return sentences + ([f"Images rotated as their EXIF data says: {turned:,}."] if turned else [])
 
 
 def _mirrored(train: Split, recipe: Recipe) -> list[str]:
@@ -120,18 +119,13 @@ def _mirrored(train: Split, recipe: Recipe) -> list[str]:
         return []
     if recipe.augment == "auto":
         return [
-            'All images are grey: they are shifted and not mirrored while training. [proxy] augment = "shift_flip" '
-            "mirrors them."
+            "All images are grey, so training shifts them and does not mirror them. To mirror them, set [proxy] "
+            'augment = "shift_flip".'
         ]
     return [
-        'All images are grey, and are mirrored while training. Set [proxy] augment = "shift" where a mirrored image is '
+        'All images are grey, and training mirrors them. Set [proxy] augment = "shift" if a mirrored image can be of '
         "another class, as with letters and digits."
     ]
 
 
-def tells_imbalance(sentences: Sequence[str]) -> bool:
-    """Whether an account says that the largest class has far more images than the smallest."""
-    return any(_IMBALANCE in sentence for sentence in sentences)
-
-
-__all__ = ["DETAILS", "account", "tells_imbalance"]
+__all__ = ["DETAILS", "account"]

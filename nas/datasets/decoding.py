@@ -17,7 +17,7 @@ Content = bytes | npt.NDArray[np.uint8]
 
 
 class UnreadableError(Exception):
-    """An image is damaged, or has more than 8 bits a channel; the text says which."""
+    """An image is damaged, or has more than 8 bits per channel; the text says which."""
 
 
 def mode_of(channels: int) -> str:
@@ -34,7 +34,7 @@ def opened(content: Content) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content)) if isinstance(content, bytes) else Image.fromarray(content)
         if image.mode.startswith(("I", "F")):
-            raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
+            raise ValueError(f"mode {image.mode}: more than 8 bits per channel")
         return pictures.upright(image)
     except _ERRORS as error:
         raise UnreadableError(str(error)) from None

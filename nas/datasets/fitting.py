@@ -16,10 +16,10 @@ def shown(image: Image.Image, stem: StemConfig) -> tuple[Tensor, list[int]]:
     """Its pixels, [C, H, W], uint8, and its details (`nas.datasets.data_account.DETAILS`).
 
     Raises:
-        OSError, ValueError, SyntaxError, DecompressionBombError: it is damaged, or has more than 8 bits a channel.
+        OSError, ValueError, SyntaxError, DecompressionBombError: it is damaged, or has more than 8 bits per channel.
     """
     if image.mode.startswith(("I", "F")):
-        raise ValueError(f"mode {image.mode}: more than 8 bits a channel. Convert it to 8 bits")
+        raise ValueError(f"mode {image.mode}: more than 8 bits per channel. Convert it to 8 bits")
     turned, grey = pictures.is_turned(image), image.mode in ("1", "L", "LA")
     upright = pictures.upright(image)
     pixels = np.array(pictures.opaque(upright, "L" if stem.in_channels == 1 else "RGB"))

@@ -122,7 +122,7 @@ def _item(dataset: MapStyle, i: int, place: str, stem: StemConfig) -> tuple[Tens
     try:
         pixels, detail = fitting.shown(_picture(item[0], place), stem)
     except fitting.ERRORS as error:
-        raise DataError(f"{place} is no readable image ({error}). Replace it or leave it out") from None
+        raise DataError(f"{place} is not a readable image ({error}). Replace it or leave it out") from None
     return pixels, _label(item[1], place), detail
 
 

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nas import files
-from nas.datasets import class_folders, digits, fitting, given, splits
+from nas.datasets import cifar, class_folders, digits, fitting, given, splits
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
 from nas.datasets.images import GIVEN, Images
@@ -172,15 +172,14 @@ def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None,
             else f"{folder} has neither train/<class>/ folders nor shards *train*.tar"
         )
         raise DataError(f"{where}. {_layouts(settings)}")
-    return _cifar(settings, stem, folder)
+    return _cifar(settings, stem, folder, on_progress)
 
 
 def _layouts(settings: DataSettings) -> str:
     remedy = "Give a folder with train/<class>/ and images in it, or with shards *train*.tar"
     if settings.dataset in _FOLDERS:
         return remedy
-    base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[settings.dataset]
-    return f"{remedy}, or one with {base}, or leave --data-dir out to download it"
+    return f"{remedy}, or one with {cifar.DATASETS[settings.dataset].folder}, or leave --data-dir out to download it"
 
 
 def _digits(stem: StemConfig) -> _Read:
@@ -194,31 +193,21 @@ def _at_once(images: Tensor, labels: Tensor, classes: tuple[str, ...], stem: Ste
     return _Read(Split(fitting.fit(images, stem), labels), None, classes, detail.expand(len(labels), -1))
 
 
-def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None) -> _Read:
-    from torchvision.datasets.utils import check_integrity
-
-    from nas.datasets.cifar import SOURCES
-
-    source = SOURCES[settings.dataset]
+def _cifar(settings: DataSettings, stem: StemConfig, folder: Path | None, on_progress: OnProgress) -> _Read:
+    source = cifar.DATASETS[settings.dataset]
     root = folder or files.cache_folder()
-    if root.name == source.base_folder:
+    if root.name == source.folder:
         root = root.parent
-    batches = root / source.base_folder
-    if batches.is_dir():
-        checksums = [*source.train_list, [source.meta["filename"], source.meta["md5"]]]
-        damaged = [name for name, md5 in checksums if not check_integrity(batches / name, md5)]
-        if damaged:
-            remedy = f"Delete {batches} and run the same command again" if folder is None else _ANEW
-            raise DataError(f"{batches}: {', '.join(damaged)} missing or damaged (the MD5 sum differs). {remedy}")
-    elif folder is not None:
-        raise DataError(f"{folder} holds neither {source.base_folder} nor train/<class>/. {_layouts(settings)}")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        loaded = source(str(root), train=True, download=not batches.is_dir())
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{source.url} could not be downloaded to {root}: {error}. {_layouts(settings)}") from None
-    images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
-    return _at_once(images, torch.tensor(loaded.targets), _CLASSES[settings.dataset], stem)
+    batches = root / source.folder
+    if folder is None:
+        remedy = f"Delete {batches} and run the same command again"
+        cifar.download(source, root, _layouts(settings), on_progress)
+    elif batches.is_dir():
+        remedy = _ANEW
+    else:
+        raise DataError(f"{folder} holds neither {source.folder} nor train/<class>/. {_layouts(settings)}")
+    pixels, labels = cifar.read(source, batches, "train", remedy)
+    return _at_once(torch.from_numpy(pixels), torch.from_numpy(labels), source.classes, stem)
 
 
 def _image_folder(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
@@ -321,7 +310,7 @@ def _open(file: _File, stem: StemConfig) -> tuple[Tensor, list[int]]:
         with file.open() as image:
             return fitting.shown(image, stem)
     except fitting.ERRORS as error:
-        raise DataError(f"{file.name} is no readable image ({error}). Replace it or keep it elsewhere") from None
+        raise DataError(f"{file.name} is not a readable image ({error}). Replace it or move it elsewhere") from None
 
 
 def _cached(marked: list[tuple[Path, int]], stem: StemConfig) -> Path:
@@ -350,13 +339,13 @@ def _check_classes(space: SearchSpace, classes: tuple[str, ...]) -> None:
     if expected is not None and classes != expected:
         missing, extra = sorted(set(expected) - set(classes)), sorted(set(classes) - set(expected))
         raise DataError(
-            f"the images' classes are not those of {space.data.dataset} in space {space.name}: "
-            f"missing {missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
+            f"the classes of the images are not those of {space.data.dataset} in space {space.name}: missing "
+            f"{missing[:5]}, unknown {extra[:5]}. Use another data folder or another space"
         )
     num_classes = space.base["head"]["num_classes"]
     if len(classes) != num_classes:
         raise DataError(
-            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), space {space.name} says "
+            f"the images have {len(classes)} classes ({', '.join(classes[:5])}...), but space {space.name} says "
             f"head.num_classes = {num_classes}. Make them equal"
         )
 

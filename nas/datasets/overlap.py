@@ -28,8 +28,8 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
     files = sum(len(part) for part in (source.train, source.test) if isinstance(part, Folders))
     if files > most_files:
         return (
-            f"Copies of training images among the test images were not looked for: {files:,} files are more than the "
-            f"{most_files:,} whose sizes are asked for, which on a disk in a network takes minutes."
+            f"The test images were not searched for copies of training images: {files:,} files are more than the "
+            f"limit of {most_files:,}. Reading the sizes of so many takes minutes on a network disk."
         )
     sizes = [_sizes(part) for part in (source.train, source.test)]
     common = np.intersect1d(sizes[0], sizes[1])
@@ -37,8 +37,8 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
     total = sum(int(of[chosen].sum()) for of, chosen in zip(sizes, alike, strict=True))
     if total > most_bytes:
         return (
-            f"Copies of training images among the test images were not looked for: {sum(map(len, alike)):,} images of "
-            f"equal size have {total / 1e9:.1f} GB, more than the {most_bytes / 1e9:g} GB that are read for that."
+            f"The test images were not searched for copies of training images: {sum(map(len, alike)):,} images of "
+            f"equal size have {total / 1e9:.1f} GB, more than the limit of {most_bytes / 1e9:g} GB."
         )
     return _told(source, *(_digests(part, of) for part, of in zip((source.train, source.test), alike, strict=True)))
 
@@ -53,14 +53,14 @@ def _told(source: Source, train: dict[int, bytes], test: dict[int, bytes]) -> st
         first_test.setdefault(digest, number)
     both = [number for number, digest in train.items() if digest in first_test]
     if not both:
-        return "No training image is, byte for byte, among the test images."
+        return "No training image is among the test images, byte for byte."
     known = {train[number] for number in both}
     tested = sum(digest in known for digest in test.values())
     example = f"{source.train.name(both[0])} is {source.test.name(first_test[train[both[0]]])}"
     return (
-        f"Training images that are, byte for byte, among the test images: {len(both):,} of {len(source.train):,}. They "
-        f"are {tested:,} of the {len(source.test):,} test images ({source.test_part}), whose accuracy is flattered: "
-        f"{example}. Nothing was left out; remove the copies from one side."
+        f"Training images that are among the test images, byte for byte: {len(both):,} of {len(source.train):,}. They "
+        f"are {tested:,} of the {len(source.test):,} test images ({source.test_part}), so the test accuracy is "
+        f"optimistic. For example, {example}. Nothing was left out. Remove the copies from one of the two parts."
     )
 
 

@@ -43,7 +43,7 @@ def in_words(passed: Counter[str]) -> list[str]:
     reasons = sorted(passed, key=lambda reason: (-passed[reason], reason))
     listed = ", ".join(f"{passed[reason]:,} {reason}" for reason in reasons[:_REASONS])
     more = sum(passed[reason] for reason in reasons[_REASONS:])
-    return [f"Passed over: {listed}{f', {more:,} others' if more else ''}. Images end in {', '.join(IMAGE_SUFFIXES)}."]
+    return [f"Skipped: {listed}{f', {more:,} others' if more else ''}. Images end in {', '.join(IMAGE_SUFFIXES)}."]
 
 
 def upright(image: Image.Image) -> Image.Image:

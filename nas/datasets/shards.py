@@ -104,7 +104,7 @@ def read_parts(
         numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
     if max(numbers.values()) >= len(classes):
         worst = max(numbers, key=lambda word: numbers[word])
-        raise DataError(f"{folder}: a .cls says {worst}, classes.txt names {len(classes)} classes. Correct one of them")
+        raise DataError(f"{folder}: a .cls says {worst}, but classes.txt names {len(classes)} classes. Correct one")
     held = {name: _labelled(index, paths, labels, numbers) for name, (index, paths, labels, _) in indexed.items()}
     return held, classes, passed
 
@@ -117,8 +117,8 @@ def _numbered(folder: Path, count: int) -> tuple[str, ...]:
     """
     if count > _MOST_NUMBERED:
         raise DataError(
-            f"{folder}: a .cls says {count - 1:,}, which makes {count:,} classes: more than {_MOST_NUMBERED:,} are not "
-            "taken without names. Number the classes from 0, or name them in classes.txt"
+            f"{folder}: a .cls says {count - 1:,}, which makes {count:,} classes. Without names at most "
+            f"{_MOST_NUMBERED:,} are accepted. Number the classes from 0, or name them in classes.txt"
         )
     return tuple(map(str, range(count)))
 
@@ -137,7 +137,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         raise DataError(f"{path} cannot be read as text ({error}). Write the name of a class on each line") from None
     if len(set(names)) < len(names):
         again = next(name for i, name in enumerate(names) if name in names[:i])
-        raise DataError(f"{path} names the class {again} twice. Correct it: a label is the place of its name")
+        raise DataError(f"{path} names the class {again} twice. Correct it: a label is the line of its name")
     return names
 
 
@@ -182,7 +182,7 @@ def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> Index:
         try:
             rows += [(i, *row) for row in _samples(tar, passed)]
         except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{tar} is no readable tar file ({error}). Download it again") from None
+            raise DataError(f"{tar} is not a readable tar file ({error}). Download it again") from None
         on_scan(what, i + 1, len(tars))
     words = sorted({row[4] for row in rows})
     places = {word: n for n, word in enumerate(words)}
@@ -207,7 +207,7 @@ def _label(tar: Path, name: str, content: bytes) -> str:
     """
     word = content[:_LONGEST_LABEL].decode(errors="replace").strip()
     if not word or len(content) > _LONGEST_LABEL or "\n" in word or (word.isdecimal() and len(word) > 18):
-        raise DataError(f"{tar}, {name}: {word[:40]!r} is no label. A .cls holds the number of a class or its name")
+        raise DataError(f"{tar}, {name}: {word[:40]!r} is not a label. A .cls holds the number or name of a class")
     return word
 
 

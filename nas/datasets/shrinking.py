@@ -50,7 +50,7 @@ def shrink(
         OutputError: `out` holds other shards, or cannot be written.
     """
     if workers > _MOST_WORKERS:
-        raise DataError(f"workers is {workers:,}, more than any machine has cores for: at most {_MOST_WORKERS}")
+        raise DataError(f"workers is {workers:,}, more than any machine has cores. Use at most {_MOST_WORKERS}")
     if side < 1 or workers < 1:
         raise DataError(f"side is {side} and workers is {workers}; both must be at least 1, for example 256 and 8")
     source, folder = sources.find(data_dir), Path(out)
@@ -153,7 +153,7 @@ def _smaller(images: LabelledImages, number: int, side: int) -> tuple[str, bytes
         smaller = decoding.decoded(image, "RGB").resize(size, Image.Resampling.LANCZOS)
     except (UnreadableError, OSError) as error:
         raise DataError(
-            f"{images.name(number)} is no readable image ({error}). Replace it or keep it elsewhere"
+            f"{images.name(number)} is not a readable image ({error}). Replace it or move it elsewhere"
         ) from None
     file = io.BytesIO()
     smaller.save(file, "JPEG", quality=_QUALITY)

@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import files
-from nas.datasets import digits
+from nas.datasets import cifar, digits, downloads
 from nas.datasets.class_folders import Folders, listed
-from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.decoding import Content
 from nas.datasets.pictures import in_words
 from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
@@ -89,9 +88,9 @@ class Source:
         if len(self.classes) != told_apart:
             some = ", ".join(self.classes[:5])
             raise DataError(
-                f"the images have {len(self.classes)} classes ({some}...), the network {network} tells {told_apart} "
-                f"apart. Give other images, or train a new classifier on its features: "
-                f"train --classes {len(self.classes)}"
+                f"the images have {len(self.classes)} classes ({some}...), but the network {network} has "
+                f"{told_apart}. Give other images, or train a new classifier on its features: train --classes "
+                f"{len(self.classes)}"
             )
         if trained_on and trained_on != self.classes:
             missing, extra = sorted(set(trained_on) - set(self.classes)), sorted(set(self.classes) - set(trained_on))
@@ -123,7 +122,7 @@ def find(
     if data_dir is None:
         if dataset == "digits":
             return _digits(*cut)
-        if dataset not in _CIFAR:
+        if dataset not in cifar.DATASETS:
             raise DataError(f"no --data-dir was given. {_LAYOUTS}")
         return _cifar(files.cache_folder(), dataset, download=True)
     folder = Path(data_dir)
@@ -135,9 +134,9 @@ def find(
         return _shards(folder, on_scan)
     if folder.name in _BATCHES:  # the folder of the batches itself
         folder = folder.parent
-    names = [name for name, (base, _) in _CIFAR.items() if (folder / base).is_dir()]
+    names = [name for name, source in cifar.DATASETS.items() if (folder / source.folder).is_dir()]
     if not names:
-        raise DataError(f"{folder} holds none of what can be read. {_LAYOUTS}")
+        raise DataError(f"{folder} holds no images that can be read. {_LAYOUTS}")
     return _cifar(folder, dataset if dataset in names else names[0], download=False)
 
 
@@ -152,7 +151,7 @@ def _test_part(parts: Sequence[str], folder: Path) -> str:
     for name in ("test", "val"):
         if name in parts:
             return name
-    raise DataError(f"{folder} has training images, and neither val nor test ones. {_LAYOUTS}")
+    raise DataError(f"{folder} has training images, but neither val nor test images. {_LAYOUTS}")
 
 
 # CIFAR
@@ -181,29 +180,24 @@ class InMemory:
         return np.array([len(self)])
 
 
-# What the authors of CIFAR call the folders in their archives.
-_CIFAR = {"cifar10": ("cifar-10-batches-py", CIFAR10_CLASSES), "cifar100": ("cifar-100-python", CIFAR100_CLASSES)}
-_BATCHES = {base for base, _ in _CIFAR.values()}
+_BATCHES = {source.folder for source in cifar.DATASETS.values()}
 
 
-def _cifar(folder: Path, dataset: str, *, download: bool) -> Source:
-    from torchvision import datasets  # slow to import
+def _cifar(root: Path, dataset: str, *, download: bool) -> Source:
+    source = cifar.DATASETS[dataset]
+    folder = root / source.folder
+    remedy = "Leave --data-dir out to download it again, to the user's cache"
+    if download:
+        remedy = f"Delete {folder} and run the same command again"
+        cifar.download(source, root, _LAYOUTS, downloads.logged())
+    parts: tuple[cifar.Part, cifar.Part] = ("train", "test")
+    train, test = (_held(source, folder, part, f"{dataset} {part}", remedy) for part in parts)
+    return Source(train, test, "test", source.classes, "cifar")
 
-    base, classes = _CIFAR[dataset]
-    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = {part: source(str(folder), train=part == "train", download=download) for part in ("train", "test")}
-    except (OSError, RuntimeError) as error:
-        where = f"{folder / base} cannot be read or downloaded"
-        cached = f"Delete {folder / base} and run the same command again"
-        remedy = cached if download else "Leave --data-dir out to download it again, to the user's cache"
-        raise DataError(f"{where}: {error}. {remedy}") from None
-    held = {
-        part: InMemory(loaded.data, np.array(loaded.targets, dtype=np.int64), f"{dataset} {part}")
-        for part, loaded in parts.items()
-    }
-    return Source(held["train"], held["test"], "test", classes, "cifar")
+
+def _held(source: cifar.Cifar, folder: Path, part: cifar.Part, origin: str, remedy: str) -> InMemory:
+    pixels, labels = cifar.read(source, folder, part, remedy)
+    return InMemory(pixels.transpose(0, 2, 3, 1), labels, origin)
 
 
 # Digits
@@ -231,7 +225,7 @@ def _check_equal(train: tuple[str, ...], test: tuple[str, ...], train_name: str,
     if train != test:
         missing, extra = sorted(set(train) - set(test)), sorted(set(test) - set(train))
         raise DataError(
-            f"{test_name} has not the classes of {train_name}: {len(missing)} missing {missing[:5]}, "
+            f"the classes of {test_name} are not those of {train_name}: {len(missing)} missing {missing[:5]}, "
             f"{len(extra)} others {extra[:5]}. Make them equal: labels are the order of the names"
         )
 

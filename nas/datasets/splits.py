@@ -40,7 +40,7 @@ class Split:
         """
         if self.images.dim() != 4 or len(self.images) != len(self.labels):
             raise DataError(
-                f"a split holds images [n, C, H, W] with a label each, these are {tuple(self.images.shape)} and "
+                f"a split holds images [n, C, H, W] with a label each, but these are {tuple(self.images.shape)} and "
                 f"{len(self.labels)}. Frames of events are measured by nas.training.measurement.measure_batches"
             )
 
@@ -136,7 +136,7 @@ def _halved(
         few = int(counts.argmin())
         raise DataError(
             f"{origin}: class {classes[few]} has {_images(counts[few])} in val/ that train/ does not have, and cannot "
-            "be cut: search-val and report-val each need at least one. Add images to the class or remove val/"
+            "be split: search-val and report-val each need at least one. Add images to the class or remove val/"
         )
     search, report, plain = _parted(new, labels, same, len(new) // 2, 1, seed)
     train_part, drawn = _drawn(source, train_images, seed)
@@ -360,8 +360,8 @@ def _drawn(split: Split, images: int, seed: int) -> tuple[Split, bool]:
     classes = len(split.labels.unique())
     if not classes <= images <= len(split) - classes:
         raise DataError(
-            f"train_images {images} cannot be drawn in equal shares of {classes} classes. "
-            f"Use {classes} to {len(split) - classes}, or all {len(split)}"
+            f"train_images {images} cannot be drawn evenly from {classes} classes. Use {classes} to "
+            f"{len(split) - classes}, or all {len(split)}"
         )
     every = np.arange(len(split))
     chosen, _, plain = _parted(every, split.labels.numpy(), every, images, 0, seed)

@@ -32,7 +32,7 @@ def device_of(name: str) -> "torch.device":
     kind, _, index = name.partition(":")
     visible = torch.cuda.device_count() if kind == "cuda" else 0
     if kind == "cuda" and int(index or 0) >= visible:
-        raise StudyError(f'device "{name}" is not there: torch sees {visible} CUDA devices. Use cpu or auto')
+        raise StudyError(f'device "{name}" does not exist: torch sees {visible} CUDA devices. Use cpu or auto')
     return torch.device(name)
 
 
@@ -65,15 +65,17 @@ def check_processes(workers: int) -> None:
         return
     most = max(_LEAST_ALLOWED, _A_CORE * (os.cpu_count() or 1))
     if workers > most:
-        raise StudyError(f"{workers:,} workers are more than this machine runs: at most {most}. Give fewer --workers")
+        raise StudyError(
+            f"{workers:,} workers are more than this machine can run: at most {most}. Give fewer --workers"
+        )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _FILES + _FILES_A_WORKER * workers
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise StudyError(
-            f"{workers} workers need {needed} open files, this process may have {hard}. Raise the limit, as by "
-            f"`ulimit -n 1024`, or give fewer --workers"
+            f"{workers} workers need {needed} open files, but this process may have {hard}. Raise the limit, for "
+            "example with `ulimit -n 1024`, or give fewer --workers"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

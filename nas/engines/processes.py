@@ -141,7 +141,7 @@ class Processes:
         worker.connection.close()
         deaths = worker.deaths + (not worker.ready)
         if deaths >= _DEATHS_AT_START:
-            raise StudyError(f"a worker on {worker.place} does not come to life: {why}. Its error stands above")
+            raise StudyError(f"a worker on {worker.place} failed to start: {why}. Its error is printed above")
         if worker.job is not None:
             self._ended.append(Died(worker.job, why))
         born = self._born(worker.place)

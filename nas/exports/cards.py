@@ -24,10 +24,10 @@ def predicted(energy_mj: float) -> str:
     error = target.PREDICTION_ERROR
     low, middle, high = (in_si(energy_j * factor, "J") for factor in (1 / (1 + error), 1, 1 / (1 - error)))
     return (
-        f'Predicted energy of the network here: {middle} an image, {low} to {high}, convention "measured": its own '
-        "operations, exactly, if each layer is as busy as the proxy's. The interval is "
-        f"{100 * error:.0f} %, the error of such a prediction on the one network whose rates on ImageNet are known, "
-        "where it was too low (`benchmarks/target_energy.py`); for another network it may be wider."
+        f'Predicted energy of this network: {middle} per image, {low} to {high}, under the convention "measured". Its '
+        "own operations are counted exactly, and each layer is assumed to fire as often as in the proxy. The interval "
+        f"of {100 * error:.0f} % is the error of such a prediction on the one network whose firing rates on ImageNet "
+        "are known, where it was too low (`benchmarks/target_energy.py`). For another network it may be wider."
     )
 
 
@@ -35,10 +35,12 @@ def _rule(size: Size) -> str:
     if size.as_is:
         return "The searched network itself."
     if size.params is None and size.macs is None:
-        return "As wide and deep as it was searched, with a stem for larger images."
+        return "Width and depth are those of the searched network; the stem is one for larger images."
     return (
-        f"The largest on the searched network's line with at most {scaling.in_words(size.params, size.macs)}: depth "
-        f"grows as the square of the width, up to {scaling.MOST_BLOCKS} blocks; heads, MLP ratio and all else stay."
+        "The searched network, scaled to the largest size with at most "
+        f"{scaling.in_words(size.params, size.macs)}. "
+        f"Depth grows as the square of the width, up to {scaling.MOST_BLOCKS} blocks. Heads, MLP ratio and all else "
+        "stay the same."
     )
 
 
@@ -56,8 +58,8 @@ def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str =
         "time steps": network.time_steps,
         "blocks x width, by stage": ", ".join(f"{stage.depth} x {stage.embed_dim}" for stage in network.stages),
         "parameters": f"{parameters:,}",
-        "dense MACs an image, all time steps": in_si(macs, "").strip(),
-        "memory of a GPU": f"{states_gb:.1f} GB, and {1000 * kept_gb:.0f} MB for each image that it runs at a time "
+        "dense MACs per image, all time steps": in_si(macs, "").strip(),
+        "GPU memory": f"{states_gb:.1f} GB, and {1000 * kept_gb:.0f} MB for each image that it processes at a time "
         f"({1000 * checkpointed_gb:.0f} MB with `checkpointing=true`)",
         "work of the whole recipe": f"{flops:.1e} FLOP for {images:,} images and {epochs} epochs: {hours:,.0f} hours "
         f"at {_ASSUMED_FLOPS / 1e12:.0f} TFLOP/s",
@@ -67,8 +69,8 @@ def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str =
 |---|---|
 {table}
 
-Memory is estimated on a CPU from what a forward pass in bfloat16 keeps, the speed is an assumption: neither was
-measured on a GPU. `--dry-run` measures both on yours."""
+The memory is estimated on a CPU from what a forward pass in bfloat16 keeps, and the speed is an assumption. Neither
+was measured on a GPU. `train --dry-run` measures both on yours."""
 
 
 def _commands(folder: Path, network: SpikformerConfig, program: str, dataset: str = "") -> str:
@@ -114,14 +116,14 @@ def card(
     proxy_weights = (
         "`spikformer.load(folder, 'proxy')` gives the proxy with its trained weights."
         if has_weights
-        else ("The proxy's weights were not kept: it had left the front, or the study's weights were deleted.")
+        else ("The proxy's weights were not kept, because it had left the front or the study's weights were deleted.")
     )
     return f"""# {in_words(candidate)}
 
 Trial {number} of the study {study.name}; config {candidate.config_id}, seed {candidate.seed}.
 
 **Transfer to full training unverified.** The figures of the proxy are those of a small network after a short training.
-They rank candidates against each other; they do not predict what this network reaches.
+They rank candidates against each other. They do not predict the accuracy that this network will reach.
 
 | of the proxy | |
 |---|---|
@@ -160,7 +162,11 @@ model = spikformer.load({str(folder)!r})  # fresh weights
 
 def published_card(bundle: Bundle, folder: Path, program: str) -> str:
     config, own = bundle.config, bundle.recipe
-    weights = "No weights: to be trained." if bundle.weights is None else f"Weights: those of {bundle.weights.name}."
+    weights = (
+        "The bundle has no weights yet: train it."
+        if bundle.weights is None
+        else f"Weights: those of {bundle.weights.name}."
+    )
     return f"""# {bundle.name}
 
 {_in_print(bundle.name)} {weights}

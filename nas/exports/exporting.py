@@ -1,4 +1,4 @@
-"""From a candidate to a bundle that can be trained in full."""
+"""Writes bundles that can be trained in full, from candidates or published networks."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,19 +26,19 @@ def export(
     on_written: Callable[[Path], None] = lambda _folder: None,
     program: str = "python -m nas",
 ) -> list[Path]:
-    """Write a bundle for each picked candidate; returns the folders.
+    """Write a bundle for each picked candidate, and return the folders.
 
     Args:
-        which: see `pick`.
-        out: the folders lie in it; `results/<study>/exports` by default.
-        size: of the networks; see `Size`, and `why_as_is` for those that are not made for ImageNet.
-        on_written: called with each folder, which may take a quarter of a minute.
-        program: by which the commands on the cards are called.
+        which: which candidates; see `pick`.
+        out: folder in which the bundles are written; `results/<study>/exports` by default.
+        size: size of the networks; see `Size`, and `why_as_is` for those that are not made for ImageNet.
+        on_written: is called with each folder that was written. One may take a quarter of a minute.
+        program: how the commands on the cards start.
 
     Raises:
-        StudyError: nothing to export under that name.
-        OutputError: a folder that cannot be written, or that holds files of others.
-        TrainingError: no network of that size.
+        StudyError: there is nothing to export under that name.
+        OutputError: a folder cannot be written, or it holds files that `export` did not write.
+        TrainingError: there is no network of that size.
     """
     place = Path(out) if out is not None else study.folder / "exports"
     chosen = pick(study, which)
@@ -95,7 +95,9 @@ def convert(folder: str | Path) -> tuple[Path, float]:
     proxy = Path(folder) / checkpoints.WEIGHTS["proxy"]
     as_searched = bundle.document.get("proxy") == bundle.document["network"] and proxy.exists()
     if not bundle.is_trained and not as_searched:
-        raise TrainingError(f"{folder} has no trained weights to convert. Train it first, and convert what comes of it")
+        raise TrainingError(
+            f"{folder} has no trained weights to convert. Train it first, then convert the trained folder"
+        )
     assert bundle.folder is not None
     model = bundle.model() if bundle.is_trained else checkpoints.load(bundle.folder, "proxy")
     path = bundle.folder / "model.onnx"

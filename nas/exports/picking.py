@@ -40,7 +40,7 @@ def pick(study: Study, which: str = "front") -> dict[int, Candidate]:
     if not front:
         limits = constraints.in_words(study.constraints)
         which_one = f"complete candidate that keeps {limits}" if limits else "complete candidate to export"
-        raise StudyError(f"study {study.name} has no {which_one}. Run the search on")
+        raise StudyError(f"study {study.name} has no {which_one}. Continue the search")
     if which == "front":
         return front
     numbers = list(front)

@@ -1,4 +1,4 @@
-"""How large an exported network becomes."""
+"""The size of an exported network."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _LEAST_PIXELS = 32  # a side, of CIFAR: networks for smaller images have too few
 
 @dataclass(frozen=True)
 class Size:
-    """How large the network is that is made of a candidate.
+    """The size of the network that is made of a candidate.
 
     Attributes:
-        as_is: the searched network itself, for the images that it was searched on.
-        params, macs: else for ImageNet, and as large as these allow (`nas.costs.scaling`); without, as wide and deep
-            as it was searched.
-        classes: that it tells apart; 0, ImageNet's 1000, or as many as it was searched with.
+        as_is: whether to keep the searched network, for the images that it was searched on. If not, it is for ImageNet.
+        params, macs: largest number of parameters and of MACs (`nas.costs.scaling`). Without them, width and depth
+            stay as searched.
+        classes: number of output classes; 0 takes ImageNet's 1000, or as many as it was searched with.
     """
 
     as_is: bool = False
@@ -34,7 +34,9 @@ class Size:
             ConfigError: stages that halve the grid more often than the image size allows.
         """
         if self.as_is and (self.params is not None or self.macs is not None):
-            raise TrainingError("--as-is keeps the searched size, --params and --macs change it. Give one or the other")
+            raise TrainingError(
+                "--as-is keeps the searched size, but --params and --macs change it. Give one or the other"
+            )
         network = config if self.as_is else target.for_imagenet(config, image_size)
         if self.classes:
             head = dataclasses.replace(network.head, num_classes=self.classes)

@@ -105,7 +105,7 @@ def _rand_augment(recipe: TrainingRecipe, stem: StemConfig) -> Callable[[Image.I
         return steps
     except (AssertionError, KeyError, ValueError) as error:
         words = f"rand_augment {recipe.rand_augment} with {', '.join(recipe.rand_augment_ops) or 'its own'}"
-        raise TrainingError(f"{words} operations is not known to timm: {error}. Use timm's names") from None
+        raise TrainingError(f"{words} operations is unknown to timm: {error}. Use timm's names") from None
 
 
 def _through(steps: list[Callable[[Image.Image], Image.Image]], shown: Image.Image) -> Pixels:

@@ -16,12 +16,16 @@ import torch
 from nas import files
 from nas.bundles import EXECUTION, TrainingRecipe
 from nas.errors import TrainingError
+from spikformer import schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import plain
 
 FILE = "checkpoint.pt"
-_FORMAT = 1
+SCHEMA = 1
+"""Of the file."""
+
+_KEY = "format"  # under which the number of the layout stands here since the first one
 _FREE = (*EXECUTION, "source", "changes", "evaluate_every_epochs")
 
 
@@ -56,7 +60,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         OutputError: it cannot be written; the file before it is left as it was.
     """
     document = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    document |= {"format": _FORMAT, "config": checkpoint.config.to_dict(), "recipe": plain(checkpoint.recipe)}
+    document |= {_KEY: SCHEMA, "config": checkpoint.config.to_dict(), "recipe": plain(checkpoint.recipe)}
 
     def write(partial: Path) -> None:
         try:
@@ -76,26 +80,30 @@ def load(path: Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders about pickles that are none of ours
             document = torch.load(path, map_location="cpu", weights_only=True)
-        version = document.pop("format")
-        if version != _FORMAT:
-            raise ValueError(f"format {version}, this program reads {_FORMAT}")
+        reason = schema.reason_against(document.pop(_KEY), SCHEMA)
+        if reason is not None:
+            raise TrainingError(f"{path}: {reason}")
         document["config"] = SpikformerConfig.from_dict(document["config"])
         document["recipe"] = TrainingRecipe.from_dict(document["recipe"])
         return _checked(Checkpoint(**document | {"classes": tuple(document["classes"])}))
     except OSError as error:
         if error.errno == errno.EINVAL:  # a place before its beginning: it was cut short
-            raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+            raise TrainingError(
+                f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}"
+            ) from None
         raise TrainingError(f"{path} cannot be read: {error.strerror or error}. Check the path") from None
     except RuntimeError:  # not torch's own text, which recommends to read such a file unsafely
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+        raise TrainingError(f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}") from None
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise TrainingError(
                 f"{path} holds more than tensors and numbers, which could run code. {_remedy(path)}"
             ) from None
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged. {_remedy(path)}") from None
+        raise TrainingError(f"{path} is not a checkpoint of a full training, or is damaged. {_remedy(path)}") from None
     except (EOFError, LookupError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise TrainingError(f"{path} is no checkpoint of ours, or damaged: {_first(error)}. {_remedy(path)}") from None
+        raise TrainingError(
+            f"{path} is not a checkpoint of a full training, or is damaged: {_first(error)}. {_remedy(path)}"
+        ) from None
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
@@ -114,7 +122,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         and all(isinstance(word, str) for word in (*checkpoint.classes, checkpoint.images))
     )
     if not right:
-        raise TypeError("its parts are of other types than a training writes")
+        raise TypeError("its parts have types that a training does not write")
     return checkpoint
 
 
@@ -131,10 +139,10 @@ def check_same(
     if checkpoint.config != config:
         other.append(f"network {checkpoint.config.config_id} then, {config.config_id} now")
     if checkpoint.images != images:
-        other.append("training images are others")
+        other.append("the training images differ")
     if other:
         raise TrainingError(
-            f"{path} began with other settings: {'; '.join(other[:4])}. Give the same, or another --out"
+            f"{path} began with other settings: {'; '.join(other[:4])}. Give the same settings, or another --out"
         )
 
 
@@ -148,4 +156,4 @@ def _first(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-__all__ = ["FILE", "Checkpoint", "check_same", "load", "save"]
+__all__ = ["FILE", "SCHEMA", "Checkpoint", "check_same", "load", "save"]

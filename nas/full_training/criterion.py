@@ -36,7 +36,9 @@ class Criterion:
         self._mixup = None
         if recipe.mixup > 0 or recipe.cutmix > 0:
             if part % 2:
-                raise TrainingError(f"mixup and cutmix pair images: {part} a process cannot be. Use an even batch_size")
+                raise TrainingError(
+                    f"mixup and cutmix pair images, but each process has {part}, an odd number. Use an even batch_size"
+                )
             self._mixup = Mixup(
                 recipe.mixup,
                 recipe.cutmix,
@@ -75,20 +77,25 @@ def teacher_of(recipe: TrainingRecipe, config: SpikformerConfig, device: torch.d
     """
     if not recipe.teacher:
         return None
+    if ":" in recipe.teacher:  # as hf-hub:NAME or local-dir:PATH, from where timm before 1.0.26 reads pickles that run
+        raise TrainingError(
+            f"teacher {recipe.teacher} names a place, and the recipe may come from others. Give the name of a timm "
+            "model, and its weights: --set teacher_weights=FILE.safetensors"
+        )
     # Weights of one's own may be for any classes; timm's are for those that they were trained on.
     settings: dict[str, Any] = {"num_classes": config.head.num_classes} if recipe.teacher_weights else {}
     try:
         model = timm.create_model(recipe.teacher, pretrained=not recipe.teacher_weights, **settings)
     except Exception as error:  # whatever the hub, the network or the name raise
         raise TrainingError(
-            f"teacher {recipe.teacher} cannot be had from timm: {type(error).__name__}: {str(error)[:200]}. "
-            f"Correct the name, or give its weights: --set teacher_weights=FILE.safetensors"
+            f"teacher {recipe.teacher} cannot be loaded from timm: {type(error).__name__}: {str(error)[:200]}. "
+            "Correct the name, or give its weights: --set teacher_weights=FILE.safetensors"
         ) from None
     if recipe.teacher_weights:
         _load(model, recipe.teacher_weights)
     if model.num_classes != config.head.num_classes:
         raise TrainingError(
-            f"teacher {recipe.teacher} knows {model.num_classes} classes, the network {config.head.num_classes}"
+            f"teacher {recipe.teacher} has {model.num_classes} classes, but the network has {config.head.num_classes}"
         )
     model.to(device).eval().requires_grad_(False)
     return _Seen(model, recipe, device)

@@ -99,12 +99,12 @@ class DryRun:
         ]
         if self.gpu_gb is not None:
             lines.append(
-                f"GPU memory at the recipe's {self.recipe_part} images a process, estimated on a CPU, not measured: "
+                f"GPU memory at the recipe's {self.recipe_part} images per process, estimated on a CPU, not measured: "
                 f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"
             )
         if self.loaded_a_s is not None:
             lines += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]
-        lines.append(f"the whole recipe, {self.train_images:,} images an epoch, at this pace: {_duration(self.hours)}")
+        lines.append(f"the whole recipe, {self.train_images:,} images per epoch, at this pace: {_duration(self.hours)}")
         return lines
 
     def _readers_line(self, loaded_a_s: float) -> str:

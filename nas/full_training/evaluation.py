@@ -49,13 +49,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network on the test images.
+    """The figures of one network on the test images.
 
     Attributes:
-        name: of the folder or checkpoint.
-        parameters: how many.
-        energy_mj, spike_operations, real_macs: of an image, under `convention`; None where a network is silent.
-        silent: why it carries no information, or None.
+        name: name of the folder or checkpoint.
+        parameters: number of parameters.
+        energy_mj, spike_operations, real_macs: per image, under `convention`; None where the network is silent.
+        silent: reason why the network carries no information, or None.
         part: name of the images: "test", or "val" where there are no others.
     """
 
@@ -146,26 +146,33 @@ def evaluate(
     image_sizes: Sequence[int] = (),
     weights: str | Path | None = None,
 ) -> list[Evaluation]:
-    """Measure trained networks on test images: bundles, or checkpoints of trainings that go on.
+    """Measure trained networks on test images.
 
     Args:
-        networks: folders or checkpoints; several of one config differ by their seeds.
-        data_dir: see `nas.datasets.sources`.
-        settings: "key=value" each, over the recipe that each was trained with; those of
-            `nas.bundles.recipe.EVALUATION`.
-        time_steps, image_sizes: instead of those that each was trained with; each network is measured at every pair.
-        weights: file that the authors of the one network released, which is then a published name or a config's file.
+        networks: folders of bundles, or checkpoints of unfinished trainings. Several of one config differ by their
+            seeds.
+        data_dir: folder of the images; see `nas.datasets.sources`.
+        settings: "key=value" each; they replace those of the recipe that each network was trained with.
+            `nas.bundles.recipe.EVALUATION` lists them.
+        time_steps, image_sizes: numbers of time steps, and sizes in pixels, to measure at instead of those that each
+            network was trained with. Each network is measured at every pair.
+        weights: file that the authors of the one network released. The network is then a published name or a file
+            with a config.
 
     Raises:
-        SpikformerError: no such network, no weights, images of other classes; weights that hold for one number of
-            time steps or one image size only.
+        SpikformerError: there is no such network, it has no weights, the images have other classes, or the weights
+            fit only one number of time steps or one image size.
     """
     if weights is not None and len(networks) != 1:
-        raise TrainingError(f"{weights} are the weights of one network, {len(networks)} were given. Give one")
+        raise TrainingError(
+            f"{weights} are the weights of one network, but {len(networks)} networks were given. Give one"
+        )
     evaluations = []
     with initialised(device) as group:
         if group.size > 1:
-            raise TrainingError(f"evaluate runs in one process, torchrun started {group.size}. Run it without torchrun")
+            raise TrainingError(
+                f"evaluate runs in one process, but torchrun started {group.size}. Run it without torchrun"
+            )
         for network in networks:
             trained = _opened(network, weights)
             name, model = trained.name, trained.model
@@ -222,8 +229,8 @@ def _at(name: str, model: Spikformer, time_steps: int, image_size: int) -> Spikf
     except RuntimeError:  # how torch says that shapes differ
         raise TrainingError(
             f"{name} was trained at T = {model.config.time_steps} and {model.config.stem.image_size} pixels, and its "
-            f"weights do not hold at T = {time_steps} and {image_size} pixels: a learned position belongs to one image "
-            "size, psn neurons to one number of time steps. Train it with that one"
+            f"weights do not fit T = {time_steps} and {image_size} pixels: a learned position belongs to one image "
+            "size, and psn neurons to one number of time steps. Train the network with those"
         ) from None
     return changed.eval()
 

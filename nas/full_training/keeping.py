@@ -39,7 +39,7 @@ class Keeper:
         try:
             checkpoint.save(self._training.checkpoint(), self._folder)
         except OutputError as error:
-            self._logger.notice(f"not saved: {error} The checkpoint before it is kept.")
+            self._logger.notice(f"The checkpoint was not saved: {error}. The one before it is kept.")
         self._last = time.monotonic()
         self._took_s = self._last - begun
 

@@ -69,13 +69,17 @@ def steps_of(images: int, recipe: TrainingRecipe, group: ProcessGroup) -> Steps:
     shares = group.size * recipe.accumulation
     if recipe.batch_size % shares:
         raise TrainingError(
-            f"batch_size {recipe.batch_size} cannot be dealt out to {group.size} processes times accumulation "
+            f"batch_size {recipe.batch_size} cannot be divided by {group.size} processes times accumulation "
             f"{recipe.accumulation}. Use a multiple of {shares}"
         )
     if images < recipe.batch_size:
-        raise TrainingError(f"batch_size {recipe.batch_size} is more than the {images} training images. Use less")
+        raise TrainingError(
+            f"batch_size {recipe.batch_size} is more than the {images} training images. Use a smaller one"
+        )
     if recipe.batch_size // shares == 1:
-        raise TrainingError(f"batch_size {recipe.batch_size} leaves one image a part: batch norm needs two. Use more")
+        raise TrainingError(
+            f"batch_size {recipe.batch_size} leaves one image per part, but batch norm needs two. Use more"
+        )
     return Steps(recipe.batch_size, recipe.batch_size // shares, images // recipe.batch_size)
 
 
@@ -290,7 +294,7 @@ class ToDevice:
     def _channels(values: tuple[float, ...], channels: int, name: str) -> tuple[float, ...]:
         if len(values) not in (1, channels):
             raise TrainingError(
-                f"{name} has {len(values)} values, the network takes {channels} channels. Give one each"
+                f"{name} has {len(values)} values, but the images have {channels} channels. Give one value per channel"
             )
         return values if len(values) == channels else values * channels
 
@@ -313,7 +317,7 @@ def check_readable(batch: Batch, recipe: TrainingRecipe) -> None:
     """
     if batch.broken and not recipe.skip_corrupt:
         raise DataError(
-            f"{batch.broken[0]} is no readable image. Replace it, or go on without such images: --set skip_corrupt=true"
+            f"{batch.broken[0]} is not a readable image. Replace it, or skip such images: --set skip_corrupt=true"
         )
 
 

@@ -1,4 +1,4 @@
-"""The training loop: a bundle and images -> a trained bundle. Killed anywhere, the same call goes on."""
+"""The training loop: a bundle and images -> a trained bundle. After an interruption, the same call continues."""
 
 import contextlib
 import math
@@ -31,11 +31,11 @@ _AGREE_EVERY = 10  # steps, after which several processes ask each other whether
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training ended with.
+    """The result of a training.
 
     Attributes:
-        folder: the trained bundle.
-        scores: of the last weights, or of their moving average, on the test images.
+        folder: folder of the trained bundle.
+        scores: accuracies on the test images of the last weights, or of their moving average.
     """
 
     folder: Path
@@ -55,28 +55,29 @@ def train(
     in_channels: int = 0,
     epochs: int = 0,
 ) -> Trained | None:
-    """Train a network in full; in each of the processes that torchrun started, or in one.
+    """Train a network in full, in one process or in each of those that torchrun started.
 
-    The last weights count, not those that were best on the test images: nothing is chosen by these.
+    The last weights count, and not those that were best on the test images: nothing is chosen by test images.
 
     Args:
         bundle: folder of a bundle, or the name of a published network; with `weights` also a file with its config.
-        data_dir: see `nas.datasets.sources`.
+        data_dir: folder of the images; see `nas.datasets.sources`.
         out: folder for the trained bundle, its checkpoint and log; `results/trained/<name>` by default.
         recipe: name or file of another recipe than the bundle's.
-        settings: "key=value" each, over the recipe's.
+        settings: "key=value" each; they replace the recipe's.
         device: see `nas.full_training.process_group.initialised`.
         weights: file that the authors of the network released, to start from.
-        classes: of a new classifier, on the weights that are there; 0 keeps the classifier.
-        in_channels: of the images, which the first convolution is made for; 0 keeps it.
-        epochs: instead of the recipe's, whose warm-up and cool-down keep their shares; 0 keeps them all.
+        classes: number of classes of a new classifier on the existing weights; 0 keeps the classifier.
+        in_channels: number of image channels to which the first convolution is adapted; 0 keeps it.
+        epochs: number of epochs instead of the recipe's. Warm-up and cool-down keep their shares of it. 0 keeps the
+            recipe's.
 
     Returns:
         The result, in the first process; None in the others.
 
     Raises:
-        SpikformerError: bad input; a loss that is no number. Says what and what to do.
-        KeyboardInterrupt: asked to stop; how far it came is saved.
+        SpikformerError: the input is wrong, or the loss is not a number. The text says what to do.
+        KeyboardInterrupt: the training was asked to stop; its progress is saved.
     """
     opened = bundles.read(bundle, recipe, weights).for_images(classes, in_channels)
     chosen = recipe_of(opened, epochs, settings)
@@ -137,7 +138,7 @@ def _run(training: Training, folder: Path) -> Trained | None:
     with Logger(folder, training.group, training.total, training.done) as logger, stopping() as stop:
         keeper = Keeper(training, folder, logger)
         if training.done:
-            logger.notice(f"{path}: goes on at step {training.done} of {training.total}")
+            logger.notice(f"{path}: continues at step {training.done} of {training.total}")
         else:
             _tell_of_images(training, logger)
         with training.stepping():
@@ -179,7 +180,7 @@ def _epoch(training: Training, logger: Logger, keeper: Keeper, stop: Stop) -> No
             keeper.save(always=True)
             raise KeyboardInterrupt
     for name in sorted(broken):
-        logger.notice(f"skipped, not readable: {name}")
+        logger.notice(f"skipped, because it is not readable: {name}")
     if (epoch + 1) % recipe.evaluate_every_epochs == 0 and training.done < training.total:
         scores = _test(training)
         logger.record(training.done, epoch, test_top1=scores.top1, test_top5=scores.top5)

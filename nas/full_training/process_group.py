@@ -96,8 +96,8 @@ def _enough_memory(place: torch.device) -> Iterator[None]:
             raise
         message = (str(error).splitlines() or ["no more is left"])[0]
         raise TrainingError(
-            f"{place} ran out of memory: {message}. When training, use less with --set accumulation=4 or "
-            f"--set checkpointing=true"
+            f"{place} ran out of memory: {message}. A training needs less with --set accumulation=4 or --set "
+            "checkpointing=true"
         ) from None
 
 

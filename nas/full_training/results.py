@@ -39,12 +39,12 @@ def card(name: str, config: SpikformerConfig, recipe: TrainingRecipe, result: Pl
 |---|---|
 | top-1 accuracy, {result["test_images"]:,} images of `{result["test_part"]}` | {100 * result["test_top1"]:.2f} % |
 | top-5 accuracy | {100 * result["test_top5"]:.2f} % |
-| balanced accuracy, the mean of the classes' own | {100 * result["test_balanced"]:.2f} % |
+| balanced accuracy, the mean over the classes | {100 * result["test_balanced"]:.2f} % |
 | parameters | {parameters:,} |
 
 {average[0].upper() + average[1:]} after {result["epochs"]} epochs of {result["train_images"]:,} images, at
 {config.stem.image_size} x {config.stem.image_size} pixels and T = {config.time_steps}, seed {result["seed"]}, one
-training. Nothing was chosen by test images: the last epoch counts, not the best.
+training. Nothing was chosen by test images: this is the last epoch, not the best.
 
 Recipe (`recipe.toml`): {recipe.source or "no source is named"}. Changed: {recipe.changes or "nothing"}.
 

@@ -168,7 +168,8 @@ class Training:
             self._update.load_state(saved.optimizer, saved.scaler)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # as torch says it
             raise TrainingError(
-                f"the checkpoint is of another network, or damaged: {error}. Train into another folder: --out DIR"
+                f"the checkpoint belongs to another network, or is damaged: {error}. Train into another folder: --out "
+                "DIR"
             ) from None
         if self.group.is_main:  # who saved them
             self.sums.copy_(saved.sums)

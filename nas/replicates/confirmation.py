@@ -1,7 +1,7 @@
-"""More seeds for the networks that a search found: which of its differences are real.
+"""More seeds for the networks that a search found, which show which of its differences are real.
 
-A search trains each network once, and keeps the luckiest. What is repeated here is trained anew with seeds that the
-search did not use, on the same images and by the same recipe, so that the choice does not flatter it.
+A search trains each network once and keeps the luckiest. The networks are trained again here, with seeds that the
+search did not use, on the same images and by the same recipe. So the new figures have no selection bias.
 """
 
 import dataclasses
@@ -40,21 +40,21 @@ def confirm(
     per_gpu: int = 1,
     observer: Observer | None = None,
 ) -> None:
-    """Train networks of a study again, with other seeds; those that are trained already are not repeated.
+    """Train networks of a study again, with other seeds. Trainings that are there already are not repeated.
 
     Args:
-        seeds: how many, beside the search's own.
-        top: the front, or so many networks by rank of domination; references come with them.
-        spike_penalties: also by the recipe with these instead of its own, for the curve of each network.
-        ann_twin: also the same-shaped quantised networks (`nas.training.counterpart`), where there are any.
-        data_dir: where the images are (`nas.datasets.loaders.load`).
+        seeds: number of new seeds, beside the search's own.
+        top: "front", or the number of networks to take by non-dominated rank. References are always included.
+        spike_penalties: spike penalties to train with beside the recipe's own, for a curve of each network.
+        ann_twin: whether to train the quantised counterparts, too (`nas.training.counterpart`), where there are any.
+        data_dir: folder of the images (`nas.datasets.loaders.load`).
         data: the images, if they were given in Python; by default those that the search kept in the cache.
         device, workers, per_gpu: see `nas.searching.opening.search`.
 
     Raises:
-        StudyError: nothing to repeat, or arguments that make no sense.
-        DataError: not the images of the study.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
+        StudyError: there is nothing to repeat, or an argument is out of its range.
+        DataError: the images are not those of the study.
+        KeyboardInterrupt: nothing is lost; the same call continues.
     """
     _check(seeds, top, spike_penalties)
     check_images(data, data_dir)
@@ -70,7 +70,7 @@ def confirm(
         if splits.fingerprint != fingerprint:
             remedy = "Give those, as data=nas.Images(...)" if data is not None else "Give their folder with --data-dir"
             raise DataError(
-                f"study {study.name} was searched on the images {fingerprint}, these are {splits.fingerprint}. {remedy}"
+                f"study {study.name} was searched on images {fingerprint}, but these are {splits.fingerprint}. {remedy}"
             )
         for sentence in splits.account:
             watcher.notice(sentence)
@@ -98,7 +98,7 @@ def members(study: Study, top: int | Literal["front"]) -> dict[int, Candidate]:
     """
     candidates = {n: c for n, c in study.keeping(study.candidates).items() if c.point(study.energy_of) is not None}
     if not candidates:
-        raise StudyError(f"study {study.name} has no network trained in full to repeat. Run the search on")
+        raise StudyError(f"study {study.name} has no network trained in full to repeat. Continue the search")
     if top == "front":
         best = list(study.front())
     else:
@@ -138,7 +138,7 @@ def _twin(number: int, candidate: Candidate, recipe: Recipe, seed: int, observer
     try:
         config = ann_counterpart(candidate.config)
     except ConfigError as error:
-        observer.notice(f"trial {number} has no quantised twin: {error}")
+        observer.notice(f"trial {number} has no quantised counterpart: {error}")
         return []
     return [Run(f"twin of trial {number}, seed {seed}", config, recipe, seed, of=candidate.config_id, what="twin")]
 

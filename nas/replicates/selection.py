@@ -18,10 +18,10 @@ _POOL = 8  # networks drawn for each that is chosen
 
 @dataclass(frozen=True)
 class Network:
-    """One to be trained at every budget.
+    """A network to be trained at every budget.
 
     Attributes:
-        name: for people.
+        name: name to print.
         macs: dense multiplications of an image, by which networks are cut into classes of cost.
         printed: top-1 of its paper in per cent, where that is what it is held against.
         parameters_m: of the network of the paper, in millions, there too.
@@ -45,7 +45,9 @@ def stratified(space: SearchSpace, count: int, seed: int, observer: Observer | N
         config = space.random(rng)
         drawn.setdefault(config.config_id, config)
     if len(drawn) < count:
-        raise StudyError(f"space {space.name} has {len(drawn)} networks that could be found, {count} were asked for")
+        raise StudyError(
+            f"{len(drawn)} networks were found in space {space.name}, but {count} were asked for. Ask for fewer"
+        )
     pool = []
     for number, (identity, config) in enumerate(drawn.items(), start=1):
         name = named[identity][0] if identity in named else identity
@@ -92,7 +94,7 @@ def from_papers(space: SearchSpace, count: int) -> list[Network]:
         StudyError: the space's images are no colour images.
     """
     if space.base["stem"]["in_channels"] != 3:
-        raise StudyError(f"published networks see colours, the images of space {space.name} have none")
+        raise StudyError(f"published networks take colour images, but those of space {space.name} are grey")
     from nas.costs import scaling  # torch, only now
 
     small = {}

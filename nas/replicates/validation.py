@@ -1,8 +1,8 @@
-"""Does a cheap training rank networks as the dear one does? Networks of a space, trained at both.
+"""Whether a cheap training ranks networks as the full one does, measured on networks of a space trained by both.
 
-Cheap ones are shares of the recipe's training, each with a whole schedule of its own, as a search's rungs are. What is
-asked is what pruning needs: agreement of ranks (Kendall's tau) within classes of cost, for size alone ranks a whole
-space well, and whether the networks that prove best are among those that would have gone on.
+Cheap trainings are shares of the recipe's training, each with a whole schedule of its own, like the rungs of a search.
+The measures are those that pruning needs. One is agreement of ranks (Kendall's tau) within classes of cost, because
+size alone ranks a whole space well. The other is whether the best networks are among those that would be promoted.
 """
 
 import dataclasses
@@ -39,9 +39,9 @@ class Validation:
     """What was trained.
 
     Attributes:
-        trained: share of the training -> record of each network, in order.
-        again: record of a network trained in full with another seed, by its number.
-        rates: factor on the learning rate -> record by number.
+        trained: share of the training -> records of all networks, in order.
+        again: number of a network -> record of its full training with another seed.
+        rates: factor on the learning rate -> number of a network -> record.
     """
 
     name: str
@@ -75,21 +75,22 @@ def validate_proxy(
     per_gpu: int = 1,
     observer: Observer | None = None,
 ) -> Validation:
-    """Train a stratified set of networks by the whole recipe and by shares of it; continue where it stopped.
+    """Train a stratified set of networks by the whole recipe and by shares of it. Finished trainings are not repeated.
 
     Args:
-        space: as in `nas.searching.opening.search`; its recipe is the dear training.
-        configs: networks: the space's references, at most a third, and others spread over cost and axes.
-        replicates: of them, trained in full with a second seed, and with other learning rates.
-        against: "full", the whole recipe; or "published": networks of papers, made small, against the top-1 printed.
-        shares: of the recipe's training, rising, below 1.
-        full_epochs, train_images: instead of the recipe's.
-        data: images of your own, in place of the space's.
-        results_dir: results are kept in `proxies/<space>` within.
+        space: as in `nas.searching.opening.search`; its recipe is the full training.
+        configs: number of networks. At most a third are the references; the others are spread over cost and axes.
+        replicates: how many of them are also trained in full with a second seed and with other learning rates.
+        against: "full" compares with the whole recipe; "published" compares published networks, made small, with their
+            printed top-1.
+        shares: shares of the recipe's training, rising, below 1.
+        full_epochs, train_images: replace the recipe's.
+        data: images given in Python, in place of the space's.
+        results_dir: folder that gets the results in `proxies/<space>`.
 
     Raises:
-        SpikformerError: of its subclass that names what is wrong with the input.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
+        SpikformerError: the input is wrong; its subclass and text say what.
+        KeyboardInterrupt: nothing is lost; the same call continues.
     """
     check_images(data, data_dir)
     loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), data)

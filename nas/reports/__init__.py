@@ -2,13 +2,16 @@
 
 contents    a study -> Report: tables and sentences
 rows        its tables; axes which axis matters; repeats what more seeds say
-findings    its sentences; glossary what its words mean; methods how the figures came about, and the checklist
-page        report.html, with front_chart and charts (plotly, by plotting), drawing (networks as SVG), page.html.jinja
+summary     the three sentences that a page begins with
+findings    its other sentences; glossary what its words mean; methods how the figures came about, and the checklist
+page        report.html, with front_chart and charts (plotly, by plotting), drawing (networks as SVG); page.html.jinja
+            and assets are its text, style and scripts
 plots       figures of the page for a notebook
-figure      front.png, .svg, .pdf (matplotlib); texts report.md, front.tex
+figure      front.png, .svg, .pdf and front-wide.svg, .pdf (matplotlib); texts report.md, front.tex
 symbols     colours and symbols of both; units one unit of energy for a table or a figure
 evaluated   what `evaluate` measured at several time steps and sizes (matplotlib)
 proxies     what `validate-proxy` found
+description networks in words
 inspection  one network: its structure, or its layer_costs
 reporting   `report`: all of it at once
 

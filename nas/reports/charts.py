@@ -3,6 +3,7 @@
 import html
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reports.axes import INTERACTIONS, UNEXPLAINED
-from nas.reports.contents import Report
+from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart, drawn, joules, numbers
 from nas.reports.symbols import BLUE, COMPARED, DIM, DOMINATED, FRONT, GREY, ORANGE
 from nas.reports.units import unit_of
@@ -177,7 +178,7 @@ def effects(report: Report, axis: str) -> Chart:
 
 def rungs(report: Report) -> Chart:
     """Accuracy of each network at the rungs to which it was trained: one line for all of a kind, gaps between them."""
-    figure = go.Figure()
+    traces: list[PlainTable] = []  # plain, as plotly checks each of their tens of thousands of numbers for long
     on_front = set(report.front["trial"])
     for name, is_front, style in (
         ("others", False, {"color": DOMINATED, "width": 1}),
@@ -185,19 +186,23 @@ def rungs(report: Report) -> Chart:
     ):
         table = report.rungs[report.rungs["last_trial"].isin(on_front) == is_front]
         x, y, numbers = _broken_lines(table)
-        figure.add_scatter(
-            x=x,
-            y=y,
-            mode="lines+markers",
-            line=style,
-            marker={"size": 5 if not is_front else 7},
-            opacity=DIM if not is_front else 1.0,
-            name=name,
-            customdata=numbers,
-            hovertemplate="trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
+        traces.append(
+            {
+                "type": "scatter",
+                "x": x,
+                "y": y,
+                "mode": "lines+markers",
+                "line": style,
+                "marker": {"size": 5 if not is_front else 7},
+                "opacity": DIM if not is_front else 1.0,
+                "name": name,
+                "customdata": numbers,
+                "hovertemplate": "trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
+            }
         )
+    figure = go.Figure()
     figure.update_xaxes(type="log")
-    return drawn(figure, "images that a training saw", "search-val accuracy (%)")
+    return drawn(figure, "images that a training saw", "search-val accuracy (%)") | {"data": traces}
 
 
 def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float | None], list[int | None]]:
@@ -214,6 +219,42 @@ def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float |
         numbers.append(int(trial))
         before = last
     return x, y, numbers
+
+
+def firing_rates(member: Member) -> Chart:
+    """Spikes per neuron of each layer at each time step: layers in the order in which they run, from the top."""
+    several = len(member.config.stages) > 1
+    layers = list(member.activity.items())
+    steps = [f"{step + 1}" for step in range(max(len(layer.spikes) for _, layer in layers))]
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=steps,
+        y=[html.escape(_layer_name(path, several)) for path, _ in layers],
+        z=[numbers(layer.rates) for _, layer in layers],
+        customdata=[[html.escape(path)] * len(steps) for path, _ in layers],
+        zmin=0,
+        zmax=max(rate for _, layer in layers for rate in layer.rates) or 1.0,
+        texttemplate="%{z:.2f}" if len(steps) <= _WRITTEN_STEPS else "",
+        hovertemplate="%{customdata}<br>time step %{x}: %{z:.3f} spikes per neuron<extra></extra>",
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": "rate"}, "thickness": 12},
+    )
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return drawn(figure, "time step", "", height=90 + 22 * len(layers))
+
+
+_WRITTEN_STEPS = 8  # beyond which figures in the cells would touch
+
+
+def _layer_name(path: str, several_stages: bool) -> str:
+    """A path in short: "stages.0.blocks.1.mixer.branch.query.neuron" is "block 2 mixer query"."""
+    words = re.sub(r"\b(branch|neuron)\b|_neuron\b", "", path)
+    stage = r"stage \1 block \2 " if several_stages else r"block \2 "
+    place = re.sub(r"^stages\.(\d+)\.blocks\.(\d+)\.", stage, words)
+    counted = re.sub(r"(?<=stage |block )\d+", lambda digits: str(int(digits[0]) + 1), place)
+    return " ".join(filter(None, re.split(r"[. ]+", counted)))
 
 
 def colours(report: Report, axes: Sequence[str]) -> PlainTable:
@@ -233,6 +274,7 @@ __all__ = [
     "attainment",
     "colours",
     "effects",
+    "firing_rates",
     "importance",
     "optimism",
     "ranked_axes",

@@ -1,5 +1,6 @@
 """From a study to its report: tables, sentences, and what the pages and figures are drawn from."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from nas.costs import MEASURED, Chip, Convention
+from nas.costs import MEASURED, Activity, Chip, Convention
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.reports import axes, findings, layer_costs, repeats, rows
@@ -26,12 +27,17 @@ from spikformer.config import SpikformerConfig
 
 @dataclass(frozen=True)
 class Member:
-    """A network of the front: where its energy goes."""
+    """A network of the front: where its energy goes, and how often its neurons fire.
+
+    Attributes:
+        activity: by neuron layer; empty in records of earlier versions.
+    """
 
     trial: int
     config: SpikformerConfig
     costs: Costs
     silent_layers: tuple[str, ...]
+    activity: dict[str, Activity]
 
 
 @dataclass(frozen=True)
@@ -115,13 +121,13 @@ class Report:
             table.add_row(*map(Text, cells))
         return table
 
-    @property
+    @functools.cached_property
     def unit(self) -> EnergyUnit:
         """In which energies of the front are written, and on the axes of its figures."""
         table = self.front if not self.front.empty else self.trials[self.trials["status"] == "complete"]
         return unit_of(table[self.energy])
 
-    @property
+    @functools.cached_property
     def means(self) -> dict[int, Row]:
         """Rows of `repeats.confirmed` that have an interval, by trial, to quote instead of the search's."""
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
@@ -180,12 +186,12 @@ def build(
         CostError: a record without counts, or a model of a chip that fails.
         StudyError: a study to compare with that ranks by another energy.
     """
-    stored, snapshot = study.candidates, study.snapshot()
-    spent = study.spent_in(snapshot)
+    snapshot = study.snapshot()
+    stored, spent = study.candidates_in(snapshot), study.spent_in(snapshot)
     priced = networks.price(study, stored, convention)
     candidates, broken, front = priced.candidates, priced.broken, priced.front
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
-    trainings = study.trainings
+    trainings = study.trainings_in(snapshot)
     trials = networks.table(study, priced, convention, chip, trainings)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)
@@ -258,7 +264,7 @@ def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
 
 def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
     costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention)
-    return Member(number, candidate.config, costs, tuple(candidate.silent_layers))
+    return Member(number, candidate.config, costs, tuple(candidate.silent_layers), candidate.activity)
 
 
 def _add_chip(report: Report, stored: dict[int, Candidate], chip: Chip) -> None:

@@ -3,20 +3,11 @@
 from dataclasses import dataclass
 from html import escape
 
-from spikformer.config import MixerConfig, MLPConfig, SpikformerConfig, StageConfig
+from nas.training import mixer_name, mlp_name
+from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 
 _WIDTH, _BOX, _HEIGHT, _GAP = 340, 220, 40, 16
 _LEFT = (_WIDTH - _BOX) // 2 - 10
-_MIXERS = {
-    "ssa": "spiking self-attention",
-    "sdsa": "spike-driven self-attention",
-    "qkta": "Q-K token attention",
-    "qkca": "Q-K channel attention",
-    "dssa": "dual spike self-attention",
-    "sepconv": "separable convolution",
-    "dwconv": "depthwise convolution",
-}
-_MLPS = {"mlp": "spiking MLP", "convffn": "convolutional MLP", "gwffn": "group-wise MLP"}
 
 
 @dataclass(frozen=True)
@@ -66,23 +57,15 @@ def _residual(kind: str) -> str:
 
 def _stage(config: SpikformerConfig, stage: StageConfig) -> list[_Box]:
     parts = (("local", stage.local), ("mixer", stage.mixer))
-    boxes = [_Box(_name(m), _mixer(m), "mixer", residual=True) for _, m in parts if m.kind != "identity"]
+    boxes = [_Box(mixer_name(m), _mixer(m), "mixer", residual=True) for _, m in parts if m.kind != "identity"]
     hidden = f"{stage.mlp.ratio:g} x {stage.embed_dim} hidden"
-    return [*boxes, _Box(_mlp_name(stage.mlp), hidden, "mlp", residual=True)]
-
-
-def _name(mixer: MixerConfig) -> str:
-    return _MIXERS.get(mixer.kind, mixer.kind.rpartition(":")[2])
+    return [*boxes, _Box(mlp_name(stage.mlp), hidden, "mlp", residual=True)]
 
 
 def _mixer(mixer: MixerConfig) -> str:
     heads = f"{mixer.num_heads} head{'s' * (mixer.num_heads > 1)}" if mixer.reads("num_heads") else ""
     place = "neuron on the map" if mixer.kind == "ssa" and mixer.neuron_on == "map" else ""
     return ", ".join(filter(None, (mixer.kind.rpartition(":")[2], heads, place)))
-
-
-def _mlp_name(mlp: MLPConfig) -> str:
-    return _MLPS.get(mlp.kind, mlp.kind.rpartition(":")[2])
 
 
 def _text(parts: list[str], y: int, words: str) -> int:

@@ -120,7 +120,7 @@ def _repeats(figure: go.Figure, report: Report) -> None:
     if not repeats.confirmed.empty:
         _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
     if not repeats.twins.empty:
-        _means(figure, repeats.twins, "quantised twins, 95 %", "x", TWINS, report.unit)
+        _means(figure, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report.unit)
     for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
         ordered = rows.sort_values("energy_mj")
         figure.add_scatter(

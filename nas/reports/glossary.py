@@ -1,6 +1,8 @@
 """What the words of a report mean, and the shorthand of networks, each in a sentence or two beside where it is used."""
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -8,6 +10,11 @@ Words = list[tuple[str, str]]
 """A word and what it means, in the order in which a reader meets them."""
 
 TERMS = {
+    "trial": "One training of one network. Its number names the network in this report.",
+    "candidate": "A network that the search tried, with the result of its longest training.",
+    "seed": "The number from which all randomness of a training follows. Another seed gives the same network other "
+    "weights, and so a somewhat different accuracy.",
+    "95 % interval": "A range that would hold the true value in 95 of 100 such experiments.",
     "search-val": "Accuracy on images that no network trains on, and by which the search chooses. It flatters what it "
     "chose.",
     "report-val": "Accuracy on other images, which neither train nor choose. It is the accuracy to quote.",
@@ -17,7 +24,31 @@ TERMS = {
     "between the front's ends, energy on a logarithmic scale.",
     "reference": "A published network, scaled to this search space and trained like the others.",
     "limit": "What the search was asked to keep. A network that breaks a limit is not on the front.",
-    "spike operations": "Additions that spikes cause, per image.",
+    "reference point": "The corner of low accuracy and high energy from which hypervolume is measured.",
+    "energy": "An estimate per image: counted operations times the energy of one, under the convention that is named. "
+    "Memory accesses and the measurement of a real chip are not in it.",
+    "convention": "The rule by which operations are counted and priced as energy.",
+    "spike": "What a spiking neuron sends at a time step: 0 or 1, or with some kinds of neuron a small whole number.",
+    "spike operations": "Additions that spikes cause, per image (SOP, synaptic operations): a layer adds a weight only "
+    "where a spike arrives.",
+    "accumulate": "One addition, here of a weight that a spike selects. It costs less energy than a MAC.",
+    "MAC": "Multiply-accumulate: one multiplication with one addition, as layers do that are fed real numbers.",
+    "firing rate": "Spikes per neuron and time step. At 0.2 a neuron fires in every fifth step; less is cheaper.",
+    "time step": "A network is shown each image for T time steps, in each of which every neuron may fire.",
+    "parameters": "Weights that the network learns.",
+    "proxy": "A small, short training on few images, which stands in for a full one while a search compares.",
+    "test images": "Images that neither train, choose nor report; only full training reads them.",
+    "quantised counterpart": "The network of the same shape without time: one step, activations of a few bits instead "
+    "of spikes. It shows what spiking itself gains or loses.",
+    "spike penalty": "A term of the training's loss that makes spikes expensive, so that the network fires less.",
+    "Kendall's tau": "How far two rankings agree: 1 is the same order, 0 none in common, -1 the reverse.",
+    "axis": "A property of networks that the search varies, such as the number of blocks.",
+    "interactions": "What several axes do together beyond what each does alone.",
+    "attainment": "The accuracy that any, half or all of the compared studies reach at an energy.",
+    "balanced accuracy": "The mean over classes of each class's share classified rightly.",
+    "token": "A place of the image, after the stem cut it into patches, with its channels.",
+    "head": "A group of channels that attends on its own.",
+    "MLP": "The part of a block that mixes the channels of each token; its ratio says how wide its hidden layer is.",
     "hypervolume": "The area between the front and a reference point of low accuracy and high energy, in points of "
     "search-val accuracy times decades of energy. Larger is better; it compares within one report.",
     "rung": "A step of the search, which says on how many images a network trains. Promising networks are trained anew "
@@ -44,6 +75,66 @@ _MIXERS = {
     "dwconv": "depthwise convolution instead of attention (Max-Former)",
     "identity": "no mixing of tokens",
 }
+
+
+_FORMS = {
+    "trial": "trials?",
+    "candidate": "candidates?",
+    "seed": "(?:random )?seeds?",
+    "95 % interval": "95 % intervals?|95 % over images|95 %",
+    "front": "Pareto front|(?<!in )fronts?(?! of trial| members)",
+    "knee": "knee",
+    "reference": "references?(?! point)",
+    "reference point": "reference points?",
+    "limit": "limits?",
+    "energy": "energ(?:y|ies)",
+    "convention": "conventions?",
+    "spike": "spikes?|spiking",
+    "spike operations": "spike operations?|synaptic operations?|SOPs?",
+    "accumulate": "accumulates?",
+    "MAC": "MACs?|multiply-accumulates?",
+    "firing rate": "firing rates?|spikes per input|fired",
+    "time step": "time steps?|T(?=\\s?=)",
+    "proxy": "prox(?:y|ies)",
+    "test images": "test images?",
+    "quantised counterpart": "quantised (?:counterpart|twin)s?|counterparts?|twins?",
+    "spike penalty": "spike penalt(?:y|ies)",
+    "axis": "ax(?:i|e)s",
+    "interactions": "interactions?",
+    "rung": "rungs?",
+    "token": "tokens?",
+    "head": "heads?(?! neuron)",
+    "MLP": "MLPs?|mlp",
+    "ms": r"(?<!\d )ms|membrane shortcut",
+    "sew": "sew|spike-element-wise shortcut",
+    "ssa": "ssa|(?:dual )?spik(?:ing|e) self-attention",
+    "sdsa": "sdsa|spike-driven self-attention",
+    "qkta": "qkta|Q-K token attention",
+    "qkca": "qkca|Q-K channel attention",
+    "sepconv": "sepconv|separable convolutions?",
+    "dwconv": "dwconv|depthwise convolutions?",
+}
+"""How a word is written, as a regular expression that Python and JavaScript read alike, where it has several forms."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word of the page's glossary.
+
+    Attributes:
+        match: a regular expression of all its forms, whatever their case.
+    """
+
+    name: str
+    meaning: str
+    match: str
+
+
+def entries() -> list[Entry]:
+    """The whole glossary by alphabet; where one word begins as another does, the longer one is to be tried first."""
+    meanings = TERMS | _RESIDUALS | {kind: meaning for kind, meaning in _MIXERS.items() if kind != "identity"}
+    listed = [Entry(name, meaning, _FORMS.get(name, re.escape(name))) for name, meaning in meanings.items()]
+    return sorted(listed, key=lambda entry: entry.name.lower())
 
 
 def terms(names: Iterable[str]) -> Words:
@@ -92,4 +183,4 @@ def _flags(trials: pd.DataFrame, with_map: pd.DataFrame) -> Iterator[tuple[str, 
         yield "head neuron", "a neuron stands in front of the classifier"
 
 
-__all__ = ["TERMS", "Words", "shorthand", "statuses", "terms"]
+__all__ = ["TERMS", "Entry", "Words", "entries", "shorthand", "statuses", "terms"]

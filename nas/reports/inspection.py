@@ -78,8 +78,9 @@ def costs_at_rates(
         ConfigError: no such network, or not at that image size.
         CostError: a layer without a rate, or a rate without a layer.
     """
-    operations = firing.at(static_operations(config_at(network, image_size), fused=fused), rates)
-    return priced(in_form(network, fused), "at the rates given, not measured", operations, 1, convention)
+    config = config_at(network, image_size)
+    operations = firing.at(static_operations(config, fused=fused), rates)
+    return priced(in_form(network, fused), config, "at the rates given, not measured", operations, 1, convention)
 
 
 def costs_on_images(
@@ -113,7 +114,7 @@ def costs_on_images(
     if counts.silent is not None:
         raise CostError(f"the proxy of {folder} is silent: {counts.silent}. It has no energy to speak of")
     name = in_form(f"proxy of {folder}", fused)
-    layers = priced(name, counted_on(counts.images), counts.operations, counts.images, convention)
+    layers = priced(name, model.config, counted_on(counts.images), counts.operations, counts.images, convention)
     return _with_extras(layers, model.config, counts.operations, counts.overheads, counts.images, chip, memory)
 
 
@@ -147,7 +148,7 @@ def costs_with_weights(
     if counts.silent is not None:
         raise CostError(f"{network} with {weights} is silent: {counts.silent}. It has no energy to speak of")
     name = in_form(f"{network} with {weights}", fused)
-    layers = priced(name, counted_on(counts.images), counts.operations, counts.images, convention)
+    layers = priced(name, config, counted_on(counts.images), counts.operations, counts.images, convention)
     return _with_extras(layers, config, counts.operations, counts.overheads, counts.images, chip, memory)
 
 

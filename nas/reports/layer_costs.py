@@ -10,7 +10,8 @@ from nas.costs import MEASURED, ChipCosts, Convention, Operation, energy
 from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import rates as firing
 from nas.reports.units import unit_of
-from nas.training import Candidate, in_si
+from nas.training import Candidate, described, in_si
+from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
 
@@ -20,6 +21,7 @@ class Costs:
 
     Attributes:
         name: of the network.
+        description: the network in words.
         source: how its spikes are known.
         layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
             accumulates, multiplications, energy in mJ.
@@ -29,6 +31,7 @@ class Costs:
     """
 
     name: str
+    description: str
     source: str
     convention: Convention
     layers: list[PlainTable]
@@ -46,6 +49,7 @@ class Costs:
             asked["memory_mj"] = self.memory_mj
         return {
             "name": self.name,
+            "description": self.description,
             "convention": self.convention.label,
             "unit_costs": costs,
             "source": self.source,
@@ -65,7 +69,9 @@ class Costs:
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
         table = Table(
-            title=Text(f"{self.name}, {self.source}: an image under the convention {self.convention.label}"),
+            title=Text(
+                f"{self.name}, {self.source}: an image under the convention {self.convention.label}\n{self.description}"
+            ),
             show_footer=True,
         )
         energies_mj = [layer["energy_mj"] for layer in self.layers]
@@ -100,12 +106,20 @@ def _chip_line(name: str, costs: ChipCosts) -> str:
 def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED) -> Costs:
     """What each layer of a candidate costs, by the counts in its record."""
     images = candidate.counted_images
-    return priced(name, counted_on(images), candidate.operations, images, convention)
+    return priced(name, candidate.config, counted_on(images), candidate.operations, images, convention)
 
 
-def priced(name: str, source: str, operations: tuple[Operation, ...], images: int, convention: Convention) -> Costs:
+def priced(
+    name: str,
+    config: SpikformerConfig,
+    source: str,
+    operations: tuple[Operation, ...],
+    images: int,
+    convention: Convention,
+) -> Costs:
     return Costs(
         name,
+        described(config),
         source,
         convention,
         [_layer(op, images, convention) for op in operations],

@@ -1,10 +1,10 @@
 """The report as files: one page that opens anywhere, and the tables that all its figures stand in."""
 
+import functools
 import json
 import math
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -17,15 +17,27 @@ from nas.costs import MEASURED
 from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
+from nas.reports.summary import command, summary
 from nas.studies import constraints
 from nas.training import in_si
+from spikformer.fields import PlainTable
 
-_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "spike operations", "hypervolume")
+_TABLE = {
+    **{"report_val": "report_val_accuracy", "low": "report_val_low", "high": "report_val_high"},
+    **{"search_val": "search_val_accuracy", "balanced": "report_val_balanced", "spike_operations": "spike_operations"},
+}
+"""Columns of the page's table of networks, and those of `trials.csv`."""
+_FIGURES = {
+    "front": (figure.ONE_COLUMN, ("png", "svg", "pdf")),
+    "front-wide": (figure.TWO_COLUMNS, ("svg", "pdf")),  # for papers alone; report.md shows the other
+}
+_SCRIPTS = ("charts.js", "table.js", "words.js")
 _ONLY_WITH = {
     "confirmed": "confirmed.csv",
     "repeats": "repeats.csv",
     "curves": "curves.csv",
     "twins": "twins.csv",
+    "activity": "activity.csv",
 }
 
 
@@ -47,13 +59,13 @@ def write(
         return folder / _file(report, name)
 
     pages = {"report.html": html(report, options, program)}
-    pages["report.md"] = texts.markdown(report, _file(report, "front.png"))
+    pages["report.md"] = texts.markdown(report, options, program, _file(report, "front.png"))
     if latex:
         pages["front.tex"] = texts.latex(report)
     written = [_written(place(name), text) for name, text in pages.items()]
-    drawn = figure.figure(report)
-    for kind in ("png", "svg", "pdf"):
-        written.append(files.write(place(f"front.{kind}"), lambda partial: figure.save(drawn, partial)))
+    for name, (width, kinds) in _FIGURES.items():
+        save = functools.partial(figure.save, figure.figure(report, width))
+        written += [files.write(place(f"{name}.{kind}"), save) for kind in kinds]
     there = tables(report)
     written += [_written(place(name), table.to_csv(index=False)) for name, table in there.items()]
     for name in {*_ONLY_WITH.values(), "compared.csv"} - there.keys():  # of an earlier report, whose page is gone
@@ -85,6 +97,9 @@ def tables(report: Report) -> dict[str, pd.DataFrame]:
         "importance.csv": report.importance,
         "effects.csv": report.effects,
     }
+    firing = activity(report.members)
+    if not firing.empty:
+        by_file[_ONLY_WITH["activity"]] = firing
     again = report.repeats
     if again is not None:
         more = {"confirmed": again.confirmed, "repeats": again.runs, "curves": again.curves, "twins": again.twins}
@@ -108,6 +123,33 @@ def layers(members: Sequence[Member]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def activity(members: Sequence[Member]) -> pd.DataFrame:
+    """A row a neuron layer and time step of each front member: spikes over all images, and neurons times images."""
+    rows = [
+        (member.trial, path, step + 1, spikes, layer.neurons, spikes / layer.neurons)
+        for member in members
+        for path, layer in member.activity.items()
+        for step, spikes in enumerate(layer.spikes)
+    ]
+    return pd.DataFrame(rows, columns=["trial", "layer", "time_step", "spikes", "neurons", "firing_rate"])
+
+
+def networks(report: Report) -> PlainTable:
+    """What the page's table sorts and filters: by column, of every network trained in full, to six digits."""
+    shown = report.trials[report.trials["status"] == "complete"]
+    if shown.empty:  # of a study without any candidate even the columns are missing
+        return {"trial": []}
+    energies = (shown[report.energy].astype(float) / report.unit.mj).to_numpy()
+    columns: PlainTable = {name: shown[name].tolist() for name in ("trial", "network", "description", "parameters")}
+    columns |= {name: _six_digits(shown[column]) for name, column in _TABLE.items()}
+    on_front = shown["on_front"].astype(int).tolist()
+    return columns | {"energy": _six_digits(energies), "unit": report.unit.name, "on_front": on_front}
+
+
+def _six_digits(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None or _missing(value) else float(f"{value:.6g}") for value in values]
+
+
 def html(report: Report, options: Sequence[str] = (), program: str = "python -m nas") -> str:
     """The page, whole: styles, script, plotly.js and all figures are in it."""
     loader = jinja2.PackageLoader("nas.reports", ".")
@@ -115,12 +157,12 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
     table = layers(report.members)
     shown = report.trials[report.trials["status"] == "complete"]
-    terms = [*_TERMS, *(["limit"] if constraints.in_words(report.constraints) else [])]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
-    drawn = _charts(report)
+    by_axis, drawn = charts.colours(report, axes), _charts(report)
     return environment.get_template("page.html.jinja").render(
         report=report,
+        summary=summary(report, options, program),
         front=report.front.to_dict("records"),
         statuses=report.statuses.to_dict("records"),
         confirmed=_records(report.repeats, "confirmed"),
@@ -130,8 +172,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
         shorthand=glossary.shorthand(shown),
-        terms=glossary.terms(terms),
-        endings=glossary.statuses(report.statuses),
+        glossary=glossary.entries(),
         points_drawn=findings.drawn(report.trials, report.energy),
         unit=report.unit,
         unit_of=_unit_of,
@@ -144,17 +185,24 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
                 "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}")),
                 "layers": table[table["trial"] == member.trial].to_dict("records"),
                 "silent": member.silent_layers,
-                "export": _command(program, "export", report.study, options, "--pick", str(member.trial)),
+                "export": command(program, "export", report.study, options, "--pick", str(member.trial)),
             }
             for member in report.members
         ],
-        commands={name: _command(program, name, report.study, options) for name in ("confirm", "export")},
-        axes=axes,
+        commands={name: command(program, name, report.study, options) for name in ("confirm", "export")},
+        axes=by_axis,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),
-        data=_script_safe({"charts": drawn, "colours": charts.colours(report, axes)}),
+        firing=[member.trial for member in report.members if member.activity],
+        data=_script_safe({"charts": drawn, "colours": by_axis, "networks": networks(report)}),
+        style=Markup(_asset("page.css")),
+        script=Markup("\n".join(map(_asset, _SCRIPTS))),
         plotly=Markup(get_plotlyjs().replace("</script", r"<\/script")),
     )
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8")
 
 
 def _charts(report: Report) -> dict[str, Chart]:
@@ -169,6 +217,7 @@ def _charts(report: Report) -> dict[str, Chart]:
     if not report.importance.empty:
         by_name["importance"] = charts.importance(report)
         by_name |= {f"effect:{axis}": charts.effects(report, axis) for axis in charts.ranked_axes(report)}
+    by_name |= {f"firing:{member.trial}": charts.firing_rates(member) for member in report.members if member.activity}
     if report.rungs["rung"].nunique() > 1:
         by_name["rungs"] = charts.rungs(report)
     return by_name
@@ -176,10 +225,6 @@ def _charts(report: Report) -> dict[str, Chart]:
 
 def _records(again: repeats.Repeats | None, name: str) -> list[repeats.Row]:
     return getattr(again, name).to_dict("records") if again is not None else []
-
-
-def _command(program: str, name: str, study: str, options: Sequence[str], *more: str) -> str:
-    return f"{program} {name} {shlex.join(['--study', study, *more, *options])}"
 
 
 def _script_safe(value: object) -> Markup:
@@ -214,4 +259,4 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-__all__ = ["html", "layers", "tables", "write"]
+__all__ = ["activity", "html", "layers", "networks", "tables", "write"]

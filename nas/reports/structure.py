@@ -8,7 +8,7 @@ from rich.text import Text
 
 from nas.bundles import config_of
 from nas.costs import Part
-from nas.training import in_si
+from nas.training import described, in_si
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
@@ -33,6 +33,7 @@ class Inspection:
         whole = self.parts[0]
         return {
             "name": self.name,
+            "description": described(self.config),
             "config_id": self.config.config_id,
             "parameters": whole.parameters,
             "macs": whole.dense_macs,
@@ -46,7 +47,7 @@ class Inspection:
 
     def table(self) -> Table:
         """Parts down to the convolutions."""
-        title = Text(f"{self.name}: dense MACs per image over T = {self.config.time_steps}")
+        title = Text(f"{self.name}: dense MACs per image over T = {self.config.time_steps}\n{described(self.config)}")
         table = Table(title=title, title_justify="left")
         table.add_column("part")
         table.add_column("kind")

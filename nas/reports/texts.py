@@ -1,12 +1,14 @@
 """The report as Markdown, and its front as a LaTeX table."""
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from nas.reports import findings, glossary
 from nas.reports.contents import Report, front_cells, front_headings
 from nas.reports.repeats import Row, energy_interval, interval
+from nas.reports.summary import Summary, summary
 from nas.reports.units import unit_of
 from nas.training import in_si
 
@@ -18,9 +20,17 @@ _LATEX = {
 }
 
 
-def markdown(report: Report, picture: str = "front.png") -> str:
-    """The report as Markdown."""
-    lines = [f"# {_inline(report.study)}", "", *map(_inline, report.findings), "", f"![front]({picture})", ""]
+def markdown(
+    report: Report, options: Sequence[str] = (), program: str = "python -m nas", picture: str = "front.png"
+) -> str:
+    """The report as Markdown.
+
+    Args:
+        options, program: of the command that it names (`nas.reports.page.write`).
+        picture: file that it shows.
+    """
+    lines = [f"# {_inline(report.study)}", "", *_first(summary(report, options, program))]
+    lines += [*map(_inline, report.findings), "", f"![front]({picture})", ""]
     lines += [findings.drawn(report.trials, report.energy), ""]
     lines += ["## Front", ""]
     lines += _table(front_headings(report), front_cells(report))
@@ -41,6 +51,13 @@ def markdown(report: Report, picture: str = "front.png") -> str:
     lines += ["", "## Checklist", ""]
     lines += _table(("", "", ""), [[check.question, check.answer, check.evidence] for check in report.checks])
     return "\n".join([*lines, ""])
+
+
+def _first(sentences: Summary) -> list[str]:
+    """The three sentences, a paragraph each, and the command."""
+    paragraphs = [sentences.found, sentences.sure, sentences.next]
+    lines = [line for sentence in paragraphs for line in (_inline(sentence), "")]
+    return [*lines, f"    {_inline(sentences.command)}", ""] if sentences.command else lines
 
 
 def _words(heading: str, words: glossary.Words) -> list[str]:

@@ -35,7 +35,9 @@ class Budget:
         match = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\d+)?) ?(k|M|G|min|h|)", text.strip())
         amount = float(match[1]) if match else 0.0
         if match is None or not 0 < amount < math.inf:
-            raise StudyError(f'budget "{text}" is no amount. Use images, as 2e6, 500k or 2M, or time, as 90min or 8h')
+            raise StudyError(
+                f'budget "{text}" is not an amount. Give images, such as 2e6, 500k or 2M, or time, such as 90min or 8h'
+            )
         if match[2] in ("min", "h"):
             return cls(hours=amount / (60 if match[2] == "min" else 1))
         return cls(images=amount * _UNITS[match[2]])
@@ -78,9 +80,9 @@ class Plan:
         rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
         disk_mb = (sum(self.networks) * _RECORD_BYTES + self.networks[-1] * 4 * parameters) / 1e6
         return [
-            f"Plan: about {rungs}; {spent:,} images in all, for which random search would train {spent // full} "
-            "networks in full.",
-            f"At the speed measured here that takes {_time(seconds)} in all, and up to {disk_mb:,.0f} MB on disk.",
+            f"Plan: about {rungs}; {spent:,} images in all. With as many images, random search would train "
+            f"{spent // full} networks in full.",
+            f"At the speed measured here, that takes {_time(seconds)} in all and up to {disk_mb:,.0f} MB on disk.",
             *([_LONG] if seconds > _DAY_S else []),
         ]
 

@@ -45,7 +45,9 @@ class Forecast:
         records = [record for _, record in self.study.records_of(self.snapshot.trained)]
         if records:
             return Pace.of([r.images_seen for r in records], [r.provenance["wall_s"] for r in records])
-        self.setup.observer.notice("Measuring the speed of this machine: a few steps of three networks of the space.")
+        self.setup.observer.notice(
+            "Measuring the speed of this machine with a few steps of three networks of the space."
+        )
         references = list(self.references.values())
         return space_pace(self.networks, references, self._share_of_references, self.setup.engine)
 
@@ -72,11 +74,11 @@ class Forecast:
         notice = self.setup.observer.notice
         done, name, asked = len(self.snapshot.furthest), self.study.name, self.goal.trials
         if asked is not None and done >= asked:
-            notice(f"Study {name} already has {done} candidates, {asked} were asked for.")
+            notice(f"Study {name} already has {done} candidates; {asked} were asked for.")
             return
         if done == 0:
             count = f"{asked} candidates" if asked is not None else "candidates"
-            notice(f"Study {name}: {count} to evaluate. Ctrl-C loses nothing: the same command goes on.")
+            notice(f"Study {name}: {count} to evaluate. Ctrl-C loses nothing: the same command continues.")
         else:
             of = f" of {expected}" if expected is not None else ""
             notice(f"Study {name} continues: {done}{of} candidates are finished.")

@@ -67,8 +67,8 @@ class Loop:
             self.observer.notice(self._reason)
         if not self.study.candidates_in(self.snapshot):
             raise StudyError(
-                f"study {self.study.name} has no network: none was found in the space, or affordable, within "
-                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen that"
+                f"study {self.study.name} has no network: none was found that keeps to "
+                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen it"
             )
 
     def next_job(self) -> Job | None:
@@ -103,7 +103,7 @@ class Loop:
         job = done.job
         self.retention.keep(done, self.snapshot)
         if not self._record(job, done.candidate):
-            self.observer.notice(f"{job.label} was taken over by another process, which took this one for dead.")
+            self.observer.notice(f"{job.label} was taken over by another process, because this one seemed dead.")
             self.on_idle()
             return
         self.setup.trainer.forget(job)
@@ -180,9 +180,9 @@ def _plan(
     forecast.announce(expected)
     proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, constraints, expected, sampler)
     for name in sorted(references.keys() - proposer.references.keys()):
-        notice(f"{name} is left out: it is larger than {limits.in_words(constraints)}.")
+        notice(f"{name} is left out, because it exceeds {limits.in_words(constraints)}.")
     if sampler != SEARCHER and len(begun.images) > 1:
-        notice(f"{sampler} learns from networks trained in full only: see docs/search.md.")
+        notice(f"{sampler} learns only from networks trained in full. See docs/search.md.")
     return proposer, StoppingRule(begun.study, begun.goal, begun.images, expected, proposer.startup)
 
 

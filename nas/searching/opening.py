@@ -1,4 +1,4 @@
-"""The door of a search: what cannot be searched is refused here, before torch is imported, which takes seconds."""
+"""The entrance of a search. What cannot be searched is refused here, before torch is imported, which takes seconds."""
 
 import dataclasses
 import math
@@ -24,21 +24,21 @@ def search(
     observer: Observer | None = None,
     **settings: Unpack[SearchKeywords],
 ) -> Study:
-    """Evaluate configs of a space until the study holds `trials` different ones; continue where it stopped.
+    """Evaluate configs of a space until the study holds `trials` different ones. A study that exists is continued.
 
     All networks are trained on the recipe's first rung, a small share of its images; promising ones are trained again
     on more, and the best on all. Only these can be on the front.
 
     Args:
         space: a name from `nas.spaces.space_names()`, a path to a TOML file, or a loaded space.
-        trials: different networks that the study shall have evaluated, those of earlier runs included. Then those that
-            wait go on until no rung lacks any.
-        observer: hears of the progress; by default a dashboard in the terminal.
+        trials: number of different networks to evaluate in all, earlier runs included. After that, waiting networks are
+            promoted until every rung has its part.
+        observer: is told of the progress; by default a dashboard in the terminal.
         settings: the fields of `nas.searching.settings.SearchSettings`, as keywords.
 
     Raises:
-        SpikformerError: its subclass names what is wrong with the input.
-        KeyboardInterrupt: nothing is lost; the same call goes on.
+        SpikformerError: the input is wrong; its subclass and text say what.
+        KeyboardInterrupt: nothing is lost; the same call continues.
     """
     chosen = SearchSettings(**settings)
     goal, loaded = goal_of(trials, chosen), space_of(space, chosen)
@@ -56,8 +56,8 @@ def _beginning(space: SearchSpace, goal: Goal, name: str) -> str:
     combinations = math.prod(len(axis.choices) for axis in space.axes)
     asked = f"{goal.trials} networks" if goal.trials is not None else "as many networks as the budget allows"
     return (
-        f"Study {name} searches {space.name}, up to {combinations:,} networks on {space.data.dataset}: {asked}. First "
-        "the images are read, then the speed of this machine is measured."
+        f"Study {name} searches {space.name}, which has up to {combinations:,} networks, on {space.data.dataset}. It "
+        f"evaluates {asked}. First it reads the images, then it measures the speed of this machine."
     )
 
 
@@ -68,7 +68,9 @@ def goal_of(trials: int | None, settings: SearchSettings) -> Goal:
         StudyError: neither networks nor a budget, or no networks.
     """
     if trials is None and settings.budget is None:
-        raise StudyError("how long to search? Give --trials, a number of networks, or --budget, such as 2M or 8h")
+        raise StudyError(
+            "the length of the search is missing. Give --trials, a number of networks, or --budget, such as 2M or 8h"
+        )
     if trials is not None and trials < 1:
         raise StudyError(f"trials {trials} must be at least 1")
     budget = Budget.parse(settings.budget) if settings.budget is not None else Budget()

@@ -53,7 +53,7 @@ class Retention:
         try:
             files.write(path, lambda partial: partial.write_bytes(weights))
         except OutputError as error:
-            self.observer.notice(f"The weights of {done.candidate.config_id} are not kept: {error}")
+            self.observer.notice(f"The weights of {done.candidate.config_id} were not saved: {error}")
 
     def _keep_artifacts(self, done: Done) -> None:
         """What optuna-dashboard shows of a trial; Optuna takes it for a running trial only."""
@@ -63,7 +63,7 @@ class Retention:
         except UpdateFinishedTrialError:  # taken over by another process
             pass
         except OSError as error:
-            self.observer.notice(f"Card and curve of {done.candidate.config_id} are not kept: {error.strerror}")
+            self.observer.notice(f"The card and curve of {done.candidate.config_id} were not saved: {error.strerror}")
 
     def _on_front(self, candidates: dict[int, Candidate]) -> set[Path]:
         """Files of the front's members, with and without the limits, which may change."""

@@ -24,7 +24,7 @@ SAMPLERS = (
     "NSGAIIISampler",
     "RandomSampler",
 )
-"""Who proposes new networks: ours, or Optuna's of that name. Which of them go on is the searcher's choice."""
+"""What proposes new networks: the searcher, or Optuna's sampler of that name. The searcher promotes them."""
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -55,13 +55,13 @@ class SearchKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How to search a space: what `nas.search` takes as keywords.
+    """Settings of a search, which `nas.search` takes as keywords.
 
     Attributes:
-        budget: what the study's trainings may cost in all, instead of or besides a number of trials: see
+        budget: the most that the study's trainings may cost in all, instead of or beside a number of trials; see
             `nas.searching.budget.Budget.parse`.
-        patience: the search stops when this many networks were evaluated since the front last moved.
-        sampler: proposes new networks, one of `SAMPLERS`.
+        patience: the search stops when this many networks were evaluated since the front last changed.
+        sampler: what proposes new networks, one of `SAMPLERS`.
         constraints: limits on networks; those given replace the space's.
         study: name of the study; the space's by default.
         data_dir: folder that holds the images (`nas.datasets.loaders.load`).
@@ -75,17 +75,17 @@ class SearchSettings:
             `export` makes of it (`nas.costs.target`).
         target_image_size: input resolution of that network, in pixels; a multiple of 32.
         results_dir: directory that holds the studies.
-        workers: trainings at a time. More than one run in processes of their own, on all GPUs that `device` allows or,
-            with one thread each, on the CPU. Other searches may join the study at any time, here or, with a storage
-            that is a server, on other machines.
-        per_gpu: the most workers that share a GPU.
+        workers: number of trainings at a time. More than one run in processes of their own, on all GPUs that `device`
+            allows or, with one thread each, on the CPU. Other searches may join the study at any time, here or, with a
+            storage that is a server, on other machines.
+        per_gpu: largest number of workers that share a GPU.
         engine: "local", or "ray": trainings are tasks on a Ray cluster.
         address: address of that cluster, as `ray.init` takes it; by default one is started on this machine.
         proxy: a TOML file whose [proxy] replaces settings of the space's, as `validate-proxy` writes it.
 
     Raises:
-        StudyError: on construction, when a setting makes no sense.
-        DataError: `data` are no `nas.Images`, or a folder is given, too.
+        StudyError: on construction, when a setting is out of its range or contradicts another.
+        DataError: `data` is not a `nas.Images`, or a folder is given, too.
     """
 
     budget: str | None = None

@@ -72,7 +72,9 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
             yield Setup(study, loaded, trainer, images, identity, goal, engine, watcher)
 
 
-_CACHE_REMEDY = "Set XDG_CACHE_HOME to a folder that can be written: searches of one SQLite file meet there"
+_CACHE_REMEDY = (
+    "Set XDG_CACHE_HOME to a folder that can be written: searches that share a SQLite file keep their lock there"
+)
 
 
 def _exclusive(storage: str | None, name: str) -> contextlib.AbstractContextManager[None]:

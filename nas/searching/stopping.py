@@ -73,10 +73,10 @@ class StoppingRule:
         if rung is not None:
             if self._affords(snapshot, rung):
                 return ""
-            return f"The budget is spent, on {outlook.begun} different networks: no further training fits into it."
+            return f"The budget is spent on {outlook.begun} different networks: no further training fits into it."
         if outlook.is_still:
-            return f"The front has not moved for {self.goal.patience} networks."
-        return f"The space is exhausted: {outlook.begun} different networks." if outlook.is_open else ""
+            return f"The front has not changed for {self.goal.patience} networks."
+        return f"The space is exhausted: it has {outlook.begun} different networks." if outlook.is_open else ""
 
     def _is_still(self, snapshot: Snapshot, begun: int) -> bool:
         """Patience only starts counting after the random start-up networks."""

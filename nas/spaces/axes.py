@@ -68,13 +68,15 @@ def _axis(document: Document, name: str, choices: object, base: PlainTable) -> A
     try:
         keys = [key_of(choice) for choice in choices]
     except TypeError as error:
-        raise document.error("axes", name, f"{choices} has a choice that no field can have: {error}") from None
+        raise document.error("axes", name, f"{choices} has a choice that no field can take: {error}") from None
     if len(set(map(repr, keys))) < len(keys) or len(set(keys)) < len(keys):
         raise document.error("axes", name, f"{choices} has a choice twice")
     if name == "neuron_placement":
         for key in keys:
             if key not in PLACEMENTS:
-                raise document.error("axes", name, f'"{key}" is no placement. {nearest(str(key), PLACEMENTS)}')
+                raise document.error(
+                    "axes", name, f'"{key}" is not a neuron placement. {nearest(str(key), PLACEMENTS)}'
+                )
         return Axis(name, {key: _PUBLISHED_PLACEMENT | PLACEMENTS[str(key)] for key in keys})
     path = AXES.get(name, name)
     _check_searchable(document, "axes", name, path)
@@ -110,9 +112,9 @@ def _check_searchable(document: Document, section: str, name: str, path: str) ->
         raise document.error(
             section,
             name,
-            "changes no network: the batch norm before the neurons takes it up. Search the threshold of the "
-            "mixers, whose ratio to their scale matters; or, in a table of choices, set it with neuron.tau, so "
-            "that their product, and with it the firing rate at the start, stays",
+            "changes no network: the batch norm before the neurons absorbs it. Search the threshold of the mixers, "
+            "whose ratio to their scale matters. Or set it together with neuron.tau in a table of choices, so that "
+            "their product stays the same, and with it the initial firing rate",
         )
 
 

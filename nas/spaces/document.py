@@ -27,7 +27,7 @@ class Document:
         try:
             self.sections: PlainTable = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise SpaceError(f"{path} is no valid TOML: {error}") from None
+            raise SpaceError(f"{path} is not valid TOML: {error}") from None
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -43,7 +43,7 @@ class Document:
         except OSError as error:
             raise SpaceError(f"{path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise SpaceError(f"{path} is no text file: it must be TOML in UTF-8") from None
+            raise SpaceError(f"{path} is not a text file: it must be TOML in UTF-8") from None
 
     def error(self, section: str, key: str | None, message: str) -> SpaceError:
         """What is wrong with a key, or with a whole section, with its line."""

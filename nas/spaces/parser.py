@@ -134,7 +134,7 @@ class _Parser:
         document = self._document
         for section, content in document.sections.items():
             if section != "proxy" or not isinstance(content, dict):
-                raise document.error(section, None, "a file for --proxy holds the section [proxy] and nothing else")
+                raise document.error(section, None, "a file for --proxy must hold the section [proxy] and nothing else")
         values = document.sections.get("proxy", {})
         read = document.settings("proxy", Recipe, values)
         recipe = dataclasses.replace(space.recipe, **{key: getattr(read, key) for key in values})
@@ -183,7 +183,7 @@ class _Parser:
             for path in FIXED:
                 mine, theirs = read(space.base, path)[0], read(config.to_dict(), path)[0]
                 if mine != theirs:
-                    raise ConfigError(f"{path} is {theirs}, the data of this space need {mine}")
+                    raise ConfigError(f"{path} is {theirs}, but the data of this space need {mine}")
         except (ConfigError, SpaceError) as error:
             raise self._document.error("references", name, str(error)) from None
         return config

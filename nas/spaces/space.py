@@ -1,6 +1,6 @@
 """A search space: axes over a base config. Every config that it samples is valid.
 
-Choices that no remaining axis can mend are not offered. No torch here.
+Choices that no remaining axis can make valid are not offered. This module does not import torch.
 """
 
 import dataclasses
@@ -47,13 +47,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A set of networks, the images and the recipe that judge them. `load_space` reads one from its file.
+    """A set of networks, with the images and the recipe that judge them. `load_space` reads one from its file.
 
     Attributes:
-        name: of the file, without `.toml`.
-        base: the config that axes change, as plain values.
-        axes: in the order in which they are sampled.
-        references: name -> config of the points to evaluate first.
+        name: name of the file, without `.toml`.
+        base: config that the axes change, as plain values.
+        axes: axes in the order in which they are sampled.
+        references: name -> config of the networks to evaluate first.
     """
 
     name: str
@@ -132,7 +132,7 @@ class SearchSpace:
         values, params = config.to_dict(), {}
         stages = len(self.base["stages"])
         if len(config.stages) != stages:
-            raise SpaceError(f"{len(config.stages)} stages, the networks of this space have {stages}")
+            raise SpaceError(f"the network has {len(config.stages)} stages, but those of this space have {stages}")
         choice_of = {axis.name: choice_in(axis, values) for axis in self.axes}
 
         def follow(name: str, choices: list[Choice]) -> Choice:

@@ -5,8 +5,10 @@ import json
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
 from nas.spaces import SearchSpace
+from nas.studies import records
 from nas.studies.study import Study
 from nas.training import EnergyOf
+from spikformer import schema
 from spikformer.fields import PlainTable
 from spikformer.identity import VERSION as IDS
 
@@ -26,26 +28,35 @@ def check_identity(study: Study, identity: PlainTable) -> None:
     """Hold a study to the settings of a search; a study that has not begun takes them.
 
     Raises:
-        StudyError: the study was made with other settings, or by a version that names networks otherwise.
+        StudyError: the study was made with other settings, or by a version that names networks otherwise or is newer.
     """
+    records.check_schema(study.name, study.optuna.user_attrs)
     identity = identity | {"ids": IDS}
     stored = study.identity
     if not stored:
+        _number(study)
         study.optuna.set_user_attr("identity", identity)
         return
     if stored.get("ids") != IDS:  # before ids had a version, a study did not say so
         raise StudyError(
             f"study {study.name} names its networks by ids of another version of this program: a search would train "
-            f"them again under new ids. Go on with that version, or start a new study with --study NAME. `report`, "
-            f"`confirm`, `inspect` and `export` read the study as it is"
+            "them again under new ids. Continue with that version, or start a new study with --study NAME. `report`, "
+            "`confirm`, `inspect` and `export` read the study as it is"
         )
     changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
     if changed:
         listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
         raise StudyError(
-            f"study {study.name} was made with other settings ({listed}). Its results would not compare. "
-            f"Restore the settings, or start a new study with --study NAME"
+            f"study {study.name} was made with other settings ({listed}). Its results would not be comparable. "
+            "Restore the settings, or start a new study with --study NAME"
         )
+    _number(study)
+
+
+def _number(study: Study) -> None:
+    """From here on a study has records of today's layout, whoever began it."""
+    if study.optuna.user_attrs.get(schema.KEY) != records.SCHEMA:
+        study.optuna.set_user_attr(schema.KEY, records.SCHEMA)
 
 
 def _short(value: object) -> str:

@@ -40,7 +40,7 @@ def journal(folder: Path) -> BaseStorage:
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
         raise _damaged(path, _first_line(error)) from None
     if backend.lines and not studies:
-        raise _damaged(path, "no line of it begins a study")
+        raise _damaged(path, "none of its lines begins a study")
     return storage
 
 
@@ -73,7 +73,7 @@ class _Journal(JournalFileBackend):
             for line in file:
                 if not line.endswith(b"\n"):
                     if not _is_torn(line):
-                        raise _damaged(self._path, "its last line is no record")
+                        raise _damaged(self._path, "its last line is not a record")
                     return
                 log = self._record(line, len(self._ends))
                 self._ends.append(self._ends[-1] + len(line))
@@ -85,7 +85,7 @@ class _Journal(JournalFileBackend):
         except (ValueError, RecursionError) as error:
             raise _damaged(self._path, f"line {number}: {error}") from None
         if not isinstance(log, dict) or not isinstance(log.get("op_code"), int):
-            raise _damaged(self._path, f"line {number} says nothing of a study")
+            raise _damaged(self._path, f"line {number} does not describe a study")
         stated = log.pop("line", number)
         if stated != number:
             raise _damaged(self._path, f"line {number} was written as line {stated}: lines are missing or were added")
@@ -104,7 +104,7 @@ class _Journal(JournalFileBackend):
                 self._mutex.release()
         except OSError as error:
             raise StudyError(
-                f"{self._path} cannot be written: {error.strerror}. Make room; then the same command goes on"
+                f"{self._path} cannot be written: {error.strerror}. Free some space; the same command then continues"
             ) from None
 
     def _append(self, logs: list[PlainTable]) -> None:
@@ -163,7 +163,7 @@ def _repair_tail(path: Path, file: BinaryIO) -> None:
         return
     file.seek(whole)
     if not _is_torn(file.read()):  # anything else is not ours to cut
-        raise _damaged(path, "its last line is no record")
+        raise _damaged(path, "its last line is not a record")
     file.truncate(whole)
 
 
@@ -186,7 +186,7 @@ def _end_of_last_line(file: BinaryIO, size: int) -> int:
 
 def _damaged(path: Path, what: str) -> StudyError:
     return StudyError(
-        f"{path} is no record of a study ({what}). Restore the file from a backup, or name another --study"
+        f"{path} is not a readable record of a study ({what}). Restore the file from a backup, or name another --study"
     )
 
 

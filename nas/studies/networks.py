@@ -16,7 +16,7 @@ from nas.costs import MEASURED, Chip, Convention
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
-from nas.training import Candidate, front_of, in_words, repriced
+from nas.training import Candidate, described, front_of, in_words, repriced
 
 if TYPE_CHECKING:
     from nas.studies.study import Study
@@ -66,6 +66,7 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "constraints": " ".join(broken),
         "reference": candidate.reference or "",
         "network": in_words(candidate),
+        "description": described(config),
         "search_val_accuracy": candidate.search_val_accuracy,
         "report_val_accuracy": candidate.report_val_accuracy,
         "search_val_balanced": candidate.search_val_balanced,
@@ -150,7 +151,8 @@ def _insert_interval(frame: pd.DataFrame, split: str, images: NDArray[np.float64
 
 
 _EMPTY = (
-    *("trial", "status", "on_front", "constraints", "reference", "network", "search_val_accuracy", "search_val_low"),
+    *("trial", "status", "on_front", "constraints", "reference", "network", "description"),
+    *("search_val_accuracy", "search_val_low"),
     *("search_val_high", "report_val_accuracy", "report_val_low", "report_val_high", "energy_mj", "energy_target_mj"),
     *("spike_operations", "parameters", "images_seen", "seed", "reason"),
 )

@@ -14,6 +14,7 @@ from nas.studies import trials
 from nas.studies.trials import Snapshot
 from nas.training import Candidate, EnergyOf
 from nas.typed import hold, hold_value
+from spikformer import schema
 from spikformer.fields import PlainTable
 from spikformer.identity import is_id
 
@@ -81,7 +82,7 @@ def parsed(trial: FrozenTrial) -> Candidate:
     """
     candidate = Candidate.from_dict(trial.user_attrs["candidate"])
     if not is_id(candidate.config_id):
-        raise RecordError(f'"{candidate.config_id}" is no id of a network')
+        raise RecordError(f'"{candidate.config_id}" is not the id of a network')
     if candidate.config_id != trial.user_attrs["config_id"]:
         raise RecordError(f"it is of network {candidate.config_id}, the trial of {trial.user_attrs['config_id']}")
     return candidate
@@ -90,10 +91,10 @@ def parsed(trial: FrozenTrial) -> Candidate:
 class RecordReader:
     """Reads the records of a study. A finished trial never changes, so each is parsed once.
 
-    One that cannot be read costs itself alone: it is left out, and a line in the log says so once.
+    A record that cannot be read is left out, and a line in the log says so once. The others are still read.
 
     Attributes:
-        unreadable: why, by the number of a trial.
+        unreadable: number of a trial -> reason why its record cannot be read.
     """
 
     def __init__(self) -> None:
@@ -151,7 +152,7 @@ def absent(number: int, study: str, snapshot: Snapshot, candidates: Mapping[int,
     every = {trial.number: trial for trial in snapshot.trained}
     last = {candidate.config_id: n for n, candidate in candidates.items()}
     further = last.get(every[number].user_attrs["config_id"]) if number in every else None
-    state = "is not there" if further is None else f"was trained further in trial {further}: use that one"
+    state = "does not exist" if further is None else f"was trained further in trial {further}: use that one"
     return StudyError(f"trial {number} of study {study} {state}")
 
 
@@ -162,7 +163,7 @@ def check_id(config_id: str, study: str) -> None:
         StudyError: it is none.
     """
     if not is_id(config_id):
-        raise StudyError(f'study {study} holds a record of network "{config_id}", which is no id of ours')
+        raise StudyError(f'study {study} holds a record of network "{config_id}", which is not the id of a network')
 
 
 def training_of(trial: FrozenTrial, record: Candidate) -> Training:
@@ -246,6 +247,20 @@ _IDENTITY: dict[str, object] = {
 }
 
 
+SCHEMA = 1
+"""Of a study: which attributes it has and what they mean. Studies of 0 have no number, and are read and continued."""
+
+
+def check_schema(study: str, attributes: Mapping[str, object]) -> None:
+    """
+    Raises:
+        StudyError: a newer version of this program searched it.
+    """
+    reason = schema.reason_against(attributes.get(schema.KEY), SCHEMA)
+    if reason is not None:
+        raise StudyError(f"study {study}: {reason}")
+
+
 def constraints_in(study: str, attributes: Mapping[str, object]) -> Constraints:
     """What the last search of a study asked of networks, by its attributes.
 
@@ -294,12 +309,14 @@ def trained_otherwise(mine: Mapping[str, object], theirs: Mapping[str, object]) 
 
 
 __all__ = [
+    "SCHEMA",
     "FullTraining",
     "RecordReader",
     "Spent",
     "Training",
     "absent",
     "check_id",
+    "check_schema",
     "constraints_in",
     "full_trainings_in",
     "identity_in",

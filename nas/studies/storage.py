@@ -56,7 +56,7 @@ def study_folder(results: Path, name: str, storage: str | None = None) -> Path:
         return results / name
     if storage is None:
         raise StudyError(
-            f"study name {_cut(name)!r} names no folder. Use up to 100 letters, digits, ., - and _ with --study"
+            f"study name {_cut(name)!r} cannot name a folder. Use up to 100 letters, digits, ., - and _ with --study"
         )
     if not 0 < len(name) <= 500 or "~" in name:
         raise StudyError(f"study name {_cut(name)!r} must have 1 to 500 characters, and no ~")
@@ -76,7 +76,7 @@ def companion(name: str, what: str) -> str:
 def check_writable(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise StudyError(f"{folder} cannot be written: {existing} is no writable folder. Give another --results-dir")
+        raise StudyError(f"{folder} cannot be written: {existing} is not a writable folder. Give another --results-dir")
 
 
 def is_single_process(url: str | None) -> TypeGuard[str]:
@@ -133,7 +133,7 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
     study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
     if len(study.directions) != 2:
         raise StudyError(
-            f'study "{name}" in that storage is not one of ours: it has one objective. Name another --study'
+            f'study "{name}" in that storage was not made by a search: it has one objective. Name another --study'
         )
     study.set_metric_names(["search_val_accuracy", "log10_energy_mj"])
     return study
@@ -233,6 +233,8 @@ def known_studies(results: Path, database: BaseStorage | None) -> list[str]:
         summaries = optuna.get_all_study_summaries(storage=database)
         started = sorted(summaries, key=lambda s: s.datetime_start.timestamp() if s.datetime_start else 0.0)
         return [summary.study_name for summary in started if "~" not in summary.study_name]
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        results.stat()  # a path that no system takes is an error; from Python 3.13 on, glob finds nothing there
     journals = sorted(results.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
     return [path.parent.name for path in journals]
 

@@ -69,13 +69,19 @@ class Study:
         by_trial = {}
         for trial, candidate in self.records_of(snapshot.furthest.values(), snapshot.unreadable):
             reference = candidate.reference or names.get(candidate.config_id)
-            by_trial[trial.number] = dataclasses.replace(candidate, reference=reference)
+            if reference != candidate.reference:
+                candidate = dataclasses.replace(candidate, reference=reference)
+            by_trial[trial.number] = candidate
         return dict(sorted(by_trial.items()))
 
     @property
     def trainings(self) -> list[Training]:
         """All of them, in the order in which they ended."""
-        every = [records.training_of(trial, record) for trial, record in self.records_of(self.snapshot().trained)]
+        return self.trainings_in(self.snapshot())
+
+    def trainings_in(self, snapshot: Snapshot) -> list[Training]:
+        """As `trainings`, up to the moment of a snapshot."""
+        every = [records.training_of(trial, record) for trial, record in self.records_of(snapshot.trained)]
         return sorted(every, key=lambda t: (t.ended.timestamp() if t.ended is not None else 0.0, t.trial))
 
     def candidate(self, number: int) -> Candidate:
@@ -245,7 +251,7 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
     """A study by name; without one, the latest.
 
     Raises:
-        StudyError: there is none, or its storage cannot be read.
+        StudyError: there is none, its storage cannot be read, or a newer version of this program searched it.
     """
     results = Path(results_dir)
     with storages.quiet_optuna():
@@ -261,6 +267,7 @@ def load_study(name: str | None = None, *, storage: str | None = None, results_d
             opened = optuna.load_study(study_name=chosen, storage=database or storages.journal(folder))
         except KeyError:  # the journal is older than its study: interrupted at its very start
             raise StudyError(f'study "{chosen}" has not begun. Run the search again') from None
+        records.check_schema(chosen, opened.user_attrs)
         return Study(chosen, folder, opened)
 
 

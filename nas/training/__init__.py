@@ -17,6 +17,7 @@ throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
 counterpart    the quantised network of the same shape without time
 candidate      a config evaluated: one record, with all of it
+description    a network in words
 wording        candidates and numbers as people read them
 evaluation     a config trained, measured and written down as a candidate
 """
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from nas.training.augmentation import Normalise, settled
     from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
     from nas.training.counterpart import ann_counterpart, bits
+    from nas.training.description import described, mixer_name, mlp_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
-    from nas.training.execution import Precision, autocast, exact, lay_out, precision_of, tuned
+    from nas.training.execution import Precision, autocast, exact, lay_out, options_for, precision_of, tuned
     from nas.training.fitting import accuracies, counts_by_class, epochs_of, images_seen
     from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
@@ -61,6 +63,7 @@ __getattr__ = attributes(
         "autocast": "nas.training.execution",
         "bits": "nas.training.counterpart",
         "counts_by_class": "nas.training.fitting",
+        "described": "nas.training.description",
         "died": "nas.training.evaluation",
         "epochs_of": "nas.training.fitting",
         "evaluate": "nas.training.evaluation",
@@ -71,7 +74,10 @@ __getattr__ = attributes(
         "in_words": "nas.training.wording",
         "lay_out": "nas.training.execution",
         "measured_pace": "nas.training.probing",
+        "mixer_name": "nas.training.description",
+        "mlp_name": "nas.training.description",
         "momentum_settles": "nas.training.step",
+        "options_for": "nas.training.execution",
         "parameter_groups": "nas.training.optimizer",
         "precision_of": "nas.training.execution",
         "repriced": "nas.training.candidate",
@@ -98,6 +104,7 @@ __all__ = [
     "autocast",
     "bits",
     "counts_by_class",
+    "described",
     "device_memory",
     "died",
     "epochs_of",
@@ -110,7 +117,10 @@ __all__ = [
     "lay_out",
     "measured_pace",
     "measurement",
+    "mixer_name",
+    "mlp_name",
     "momentum_settles",
+    "options_for",
     "parameter_groups",
     "precision_of",
     "provenance",

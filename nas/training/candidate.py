@@ -1,39 +1,43 @@
-"""One row of truth: a config, how it was trained, what it achieved and what it costs."""
+"""The record of an evaluated config: how it was trained, what it achieved and what it costs."""
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Convention, Operation, Overheads, as_dicts, energy, target
+from nas.costs import Activity, Convention, Operation, Overheads, as_dicts, energy, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
 from nas.training import wording
 from nas.training.epoch import Epoch
 from nas.typed import hold, hold_value
+from spikformer import schema
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 
 Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "died"]
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
+SCHEMA = 1
+"""Of a record in a storage. Those of 0 have no number; the first of them have no rungs and no balanced accuracies."""
 EnergyOf = Literal["proxy", "target"]
 """Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config evaluated, keyed by (config_id, seed, images_seen).
+    """An evaluated config, keyed by (config_id, seed, images_seen).
 
     Attributes:
-        config_id: equal for equal networks, however they are written.
+        config_id: id that is equal for equal networks, however they are written.
         reference: the name under which the space lists it, if it does.
         status: "complete", or why it has no place in a ranking; `reason` says more.
-        train_images: in the train split.
-        images_seen: while training; an epoch leaves out what does not fill a batch.
+        train_images: number of images in the train split.
+        images_seen: number of images seen while training; an epoch leaves out what does not fill a batch.
         search_val_accuracy: share right on the images that the search ranks by.
         report_val_accuracy: share right on the images that only reports read.
         search_val_balanced, report_val_balanced: mean over classes of each class's share right; it ranks nothing. None
@@ -46,10 +50,11 @@ class Candidate:
             larger number.
         dense_macs: per image over all T, padding included.
         operations: whole numbers, from which any convention can be priced.
-        overheads: what operations leave out.
+        overheads: counts of what `operations` leave out.
         firing_rates: by module path of each neuron layer.
+        activity: spikes by time step, by module path of each neuron layer; empty in records of earlier versions.
         history: training loss and accuracy by epoch.
-        provenance: time, host, device, versions, commit: all that may differ between equal runs.
+        provenance: time, host, device, versions and commit, which may differ between equal runs.
     """
 
     config: SpikformerConfig
@@ -81,6 +86,7 @@ class Candidate:
     # Not compared: a record of an earlier version is equal to that of the same training today.
     search_val_balanced: float | None = dataclasses.field(default=None, compare=False)
     report_val_balanced: float | None = dataclasses.field(default=None, compare=False)
+    activity: dict[str, Activity] = dataclasses.field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         """A line: a record whole has pages of operations, which `to_dict` gives."""
@@ -113,30 +119,35 @@ class Candidate:
 
     def to_dict(self) -> PlainTable:
         """Plain values that survive JSON; `from_dict` reads them back."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values = {schema.KEY: SCHEMA} | {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return values | {
             "config": self.config.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
             "operations": as_dicts(self.operations),
             "overheads": dataclasses.asdict(self.overheads),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "activity": {path: dataclasses.asdict(layer) for path, layer in self.activity.items()},
         }
 
     @classmethod
     def from_dict(cls, values: PlainTable) -> Self:
         """
         Raises:
-            RecordError: a value that is missing, unknown or of another type than it should have.
+            RecordError: a value that is missing, unknown or of another type than it should have; a later layout.
         """
+        reason = schema.reason_against(values.get(schema.KEY), SCHEMA)
+        if reason is not None:
+            raise RecordError(reason)
         try:
             candidate = cls(
-                **values
+                **{name: value for name, value in values.items() if name != schema.KEY}
                 | {
                     "config": SpikformerConfig.from_dict(values["config"]),
                     "recipe": _recipe(values["recipe"]),
                     "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
                     "overheads": Overheads(**values["overheads"]),
                     "history": tuple(Epoch(**epoch) for epoch in values["history"]),
+                    "activity": {p: Activity.from_dict(layer) for p, layer in values.get("activity", {}).items()},
                 }
             )
             _check(candidate)
@@ -159,11 +170,13 @@ def _check(candidate: Candidate) -> None:
         hold(part)
     for operation in candidate.operations:
         _check_operation(operation)
+    for layer in candidate.activity.values():
+        _check_activity(layer)
     hold_value("wall_s", candidate.provenance["wall_s"], float)
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
         if getattr(candidate, name) < 0:
-            raise ValueError(f"{name} is {getattr(candidate, name)}, less than nothing")
+            raise ValueError(f"{name} is {getattr(candidate, name)}, which is negative")
     for name, most in _FIGURES.items():
         value = getattr(candidate, name)
         if value is not None and not 0 <= value <= most:
@@ -179,6 +192,22 @@ _FIGURES = {
 }
 
 
+def _check_activity(layer: Activity) -> None:
+    """As `hold` does, but fast.
+
+    Raises:
+        TypeError: a value of another type, or a number that none can have.
+    """
+    if not (
+        type(layer.neurons) is int
+        and layer.neurons > 0
+        and layer.spikes
+        and _WHOLE.issuperset(map(type, layer.spikes))
+        and min(layer.spikes) >= 0
+    ):
+        raise TypeError(f"the activity {layer} has values that no count gives")
+
+
 def _check_operation(operation: Operation) -> None:
     """As `hold` does, but fast: a study has a hundred thousand operations.
 
@@ -186,18 +215,19 @@ def _check_operation(operation: Operation) -> None:
         TypeError: a value of another type, or a number that none can have.
     """
     numbers = _NUMBERS(operation)
-    shapes = operation.geometry.values()
     if not (
         type(operation.path) is str
-        and all(type(number) is int and number >= 0 for number in numbers)
+        and _WHOLE.issuperset(map(type, numbers))
+        and min(numbers) >= 0
         and operation.kind in ("weight", "product", "sum")
         and operation.valid
         and (operation.values or operation.kind == "product")
-        and all(type(size) is int for shape in shapes for size in shape)
+        and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
     ):
-        raise TypeError(f"the operation {operation.path!r} has values that no count gives")
+        raise TypeError(f"the operation {operation.path!r} has values that cannot come from a count")
 
 
+_WHOLE = frozenset({int})  # and no bool, which is an int for isinstance
 _NUMBERS = operator.attrgetter(
     *("index", "repeats", "calls", "dense", "valid", "biases", "values", "spikes", "nonzero", "multiplicity", "events")
 )

@@ -27,9 +27,13 @@ def ann_counterpart(config: SpikformerConfig) -> SpikformerConfig:
         ConfigError: there is none: its attention masks with single spikes, or its neurons are signed.
     """
     if config.neuron.kind == "multispike":
-        raise ConfigError("a network of multispike neurons is trained as its own quantised twin", ("neuron.kind",))
+        raise ConfigError(
+            "a network of multispike neurons is already trained as its own quantised counterpart", ("neuron.kind",)
+        )
     if config.neuron.kind == "ternary":
-        raise ConfigError("a network of ternary neurons has signed spikes, its twin would not", ("neuron.kind",))
+        raise ConfigError(
+            "a network of ternary neurons has signed spikes, but its counterpart would not", ("neuron.kind",)
+        )
     levels = 2 ** (bits(config.time_steps) - 1)
     neuron = dataclasses.replace(config.neuron, kind="multispike", levels=levels)
     return dataclasses.replace(config, time_steps=1, neuron=neuron)

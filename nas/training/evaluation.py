@@ -120,6 +120,7 @@ def _record(
         provenance={},
         search_val_balanced=result.balanced_accuracy if result else None,
         report_val_balanced=trained.report_balanced,
+        activity=result.activity if result else {},
     )
 
 

@@ -151,7 +151,7 @@ class _Saved:
         try:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
             if state["format"] != _FORMAT:
-                raise ValueError(f"format {state['format']}, this program reads {_FORMAT}")
+                raise ValueError(f"its format is {state['format']}, but this program reads {_FORMAT}")
             history = [Epoch(*values) for values in state["history"]]
             self._model.load_state_dict(state["model"])
             self._step.load_state(state)

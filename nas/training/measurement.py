@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.costs import MEASURED, Operation, OperationCounter, Overheads
+from nas.costs import MEASURED, Activity, Operation, OperationCounter, Overheads
 from nas.datasets import Split
 from nas.errors import CostError
 from nas.training.augmentation import Normalise
@@ -29,6 +29,7 @@ class Measurement:
         images: how many.
         operations: in the order in which they first ran.
         firing_rates: module path of each neuron layer -> spikes per neuron and time step.
+        activity: module path of each neuron layer -> its spikes at each time step.
         overheads: what operations leave out.
         energy_error: standard error of the mean energy over images, as a share of it, by the spread between
             batches. None with a single batch. Another seed gives another network: that
@@ -41,6 +42,7 @@ class Measurement:
     images: int
     operations: tuple[Operation, ...]
     firing_rates: dict[str, float]
+    activity: dict[str, Activity]
     overheads: Overheads
     energy_error: float | None
     silent: str | None
@@ -108,7 +110,9 @@ def _checked(batches: Iterable[tuple[Tensor, Tensor]], fed: Operand | None) -> I
     for images, labels in batches:
         axes = axes or images.dim()
         if images.dim() != axes:
-            raise CostError("images [B, C, H, W] and frames [T, B, C, H, W] are counted otherwise. Measure them apart")
+            raise CostError(
+                "images [B, C, H, W] and frames [T, B, C, H, W] are counted differently. Measure them separately"
+            )
         if images.shape[-4] != len(labels):
             raise CostError(f"{tuple(images.shape)} are {images.shape[-4]} images, but there are {len(labels)} labels")
         if images.dim() == 5 and fed is None and images.any() and (images == images.round()).all():
@@ -150,6 +154,7 @@ def _measured(
         images=sum(images for images, _ in marks),
         operations=counter.operations(),
         firing_rates=counter.firing_rates(),
+        activity=counter.activity(),
         overheads=counter.overheads,
         energy_error=_standard_error(marks),
         silent=_silence(model, stream, head_input),

@@ -1,4 +1,7 @@
-"""Where, when and with what a network was trained: all that may differ between equal runs."""
+"""Where, when and with what a network was trained: all that may differ between equal runs.
+
+Reading a record needs no torch, which is imported where a training is described.
+"""
 
 import contextlib
 import datetime
@@ -8,18 +11,21 @@ import platform
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from nas.training.execution import ExecutionOptions
+from nas.version import VERSION
 from spikformer.fields import PlainTable
 
+if TYPE_CHECKING:
+    import torch
+
+    from nas.training.execution import ExecutionOptions
+
 _PACKAGE = "spikformer-nas"
-_PACKAGES = (_PACKAGE, "torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
+_PACKAGES = ("torch", "spikingjelly", "optuna", "numpy", "scikit-learn", "timm")
 
 
-def of(device: torch.device, started: float, options: ExecutionOptions | None = None) -> PlainTable:
+def of(device: "torch.device", started: float, options: "ExecutionOptions | None" = None) -> PlainTable:
     """All that may differ between equal runs; `options` of a training that took place.
 
     Args:
@@ -35,8 +41,10 @@ def of(device: torch.device, started: float, options: ExecutionOptions | None = 
     }
 
 
-def machine(device: torch.device) -> PlainTable:
+def machine(device: "torch.device") -> PlainTable:
     """The device, the processor and its threads, and the versions on which the last bits of a result depend."""
+    import torch
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": f"{device.type} {name}",
@@ -63,8 +71,8 @@ def _processor() -> str:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages; a clone that was never installed has no version of its own."""
-    versions = {"python": platform.python_version()}
+    """Of Python, of this program and of the packages that are installed."""
+    versions = {"python": platform.python_version(), _PACKAGE: VERSION}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
@@ -78,8 +86,10 @@ def code_of(record: PlainTable) -> str:
     return f"version {record['versions'].get(_PACKAGE, 'not recorded')}"
 
 
-def _precisions(device: torch.device) -> dict[str, str]:
+def _precisions(device: "torch.device") -> dict[str, str]:
     """What float32 was computed in: on CUDA, convolutions round to TF32 while training, and not while measuring."""
+    import torch
+
     cudnn: Any = torch.backends.cudnn
     training_in = cudnn.conv.fp32_precision if device.type == "cuda" else "fp32"
     return {"fp32_while_training": training_in, "fp32_while_measuring": "fp32"}

@@ -52,15 +52,15 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs = ", "no valid TOML"),
+        ("epochs = ", "not valid TOML"),
         ("epoch = 3", 'unknown field "epoch". Did you mean "epochs"'),
         ("epochs = true", "epochs must be a whole number"),
         ("learning_rate = -1.0", r"learning_rate -1\.0 must be positive"),
         ("warmup_epochs = 400", "warmup_epochs 400 exceed epochs 300"),
-        ('rand_augment = "augment"', "is none of timm's"),
+        ('rand_augment = "augment"', "is not a policy of timm"),
         ("workers = 1000000", "workers 1000000 must be at most 512"),
         ("networks = 3", "networks is 3, not a table"),
-        ("epochs = " + "[" * 5000, "no valid TOML"),
+        ("epochs = " + "[" * 5000, "not valid TOML"),
     ],
 )
 def test_bad_files_are_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

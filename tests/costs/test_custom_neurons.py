@@ -142,7 +142,7 @@ def test_the_first_axis_of_currents_is_time() -> None:
     stage = {"embed_dim": 16, "depth": 1, "mixer": {"kind": f"{__name__}:AlongChannels"}}
     config = SpikformerConfig.from_dict(contract.small() | {"stages": [stage]})
     model, images = contract.calibrated(config)
-    with pytest.raises(CostError, match="their first axis is time, 4 steps"):
+    with pytest.raises(CostError, match="their first axis must be time, 4 steps"):
         run(model, images)
 
 

@@ -139,7 +139,7 @@ def test_unit_costs_of_other_numbers_by_hand(tmp_path: Path) -> None:
     ("name", "costs", "message"),
     [
         ("measurd", "45nm_fp32", 'no convention is named "measurd". Did you mean "measured"?'),
-        ("paper+heads", "45nm_fp32", '"+heads" is no variant of a convention. Did you mean "head"?'),
+        ("paper+heads", "45nm_fp32", '"+heads" is not a variant of a convention. Did you mean "head"?'),
         ("paper", "45nm_fp3", 'no unit costs are named "45nm_fp3". Did you mean "45nm_fp32"?'),
         ("paper", "missing.toml", "missing.toml cannot be read"),
     ],
@@ -153,7 +153,7 @@ def test_unknown_names_give_the_nearest(name: str, costs: str, message: str) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pj_per_ac = [", "is no valid TOML"),
+        ("pj_per_ac = [", "is not valid TOML"),
         ("pj_per_ac = 1\npj_per_mac = 2", 'must give source = "..."'),
         ("source = 3\npj_per_ac = 1\npj_per_mac = 2", 'must give source = "..."'),
         ('source = "x"\npj_per_ac = true\npj_per_mac = 2', 'must give source = "..."'),
@@ -173,5 +173,5 @@ def test_bad_files_of_unit_costs_are_refused(tmp_path: Path, text: str, message:
 
 def test_nothing_counted_has_no_energy() -> None:
     for operations, images in (([], 10), (MIXED, 0)):
-        with pytest.raises(CostError, match="without counted operations there is no energy"):
+        with pytest.raises(CostError, match="there is no energy without counted operations"):
             energy.price(operations, images)

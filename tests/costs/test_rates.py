@@ -65,7 +65,7 @@ def test_the_log_of_spikingformer_gives_its_energy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"block": 0.1, "blok": 0.2}, 'rates name "blok", where no layer is. Did you mean "block"?'),
+        ({"block": 0.1, "blok": 0.2}, 'rates name "blok", but the network has no such layer. Did you mean "block"?'),
         ({"block.query": 0.1}, r"no rate is given for block, block \(2\), block.pool"),
     ],
 )
@@ -77,12 +77,12 @@ def test_rates_and_layers_must_meet(given: dict[str, float], message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "no number, and no file"),
+        (None, "is neither a number nor a readable file"),
         ("[0.1]", "must map paths to numbers"),
         ('{"stem": "0.1"}', "must map paths to numbers"),
         ('{"stem": -0.1}', "stem -0.1 must be at least 0 and finite"),
         ('{"stem": NaN}', "stem nan must be at least 0 and finite"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, text: str | None, message: str) -> None:

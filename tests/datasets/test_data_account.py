@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 from nas.datasets import loaders as data
-from nas.datasets.data_account import tells_imbalance
+from nas.datasets import tells_imbalance
 from nas.datasets.splits import Split
 from nas.progress import Observer
 from nas.reports import contents
@@ -75,7 +75,7 @@ def test_images_left_out_of_val_are_told(tmp_path: Path) -> None:
     draw(tmp_path / "train", 10)
     draw(tmp_path / "val", 6, first=8)
     (tmp_path / "test").mkdir()
-    assert "Images of val/ that are in train/ too, and were left out: 6." in _account(tmp_path)
+    assert "Images of val/ that are also in train/ and were left out: 6." in _account(tmp_path)
 
 
 def test_what_was_passed_over_is_told(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_was_passed_over_is_told(tmp_path: Path) -> None:
     (cat / "gone.png").symlink_to("nowhere.png")
     told = _account(tmp_path)
     assert (
-        "Passed over: 3 hidden, 2 .heic, 1 .txt, 1 beside the class folders, 1 broken links, 1 without suffix. "
+        "Skipped: 3 hidden, 2 .heic, 1 .txt, 1 beside the class folders, 1 broken links, 1 without suffix. "
         "Images end in .jpg, .jpeg, " in told
     )
 
@@ -105,11 +105,13 @@ def test_how_images_were_changed_is_told(tmp_path: Path) -> None:
     Image.new("RGBA", (12, 12), (1, 2, 4, 9)).save(cat / "clear.png")
     Image.new("L", (8, 8), 99).save(cat / "grey.png")
     told = _account(tmp_path)
-    assert "Resized to 8 x 8 pixels, by the short side, and cut to the centre: 2 from 10 x 12 to 12 x 40 pixels" in told
-    assert "\nGrey images, shown in three equal channels: 1." in told
-    assert "\nImages with a channel of transparency, shown on white: 1." in told
-    assert "\nImages turned as their EXIF says: 1." in told
-    assert "Colour images, shown grey as stem.in_channels = 1 says: 32." in _account(tmp_path, in_channels=1)
+    assert (
+        "Resized by the short side to 8 x 8 pixels and cropped to the centre: 2 from 10 x 12 to 12 x 40 pixels" in told
+    )
+    assert "\nGrey images, repeated in three equal channels: 1." in told
+    assert "\nImages with transparency, placed on white: 1." in told
+    assert "\nImages rotated as their EXIF data says: 1." in told
+    assert "Colour images, made grey because stem.in_channels = 1: 32." in _account(tmp_path, in_channels=1)
 
 
 def _grey_folder(folder: Path) -> None:
@@ -125,10 +127,10 @@ def _grey_folder(folder: Path) -> None:
 def test_grey_images_are_not_mirrored_unless_asked(tmp_path: Path, in_channels: int) -> None:
     _grey_folder(tmp_path)
     told = _account(tmp_path, 3, 32, in_channels)
-    assert "Resized to 32 x 32 pixels, by the short side, and cut to the centre: 30 of 28 x 28 pixels." in told
-    assert "All images are grey: they are shifted and not mirrored while training." in told
+    assert "Resized by the short side to 32 x 32 pixels and cropped to the centre: 30 of 28 x 28 pixels." in told
+    assert "All images are grey, so training shifts them and does not mirror them." in told
     asked = _account(tmp_path, 3, 32, in_channels, augment="shift_flip")
-    assert 'are mirrored while training. Set [proxy] augment = "shift"' in asked
+    assert 'training mirrors them. Set [proxy] augment = "shift"' in asked
     assert "mirrored" not in _account(tmp_path, 3, 32, in_channels, augment="shift")
 
 

@@ -149,7 +149,7 @@ def _first(image: Any, label: Any = 0) -> Pairs:
         (_first(torch.full((1, 8, 8), -0.5)), r"train, image 0 has floats from -0.5 to -0.5"),
         (_first(np.full((8, 8), np.nan)), r"train, image 0 has floats from nan to nan"),
         (_first(np.zeros((8, 8), np.int64)), r"train, image 0 has values of type int64. Convert it to uint8"),
-        (_first(Image.new("I;16", (8, 8))), r"train, image 0 is no readable image .*more than 8 bits a channel"),
+        (_first(Image.new("I;16", (8, 8))), r"train, image 0 is not a readable image .*more than 8 bits per channel"),
         (
             _first(np.zeros((3, 8, 8), np.uint8)),
             r"the shape \[3, 8, 8\]. A ndarray must be \[H, W, C\] or \[H, W\]",

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from nas import files
-from nas.datasets import CIFAR10_CLASSES, cifar
+from nas.datasets import CIFAR10_CLASSES, cifar, downloads
 from nas.datasets import loaders as data
 from nas.errors import DataError
 from nas.settings import DataSettings
@@ -140,7 +140,7 @@ def test_a_damaged_image_in_a_shard_is_named(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "folders")
     (folder / "train" / "class0001" / "3.jpg").write_text("woof")
     shards = pictures.shards(folder, tmp_path / "shards", a_shard=100)
-    with pytest.raises(DataError, match=r"train-0000\.tar, class0001_3 is no readable image \(cannot identify"):
+    with pytest.raises(DataError, match=r"train-0000\.tar, class0001_3 is not a readable image \(cannot identify"):
         data.load(image_space("image_folder", 4, image_size=16), shards)
 
 
@@ -169,7 +169,7 @@ def test_the_cache_gives_the_same_and_notices_a_change(tmp_path: Path) -> None:
 def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
     draw(tmp_path / "train", 3)
     (tmp_path / "train" / "dog" / "x.jpg").write_text("woof")
-    with pytest.raises(DataError, match=r"dog/x\.jpg is no readable image"):
+    with pytest.raises(DataError, match=r"dog/x\.jpg is not a readable image"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
     draw(tmp_path / "train", 3, size=64)
     path = tmp_path / "train" / "owl" / "001.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"owl/001\.png is no readable image"):
+    with pytest.raises(DataError, match=r"owl/001\.png is not a readable image"):
         data.load(image_space("image_folder", 3), tmp_path)
 
 
@@ -228,14 +228,13 @@ def _fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(1, 6):
         pixels = rng.integers(0, 256, (12, 3072), np.uint8)
         labels = [(12 * (i - 1) + j) % 10 for j in range(12)]
-        content = pickle.dumps({"data": pixels, "labels": labels})
+        content = pickle.dumps({"data": pixels, "labels": labels}, protocol=3)  # the first with bytes
         (folder / f"data_batch_{i}").write_bytes(content)
-        sums.append([f"data_batch_{i}", hashlib.md5(content).hexdigest()])
-    meta = pickle.dumps({"label_names": list(CIFAR10_CLASSES)})
-    (folder / "batches.meta").write_bytes(meta)
-    source = cifar.SOURCES["cifar10"]
-    monkeypatch.setattr(source, "train_list", sums)
-    monkeypatch.setattr(source, "meta", source.meta | {"md5": hashlib.md5(meta).hexdigest()})
+        sums.append((f"data_batch_{i}", hashlib.md5(content).hexdigest()))
+    source = cifar.DATASETS["cifar10"]
+    monkeypatch.setitem(
+        cifar.DATASETS, "cifar10", dataclasses.replace(source, batches=source.batches | {"train": tuple(sums)})
+    )
     return folder
 
 
@@ -263,9 +262,9 @@ def test_a_truncated_cifar_batch_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: Any, **_settings: Any) -> None:
-        raise OSError("no network")
+        raise downloads.DownloadError("no network")
 
-    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+    monkeypatch.setattr(cifar, "fetch", refuse)
     with pytest.raises(DataError, match=r"could not be downloaded.*no network.*Give a folder"):
         data.load(image_space("cifar10", 10, image_size=32))
 

@@ -15,7 +15,7 @@ from nas.datasets.sources import InMemory, Source
 from nas.full_training import loop
 from tests import pictures
 
-NONE = "No training image is, byte for byte, among the test images."
+NONE = "No training image is among the test images, byte for byte."
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def copied(tmp_path: Path) -> Path:
 def test_copies_are_told_by_hand(copied: Path) -> None:
     """Three training images of 36 are two of the 12 test images; a file of equal size and other content is none."""
     said = overlap.in_words(sources.find(copied))
-    assert "byte for byte, among the test images: 3 of 36. They are 2 of the 12 test images (val)" in said
+    assert "among the test images, byte for byte: 3 of 36. They are 2 of the 12 test images (val)" in said
     first = copied / "train" / "class0000" / "again.jpg"
     assert f"{first} is {copied / 'val' / 'class0000' / '0.jpg'}. Nothing was left out" in said
 
@@ -75,10 +75,10 @@ def test_copies_of_pixels_in_memory() -> None:
 def test_what_would_take_too_long_is_not_begun_and_that_is_told(copied: Path) -> None:
     found = sources.find(copied)
     said = overlap.in_words(found, most_files=47)
-    assert "were not looked for: 48 files are more than the 47 whose sizes are asked for" in said
-    assert "were not looked for" not in overlap.in_words(found, most_files=48)
+    assert "were not searched for copies of training images: 48 files are more than the limit of 47" in said
+    assert "were not searched" not in overlap.in_words(found, most_files=48)
     alike = overlap.in_words(found, most_bytes=1)
-    assert "images of equal size have 0.0 GB, more than the 1e-09 GB" in alike
+    assert "images of equal size have 0.0 GB, more than the limit of 1e-09 GB" in alike
 
 
 def test_only_images_of_equal_size_are_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_shards_tell_what_they_pass_over(tmp_path: Path) -> None:
             archive.addfile(member, io.BytesIO(b"abc"))
     for _ in range(2):  # read, and from the cache
         (told,) = sources.find(root).passed_over
-        assert told.startswith("Passed over: 2 hidden, 1 .json, 1 .seg.png, 1 without suffix. Images end in .jpg")
+        assert told.startswith("Skipped: 2 hidden, 1 .json, 1 .seg.png, 1 without suffix. Images end in .jpg")
     assert len(sources.find(root).train) == 32
 
 

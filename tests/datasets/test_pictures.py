@@ -174,7 +174,7 @@ def test_hidden_files_are_no_data_to_a_full_training(tmp_path: Path) -> None:
     clean, littered = _littered(tmp_path)
     expected, found = sources.find(clean), sources.find(littered)
     assert expected.passed_over == ()
-    assert found.passed_over[0].startswith("Passed over: 10 hidden. Images end in ")
+    assert found.passed_over[0].startswith("Skipped: 10 hidden. Images end in ")
     assert found.classes == expected.classes
     for theirs, ours in ((expected.train, found.train), (expected.test, found.test)):
         assert [Path(ours.name(i)).name for i in range(len(ours))] == [
@@ -187,7 +187,7 @@ def test_a_full_training_tells_what_it_passes_over(tmp_path: Path, capsys: pytes
     for name in ("a.heic", "deep.b.heic", "README"):
         (folder / "train" / "class0001" / name).write_text("")
     (folder / "val" / "loose.png").write_text("")
-    told = "Passed over: 2 .heic, 1 beside the class folders, 1 without suffix. Images end in .jpg, "
+    told = "Skipped: 2 .heic, 1 beside the class folders, 1 without suffix. Images end in .jpg, "
     assert sources.find(folder).passed_over[0].startswith(told)
     loop.train(pictures.bundle(tmp_path, own=pictures.recipe(epochs=1)), folder, tmp_path / "out")
     heard = capsys.readouterr()

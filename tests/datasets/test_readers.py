@@ -345,7 +345,7 @@ def test_shrinking_names_a_damaged_image(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "folders")
     path = folder / "train" / "class0001" / "3.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(DataError, match=r"class0001/3\.jpg is no readable image .*Replace it or keep it elsewhere"):
+    with pytest.raises(DataError, match=r"class0001/3\.jpg is not a readable image .*Replace it or move it elsewhere"):
         shrinking.shrink(folder, tmp_path / "out", side=10)
     with pytest.raises(DataError, match="side is 0 and workers is 1; both must be at least 1"):
         shrinking.shrink(folder, tmp_path / "out", side=0)

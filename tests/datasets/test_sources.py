@@ -126,7 +126,7 @@ def test_a_corrupt_image_is_named_and_skipped_only_if_asked(tmp_path: Path) -> N
     for path in (folder / "train" / "class0001" / "3.jpg", folder / "val" / "class0002" / "1.jpg"):
         path.write_bytes(path.read_bytes()[:100])
     bundle = pictures.bundle(tmp_path, own=pictures.recipe(epochs=1, workers=1))
-    with pytest.raises(DataError, match=r"train/class0001/3\.jpg .* is no readable image.*skip_corrupt=true"):
+    with pytest.raises(DataError, match=r"train/class0001/3\.jpg .* is not a readable image.*skip_corrupt=true"):
         loop.train(bundle, folder, tmp_path / "out")
     trained = loop.train(bundle, folder, tmp_path / "out", settings=("skip_corrupt=true",))
     assert trained is not None
@@ -137,11 +137,11 @@ def test_a_corrupt_image_is_named_and_skipped_only_if_asked(tmp_path: Path) -> N
     ("damage", "message"),
     [
         ("class", r"no images in class0002 .*Fill or remove"),
-        ("test class", "has not the classes of .*1 missing \\['class0001'\\]"),
+        ("test class", "are not those of .*1 missing \\['class0001'\\]"),
         ("test", "neither val nor test"),
         ("all", "has no class folders"),
         ("nothing", "does not exist"),
-        ("empty", "holds none of what can be read"),
+        ("empty", "holds no images that can be read"),
     ],
 )
 def test_bad_folders_are_one_clear_error(tmp_path: Path, damage: str, message: str) -> None:
@@ -168,9 +168,9 @@ def test_bad_folders_are_one_clear_error(tmp_path: Path, damage: str, message: s
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("label", r"\.cls says 7, classes.txt names 4 classes"),
+        ("label", r"\.cls says 7, but classes.txt names 4 classes"),
         ("unlabelled", "has no .cls beside it"),
-        ("cut", "no readable tar file"),
+        ("cut", "not a readable tar file"),
         ("no test", "neither val nor test"),
     ],
 )
@@ -202,7 +202,7 @@ def test_links_to_folders_above_are_passed_over(tmp_path: Path, links: int) -> N
     (folder / "train" / "class0002" / "again").symlink_to(folder / "train" / "class0002" / "more")
     whole = sources.find(folder)
     assert np.bincount(whole.train.labels).tolist() == [8, 8, 9, 8]
-    assert f"Passed over: {links + 1} links to folders that were read already." in whole.passed_over[0]
+    assert f"Skipped: {links + 1} links to folders that were read already." in whole.passed_over[0]
 
 
 def test_a_class_may_be_a_link_and_hold_links_to_other_places(tmp_path: Path) -> None:
@@ -217,13 +217,13 @@ def test_a_class_may_be_a_link_and_hold_links_to_other_places(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (b"10000000", r"a \.cls says 10,000,000, which makes 10,000,001 classes: more than 100,000 are not taken"),
+        (b"10000000", r"a \.cls says 10,000,000, which makes 10,000,001 classes. Without names at most 100,000"),
         (b"999999999999", r"a \.cls says 999,999,999,999"),
-        (b"9" * 30, "'9999.*' is no label"),
-        (b"9" * 900_000, "'9999.*' is no label"),
-        (b"", "'' is no label"),
-        (b"cat\ndog", "is no label"),
-        (b"x" * 5000, "is no label"),
+        (b"9" * 30, "'9999.*' is not a label"),
+        (b"9" * 900_000, "'9999.*' is not a label"),
+        (b"", "'' is not a label"),
+        (b"cat\ndog", "is not a label"),
+        (b"x" * 5000, "is not a label"),
     ],
 )
 def test_a_label_that_no_class_has_is_named(tmp_path: Path, label: bytes, message: str) -> None:

@@ -441,7 +441,7 @@ def test_workers_that_do_not_come_to_life_end_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhurried: None
 ) -> None:
     monkeypatch.setattr(processes, "_work", _stillborn)
-    with pytest.raises(StudyError, match=r"a worker on cpu does not come to life: its process ended with code 3"):
+    with pytest.raises(StudyError, match=r"a worker on cpu failed to start: its process ended with code 3"):
         _search(tmp_path, 2, workers=2)
     assert not multiprocessing.active_children()
 
@@ -568,7 +568,7 @@ def test_a_hostile_record_names_no_file_elsewhere(tmp_path: Path, unhurried: Non
     study = _search(tmp_path, 1)
     (candidate,) = study.candidates.values()
     assert study.weights(candidate).is_file()
-    with pytest.raises(StudyError, match="which is no id of ours"):
+    with pytest.raises(StudyError, match="which is not the id of a network"):
         study.weights(dataclasses.replace(candidate, config_id="../../escaped"))
 
 
@@ -588,7 +588,7 @@ def test_what_is_no_record_at_the_end_is_not_cut_off(tmp_path: Path) -> None:
     path = study.folder / "journal.log"
     with path.open("ab") as file:
         file.write(b"somebody's notes")
-    with pytest.raises(StudyError, match="its last line is no record"):
+    with pytest.raises(StudyError, match="its last line is not a record"):
         study.optuna.set_user_attr("said", "whole")
     assert path.read_bytes().endswith(b"somebody's notes")
 
@@ -630,7 +630,7 @@ def test_a_full_disk_is_a_clear_stop_and_the_same_command_goes_on(tmp_path: Path
     first = crew.join(largest_file=60_000)
     _wait_until(lambda: not _lives(first))
     said = (tmp_path / "0.err").read_text()
-    assert "journal.log cannot be written: File too large. Make room; then the same command goes on" in said
+    assert "journal.log cannot be written: File too large. Free some space; the same command then continues" in said
     evaluated = len(crew.study().candidates)
     assert 0 < evaluated < 6
     crew._study = None
@@ -653,7 +653,7 @@ def test_a_folder_that_becomes_read_only_is_a_clear_stop(
         return acquire(lock)
 
     monkeypatch.setattr(journal._Lock, "acquire", refused)
-    with pytest.raises(StudyError, match=r"journal\.log cannot be written: Read-only file system\. Make room"):
+    with pytest.raises(StudyError, match=r"journal\.log cannot be written: Read-only file system\. Free some space"):
         _search(tmp_path, 20)
     monkeypatch.setattr(journal._Lock, "acquire", acquire)
     before = len(nas.load_study("large", results_dir=tmp_path / "results").candidates)

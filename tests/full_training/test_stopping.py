@@ -65,14 +65,14 @@ def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> N
     training = _started(tmp_path, images, out, 50)
     _wait_for(lambda: len(logger.read(out / logger.FILE)) > 5, training)
     (os.killpg if to_all else os.kill)(training.pid, signal.SIGTERM)
-    assert "Nothing is lost: the same command goes on." in _ended(training)
+    assert "Nothing is lost: the same command continues where it stopped." in _ended(training)
     steps = logger.read(out / logger.FILE)[-1]["step"]
     saved = checkpoint.load(out / checkpoint.FILE).steps
     assert steps <= saved <= steps + 1
     again = _started(tmp_path, images, out, 50)
     _wait_for(lambda: logger.read(out / logger.FILE)[-1]["step"] > saved, again)
     again.send_signal(signal.SIGTERM)
-    assert f"goes on at step {saved} of 2500" in _ended(again)
+    assert f"continues at step {saved} of 2500" in _ended(again)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never answers")

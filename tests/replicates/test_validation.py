@@ -246,9 +246,9 @@ def test_search_reads_the_recommendation(micro: Path, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[proxy]\nrung = [1]\n", r'line 2, \[proxy\] rung: unknown key\. Did you mean "rungs"'),
-        ("[axes]\ndepth = [1]\n", r"holds the section \[proxy\] and nothing else"),
+        ("[axes]\ndepth = [1]\n", r"must hold the section \[proxy\] and nothing else"),
         ("[proxy]\nrungs = [0.5]\n", "must rise from above 0 to 1"),
-        ("[proxy\n", "is no valid TOML"),
+        ("[proxy\n", "is not valid TOML"),
     ],
 )
 def test_a_bad_proxy_file_is_refused(micro_space: SearchSpace, tmp_path: Path, text: str, message: str) -> None:
@@ -266,13 +266,13 @@ def test_a_proxy_file_that_is_not_there_is_named(micro_space: SearchSpace, tmp_p
     ("changes", "message"),
     [
         ({"configs": 5}, "configs 5 must be at least 6"),
-        ({"configs": 13}, "has 12 networks that could be found, 13 were asked for"),
+        ({"configs": 13}, "12 networks were found in space .*, but 13 were asked for"),
         ({"replicates": 7}, "replicates 7 must be between 0 and the 6 configs"),
         ({"shares": [0.5, 0.1]}, "shares 0.5, 0.1 must rise"),
         ({"shares": [1.0]}, "must rise"),
         ({"against": "x"}, 'against "x" is unknown'),
         ({"seed": -1}, "seed -1 must be between"),
-        ({"against": "published"}, "have none"),
+        ({"against": "published"}, "are grey"),
     ],
 )
 def test_bad_arguments_are_refused(

@@ -65,6 +65,37 @@ def test_flags_are_explained_where_a_network_has_them() -> None:
     assert glossary.shorthand(rows[:0]) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("325 k spike operations", "spike operations"),
+        ("SOPs", "spike operations"),
+        ("the Pareto front", "front"),
+        ("Firing rates", "firing rate"),
+        ("T = 2", "time step"),
+        ("quantised counterparts", "quantised counterpart"),
+        ("12 MACs", "MAC"),
+        ("SSA", "ssa"),
+        ("membrane shortcut", "ms"),
+    ],
+)
+def test_a_word_is_known_in_its_forms(text: str, name: str) -> None:
+    matches = {entry.name for entry in glossary.entries() if re.search(rf"\b(?:{entry.match})(?!\w)", text, re.I)}
+    assert name in matches
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("stands in front of it", "front"), ("5 ms", "ms"), ("head neuron", "head")]
+)
+def test_a_word_of_another_meaning_is_left_alone(text: str, name: str) -> None:
+    assert name not in {e.name for e in glossary.entries() if re.search(rf"\b(?:{e.match})(?!\w)", text, re.I)}
+
+
+def test_the_glossary_has_each_word_once_by_alphabet() -> None:
+    names = [entry.name.lower() for entry in glossary.entries()]
+    assert names == sorted(set(names))
+
+
 def test_rungs_are_explained_where_trainings_stop_at_one() -> None:
     for names, words in ((["complete"], ["complete"]), (["stopped", "complete"], ["rung", "stopped", "complete"])):
         assert [word for word, _ in glossary.statuses(pd.DataFrame({"status": names}))] == words

@@ -231,6 +231,43 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
                 assert trace["customdata"] == mine["networks"].tolist()
 
 
+def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
+    networks = json.loads(_read(written / "report.html").data)["networks"]
+    trials = pd.read_csv(written / "trials.csv")
+    complete = trials[trials["status"] == "complete"]
+    for name in ("trial", "network", "description", "parameters"):
+        assert networks[name] == complete[name].tolist()
+    for name, column in page._TABLE.items():
+        assert networks[name] == pytest.approx(complete[column].tolist(), rel=1e-5)
+    energies_mj = [energy * MJ_PER_UNIT[networks["unit"]] for energy in networks["energy"]]
+    assert energies_mj == pytest.approx(complete["energy_mj"].tolist(), rel=1e-5)
+    assert networks["on_front"] == complete["on_front"].astype(int).tolist()
+
+
+def test_the_map_of_firing_rates_is_that_of_the_records(study: Study, written: Path) -> None:
+    """A chart for each network of the front: layers from the top, steps from the left."""
+    charts_by_name = json.loads(_read(written / "report.html").data)["charts"]
+    table = pd.read_csv(written / "activity.csv")
+    for number, candidate in study.front().items():
+        (drawn,) = charts_by_name[f"firing:{number}"]["data"]
+        mine = table[table["trial"] == number]
+        assert drawn["z"] == [pytest.approx(list(layer.rates)) for layer in candidate.activity.values()]
+        assert [rate for row in drawn["z"] for rate in row] == pytest.approx(mine["firing_rate"].tolist())
+        assert [row[0] for row in drawn["customdata"]] == list(candidate.firing_rates)
+        assert len(set(drawn["y"])) == len(candidate.activity)
+
+
+def test_a_study_of_an_earlier_version_has_no_map(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = {n: dataclasses.replace(c, activity={}) for n, c in study.candidates.items()}
+    (tmp_path / "activity.csv").write_text("of an earlier report")
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
+    page.write(contents.build(study), tmp_path)
+    assert "did not record spikes by time step" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "activity.csv").exists()
+
+
 def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
     report = contents.build(study)
     assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
@@ -251,9 +288,19 @@ def test_each_term_of_the_page_is_explained_in_it(written: Path) -> None:
     tags = _read(written / "report.html").tags
     ids = [given["id"] for _, given in tags if "id" in given]
     assert len(ids) == len(set(ids))
-    targets = {given["href"] for tag, given in tags if tag == "a" and given.get("class") == "term"}
-    assert targets >= {f"#term-{name}" for name in ("front", "knee", "search-val", "report-val", "hypervolume", "rung")}
-    assert targets <= {f"#{name}" for name in ids}
+    explained = {given["id"] for tag, given in tags if tag == "dt" and "data-match" in given}
+    names = (
+        "front",
+        "knee",
+        "search-val",
+        "report-val",
+        "hypervolume",
+        "rung",
+        "spike-operations",
+        "MAC",
+        "firing-rate",
+    )
+    assert explained >= {f"term-{name}" for name in (*names, "time-step", "ssa", "sew", "ms", "quantised-counterpart")}
     text = (written / "report.md").read_text(encoding="utf-8")
     assert "## How to read a network\n\n* **ms**: membrane shortcut" in text
     assert "* **knee**: " in text
@@ -324,7 +371,7 @@ def test_a_report_during_a_search(tmp_path: Path) -> None:
 
 def test_hostile_names_are_shown_and_not_obeyed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
     hostile = dataclasses.replace(study, name=HOSTILE)
     page.write(contents.build(hostile), tmp_path, latex=True)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -495,9 +542,9 @@ def test_a_search_loads_no_report() -> None:
         assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0, module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium, as Debian has it; it may fetch nothing."""
+    """Headless Chromium, as Debian has it, started once; it may fetch nothing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
@@ -515,6 +562,12 @@ def browser() -> Iterator[Any]:
     opened = webdriver.Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()
+
+
+def _forget(browser: Any) -> None:
+    """What an earlier page left in the logs."""
+    for log in ("browser", "performance"):
+        browser.get_log(log)
 
 
 def _requests(browser: Any) -> list[str]:
@@ -538,6 +591,7 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     """All charts drawn, no message in the console, nothing fetched, nothing wider than the screen, text on hovering."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    _forget(browser)
     url = (written / "report.html").as_uri()
     browser.get(url)
     _wait(browser, "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
@@ -561,13 +615,30 @@ def test_a_browser_shows_it(browser: Any, written: Path, study: Study, width: in
     )
     browser.execute_script("document.querySelector('.theme').click()")
     assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    *_, last = study.front()
+    browser.execute_script(CHOOSE, "#firing", str(last))
+    rows = _wait(browser, f"return document.querySelector('[data-chart=\"firing:{last}\"]')?.data[0].z.length")
+    assert rows == len(study.front()[last].activity)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert {request for request in _requests(browser) if not request.startswith(("data:", "blob:"))} == {url}
 
 
 def _check_words(browser: Any, width: int) -> None:
-    """A tap on a term shows what it means; a table that is too wide says so, and no other."""
-    browser.execute_script("document.querySelector('th a.term').click()")
+    """A term has its meaning at its first use in a section, by key and tap; only a table too wide says so."""
+    terms = browser.execute_script(
+        "return [...document.querySelectorAll('button.term')].map(b => [b.closest('section, dl').id, b.dataset.term])"
+    )
+    assert len(terms) == len(set(map(tuple, terms)))
+    assert {("front", f"term-{name}") for name in ("search-val", "report-val", "dominated", "spike-operations")} <= {
+        (section, term) for section, term in terms
+    }
+    browser.execute_script("document.querySelector('[data-term=\"term-search-val\"]').focus()")
+    assert "search chooses" in _wait(browser, "return document.getElementById('tip').textContent")
+    assert browser.execute_script(
+        "return [document.activeElement.getAttribute('aria-expanded'), document.activeElement.ariaDescribedByElements"
+        "?.[0]?.id ?? document.activeElement.getAttribute('aria-describedby')]"
+    ) == ["true", "tip"]
+    browser.execute_script("document.querySelector('[data-term=\"term-report-val\"]').click()")
     assert "quote" in _wait(browser, "return document.getElementById('tip').textContent")
     assert browser.execute_script("return document.getElementById('tip').getBoundingClientRect().right") <= width
     browser.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
@@ -596,13 +667,87 @@ def _hover(browser: Any) -> str:
     return str(_wait(browser, "return document.querySelector('[data-chart=\"front\"] .hoverlayer').textContent"))
 
 
+TRIALS = "return [...document.querySelectorAll('table.front tbody tr')].map(r => Number(r.cells[0].textContent))"
+SORT = "document.querySelector(`table.front th[data-sort='${arguments[0]}'] button.sort`).click();"
+SORTED = (
+    "return [...document.querySelectorAll('table.front th')].map(t => [t.dataset.sort, t.getAttribute('aria-sort')])"
+)
+CHOOSE = "const s = document.querySelector(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'));"
+
+
+@pytest.mark.slow
+def test_a_browser_sorts_and_filters_the_networks(browser: Any, written: Path) -> None:
+    """As `trials.csv` sorts them; what an axis or a text does not let through is no row, and faint in the chart."""
+    trials = pd.read_csv(written / "trials.csv")
+    complete = trials[trials["status"] == "complete"]
+    browser.get((written / "report.html").as_uri())
+    assert browser.execute_script(TRIALS) == complete[complete["on_front"]].sort_values("energy_mj")["trial"].tolist()
+    browser.execute_script(CHOOSE, "#scope", "all")
+    assert browser.execute_script(TRIALS) == complete.sort_values(["energy_mj", "trial"])["trial"].tolist()
+    for name, column in (("report_val", "report_val_accuracy"), ("parameters", "parameters"), ("trial", "trial")):
+        for ascending, word in ((True, "ascending"), (False, "descending")):
+            browser.execute_script(SORT, name)
+            ordered = complete.sort_values([column, "trial"], ascending=[ascending, True])
+            assert browser.execute_script(TRIALS) == ordered["trial"].tolist()
+            assert dict(browser.execute_script(SORTED))[name] == word
+            assert sum(state is not None for _, state in browser.execute_script(SORTED)) == 1
+    axis, colours = next(iter(json.loads(_read(written / "report.html").data)["colours"].items()))
+    browser.execute_script(CHOOSE, f"select[data-axis='{axis}']", "0")
+    mine = complete[complete[f"choice_{axis}"].astype(str) == colours["choices"][0]]
+    assert sorted(browser.execute_script(TRIALS)) == mine["trial"].tolist()
+    assert f"{len(mine)} of {len(complete)} networks" in browser.execute_script("return count.textContent")
+    assert _faint(browser) == set(complete["trial"]) - set(mine["trial"])
+    browser.execute_script("document.getElementById('clear').click()")
+    assert len(browser.execute_script(TRIALS)) == len(complete)
+    assert _faint(browser) == set()
+    browser.execute_script("text.value = arguments[0]; text.dispatchEvent(new Event('input'))", "no such words")
+    assert _wait(browser, "return !document.querySelectorAll('table.front tbody tr').length")
+
+
+def _faint(browser: Any) -> set[int]:
+    """Trials whose points of the front's chart are faint."""
+    drawn = browser.execute_script(
+        """
+        return document.querySelector('[data-chart="front"]').data.filter(t => t.meta === "candidates").flatMap(
+          t => t.customdata.filter((_, i) => (Array.isArray(t.marker.opacity) ? t.marker.opacity[i] : 1) < 0.1));
+        """
+    )
+    return set(drawn)
+
+
+@pytest.mark.slow
+def test_a_browser_sorts_ten_thousand_networks(browser: Any, written: Path, tmp_path: Path) -> None:
+    """A hundred of them are rows; a sort and a search take less than a second."""
+    text = (written / "report.html").read_text(encoding="utf-8")
+    data = json.loads(_read(written / "report.html").data)
+    columns = {name: values for name, values in data["networks"].items() if isinstance(values, list)}
+    many = {name: [values[i % len(values)] for i in range(10_000)] for name, values in columns.items()}
+    many["trial"], many["on_front"] = list(range(10_000)), [0] * 10_000
+    data["networks"] |= many
+    start = text.index('id="data">') + len('id="data">')
+    page_of_many = text[:start] + str(page._script_safe(data)) + text[text.index("</script>", start) :]
+    (tmp_path / "many.html").write_text(page_of_many, encoding="utf-8")
+    browser.get((tmp_path / "many.html").as_uri())
+    browser.execute_script(CHOOSE, "#scope", "all")
+    taken_ms = browser.execute_script(
+        f"const begun = performance.now(); {SORT} return performance.now() - begun", "trial"
+    )
+    assert taken_ms < 1000
+    assert browser.execute_script(TRIALS) == list(range(100))
+    browser.execute_script("document.getElementById('more').click()")
+    assert browser.execute_script(TRIALS) == list(range(200))
+    browser.execute_script("text.value = '9999'; text.dispatchEvent(new Event('input'))")
+    assert _wait(browser, f"const shown = (() => {{ {TRIALS} }})(); return shown.length === 1 && shown[0]") == 9999
+
+
 @pytest.mark.slow
 def test_a_browser_shows_an_empty_study_and_hostile_names(
     browser: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: candidates))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
     page.write(contents.build(dataclasses.replace(study, name=HOSTILE)), tmp_path)
+    _forget(browser)
     browser.get((tmp_path / "report.html").as_uri())
     _wait(browser, "return document.querySelectorAll('.main-svg').length > 5")
     assert browser.execute_script("return document.querySelector('h1').textContent") == HOSTILE

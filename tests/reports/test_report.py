@@ -154,7 +154,7 @@ def test_picks(study: Study) -> None:
     assert list(picking.pick(study, "energy")) == numbers[:1]
     assert set(picking.pick(study, "knee")) <= set(numbers)
     assert list(picking.pick(study, "0")) == [0]
-    for bad, message in (("best", "is unknown"), ("999", "is not there"), ("-1", "is unknown"), ("²", "is unknown")):
+    for bad, message in (("best", "is unknown"), ("999", "does not exist"), ("-1", "is unknown"), ("²", "is unknown")):
         with pytest.raises(StudyError, match=message):
             picking.pick(study, bad)
 
@@ -264,7 +264,7 @@ def test_the_knee_is_taken_on_the_logarithm_of_energy(study: Study, monkeypatch:
 
 def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = {n: dataclasses.replace(c, reference=r"Ours [/x] $\frac$ a | b") for n, c in study.candidates.items()}
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: named))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: named)
     report = contents.build(study)
     page.write(report, tmp_path)
     console = Console(width=200, record=True, file=io.StringIO())
@@ -276,7 +276,7 @@ def test_any_name_of_a_reference_can_be_printed(study: Study, tmp_path: Path, mo
 def test_a_candidate_without_figures_does_not_spoil_the_methods(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     last = list(study.candidates.values())[-1]
     diverged = dataclasses.replace(last, status="diverged", counted_images=0, search_val_accuracy=None, energy_mj=None)
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: diverged}))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: {0: last, 1: diverged})
     methods = " ".join(contents.build(study).methods)
     assert "200 to train on, 180 for search-val" in methods
 
@@ -297,7 +297,7 @@ def test_damaged_exports_are_refused(study: Study, tmp_path: Path, name: str, co
         (folder / name).unlink()
     else:
         (folder / name).write_text(content)
-    with pytest.raises(CheckpointError, match=r"safetensors|describe|cannot be read|is no JSON"):
+    with pytest.raises(CheckpointError, match=r"safetensors|describe|cannot be read|is not valid JSON"):
         spikformer.load(folder, "proxy" if name == "proxy.safetensors" else "network")
 
 
@@ -458,7 +458,7 @@ def _tau(a: list[float], b: list[float]) -> float:
 def test_a_chip_that_says_little_and_candidates_without_counts(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     last = list(study.candidates.values())[-1]
     diverged = dataclasses.replace(last, status="diverged", operations=(), search_val_accuracy=None, energy_mj=None)
-    monkeypatch.setattr(Study, "candidates", property(lambda _self: {0: last, 1: last, 2: last, 3: diverged}))
+    monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: {0: last, 1: last, 2: last, 3: diverged})
     report = contents.build(study, chip=chip.Chip("same", lambda *_: chip.ChipCosts(1.5, None, None)))
     assert report.trials["chip_energy_mj"].to_list()[:3] == [1.5] * 3
     assert report.trials["chip_energy_mj"].isna().to_list() == [False] * 3 + [True]

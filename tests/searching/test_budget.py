@@ -26,7 +26,9 @@ def test_amounts(text: str, budget: Budget) -> None:
 
 @pytest.mark.parametrize("text", ["", "8d", "-1h", "0h", "1e999", "ten", "2m", "inf"])
 def test_what_is_no_amount(text: str) -> None:
-    with pytest.raises(StudyError, match=r"is no amount\. Use images, as 2e6, 500k or 2M, or time, as 90min or 8h"):
+    with pytest.raises(
+        StudyError, match=r"is not an amount\. Give images, such as 2e6, 500k or 2M, or time, such as 90min or 8h"
+    ):
         Budget.parse(text)
 
 
@@ -49,8 +51,8 @@ def test_a_plan_in_words() -> None:
     assert plan == Plan((200, 58, 17), (5_000, 25_000, 100_000))
     assert plan.lines(Pace(1e-4, 4.0), 1_000_000, 1) == [
         "Plan: about 200 networks to 5,000 images each, 58 of them to 25,000 images, 17 of them to 100,000 images; "
-        "4,150,000 images in all, for which random search would train 41 networks in full.",
-        "At the speed measured here that takes about 25 min in all, and up to 79 MB on disk.",
+        "4,150,000 images in all. With as many images, random search would train 41 networks in full.",
+        "At the speed measured here, that takes about 25 min in all and up to 79 MB on disk.",
     ]
     assert "about 12 s" in Plan.of(3, 0, [100], []).lines(Pace(0.0, 4.0), 0, 1)[1]
     assert "about 2.8 h" in Plan.of(1, 0, [100], []).lines(Pace(100.0, 0.0), 0, 1)[1]

@@ -290,7 +290,7 @@ def test_a_corrupt_journal_is_named_and_left_alone(micro: Path, content: bytes) 
     folder = micro.parent / "results" / "micro"
     folder.mkdir(parents=True)
     (folder / "journal.log").write_bytes(content)
-    with pytest.raises(StudyError, match=r"journal\.log.*is no record of a study"):
+    with pytest.raises(StudyError, match=r"journal\.log.*is not a readable record of a study"):
         _search(micro, 1)
     assert (folder / "journal.log").read_bytes() == content
 
@@ -379,13 +379,13 @@ def test_optunas_own_tools_work_on_a_study(micro: Path) -> None:
     ("settings", "message"),
     [
         ({"trials": 0}, "trials 0 must be at least 1"),
-        ({"device": "cuda:9"}, "is not there: torch sees"),
+        ({"device": "cuda:9"}, "does not exist: torch sees"),
         ({"device": "tpu"}, 'device "tpu" is unknown'),
         ({"epochs": 0}, "epochs 0 must be at least 1"),
         ({"train_images": 10**6}, "train_images 1000000 is more than"),
-        ({"study": "../x"}, "names no folder"),
-        ({"study": "x" * 300}, "names no folder"),
-        ({"study": "q[b]x"}, "names no folder"),
+        ({"study": "../x"}, "cannot name a folder"),
+        ({"study": "x" * 300}, "cannot name a folder"),
+        ({"study": "q[b]x"}, "cannot name a folder"),
         ({"seed": -1}, "seed -1 must be between 0"),
         ({"train_images": 1430}, "Use 10 to 1427, or all 1437"),
         ({"storage": "nosuch://x"}, "storage nosuch://x cannot be opened"),

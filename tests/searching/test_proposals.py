@@ -158,7 +158,7 @@ def test_the_printed_plan_says_what_random_search_would_do_with_the_images(
     _search(ladder, 30, references=False, observer=said)
     assert (
         "Plan: about 30 networks to 20 images each, 6 of them to 100 images, 3 of them to 200 images; 1,800 images in "
-        "all, for which random search would train 9 networks in full."
+        "all. With as many images, random search would train 9 networks in full."
     ) in said.text
 
 
@@ -168,7 +168,7 @@ def test_a_trial_that_went_on_is_found_where_it_went(ladder: Path) -> None:
     assert study.candidate(2).images_seen == 200
     with pytest.raises(StudyError, match="trial 0 of study ladder was trained further in trial 2: use that one"):
         study.candidate(0)
-    with pytest.raises(StudyError, match="trial 99 of study ladder is not there"):
+    with pytest.raises(StudyError, match="trial 99 of study ladder does not exist"):
         study.candidate(99)
     number, stopped = next((n, c) for n, c in study.candidates.items() if c.status == "stopped")
     assert f"trial {number}, {stopped.reason}" in str(inspection.costs(study, number).to_dict())
@@ -310,9 +310,9 @@ def test_networks_that_are_too_large_are_not_trained(ladder: Path) -> None:
 def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path) -> None:
     said = Heard()
     for sampler in ("searcher", "GPSampler"):
-        with pytest.raises(StudyError, match=r"none was found in the space, or affordable, within max_params 10\."):
+        with pytest.raises(StudyError, match=r"none was found that keeps to max_params 10\."):
             _search(ladder, 5, constraints=Constraints(max_params=10), observer=said, study=sampler, sampler=sampler)
-    assert "Spikformer miniature is left out: it is larger than max_params 10." in said.text
+    assert "Spikformer miniature is left out, because it exceeds max_params 10." in said.text
 
 
 @pytest.mark.parametrize("sampler", ["searcher", "TPESampler"])
@@ -370,7 +370,7 @@ def test_patience_ends_a_search_whose_front_stands_still(ladder: Path) -> None:
     """No sooner than 10 networks after the first random ones, and what is due goes on before the end."""
     said = Heard()
     study = _search(ladder, 200, patience=10, observer=said)
-    assert "The front has not moved for 10 networks." in said.text
+    assert "The front has not changed for 10 networks." in said.text
     begun: list[str] = []
     moves = [40]  # a quarter of 200, at most 40
     front = [(c.search_val_accuracy, math.log10(c.energy_mj or 1)) for c in study.front().values()]
@@ -419,9 +419,9 @@ def test_rungs_that_are_equally_many_images_are_refused(ladder: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"networks": None}, "how long to search"),
-        ({"networks": 1, "budget": "8 days"}, 'budget "8 days" is no amount'),
-        ({"networks": 1, "budget": "0"}, 'budget "0" is no amount'),
+        ({"networks": None}, "the length of the search is missing"),
+        ({"networks": 1, "budget": "8 days"}, 'budget "8 days" is not an amount'),
+        ({"networks": 1, "budget": "0"}, 'budget "0" is not an amount'),
         ({"networks": 1, "patience": 0}, "patience 0 must be at least 1"),
     ],
 )

@@ -68,7 +68,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (mixer(kind="a.b:C", options={"size": [1]}), "options.size must be a plain value, not [1]"),
     # Neuron
     ({"neuron": {"kind": "multispikes"}}, 'kind "multispikes" is unknown. Did you mean "multispike"? Or "package'),
-    ({"neuron": {"kind": "a.b:"}}, 'neuron: kind "a.b:" is no reference to a class. Write "package.module:Class"'),
+    ({"neuron": {"kind": "a.b:"}}, 'neuron: kind "a.b:" is not a reference to a class. Write "package.module:Class"'),
     ({"neuron": {"surrogate": "relu"}}, 'surrogate "relu" is unknown. Use one of sigmoid, atan'),
     ({"neuron": {"tau": 1}}, "tau 1.0 must be above 1"),
     ({"neuron": {"threshold": 0}}, "neuron: threshold 0.0 must be positive"),
@@ -84,26 +84,29 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"stem": {"kernel_size": 4}}, "stem: kernel_size 4 must be odd"),
     ({"stem": {"kernel_size": -1}}, "stem: kernel_size -1 must be odd"),
     ({"stem": {"kind": "speds", "convs": []}}, 'stem: convs is empty: give at least one, such as ["none"]'),
-    ({"stem": {"kind": "speds", "convs": ["pool"]}}, 'convs pool halve the image 1 times, deformed_shortcut "none" 0'),
+    (
+        {"stem": {"kind": "speds", "convs": ["pool"]}},
+        'convs pool halve the image 1 times, but deformed_shortcut "none" 0',
+    ),
     (
         {"stem": {"kind": "speds", "convs": ["pool", "stride"], "deformed_shortcut": "pool"}},
-        'convs pool, stride halve the image 2 times, deformed_shortcut "pool" 1 times',
+        'convs pool, stride halve the image 2 times, but deformed_shortcut "pool" 1 times',
     ),
-    ({"stem": {"image_size": 30}}, "image_size 30 is not a multiple of 4, what the sps stem divides it by"),
-    ({"stem": {"kind": "conv", "image_size": 30, "stride": 4}}, "30 is not a multiple of 4, what the conv stem"),
+    ({"stem": {"image_size": 30}}, "image_size 30 is not a multiple of 4, by which the sps stem divides it"),
+    ({"stem": {"kind": "conv", "image_size": 30, "stride": 4}}, "30 is not a multiple of 4, by which the conv stem"),
     # Down
     (two_stages(kind="speed"), 'stages.1: down: kind "speed" is unknown. Use one of none, conv, speds'),
     (two_stages(kind="conv", stride=4), "down: stride 4 must be 1 or 2"),
     (
         two_stages(kind="speds", convs=["none"]),
-        'convs none halve the image 0 times, deformed_shortcut "stride" 1 times',
+        'convs none halve the image 0 times, but deformed_shortcut "stride" 1 times',
     ),
     (two_stages(kind="speds", convs=[]), "down: convs is empty"),
     # Token mixer
     (mixer(kind="sssa"), 'mixer: kind "sssa" is unknown. Did you mean "ssa"? Or "package.module:Class"'),
     (mixer(kind="mamba"), 'kind "mamba" is unknown. Valid names: dssa, dwconv, identity, qkca,'),
-    (mixer(kind=":Class"), 'mixer: kind ":Class" is no reference to a class'),
-    (mixer(kind="a.b:C.d"), 'mixer: kind "a.b:C.d" is no reference to a class'),
+    (mixer(kind=":Class"), 'mixer: kind ":Class" is not a reference to a class'),
+    (mixer(kind="a.b:C.d"), 'mixer: kind "a.b:C.d" is not a reference to a class'),
     (mixer(num_heads=0), "num_heads 0 must be at least 1"),
     (mixer(value_ratio=0), "value_ratio 0 must be at least 1"),
     (mixer(patch=0), "patch 0 must be at least 1"),
@@ -118,7 +121,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (mixer(neuron_on="input"), 'neuron_on "input" is unknown. Use one of output, map'),
     # Channel mixer
     (one_stage(mlp={"kind": "convfn"}), 'mlp: kind "convfn" is unknown. Did you mean "convffn"?'),
-    (one_stage(mlp={"kind": "a b:C"}), 'mlp: kind "a b:C" is no reference to a class'),
+    (one_stage(mlp={"kind": "a b:C"}), 'mlp: kind "a b:C" is not a reference to a class'),
     (one_stage(mlp={"ratio": 0}), "ratio 0.0 must be positive"),
     (one_stage(mlp={"group_width": 0}), "group_width 0 must be at least 1"),
     (one_stage(mlp={"layer_scale": -1}), "mlp: layer_scale -1.0 must not be negative"),
@@ -130,7 +133,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         one_stage(local={"kind": "qkta", "num_heads": 3}),
         "num_heads 3 does not divide embed_dim 16. Use one of 1, 2, 4,",
     ),
-    (one_stage(mlp={"ratio": 1.3}), "mlp.ratio 1.3 of embed_dim 16 is no whole number of channels (20.8)"),
+    (one_stage(mlp={"ratio": 1.3}), "mlp.ratio 1.3 of embed_dim 16 is not a whole number of channels (20.8)"),
     (one_stage(mlp={"ratio": 1e308}), "ratio 1e+308 is more than any network has"),
     (
         one_stage(mlp={"kind": "gwffn", "ratio": 2, "group_width": 5}),
@@ -144,16 +147,17 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"drop_path": 1.5}, "drop_path 1.5 must lie between 0 and 1"),
     ({"drop_path": -0.1}, "drop_path -0.1 must lie between 0 and 1"),
     ({"stages": []}, "stages is empty: give at least one stage"),
-    (one_stage(down={"kind": "conv"}), "the first stage has no down: the stem stands before it"),
+    (one_stage(down={"kind": "conv"}), 'the first stage needs down.kind "none": the stem comes before it'),
     (one_stage(embed_dim=12), "embed_dim 12 is not a multiple of 8: the sps stem starts with embed_dim / 8 channels"),
     (
         one_stage(embed_dim=15, mixer={"num_heads": 3}) | {"stem": {"kind": "speds"}},
         "embed_dim 15 is not a multiple of 2: the speds stem starts with embed_dim / 2 channels",
     ),
-    ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "blocks are added to one another"),
+    ({"stages": [{"embed_dim": 384}, {"embed_dim": 192}]}, "which keeps the width"),
     (
         two_stages(kind="conv") | {"stem": {"image_size": 20}},
-        "stage 1 divides 5 x 5 tokens by 2: use an image_size that is a multiple of 8, fewer stages, or reduce less",
+        "stage 1 cannot divide 5 x 5 tokens by 2. Use an image_size that is a multiple of 8, fewer stages, or less "
+        "downsampling",
     ),
     (mixer(window=3), "window 3 does not divide the 8 x 8 tokens of stage 0. Use one of 1, 2, 4, 8"),
     (one_stage(local={"kind": "ssa", "window": 5}), "window 5 does not divide the 8 x 8 tokens of stage 0"),
@@ -172,7 +176,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     *(
         (
             {"residual": "sew_iand", "neuron": {"kind": kind}},
-            f'residual "sew_iand" needs spikes of 0 and 1, neuron "{kind}" fires others. Use residual "sew" or "ms"',
+            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{kind}" fires others. '
+            'Use residual "sew" or "ms"',
         )
         for kind in ("ternary", "multispike")
     ),
@@ -180,7 +185,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     *(
         (
             mixer(kind=kind) | {"residual": "ms", "neuron": {"kind": "multispike"}},
-            f'mixer.kind "{kind}" of stage 0 masks by spikes of 0 and 1, neuron "multispike" fires several at once',
+            f'mixer.kind "{kind}" of stage 0 masks by spikes of 0 and 1, but neuron "multispike" fires several at once',
         )
         for kind in ("sdsa", "qkta", "qkca", "dssa")
     ),
@@ -260,11 +265,11 @@ FUSSY, PLAIN = f"{__name__}:Fussy", f"{__name__}:Plain"
         (f"{__name__}:IMPOSSIBLE", {}, f"{__name__} has no class IMPOSSIBLE"),
         (FUSSY, {"sise": 1}, f'kind "{FUSSY}" has no option "sise". It declares: size'),
         (FUSSY, {"size": -1}, "options: size -1 must not be negative"),
-        (FUSSY, {"size": 10}, f"kind \"{FUSSY}\" refuses options {{'size': 10}}: too large"),
-        (FUSSY, {"size": "2"}, f"kind \"{FUSSY}\" refuses options {{'size': '2'}}"),
+        (FUSSY, {"size": 10}, f"kind \"{FUSSY}\" rejects options {{'size': 10}}: too large"),
+        (FUSSY, {"size": "2"}, f"kind \"{FUSSY}\" rejects options {{'size': '2'}}"),
         (FUSSY, {}, "16 channels are never right"),
         (PLAIN, {"size": 1}, f'kind "{PLAIN}" has no option "size". It declares: none'),
-        (PLAIN, {}, f'kind "{PLAIN}" is no torch.nn.Module'),
+        (PLAIN, {}, f'kind "{PLAIN}" is not a torch.nn.Module'),
     ],
 )
 def test_a_block_of_your_own_that_cannot_be_built_is_refused(
@@ -280,7 +285,10 @@ def test_a_block_of_your_own_that_cannot_be_built_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("no_such_module:Neuron", "cannot be imported"), (PLAIN, "is no spikformer.neurons.Neuron: derive it from that")],
+    [
+        ("no_such_module:Neuron", "cannot be imported"),
+        (PLAIN, "is not a spikformer.neurons.Neuron: derive it from that"),
+    ],
 )
 def test_a_neuron_of_your_own_that_is_none_is_refused(kind: str, message: str) -> None:
     plugins.allow(kind)

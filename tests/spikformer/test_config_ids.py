@@ -21,7 +21,7 @@ from tests import id_record
 from tests.conftest import Run
 from tests.helpers import Heard, random_config, small_config
 
-FIRST = Path(__file__).parents[1] / "data" / "studies" / "first_version" / "journal.log"
+FIRST = Path(__file__).parents[1] / "data" / "schemas" / "study_0.log"
 REMEDY = (
     "Studies hold ids, so they must stay. If a field is new, give it a constant default with which older networks stay "
     "as they are, and write the record anew with `python -m tests.id_record`: its default is added. If a published "
@@ -234,7 +234,7 @@ def first(tmp_path: Path) -> Path:
     """A folder of results with a study that was searched and confirmed before ids had a version."""
     folder = tmp_path / "results" / "first_version"
     folder.mkdir(parents=True)
-    shutil.copy(FIRST, folder)
+    shutil.copy(FIRST, folder / "journal.log")
     return folder.parent
 
 
@@ -273,7 +273,7 @@ def test_repeats_of_the_first_ids_are_known_again(first: Path) -> None:
     """By their networks: what was confirmed once is not trained anew, the quantised twin included."""
     study, heard = load_study("first_version", results_dir=first), Heard()
     confirmation.confirm(study, 1, ann_twin=True, device="cpu", observer=heard)
-    assert "All 4 trainings are there." in heard.text
+    assert "All 4 trainings are done." in heard.text
 
 
 def test_a_study_of_today_names_its_version_of_ids(tmp_path: Path, micro: Path, run_here: Run) -> None:

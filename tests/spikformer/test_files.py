@@ -51,7 +51,7 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "results"
     path.mkdir()
     (path / "table.csv").touch()
-    with pytest.raises(FormatError, match=r"results cannot be written: .*\. Make room or name another place"):
+    with pytest.raises(FormatError, match=r"results cannot be written: .*\. Free some space or choose another place"):
         _write(path)
     assert [file.name for file in path.iterdir()] == ["table.csv"]
 

@@ -145,7 +145,7 @@ def test_another_firing_rule_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(spiking, "_steps_forward", above)
     path = tmp_path / "network.onnx"
     path.write_text("kept")
-    with pytest.raises(FormatError, match="the file computes other logits than the network: off by"):
+    with pytest.raises(FormatError, match="the file and the network compute different logits: off by"):
         write_onnx(smallest("if"), path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("network.onnx", "kept")]
 
@@ -162,7 +162,7 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
         partial.write_text("")
         return other if network is fused else network
 
-    with pytest.raises(FormatError, match="for half of 8 images, where rounding explains"):
+    with pytest.raises(FormatError, match="for half of 8 images, while rounding explains"):
         formats._agree(write, fused, tmp_path / "network")
     assert not list(tmp_path.iterdir())
 
@@ -216,7 +216,7 @@ def test_a_missing_library_gives_the_remedy(library: str, tmp_path: Path, monkey
 
 @needs_onnx
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"cannot be written: .* Make room or name another place"):
+    with pytest.raises(FormatError, match=r"cannot be written: .* Free some space or choose another place"):
         write_onnx(smallest(), tmp_path / "nowhere" / "network.onnx")
 
 

@@ -212,18 +212,18 @@ class _Code:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"is no file\. Give"),
-        (b"", r"is damaged, or no torch checkpoint \(\w+\)\. Download it again"),
-        (b"<html>404</html>", r"is damaged, or no torch checkpoint \(\w+\)\. Download it again"),
+        (None, r"is not a file\. Give"),
+        (b"", r"is damaged, or is not a torch checkpoint \(\w+\)\. Download it again"),
+        (b"<html>404</html>", r"is damaged, or is not a torch checkpoint \(\w+\)\. Download it again"),
         (
             {"model": {}, "hook": _Code()},
             r"holds a tests\.spikformer\.test_official_checkpoints\._Code, .* save its state_dict alone",
         ),
         ({"epoch": 3, "optimizer": {}}, r"holds no state_dict, neither .* model_ema: its keys are epoch, optimizer\."),
-        ([torch.zeros(1)], r"holds no state_dict, neither itself nor under state_dict, model, .*\. Give"),
+        ([torch.zeros(1)], r"holds no state_dict, neither at its top nor under state_dict, model, .*\. Give"),
         (
             {"conv.weight": torch.zeros(1)},
-            r"the 1 names, such as conv\.weight, are of no family .*Spikformer, .*Max-Former",
+            r"the 1 names, such as conv\.weight, belong to no family .*Spikformer, .*Max-Former",
         ),
     ],
 )
@@ -269,15 +269,15 @@ def _without(name: str) -> Callable[[Weights], Weights]:
         ),
         (
             _with("head.weight", torch.zeros(100, 64)),
-            r"head\.weight has shape \(100, 64\), our head\.linear\.weight has \(10, 64\)\. Give",
+            r"head\.weight has shape \(100, 64\), but our head\.linear\.weight has \(10, 64\)\. Give",
         ),
         (
             _with("block.0.attn.q_linear.weight", torch.zeros(64, 64, 1, 1, 1)),
-            r"q_linear\.weight has shape \(64, 64, 1, 1, 1\), our .*query\.conv\.conv\.weight has \(64, 64, 1, 1\)",
+            r"q_linear\.weight has shape \(64, 64, 1, 1, 1\), but our .*query\.conv\.conv\.weight has \(64, 64, 1, 1\)",
         ),
         (
             _with("head.weight", torch.zeros(10, 64, dtype=torch.int8)),
-            r"head\.weight holds torch\.int8, our head\.linear\.weight torch\.float.*not quantized",
+            r"head\.weight holds torch\.int8, but our head\.linear\.weight holds torch\.float.*not quantized",
         ),
         (
             _with("block.0.attn.q_conv.weight", torch.zeros(64, 64, 1)),
@@ -294,14 +294,14 @@ def test_a_file_of_another_network_says_what_differs(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"residual": "ms"}, r"those of Spikformer, .* residual is 'ms', there it is 'sew'\. Give the config"),
-        ({"neuron": {"kind": "if"}}, r"neuron\.kind is 'if', there it is 'lif'"),
-        ({"neuron": {"threshold": 0.5}}, r"neuron\.threshold is 0\.5, there it is 1\.0"),
-        ({"stem": {"pool": [False, False, False, True]}}, r"stem\.pool is \(False, False, False, True\), there"),
-        ({"stem": {"shortcut": False}}, r"stem\.shortcut is False, there it is True"),
-        ({"stages.0.mixer": {"scale": 0.5}}, r"stages\.0\.mixer\.scale is 0\.5, there it is 0\.125"),
-        ({"stages.0.mixer": {"kind": "sdsa"}}, r"stages\.0\.mixer\.kind is 'sdsa', there it is 'ssa'"),
-        ({"head": {"neuron": True}}, r"head\.neuron is True, there it is False"),
+        ({"residual": "ms"}, r"those of Spikformer, .* residual is 'ms' instead of 'sew'\. Give the config"),
+        ({"neuron": {"kind": "if"}}, r"neuron\.kind is 'if' instead of 'lif'"),
+        ({"neuron": {"threshold": 0.5}}, r"neuron\.threshold is 0\.5 instead of 1\.0"),
+        ({"stem": {"pool": [False, False, False, True]}}, r"stem\.pool is \(False, False, False, True\) instead"),
+        ({"stem": {"shortcut": False}}, r"stem\.shortcut is False instead of True"),
+        ({"stages.0.mixer": {"scale": 0.5}}, r"stages\.0\.mixer\.scale is 0\.5 instead of 0\.125"),
+        ({"stages.0.mixer": {"kind": "sdsa"}}, r"stages\.0\.mixer\.kind is 'sdsa' instead of 'ssa'"),
+        ({"head": {"neuron": True}}, r"head\.neuron is True instead of False"),
     ],
 )
 def test_a_config_that_computes_something_else_is_refused(

@@ -177,7 +177,7 @@ def test_what_is_wrong_is_said(mine: Path, part: dict[str, object], message: str
 def test_a_neuron_must_be_one(mine: Path) -> None:
     values = contract.small()
     values["neuron"]["kind"] = "others:OneConvolution"
-    with pytest.raises(ConfigError, match=r"is no spikformer\.neurons\.Neuron"):
+    with pytest.raises(ConfigError, match=r"is not a spikformer\.neurons\.Neuron"):
         Spikformer(SpikformerConfig.from_dict(values))
 
 

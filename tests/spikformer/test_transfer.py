@@ -66,5 +66,5 @@ def test_another_network_is_refused() -> None:
     trained = Spikformer(small_config(neuron="psn", time_steps=2))
     with pytest.raises(CheckpointError, match="time steps of psn neurons"):
         transferred(trained, dataclasses.replace(trained.config, time_steps=4))
-    with pytest.raises(CheckpointError, match="is in one of both only"):
+    with pytest.raises(CheckpointError, match="only one of the two has"):
         transferred(trained, small_config(depth=2, neuron="psn"))

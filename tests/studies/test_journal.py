@@ -12,7 +12,9 @@ from nas.errors import StudyError
 from nas.studies import storage
 
 LINES = 11  # of `_study`: what begins it, its metric names, and three for each of three trials
-NO_RECORD = r"journal\.log is no record of a study \(.*Restore the file from a backup, or name another --study"
+NO_RECORD = (
+    r"journal\.log is not a readable record of a study \(.*Restore the file from a backup, or name another --study"
+)
 
 
 def _study(folder: Path) -> Path:
@@ -72,7 +74,7 @@ def test_without_numbers_the_beginning_of_a_study_or_trial_is_still_missed(tmp_p
     assert len(begins) == 4
     for i in begins:
         journal.write_text("\n".join(lines[:i] + lines[i + 1 :]) + "\n")
-        with pytest.raises(StudyError, match=r"no line of it begins a study|which no line before it begins"):
+        with pytest.raises(StudyError, match=r"none of its lines begins a study|which no line before it begins"):
             _trials(journal)
 
 

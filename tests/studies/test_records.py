@@ -73,6 +73,7 @@ def _each(place: Any, *values: Any) -> list[tuple[Any, Any]]:
     return [(place, value) for value in values]
 
 
+_NO_ACTIVITY: tuple[tuple[int, list[int]], ...] = ((0, [1]), (4, [-1]), (4, []))
 WRONG: tuple[tuple[tuple[str, ...], Any], ...] = (
     *_each(("candidate",), "abc", None, [], 7, {}),
     *_each(("candidate", "recipe"), "abc", None, [], 7, {"epochs": "x"}, {"nope": 1}, _MISSING),
@@ -88,8 +89,20 @@ WRONG: tuple[tuple[tuple[str, ...], Any], ...] = (
     *_each(("candidate", "provenance"), "abc", {}, {"wall_s": "x"}, {"wall_s": 1, "versions": 3}),
     *_each(("candidate", "status"), "finished", None, []),
     *_each(("candidate", "firing_rates"), "abc", {"stem": "x"}, None),
+    *_each(("candidate", "activity"), "abc", 7, {"stem": [1]}, {"stem": {"neurons": 4, "spikes": 3}}),
+    *_each(("candidate", "activity"), *({"stem": {"neurons": n, "spikes": s}} for n, s in _NO_ACTIVITY)),
     *_each(("candidate", "seed"), "abc", -1, 0.5),
 )
+
+
+def test_a_record_without_activity_is_read(results: Path) -> None:
+    """Earlier versions wrote none; the candidate is equal to that of the same training today."""
+    before = nas.load_study("micro", results_dir=results).candidates
+    assert all(candidate.activity for candidate in before.values())
+    _edit(results, _set("candidate", "activity", to=_MISSING))
+    after = nas.load_study("micro", results_dir=results).candidates
+    assert after == before
+    assert any(not candidate.activity for candidate in after.values())
 
 
 @pytest.mark.parametrize(("path", "value"), WRONG)

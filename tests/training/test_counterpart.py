@@ -34,7 +34,7 @@ def test_a_twin_has_the_same_parameters_and_shape() -> None:
 @pytest.mark.parametrize("kind", ["multispike", "ternary"])
 def test_networks_without_a_twin_say_why(kind: str) -> None:
     config = dataclasses.replace(published.config("spikformer_cifar10_4_384"), neuron=NeuronConfig(kind))
-    with pytest.raises(ConfigError, match="twin"):
+    with pytest.raises(ConfigError, match="counterpart"):
         ann_counterpart(config)
     masks = published.config("sdt1_cifar10_2_512")
     with pytest.raises(ConfigError, match="masks by spikes of 0 and 1"):

@@ -16,6 +16,7 @@ from nas.training.fitting import accuracies, accuracy, counts_by_class, scores
 from nas.training.measurement import Measurement, measure, measure_batches
 from spikformer import Spikformer, fuse
 from spikformer.config import SpikformerConfig
+from spikformer.neurons import Neuron
 from spikformer.operands import BINARY, REAL, Operand
 from tests.helpers import calibrated, small_config
 
@@ -220,19 +221,41 @@ def test_frames_of_whole_numbers_are_not_priced_by_guess() -> None:
     batch = _events(3, 2), torch.tensor([0, 1, 2])
     with pytest.raises(CostError, match=r'Say what they are: fed=Operand\("count"\) for events, fed=REAL for pixels'):
         measure_batches(model, [batch])
-    with pytest.raises(CostError, match=r"declares binary .* and was fed worse"):
+    with pytest.raises(CostError, match=r"declares binary .* but received other values"):
         measure_batches(model, [(2 * batch[0], batch[1])], fed=BINARY)
 
 
 def test_batches_that_cannot_be_counted_together_are_refused() -> None:
     model, images = calibrated(_frames_config())
     frames, labels = images[None].expand(FRAMES, -1, -1, -1, -1), torch.tensor([0, 1, 2])
-    with pytest.raises(CostError, match="Measure them apart"):
+    with pytest.raises(CostError, match="Measure them separately"):
         measure_batches(model, [(images, labels), (frames, labels)])
     with pytest.raises(CostError, match="are 3 images, but there are 4 labels"):
         measure_batches(model, [(frames, torch.zeros(FRAMES, dtype=torch.int64))])
 
 
 def test_a_split_holds_no_frames() -> None:
-    with pytest.raises(DataError, match=r"holds images \[n, C, H, W\] with a label each, these are \(4, 3, 2, 8, 8\)"):
+    with pytest.raises(
+        DataError, match=r"holds images \[n, C, H, W\] with a label each, but these are \(4, 3, 2, 8, 8\)"
+    ):
         Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", ["lif", "ternary", "multispike"])
+def test_activity_is_the_spikes_of_each_step(kind: str) -> None:
+    """Against the outputs of each neuron, seen by a hook: spikes of either sign at each step, over all images."""
+    model, _ = calibrated(small_config(neuron=kind))
+    seen: dict[str, list[torch.Tensor]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, Neuron):
+            module.register_forward_hook(
+                lambda m, _inputs, out, p=path: seen.setdefault(p, []).append(out / m.spikes.quantum)
+            )
+    measurement = _measure(model)
+    assert measurement.activity.keys() == measurement.firing_rates.keys() == seen.keys()
+    for path, layer in measurement.activity.items():
+        spikes_TB = torch.cat(seen[path], dim=1)
+        assert layer.spikes == tuple(int(step.abs().sum().round()) for step in spikes_TB)
+        assert layer.neurons == spikes_TB[0].numel()
+        if kind == "lif":
+            assert sum(layer.rates) / len(layer.rates) == pytest.approx(measurement.firing_rates[path])

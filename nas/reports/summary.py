@@ -1,0 +1,132 @@
+"""Three sentences for a reader who has read nothing else: what was found, how sure it is, what to do next."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.reports.contents import Report
+from nas.reports.repeats import Row
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a page says first.
+
+    Attributes:
+        found: what was found.
+        sure: how far the figures can be trusted.
+        next: what to do next.
+        command: that does it; empty where the reader knows better, or where there is nothing to do.
+    """
+
+    found: str
+    sure: str
+    next: str
+    command: str = ""
+
+
+def summary(report: Report, options: Sequence[str], program: str) -> Summary:
+    """The three sentences on a report.
+
+    Args:
+        options, program: of the command that is named (`nas.reports.page.write`).
+    """
+    front = report.front.to_dict("records")
+    if not front:
+        return _without_front(report)
+    step, name, *more = _next(report, front)
+    return Summary(
+        _found(report, front), _sure(report, front), step, command(program, name, report.study, options, *more)
+    )
+
+
+def command(program: str, name: str, study: str, options: Sequence[str], *more: str) -> str:
+    """A command on a study, as a shell takes it."""
+    return f"{program} {name} {shlex.join(['--study', study, *more, *options])}"
+
+
+def _without_front(report: Report) -> Summary:
+    trained = len(report.trials)
+    found = f"The search has trained {_networks(trained)}" if trained else "The search has not trained any network yet"
+    why = "none of them qualifies for the front: either none is trained in full, or those that are break your limits"
+    return Summary(
+        f"{found}, and {why}." if trained else f"{found}.",
+        "There is nothing to be sure of yet: an accuracy counts once a network is trained on all images.",
+        "Run the same search command again with more trials: it goes on where it stopped.",
+    )
+
+
+def _found(report: Report, front: list[Row]) -> str:
+    count = len(report.trials)
+    begun = f"The search tried {_networks(count)} and found"
+    least, best = front[0], front[-1]
+    if len(front) == 1:
+        return f"{begun} one that no other beats in accuracy or energy: {_reach(report, best)}."
+    return (
+        f"{begun} {len(front)} worth choosing from, none of which another beats in both accuracy and energy: they "
+        f"range from {_reach(report, least)}, to {_reach(report, best)}."
+    )
+
+
+def _reach(report: Report, row: Row) -> str:
+    """Its accuracy, energy and number."""
+    accuracy = report.means.get(row["trial"], row)["report_val_accuracy"]
+    where = "per image" if report.energy == "energy_mj" else "per image, predicted for its ImageNet version"
+    return (
+        f"{100 * accuracy:.1f} % of unseen images right at {report.unit.text(row[report.energy])} {where} (trial "
+        f"{row['trial']})"
+    )
+
+
+def _sure(report: Report, front: list[Row]) -> str:
+    trained_again = [report.means[row["trial"]] for row in front if row["trial"] in report.means]
+    if not trained_again:
+        points = max(map(_half_width, front))
+        return (
+            f"These accuracies are not confirmed: each comes from a single training (one random seed), and the number "
+            f"of images alone makes it uncertain by up to {points:.1f} points either way (95 %), so smaller "
+            f"differences mean nothing yet."
+        )
+    points, seeds = max(map(_half_width, trained_again)), _range([row["seeds"] for row in trained_again])
+    share = "All" if len(trained_again) == len(front) else f"{len(trained_again)}"
+    rest = "" if len(trained_again) == len(front) else "; the others come from a single training each"
+    return (
+        f"{share} of these {_networks(len(front))} {'is' if len(front) == 1 else 'are'} confirmed with {seeds} further "
+        f"random seeds, and their mean accuracies are uncertain by up to {points:.1f} points either way (95 %){rest}."
+    )
+
+
+def _half_width(row: Row) -> float:
+    """In points, the farther side of a 95 % interval of report-val accuracy."""
+    accuracy = row["report_val_accuracy"]
+    return 100 * float(max(row["report_val_high"] - accuracy, accuracy - row["report_val_low"]))
+
+
+def _next(report: Report, front: list[Row]) -> tuple[str, ...]:
+    """What to do, the command for it, and its options."""
+    if report.running:
+        under_way = "One training is" if report.running == 1 else f"{report.running:,} trainings are"
+        return f"{under_way} under way, so wait until the search ends and write this page again:", "report"
+    if not all(row["trial"] in report.means for row in front):
+        return (
+            "Train these networks again with other random seeds to learn which differences are real:",
+            "confirm",
+        )
+    choice = str(report.knee)
+    reason = "beyond which more energy buys little accuracy" if len(front) > 1 else "the only one on the front"
+    sentence = (
+        f"Next, take the network that suits you, such as trial {choice}, {reason}, and export it for full training:"
+    )
+    return sentence, "export", "--pick", choice
+
+
+def _networks(count: int) -> str:
+    return "1 network" if count == 1 else f"{count:,} networks"
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+__all__ = ["Summary", "command", "summary"]

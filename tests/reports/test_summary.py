@@ -1,0 +1,91 @@
+"""The three sentences that a report begins with, for each state that a study can be in."""
+
+import dataclasses
+import shlex
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from nas.reports.contents import Report
+from nas.reports.repeats import Repeats
+from nas.reports.summary import summary
+
+LEAST = {"trial": 4, "energy_mj": 4.68e-5, "report_val_accuracy": 0.657, "report_val_low": 0.607}
+BEST = {"trial": 7, "energy_mj": 5.36e-4, "report_val_accuracy": 0.936, "report_val_low": 0.906}
+HIGHS = (0.705, 0.957)
+
+
+def _report(count: int = 2, seeds: tuple[int, ...] = (), **changes: Any) -> Report:
+    """A study of 24 networks, of which `count` are on the front, the first ones confirmed with so many seeds."""
+    front = pd.DataFrame([row | {"report_val_high": h} for row, h in zip((LEAST, BEST), HIGHS, strict=True)])
+    trials = pd.DataFrame({"trial": range(24), "status": "complete", "energy_mj": 1e-4})
+    confirmed = front[: len(seeds)].assign(
+        seeds=seeds, report_val_accuracy=0.6, report_val_low=0.588, report_val_high=0.611
+    )
+    empty = pd.DataFrame()
+    report = Report(
+        *("mine", "measured", "energy_mj", trials, front[:count], [], []),
+        knee=7,
+        repeats=Repeats(empty, confirmed, empty, empty, []),
+    )
+    return dataclasses.replace(report, **changes)
+
+
+def test_an_unconfirmed_front_is_to_be_confirmed() -> None:
+    """The wider interval is trial 4's, 60.7 to 70.5 % around 65.7 %: 5.0 points below."""
+    sentences = summary(_report(), ["--results-dir", "x y"], "python -m nas")
+    assert sentences.found == (
+        "The search tried 24 networks and found 2 worth choosing from, none of which another beats in both accuracy "
+        "and energy: they range from 65.7 % of unseen images right at 46.8 nJ per image (trial 4), to 93.6 % of unseen "
+        "images right at 536 nJ per image (trial 7)."
+    )
+    assert "not confirmed" in sentences.sure
+    assert "up to 5.0 points either way (95 %)" in sentences.sure
+    assert shlex.split(sentences.command) == [
+        *("python", "-m", "nas", "confirm", "--study", "mine", "--results-dir", "x y"),
+    ]
+
+
+def test_a_confirmed_front_is_to_be_exported() -> None:
+    """Means of 60 % with 58.8 to 61.1 %: 1.2 points below; the accuracy named is the mean, not the search's."""
+    sentences = summary(_report(seeds=(2, 3)), [], "nas")
+    assert sentences.found.count("60.0 % of unseen images") == 2
+    assert sentences.sure == (
+        "All of these 2 networks are confirmed with 2 to 3 further random seeds, and their mean accuracies are "
+        "uncertain by up to 1.2 points either way (95 %)."
+    )
+    assert sentences.command == "nas export --study mine --pick 7"
+
+
+def test_a_front_that_is_partly_confirmed_says_so() -> None:
+    sentences = summary(_report(seeds=(2,)), [], "nas")
+    assert sentences.sure.startswith("1 of these 2 networks")
+    assert sentences.sure.endswith("; the others come from a single training each.")
+    assert sentences.command == "nas confirm --study mine"
+
+
+def test_while_trainings_run_one_waits() -> None:
+    sentences = summary(_report(running=1), [], "nas")
+    assert sentences.next.startswith("One training is under way")
+    assert sentences.command == "nas report --study mine"
+
+
+def test_a_front_of_one_network() -> None:
+    sentences = summary(_report(1, seeds=(2,), knee=4), [], "nas")
+    assert "found one that no other beats" in sentences.found
+    assert "the only one on the front" in sentences.next
+
+
+@pytest.mark.parametrize("trials", [0, 24])
+def test_without_a_front_the_search_goes_on(trials: int) -> None:
+    sentences = summary(_report(0, trials=pd.DataFrame({"trial": range(trials)})), [], "nas")
+    assert ("24 networks" in sentences.found) == bool(trials)
+    assert "goes on where it stopped" in sentences.next
+    assert sentences.command == ""
+
+
+def test_energy_for_imagenet_is_named_as_predicted() -> None:
+    front = pd.DataFrame([LEAST | {"report_val_high": 0.7, "energy_target_mj": 5.0}])
+    sentences = summary(_report(energy="energy_target_mj", front=front), [], "nas")
+    assert "at 5 mJ per image, predicted for its ImageNet version" in sentences.found
