@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas import bundles
+from nas.bundles import bundle
 from nas.bundles import recipe as recipes
 from nas.bundles.recipe import TrainingRecipe
 from nas.commands import following
@@ -115,4 +115,4 @@ def test_grey_images_take_the_mean_of_a_recipe_for_colours() -> None:
     grey = recipes.for_channels(TrainingRecipe(), 1)
     assert (grey.mean, grey.std) == ((0.449,), (0.226,))
     assert recipes.for_channels(grey, 3) == grey
-    assert bundles.bundle.read("spikformer_cifar10_2_256").for_images(in_channels=1).recipe.mean == (0.4734,)
+    assert bundle.read("spikformer_cifar10_2_256").for_images(in_channels=1).recipe.mean == (0.4734,)
