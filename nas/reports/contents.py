@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +83,7 @@ class Report:
         running: trainings that are under way.
         changed: when the last training ended.
         imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
+        images: what it was searched on, in words.
         files: those that were written of it.
     """
 
@@ -110,6 +111,7 @@ class Report:
     running: int = 0
     changed: str = ""
     imbalanced: bool = False
+    images: str = ""
     files: tuple[Path, ...] = ()
 
     def table(self) -> Table:
@@ -133,6 +135,14 @@ class Report:
         rows = self.repeats.confirmed.to_dict("records") if self.repeats is not None else []
         return {row["trial"]: row for row in rows if not math.isnan(row["report_val_low"])}
 
+    def quoted(self, row: Row) -> Row:
+        """The figures to quote of a row of `front` or `trials`: means over further seeds, where there are any.
+
+        `report_val_accuracy` with `report_val_low` and `report_val_high`, the `energy_mj` by which the study ranks, and
+        `seeds`, the number of trainings behind them.
+        """
+        return self.means.get(row["trial"]) or row | {"energy_mj": row[self.energy], "seeds": 1}
+
 
 def front_headings(report: Report) -> tuple[str, ...]:
     energy = "energy" if report.energy == "energy_mj" else "energy on ImageNet"
@@ -141,7 +151,7 @@ def front_headings(report: Report) -> tuple[str, ...]:
 
 
 def front_cells(report: Report) -> list[list[str]]:
-    """Report-val accuracy stands first: the mean of further seeds with its interval, where there is one."""
+    """Report-val accuracy stands first. It and energy are means of further seeds, with an interval, where there are."""
     unit = report.unit
     return [
         [
@@ -151,7 +161,7 @@ def front_cells(report: Report) -> list[list[str]]:
             else f"{100 * row['report_val_accuracy']:.1f} %",
             *([_share(row["report_val_balanced"])] if report.imbalanced else []),
             f"{100 * row['search_val_accuracy']:.1f} %",
-            unit.text(row[report.energy]),
+            unit.text(report.quoted(row)["energy_mj"]),
             in_si(row["spike_operations"], "").strip(),
             f"{row['parameters']:,}",
             row["network"],
@@ -222,6 +232,7 @@ def build(
         checks=tuple(checklist(study, candidates, again, list(compare), spent)),
         running=len(snapshot.running),
         imbalanced=tells_imbalance(study.account),
+        images=_images_in_words(study, stored),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
     report.findings.extend([*again.findings, *_against_others(report)])
@@ -273,6 +284,13 @@ def _add_chip(report: Report, stored: dict[int, Candidate], chip: Chip) -> None:
 
 
 _Other = tuple[pd.DataFrame, dict[int, pareto.Point]]
+
+
+def _images_in_words(study: Study, stored: Mapping[int, Candidate]) -> str:
+    """Such as "digits of 8 x 8 pixels"."""
+    name = str(study.identity.get("data.dataset", "images")).replace("_", " ")
+    size = next((c.config.stem.image_size for c in stored.values()), None)
+    return f"{name} of {size} x {size} pixels" if size else name
 
 
 def _in_one_frame(

@@ -74,9 +74,9 @@ def optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
     gap = 100 * (best["search_val_accuracy"] - best["report_val_accuracy"])
     mean_gap = 100 * (complete["search_val_accuracy"] - complete["report_val_accuracy"]).mean()
     return (
-        f"Optimism of having chosen: the best by search-val reaches {100 * best['search_val_accuracy']:.1f} % there "
-        f"and {100 * best['report_val_accuracy']:.1f} % on report-val, a gap of {gap:+.1f} points; over all "
-        f"{len(complete)} complete candidates, chosen or not, it is {mean_gap:+.1f} points."
+        f"Selection bias: the network that search-val ranks first reaches {100 * best['search_val_accuracy']:.1f} % "
+        f"there and {100 * best['report_val_accuracy']:.1f} % on report-val, a gap of {gap:+.1f} points; over all "
+        f"{len(complete)} networks trained in full, chosen or not, the gap is {mean_gap:+.1f} points (one seed each)."
     )
 
 
@@ -112,10 +112,9 @@ def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> li
     by_count = by_size(complete, len(front), column)
     share = _hypervolume(by_count, complete, column) / _hypervolume(front, complete, column)
     sentences = [
-        f"Rank by parameter count, for comparison: Kendall's tau {tau_accuracy:.2f} with search-val "
-        f"accuracy and "
-        f"{tau_energy:.2f} with energy; as many networks spread evenly over the sizes, the mean of each size, reach "
-        f"{100 * share:.0f} % of the front's hypervolume."
+        f"What size alone tells: of {len(complete)} networks trained in full, parameter count ranks search-val "
+        f"accuracy with Kendall's tau {tau_accuracy:.2f} and energy with {tau_energy:.2f}. {len(front)} networks "
+        f"picked by size alone, evenly from small to large, reach {100 * share:.0f} % of the front's hypervolume."
     ]
     twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
     if twins:
@@ -136,8 +135,8 @@ def against_target(candidates: dict[int, Candidate]) -> list[str]:
         return []
     tau = kendalltau([c.energy_mj for c in known], [c.energy_target_mj for c in known]).statistic
     return [
-        f"Energy of the {len(known)} networks that export makes of them for ImageNet, predicted from their own "
-        f"operations and the proxies' rates, ranks as the proxies' with Kendall's tau {tau:.2f} (convention measured)."
+        f"If these {len(known)} networks are exported for ImageNet, their predicted energies rank as the energies "
+        f"here do with Kendall's tau {tau:.2f} (convention measured; firing rates as here)."
     ]
 
 

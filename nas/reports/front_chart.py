@@ -15,6 +15,8 @@ from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, R
 from nas.reports.units import EnergyUnit
 from nas.training import in_si
 
+_NUMBERED = 12  # more trial numbers than this would hide each other
+
 
 def front(report: Report) -> Chart:
     """All candidates trained in full, the front, references by name, repeats, the knee and the limits."""
@@ -28,6 +30,7 @@ def front(report: Report) -> Chart:
     if not report.front.empty:
         _front_line(figure, report, column)
         _points(figure, report.front, column, report, "front", {"color": FRONT, "size": 10})
+        _numbers(figure, report, column)
     named = complete[complete["reference"] != ""]
     for (_, row), (symbol, _) in zip(named.iterrows(), itertools.cycle(REFERENCES), strict=False):
         style = {"color": REFERENCE, "size": 13, "symbol": symbol, "line": {"width": 2}}
@@ -58,6 +61,24 @@ def _points(
         hovertext=[_hover(row, column, report) for row in table.to_dict("records")],
         hoverinfo="text",
         meta="candidates",
+    )
+
+
+def _numbers(figure: go.Figure, report: Report, column: str) -> None:
+    """Trial numbers beside the front's points, where there are few enough to be read."""
+    front = report.front
+    if len(front) > _NUMBERED:
+        return
+    figure.add_scatter(
+        x=numbers(front[column]),
+        y=numbers(100 * front["search_val_accuracy"].astype(float)),
+        mode="text",
+        text=[f" trial {n} " for n in front["trial"]],
+        textposition=["top right"] * (len(front) - 1) + ["top left"],  # the last may stand at the edge
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+        name="trial numbers",
     )
 
 
@@ -118,6 +139,7 @@ def _repeats(figure: go.Figure, report: Report) -> None:
     if repeats is None:
         return
     if not repeats.confirmed.empty:
+        _ties(figure, repeats.confirmed, report)
         _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
     if not repeats.twins.empty:
         _means(figure, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report.unit)
@@ -139,13 +161,32 @@ def _repeats(figure: go.Figure, report: Report) -> None:
         )
 
 
+def _ties(figure: go.Figure, confirmed: pd.DataFrame, report: Report) -> None:
+    """A thin line from each network, as the search trained it, to its mean over further seeds."""
+    own = report.trials.set_index("trial")
+    known = confirmed[(confirmed["seeds"] > 0) & confirmed["trial"].isin(own.index)]
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row in known.to_dict("records"):
+        network = own.loc[row["trial"]]
+        x += [float(network[report.energy]), float(row["energy_mj"]), None]
+        y += [100 * float(network["search_val_accuracy"]), 100 * float(row["search_val_accuracy"]), None]
+    line = {"color": MEANS, "width": 1, "dash": "dot"}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="to its mean")
+
+
 def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str, unit: EnergyUnit) -> None:
     known = table[table["seeds"] > 0]
     x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
     figure.add_scatter(
         x=numbers(x),
         y=numbers(y),
-        error_y={"array": numbers(100 * known["search_val_high"] - y), "thickness": 1.2, "width": 3},
+        error_y={
+            "array": numbers(100 * known["search_val_high"] - y),
+            "arrayminus": numbers(y - 100 * known["search_val_low"]),
+            "thickness": 1.2,
+            "width": 3,
+        },
         error_x={
             "array": numbers(known["energy_high_mj"] - x),
             "arrayminus": numbers(x - known["energy_low_mj"]),

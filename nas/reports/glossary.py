@@ -10,11 +10,13 @@ Words = list[tuple[str, str]]
 """A word and what it means, in the order in which a reader meets them."""
 
 TERMS = {
-    "trial": "One training of one network. Its number names the network in this report.",
+    "trial": "One training of the search. The number of a network's last one names the network in this report, so "
+    "numbers have gaps.",
     "candidate": "A network that the search tried, with the result of its longest training.",
     "seed": "The number from which all randomness of a training follows. Another seed gives the same network other "
     "weights, and so a somewhat different accuracy.",
-    "95 % interval": "A range that would hold the true value in 95 of 100 such experiments.",
+    "95 % interval": "A range that would hold the true value in 95 of 100 such experiments. Over further seeds it says "
+    "how far chance in training may reach; over images, how far the choice of images may.",
     "search-val": "Accuracy on images that no network trains on, and by which the search chooses. It flatters what it "
     "chose.",
     "report-val": "Accuracy on other images, which neither train nor choose. It is the accuracy to quote.",
@@ -47,7 +49,9 @@ TERMS = {
     "attainment": "The accuracy that any, half or all of the compared studies reach at an energy.",
     "balanced accuracy": "The mean over classes of each class's share classified rightly.",
     "token": "A place of the image, after the stem cut it into patches, with its channels.",
-    "head": "A group of channels that attends on its own.",
+    "attention head": "A group of channels that attends on its own.",
+    "real": "A difference between two networks that is larger than chance between seeds explains.",
+    "decade": "A factor of ten.",
     "MLP": "The part of a block that mixes the channels of each token; its ratio says how wide its hidden layer is.",
     "hypervolume": "The area between the front and a reference point of low accuracy and high energy, in points of "
     "search-val accuracy times decades of energy. Larger is better; it compares within one report.",
@@ -103,7 +107,9 @@ _FORMS = {
     "interactions": "interactions?",
     "rung": "rungs?",
     "token": "tokens?",
-    "head": "heads?(?! neuron)",
+    "attention head": "(?:attention )?heads",
+    "real": "real(?= winner|;| \\(| if| and point)",
+    "decade": "decades?",
     "MLP": "MLPs?|mlp",
     "ms": r"(?<!\d )ms|membrane shortcut",
     "sew": "sew|spike-element-wise shortcut",

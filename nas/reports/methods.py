@@ -23,9 +23,9 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         f"{one.report_val_images} for report-val, {_cut(identity)}, stratified, seed {one.seed}. "
         "No test image was read.",
         *study.account,
-        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images, batch {recipe.batch_size}, "
-        f"AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one seed ({one.seed}) a "
-        "candidate, so differences within seed noise are not established.",
+        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images shown, batch "
+        f"{recipe.batch_size}, AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one "
+        f"seed ({one.seed}) a candidate, so differences within seed noise are not established.",
         *_rungs(study, spent),
         *_energy_methods(every, convention),
         f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "

@@ -27,6 +27,7 @@ _TABLE = {
     **{"search_val": "search_val_accuracy", "balanced": "report_val_balanced", "spike_operations": "spike_operations"},
 }
 """Columns of the page's table of networks, and those of `trials.csv`."""
+_QUOTED = ("report_val_accuracy", "report_val_low", "report_val_high")
 _FIGURES = {
     "front": (figure.ONE_COLUMN, ("png", "svg", "pdf")),
     "front-wide": (figure.TWO_COLUMNS, ("svg", "pdf")),  # for papers alone; report.md shows the other
@@ -139,6 +140,10 @@ def networks(report: Report) -> PlainTable:
     shown = report.trials[report.trials["status"] == "complete"]
     if shown.empty:  # of a study without any candidate even the columns are missing
         return {"trial": []}
+    for trial, mean in report.means.items():
+        own = shown["trial"] == trial
+        shown = shown.assign(**{name: shown[name].mask(own, mean[name]) for name in _QUOTED})
+        shown = shown.assign(**{report.energy: shown[report.energy].mask(own, mean["energy_mj"])})
     energies = (shown[report.energy].astype(float) / report.unit.mj).to_numpy()
     columns: PlainTable = {name: shown[name].tolist() for name in ("trial", "network", "description", "parameters")}
     columns |= {name: _six_digits(shown[column]) for name, column in _TABLE.items()}
@@ -155,14 +160,16 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     loader = jinja2.PackageLoader("nas.reports", ".")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
-    table = layers(report.members)
+    table, first = layers(report.members), summary(report, options, program)
+    rows: dict[int, repeats.Row] = {row["trial"]: row for row in report.front.to_dict("records")}
+    export = command(program, "export", report.study, options)
     shown = report.trials[report.trials["status"] == "complete"]
     choices = [str(column) for column in shown.columns if column.startswith("choice_") and shown[column].nunique() > 1]
     axes = [column.removeprefix("choice_") for column in choices]
     by_axis, drawn = charts.colours(report, axes), _charts(report)
     return environment.get_template("page.html.jinja").render(
         report=report,
-        summary=summary(report, options, program),
+        summary=first,
         front=report.front.to_dict("records"),
         statuses=report.statuses.to_dict("records"),
         confirmed=_records(report.repeats, "confirmed"),
@@ -181,7 +188,8 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         members=[
             {
                 "trial": member.trial,
-                "row": report.front.set_index("trial").loc[member.trial].to_dict(),
+                "row": rows[member.trial],
+                "quoted": report.quoted(rows[member.trial]),
                 "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}")),
                 "layers": table[table["trial"] == member.trial].to_dict("records"),
                 "silent": member.silent_layers,
@@ -189,7 +197,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
             }
             for member in report.members
         ],
-        commands={name: command(program, name, report.study, options) for name in ("confirm", "export")},
+        commands=list(dict.fromkeys([first.command or command(program, "report", report.study, options), export])),
         axes=by_axis,
         effect_axes=[name for name in drawn if name.startswith("effect:")],
         has=set(drawn),

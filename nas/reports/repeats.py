@@ -14,7 +14,7 @@ import pandas as pd
 from nas.costs import Convention
 from nas.replicates import WHAT, Trained, runs
 from nas.reports.units import EnergyUnit, unit_of
-from nas.stats import Verdict, deviation, differences, means, verdict
+from nas.stats import Interval, Verdict, deviation, differences, means, verdict
 from nas.studies import Study
 from nas.training import Candidate, bits, in_words, repriced
 
@@ -30,7 +30,7 @@ _MEANS = [
     "energy_high_mj",
 ]
 _REPORT = ["report_val_accuracy", "report_val_low", "report_val_high"]
-_CONFIRMED = ["trial", "network", *_MEANS, *_REPORT, "beats", "beaten_by", "ties"]
+_CONFIRMED = ["trial", "network", *_MEANS, *_REPORT, "beats", "beaten_by", "undecided", "ties"]
 CURVES = ["trial", "spike_penalty", *_MEANS]
 _TWINS = ["trial", "network", "bits", *_MEANS, *_REPORT, "energy_as_spikes_mj", "verdict", "verdict_as_spikes"]
 _TWIN_WINS = "THE TWIN WINS"
@@ -138,7 +138,7 @@ def _means(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
         (
             len(g.accuracies),
             g.failed,
-            *(value / 100 for value in (a.value, a.low, a.high)),
+            *_shares(a),
             *(10**value for value in (e.value, e.low, e.high)),
         )
         for g, a, e in zip(groups, accuracies, energies, strict=True)
@@ -148,8 +148,13 @@ def _means(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
 def _means_and_report(groups: Sequence[_Group]) -> list[tuple[object, ...]]:
     """The columns `_MEANS` and `_REPORT` of each."""
     report = means([g.report for g in groups])
-    shares = [tuple(value / 100 for value in (r.value, r.low, r.high)) for r in report]
-    return [(*columns, *share) for columns, share in zip(_means(groups), shares, strict=True)]
+    return [(*columns, *_shares(r)) for columns, r in zip(_means(groups), report, strict=True)]
+
+
+def _shares(percent: Interval) -> tuple[float, float, float]:
+    """Value and interval of an accuracy as shares: no accuracy lies below 0 or above 1, whatever Student's t says."""
+    low, high = (min(max(end / 100, 0.0), 1.0) if end == end else end for end in (percent.low, percent.high))
+    return percent.value / 100, low, high
 
 
 def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> tuple[pd.DataFrame, list[str]]:
@@ -160,11 +165,13 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
     better: dict[int, list[int]] = {n: [] for n in numbers}
     worse: dict[int, list[int]] = {n: [] for n in numbers}
     tied: dict[int, list[int]] = {n: [] for n in numbers}
+    undecided: dict[int, list[int]] = {n: [] for n in numbers}
     for (i, j), outcome in verdicts.items():
         a, b = numbers[i], numbers[j]
-        if outcome == "tie":
-            tied[a].append(b)
-            tied[b].append(a)
+        if outcome in ("tie", "undecided"):
+            relation = tied if outcome == "tie" else undecided
+            relation[a].append(b)
+            relation[b].append(a)
         elif outcome in ("first", "second"):
             first, second = (a, b) if outcome == "first" else (b, a)
             better[first].append(second)
@@ -172,10 +179,15 @@ def _confirmed(candidates: dict[int, Candidate], groups: dict[int, _Group]) -> t
     rows = []
     for n, columns in zip(numbers, _means_and_report(list(groups.values())), strict=True):
         rows.append(
-            (n, in_words(candidates[n]), *columns, *(_listed(relation[n]) for relation in (better, worse, tied)))
+            (
+                n,
+                in_words(candidates[n]),
+                *columns,
+                *(_listed(relation[n]) for relation in (better, worse, undecided, tied)),
+            )
         )
     table = pd.DataFrame(rows, columns=_CONFIRMED)
-    return table, _verdict_sentences(groups, verdicts, worse, tied)
+    return table, _verdict_sentences(groups, verdicts, worse, undecided, tied)
 
 
 def compared(
@@ -194,6 +206,7 @@ def _verdict_sentences(
     groups: dict[int, _Group],
     verdicts: dict[tuple[int, int], Verdict],
     worse: dict[int, list[int]],
+    undecided: dict[int, list[int]],
     tied: dict[int, list[int]],
 ) -> list[str]:
     points, freedom = deviation([g.accuracies for g in groups.values()])
@@ -216,17 +229,19 @@ def _verdict_sentences(
     count = Counter("winner" if outcome in ("first", "second") else outcome for outcome in verdicts.values())
     sentences.append(
         f"Of their {len(verdicts)} pairs, by search-val accuracy and energy, {count['winner']} have a real winner, "
-        f"{count['trade']} trade accuracy for energy, {count['undecided']} are undecided (one difference is real, "
-        f"the other seems to speak against it), and {count['tie']} are ties: neither is real "
-        f"(Tukey-Kramer, right for all pairs together in 95 % of cases)."
+        f"{count['trade']} trade accuracy for energy (both differences are real and point opposite ways), "
+        f"{count['undecided']} are undecided (one difference is real; the other points the opposite way, but may be "
+        f"chance), and {count['tie']} are ties (neither difference is real). A difference is real if it is larger than "
+        f"chance explains, for all pairs together in 95 % of cases (Tukey-Kramer intervals)."
     )
     beaten = [f"trial {n} by {', '.join(map(str, sorted(by)))}" for n, by in worse.items() if by]
     if beaten:
         sentences.append(f"Really beaten: {'; '.join(beaten)}.")
-    later = {n: sorted(m for m in with_ if m > n) for n, with_ in tied.items()}
-    even = [f"{n} and {', '.join(map(str, with_))}" for n, with_ in later.items() if with_]
-    if even:
-        sentences.append(f"Ties, of which no one is the winner: trial {'; trial '.join(even)}.")
+    for words, relation in (("Undecided; more seeds would tell", undecided), ("Ties, which no one wins", tied)):
+        later = {n: sorted(m for m in with_ if m > n) for n, with_ in relation.items()}
+        pairs = [f"{n} and {', '.join(map(str, with_))}" for n, with_ in later.items() if with_]
+        if pairs:
+            sentences.append(f"{words}: trial {'; trial '.join(pairs)}.")
     return sentences
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from nas.reports.contents import Report
 from nas.reports.repeats import Row
 
+_SHORT = "these are short proxy trainings, and energies are estimates from counted operations, without memory"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -58,24 +60,27 @@ def _without_front(report: Report) -> Summary:
 
 def _found(report: Report, front: list[Row]) -> str:
     count = len(report.trials)
-    begun = f"The search tried {_networks(count)} and found"
+    full = int((report.trials["status"] == "complete").sum())
+    where = f" on {report.images}" if report.images else ""
+    begun = f"The search tried {_networks(count)}{where} and trained {full:,} of them in full"
     least, best = front[0], front[-1]
     if len(front) == 1:
-        return f"{begun} one that no other beats in accuracy or energy: {_reach(report, best)}."
+        return f"{begun}. One of these is both the most accurate and the cheapest: {_reach(report, best)}."
+    given = sum(bool(row.get("reference")) for row in front)
+    role = "a reference" if given == 1 else "references"
+    own = f" ({given} of them given to the search as {role})" if given else ""
     return (
-        f"{begun} {len(front)} worth choosing from, none of which another beats in both accuracy and energy: they "
-        f"range from {_reach(report, least)}, to {_reach(report, best)}."
+        f"{begun}. Of these, {len(front)} are worth choosing from{own}, as no other is both more accurate and cheaper: "
+        f"they range from {_reach(report, least)} to {_reach(report, best)}."
     )
 
 
 def _reach(report: Report, row: Row) -> str:
     """Its accuracy, energy and number."""
-    accuracy = report.means.get(row["trial"], row)["report_val_accuracy"]
+    quoted = report.quoted(row)
     where = "per image" if report.energy == "energy_mj" else "per image, predicted for its ImageNet version"
-    return (
-        f"{100 * accuracy:.1f} % of unseen images right at {report.unit.text(row[report.energy])} {where} (trial "
-        f"{row['trial']})"
-    )
+    accuracy, energy = f"{100 * quoted['report_val_accuracy']:.1f} %", report.unit.text(quoted["energy_mj"])
+    return f"{accuracy} of unseen images right at {energy} {where} (trial {row['trial']})"
 
 
 def _sure(report: Report, front: list[Row]) -> str:
@@ -85,15 +90,26 @@ def _sure(report: Report, front: list[Row]) -> str:
         return (
             f"These accuracies are not confirmed: each comes from a single training (one random seed), and the number "
             f"of images alone makes it uncertain by up to {points:.1f} points either way (95 %), so smaller "
-            f"differences mean nothing yet."
+            f"differences mean nothing yet; {_SHORT}."
         )
     points, seeds = max(map(_half_width, trained_again)), _range([row["seeds"] for row in trained_again])
     share = "All" if len(trained_again) == len(front) else f"{len(trained_again)}"
     rest = "" if len(trained_again) == len(front) else "; the others come from a single training each"
     return (
-        f"{share} of these {_networks(len(front))} {'is' if len(front) == 1 else 'are'} confirmed with {seeds} further "
-        f"random seeds, and their mean accuracies are uncertain by up to {points:.1f} points either way (95 %){rest}."
+        f"{share} of these {_networks(len(front))} {'was' if len(front) == 1 else 'were'} trained again with {seeds} "
+        f"further random seeds, and the mean accuracies are uncertain by up to {points:.1f} points either way "
+        f"(95 %){rest}{_open(report, front)}; {_SHORT}."
     )
+
+
+def _open(report: Report, front: list[Row]) -> str:
+    """Whether more energy than at the knee is known to buy accuracy."""
+    best, knee = front[-1]["trial"], report.knee
+    mean = report.means.get(best)
+    if mean is None or knee not in report.means or knee == best:
+        return ""
+    undecided = f"{mean.get('undecided', '')} {mean.get('ties', '')}".split()
+    return f"; whether trial {best} is better than trial {knee} is not established" if str(knee) in undecided else ""
 
 
 def _half_width(row: Row) -> float:
@@ -113,9 +129,10 @@ def _next(report: Report, front: list[Row]) -> tuple[str, ...]:
             "confirm",
         )
     choice = str(report.knee)
-    reason = "beyond which more energy buys little accuracy" if len(front) > 1 else "the only one on the front"
+    reason = "at the knee of the front" if len(front) > 1 else "the only one on the front"
     sentence = (
-        f"Next, take the network that suits you, such as trial {choice}, {reason}, and export it for full training:"
+        f"Take the network that suits you, such as trial {choice}, {reason}, and export it for full training, which "
+        f"alone tells how accurate it becomes:"
     )
     return sentence, "export", "--pick", choice
 

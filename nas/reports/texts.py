@@ -36,15 +36,15 @@ def markdown(
     lines += _table(front_headings(report), front_cells(report))
     lines += [
         "",
-        "Quote report-val: it was not used to choose. With an interval it is the mean of further seeds, "
-        "95 %; else of the search's one seed. The search ranks by search-val, which flatters what it chose.",
+        "Quote report-val: it was not used to choose. With a 95 % interval, it and the energy are means of further "
+        "seeds; else they are of the search's one seed. The search ranks by search-val, which flatters what it chose.",
     ]
     lines += _words("How to read a network", glossary.shorthand(report.front))
     lines += _words("Words", [*glossary.terms(_TERMS), *glossary.statuses(report.statuses)])
     if report.repeats is not None and not report.repeats.confirmed.empty:
         lines += ["", "## More seeds", ""]
         lines += _table(
-            ("trial", "seeds", "report-val", "search-val", "energy", "really beaten by", "ties with"),
+            ("trial", "seeds", "report-val", "search-val", "energy", "beaten by", "undecided with", "ties with"),
             _confirmed_cells(report.repeats.confirmed),
         )
     lines += ["", "## How", "", *(f"* {_inline(sentence)}" for sentence in report.methods)]
@@ -74,6 +74,7 @@ def _confirmed_cells(confirmed: pd.DataFrame) -> list[list[str]]:
             interval(row, "search_val"),
             energy_interval(row, unit),
             str(row["beaten_by"]),
+            str(row["undecided"]),
             str(row["ties"]),
         ]
         for row in confirmed.to_dict("records")
@@ -116,7 +117,7 @@ def latex(report: Report) -> str:
 
 def _latex_cells(report: Report) -> list[tuple[str, ...]]:
     rows, means = report.front.to_dict("records"), report.means
-    energies_mj = [means[row["trial"]]["energy_mj"] if row["trial"] in means else row[report.energy] for row in rows]
+    energies_mj = [report.quoted(row)["energy_mj"] for row in rows]
     unit = unit_of(energies_mj)
     return [
         (
@@ -135,7 +136,7 @@ def _latex_accuracy(row: Row, mean: Row | None) -> tuple[str, str]:
     """Report-val accuracy and the number of seeds behind it."""
     if mean is None:
         return f"{100 * row['report_val_accuracy']:.1f}", "1"
-    half = 100 * (mean["report_val_high"] - mean["report_val_accuracy"])
+    half = 100 * (mean["report_val_accuracy"] - mean["report_val_low"])  # above, it may have met 100 %
     return rf"${100 * mean['report_val_accuracy']:.1f} \pm {half:.1f}$", str(mean["seeds"])
 
 

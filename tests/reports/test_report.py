@@ -61,7 +61,7 @@ def test_files(study: Study, tmp_path: Path) -> None:
     assert trials["on_front"].sum() == len(pd.read_csv(tmp_path / "front.csv"))
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "report.md").read_text()
-    assert "Optimism of having chosen" in text
+    assert "Selection bias: the network that search-val ranks first" in text
     assert "Rank by parameter count" in text
     assert "No test image was read" in text
 

@@ -36,9 +36,9 @@ def test_an_unconfirmed_front_is_to_be_confirmed() -> None:
     """The wider interval is trial 4's, 60.7 to 70.5 % around 65.7 %: 5.0 points below."""
     sentences = summary(_report(), ["--results-dir", "x y"], "python -m nas")
     assert sentences.found == (
-        "The search tried 24 networks and found 2 worth choosing from, none of which another beats in both accuracy "
-        "and energy: they range from 65.7 % of unseen images right at 46.8 nJ per image (trial 4), to 93.6 % of unseen "
-        "images right at 536 nJ per image (trial 7)."
+        "The search tried 24 networks and trained 24 of them in full. Of these, 2 are worth choosing from, as no other "
+        "is both more accurate and cheaper: they range from 65.7 % of unseen images right at 46.8 nJ per image (trial "
+        "4) to 93.6 % of unseen images right at 536 nJ per image (trial 7)."
     )
     assert "not confirmed" in sentences.sure
     assert "up to 5.0 points either way (95 %)" in sentences.sure
@@ -52,16 +52,26 @@ def test_a_confirmed_front_is_to_be_exported() -> None:
     sentences = summary(_report(seeds=(2, 3)), [], "nas")
     assert sentences.found.count("60.0 % of unseen images") == 2
     assert sentences.sure == (
-        "All of these 2 networks are confirmed with 2 to 3 further random seeds, and their mean accuracies are "
-        "uncertain by up to 1.2 points either way (95 %)."
+        "All of these 2 networks were trained again with 2 to 3 further random seeds, and the mean accuracies are "
+        "uncertain by up to 1.2 points either way (95 %); these are short proxy trainings, and energies are estimates "
+        "from counted operations, without memory."
     )
     assert sentences.command == "nas export --study mine --pick 7"
+
+
+def test_a_difference_that_is_not_established_is_not_claimed() -> None:
+    """Between the knee, trial 4, and the most accurate, trial 7."""
+    report = _report(seeds=(2, 3), knee=4)
+    assert report.repeats is not None
+    confirmed = report.repeats.confirmed.assign(undecided=["7", "4"], ties="")
+    report = dataclasses.replace(report, repeats=dataclasses.replace(report.repeats, confirmed=confirmed))
+    assert "; whether trial 7 is better than trial 4 is not established;" in summary(report, [], "nas").sure
 
 
 def test_a_front_that_is_partly_confirmed_says_so() -> None:
     sentences = summary(_report(seeds=(2,)), [], "nas")
     assert sentences.sure.startswith("1 of these 2 networks")
-    assert sentences.sure.endswith("; the others come from a single training each.")
+    assert "; the others come from a single training each;" in sentences.sure
     assert sentences.command == "nas confirm --study mine"
 
 
@@ -73,7 +83,7 @@ def test_while_trainings_run_one_waits() -> None:
 
 def test_a_front_of_one_network() -> None:
     sentences = summary(_report(1, seeds=(2,), knee=4), [], "nas")
-    assert "found one that no other beats" in sentences.found
+    assert "One of these is both the most accurate and the cheapest" in sentences.found
     assert "the only one on the front" in sentences.next
 
 

@@ -79,7 +79,7 @@ for (const frame of document.querySelectorAll(".scroll")) {
   const hint = document.createElement("p");
   hint.className = "hint"; hint.textContent = "The table is wider than the screen: scroll it sideways."; hint.hidden = true;
   frame.before(hint);
-  const sizes = new ResizeObserver(() => { hint.hidden = frame.scrollWidth <= frame.clientWidth + 1; });
+  const sizes = new ResizeObserver(() => { hint.hidden = frame.scrollWidth <= frame.clientWidth + 16; });
   sizes.observe(frame);
   sizes.observe(frame.firstElementChild);
 }

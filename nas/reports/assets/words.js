@@ -4,7 +4,7 @@ const tip = document.getElementById("tip");
 const entries = [...document.querySelectorAll("#glossary dt")];
 entries.sort((a, b) => b.dataset.match.length - a.dataset.match.length);  // "spike operation" before "spike"
 const term = new RegExp(`(?<![\\w-])(?:${entries.map(entry => `(${entry.dataset.match})`).join("|")})(?![\\w-]|\\.\\w)`, "gi");
-const plain = "a, button, code, pre, summary, h1, h2, svg, script, option, label, .chart, #glossary, #tip, [data-file]";
+const plain = "a, button, code, pre, summary, h1, h2, svg, script, option, label, .chart, #glossary, #tip, .path, [data-file]";
 let asked = null, hiding = 0;
 
 function termButton(entry, words) {
