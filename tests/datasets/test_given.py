@@ -162,7 +162,7 @@ def _first(image: Any, label: Any = 0) -> Pairs:
         (_first(np.zeros((8, 8), np.uint8), -1), r"train, image 0: the label -1 is not a class"),
         (_first(np.zeros((8, 8), np.uint8), 10**9), r"train has no image of class 3. Number the classes from 0 on"),
         ([{"image": 1, "label": 2}], r"train, image 0: the data set gives a dict, not a pair \(image, label\)"),
-        (_grey(30, 4), r"the images have 4 classes \(0, 1, 2, 3...\), space .* says head.num_classes = 3"),
+        (_grey(30, 4), r"the images have 4 classes \(0, 1, 2, 3...\), but space .* says head.num_classes = 3"),
         (_grey(4), r"train: class 1 has 1 image, but train, search-val and report-val each need at least one"),
     ],
 )
@@ -183,7 +183,7 @@ def test_parts_that_cannot_be_are_refused(tmp_path: Path) -> None:
         nas.Images(_grey(), report_val=[])
     with pytest.raises(DataError, match=r"val has no image of class 2 that the parts before it do not have"):
         data.load(space, images=nas.Images(_grey(), [(np.full((8, 8), 200 + i, np.uint8), i) for i in range(2)]))
-    with pytest.raises(DataError, match=r"report_val is 0.1 of 20 training images, 2; .* Set the share in \[data\]"):
+    with pytest.raises(DataError, match=r"report_val is 0.1 of 20 training images, 2, but .* Set the share in \[data\]"):
         data.load(space, images=nas.Images(_grey(20), _grey(60)[30:]))
     with pytest.raises(DataError, match=r"label 2 has no name: 2 classes are named"):
         data.load(space, images=nas.Images(_grey(), classes=["a", "b"]))
