@@ -183,7 +183,9 @@ def test_parts_that_cannot_be_are_refused(tmp_path: Path) -> None:
         nas.Images(_grey(), report_val=[])
     with pytest.raises(DataError, match=r"val has no image of class 2 that the parts before it do not have"):
         data.load(space, images=nas.Images(_grey(), [(np.full((8, 8), 200 + i, np.uint8), i) for i in range(2)]))
-    with pytest.raises(DataError, match=r"report_val is 0.1 of 20 training images, 2, but .* Set the share in \[data\]"):
+    with pytest.raises(
+        DataError, match=r"report_val is 0.1 of 20 training images, 2, but .* Set the share in \[data\]"
+    ):
         data.load(space, images=nas.Images(_grey(20), _grey(60)[30:]))
     with pytest.raises(DataError, match=r"label 2 has no name: 2 classes are named"):
         data.load(space, images=nas.Images(_grey(), classes=["a", "b"]))
