@@ -84,7 +84,7 @@ def _in_words(error: OSError) -> str:
         return f"the output cannot be written: {error.strerror or error}. Free some space or send it elsewhere"
     name = str(error.filename)
     if error.errno == errno.ENAMETOOLONG:
-        return f"the path {name[:60]}... has {len(name):,} characters, too many. Correct it"
+        return f"the path {name[:60]}... has {len(name):,} characters, too many. Give a shorter path"
     return f"{name}: {error.strerror}. Correct the path or its permissions"
 
 

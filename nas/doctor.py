@@ -134,7 +134,7 @@ def _devices() -> Iterator[Finding]:
 
 def _no_gpu(built_for: str | None) -> Finding:
     if not quiet.has_gpu():
-        return Finding("device", "note", f"no GPU; trainings run on {_cores()} cores of the CPU")
+        return Finding("device", "note", f"no GPU; training runs on {_cores()} cores of the CPU")
     if built_for is None:
         remedy = "Install a torch that is built for CUDA: https://pytorch.org/get-started"
         return Finding("device", "note", "there is an NVIDIA driver, and torch is built for CPUs alone", remedy)
@@ -167,7 +167,7 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _on_cpu(options: str) -> Finding:
-    text = f"long trainings on the CPU use: {options}"
+    text = f"long training runs on the CPU use: {options}"
     if "compiled" in options:
         return Finding("training", "ok", text)
     return Finding("training", "note", f"{text}; neurons are not compiled, for want of a C++ compiler", "Install g++")

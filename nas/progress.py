@@ -98,7 +98,7 @@ class Dashboard(Observer):
 
     def waiting(self, trainings: int) -> None:
         self._current.update(
-            self._reading, description=f"waiting for {trainings} trainings of other workers", visible=True
+            self._reading, description=f"waiting for {trainings} training runs of other workers", visible=True
         )
 
     def on_training_start(self, label: str, epochs: int) -> None:

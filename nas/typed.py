@@ -35,7 +35,7 @@ def hold_value(name: str, value: object, hint: Any) -> None:
         TypeError: the value has another.
     """
     if not _check(hint)(value):
-        raise TypeError(f"{name} is {_short(value)}, not {_WORDS.get(hint) or _in_words(hint)}")
+        raise TypeError(f'"{name}" is {_short(value)}, but must be {_WORDS.get(hint) or _in_words(hint)}')
 
 
 @functools.cache

@@ -78,7 +78,7 @@ def load(folder: str | Path, part: Part = "network", *, config: SpikformerConfig
     folder = Path(folder)
     document = read_document(folder)
     if part not in document:
-        raise CheckpointError(f'{folder / "config.json"} describes no "{part}"')
+        raise CheckpointError(f'{folder / "config.json"} has no "{part}"')
     model = Spikformer(config or config_of(folder, document, part))
     weights = folder / WEIGHTS[part]
     if weights.exists():
@@ -99,7 +99,7 @@ def read_document(folder: Path) -> PlainTable:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Give a folder that export wrote") from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}. Export it again") from None
+        raise CheckpointError(f"{path} is not valid JSON: {error}. Export the folder again") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} does not describe a network. Give a folder that export wrote")
     reason = schema.reason_against(document.get(schema.KEY), SCHEMA)
@@ -140,7 +140,7 @@ def config_of(folder: Path, document: PlainTable, part: Part = "network") -> Spi
     try:
         return SpikformerConfig.from_dict(document[part])
     except (KeyError, ConfigError) as error:
-        raise CheckpointError(f'{folder / "config.json"} describes no "{part}": {error}') from None
+        raise CheckpointError(f'{folder / "config.json"} does not describe a network under "{part}": {error}') from None
 
 
 def _check_sum(path: Path, recorded: PlainTable) -> None:
@@ -152,7 +152,7 @@ def _check_sum(path: Path, recorded: PlainTable) -> None:
     if digest != recorded[path.name]:
         raise CheckpointError(
             f"{path} has changed since it was written: its SHA-256 is {digest[:12]}..., but config.json says "
-            f"{str(recorded[path.name])[:12]}.... Restore it; if it is yours, delete its line in config.json"
+            f"{str(recorded[path.name])[:12]}.... Restore the file; if you changed it, delete its line in config.json"
         )
 
 

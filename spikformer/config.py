@@ -477,7 +477,7 @@ class SpikformerConfig:
         check_types(self)
         require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
         require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
-        require(len(self.stages) >= 1, "stages is empty: give at least one stage", "stages")
+        require(len(self.stages) >= 1, '"stages" is empty: give at least one stage', "stages")
         _check_most(self, "time_steps")
         self._check_size()
         self._check_widths()
@@ -571,7 +571,7 @@ class SpikformerConfig:
                 scaled = getattr(stage, part)
                 require(
                     not (scaled.reads("layer_scale") and scaled.layer_scale),
-                    f"{what} {part}.layer_scale {scaled.layer_scale:g} of stage {i} would scale them. "
+                    f"{what} {part}.layer_scale {scaled.layer_scale:g} of stage {i} would scale the spikes. "
                     f'Use 0, or residual "ms"',
                     "residual",
                     f"stages.{i}.{part}.layer_scale",
@@ -579,8 +579,8 @@ class SpikformerConfig:
                 )
         require(
             self.residual != "sew_iand" or self.neuron.fires_binary,
-            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{self.neuron.kind}" fires others. Use residual '
-            '"sew" or "ms"',
+            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{self.neuron.kind}" fires other numbers. Use '
+            'residual "sew" or "ms"',
             "residual",
             "neuron.kind",
         )
@@ -708,7 +708,7 @@ def _check_kernel(size: int) -> None:
 
 
 def _check_deformed_shortcut(convs: tuple[str, ...], shortcut: str) -> None:
-    require(len(convs) >= 1, 'convs is empty: give at least one, such as ["none"]', "convs")
+    require(len(convs) >= 1, '"convs" is empty: give at least one, such as ["none"]', "convs")
     halvings = sum(reduction != "none" for reduction in convs)
     require(
         halvings == (shortcut != "none"),

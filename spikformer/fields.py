@@ -33,7 +33,7 @@ class Options:
         if isinstance(values, cls):
             return values
         if not isinstance(values, dict):
-            raise ConfigError(f"options must be a table of names and values, not {values!r}", ("options",))
+            raise ConfigError(f'"options" must be a table of names and values, not {values!r}', ("options",))
         for name, value in values.items():
             require(isinstance(value, bool | int | float | str), f"options.{name} must be a plain value, not {value!r}")
         return cls(tuple(sorted(values.items())))

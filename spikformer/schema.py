@@ -21,7 +21,7 @@ def reason_against(number: object, newest: int) -> str | None:
     if number is None:
         return None
     if type(number) is not int or number < 0:
-        return f'its "{KEY}" is {str(number)[:40]!r}, which is no number of a layout. Restore it from a backup'
+        return f'"{KEY}" is {str(number)[:40]!r}, but must be the number of a layout. Restore a backup'
     if number > newest:
         return (
             f"a newer version of spikformer-nas wrote it (schema {number}, this version reads up to {newest}). Upgrade "

@@ -50,7 +50,7 @@ def use(implementation: Implementation) -> None:
     """
     global _chosen
     if implementation not in get_args(Implementation):
-        raise ValueError(f"implementation {implementation!r} is none of {', '.join(get_args(Implementation))}")
+        raise ValueError(f"implementation {implementation!r} is not one of {', '.join(get_args(Implementation))}")
     _chosen = implementation
 
 

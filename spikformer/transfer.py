@@ -38,7 +38,8 @@ def transferred(trained: Spikformer, config: SpikformerConfig, *, new_head: bool
     if weights.keys() != own.keys():
         names = sorted(weights.keys() ^ own.keys())
         raise CheckpointError(
-            f"the weights belong to another network: only one of the two has {names[0]}. Keep its parts"
+            f"the weights belong to another network: only one of the two has {names[0]}. Keep the parts of the "
+            "trained network"
         )
     for name, fresh in own.items():
         if new_head and name.startswith(_CLASSIFIERS):
@@ -50,7 +51,7 @@ def transferred(trained: Spikformer, config: SpikformerConfig, *, new_head: bool
         if weights[name].shape != fresh.shape:
             raise CheckpointError(
                 f"{name} has shape {tuple(weights[name].shape)}, but the network to train has {tuple(fresh.shape)}. "
-                "Keep its parts, and the time steps of psn neurons"
+                "Keep the parts of the trained network, and the time steps of psn neurons"
             )
     model.load_state_dict(weights)
     return model.eval()

@@ -174,7 +174,10 @@ def test_every_command_is_here() -> None:
         (["confirm", "--spike-penalties", "0,x"], '--spike-penalties "0,x" must be a list of numbers'),
         (["validate-proxy", "--space", "spikformer_tny"], 'Did you mean "spikformer_tiny"'),
         (["validate-proxy", "--space", "spikformer_tiny", "--configs", "2"], "configs 2 must be at least 6"),
-        (["validate-proxy", "--space", "spikformer_tiny", "--shares", "0.5,2"], "must rise, from above 0 to below 1"),
+        (
+            ["validate-proxy", "--space", "spikformer_tiny", "--shares", "0.5,2"],
+            "must be rising numbers between 0 and 1",
+        ),
         (["validate-proxy", "--space", "cifar10_cpu", "--data-dir", "nowhere"], "does not exist"),
         (
             ["search", "--space", "spikformer_tiny", "--trials", "1", "--proxy", "none.toml"],

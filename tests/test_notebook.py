@@ -164,7 +164,7 @@ def test_a_network_is_drawn_from_wherever_it_is_known(study: Study) -> None:
 
 def test_too_few_networks_tell_of_no_axis(study: Study, micro: Path) -> None:
     few = nas.search(micro, 2, results_dir=micro.parent / "results", observer=Observer())
-    with pytest.raises(StudyError, match=r"At least 12 networks .* Search on"):
+    with pytest.raises(StudyError, match=r"At least 12 networks .* Continue the search"):
         nas.plot_axes(few)
     assert len(nas.plot_hypervolume(few).data) == 1
 

@@ -116,7 +116,7 @@ def test_a_later_layout_is_one_clear_error(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["1", -1, 1.5, True, []])
 def test_a_number_that_is_none_is_damage(kind: str, number: object, tmp_path: Path) -> None:
     path = _numbered(kind, number, tmp_path)
-    with pytest.raises(SpikformerError, match="which is no number of a layout"):
+    with pytest.raises(SpikformerError, match="but must be the number of a layout"):
         OPEN[kind](path, tmp_path)
 
 

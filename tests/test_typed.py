@@ -29,20 +29,20 @@ def test_values_of_the_declared_types_are_held(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"count": "abc"}, "count is 'abc', not a whole number"),
-        ({"count": 1.0}, "count is 1.0, not a whole number"),
-        ({"count": True}, "count is True, not a whole number"),
-        ({"share": None}, "share is None, not a number"),
-        ({"share": False}, "share is False, not a number"),
-        ({"name": ["a"]}, "name is .'a'., not a text"),
-        ({"limit": "3"}, "limit is '3', not float | None"),
-        ({"kind": "z"}, "kind is 'z'"),
-        ({"kind": []}, r"kind is \[\]"),
-        ({"rungs": [1.0]}, r"rungs is \[1\.0\]"),
-        ({"rungs": (1.0, "a")}, "rungs is"),
-        ({"rates": {"a": "b"}}, "rates is"),
-        ({"rates": {1: 1}}, "rates is"),
-        ({"name": 7 * "x", "count": list(range(99))}, r"count is \[0, 1, .*\.\.\., not a whole number"),
+        ({"count": "abc"}, "\"count\" is 'abc', but must be a whole number"),
+        ({"count": 1.0}, '"count" is 1.0, but must be a whole number'),
+        ({"count": True}, '"count" is True, but must be a whole number'),
+        ({"share": None}, '"share" is None, but must be a number'),
+        ({"share": False}, '"share" is False, but must be a number'),
+        ({"name": ["a"]}, "\"name\" is .'a'., but must be a text"),
+        ({"limit": "3"}, '"limit" is .3., but must be float | None'),
+        ({"kind": "z"}, '"kind" is .z.'),
+        ({"kind": []}, r'"kind" is \[\]'),
+        ({"rungs": [1.0]}, r'"rungs" is \[1\.0\]'),
+        ({"rungs": (1.0, "a")}, '"rungs" is'),
+        ({"rates": {"a": "b"}}, '"rates" is'),
+        ({"rates": {1: 1}}, '"rates" is'),
+        ({"name": 7 * "x", "count": list(range(99))}, r'"count" is \[0, 1, .*\.\.\., but must be a whole number'),
     ],
 )
 def test_a_value_of_another_type_is_named(values: dict[str, Any], message: str) -> None:
@@ -52,5 +52,5 @@ def test_a_value_of_another_type_is_named(values: dict[str, Any], message: str) 
 
 def test_a_single_value_is_held_too() -> None:
     hold_value("scores", [1, 0.5], list[float])
-    with pytest.raises(TypeError, match="scores is"):
+    with pytest.raises(TypeError, match='"scores" is'):
         hold_value("scores", (1,), list[float])

@@ -77,7 +77,7 @@ class Bundle:
         shares = {name: data[name] for name in ("search_val", "report_val") if name in data}
         seed = data.get("seed", 0)
         if not all(isinstance(share, float | int) for share in shares.values()) or not isinstance(seed, int):
-            raise DataError(f"{self.name}: config.json does not say how its images were split. Export it again")
+            raise DataError(f"{self.name}: config.json does not say how the images were split. Export the bundle again")
         return DataSettings(**shares), seed
 
     def model(self, config: SpikformerConfig | None = None) -> Spikformer:

@@ -158,7 +158,7 @@ class TrainingRecipe:
     def _check_relations(self) -> None:
         require(
             self.warmup_epochs <= self.epochs,
-            f"warmup_epochs {self.warmup_epochs} exceed epochs {self.epochs}. Set both",
+            f"warmup_epochs {self.warmup_epochs} must be at most epochs {self.epochs}. Set both",
             "warmup_epochs",
             "epochs",
         )
@@ -166,7 +166,7 @@ class TrainingRecipe:
         require(self.drop_path <= 1, f"drop_path {self.drop_path} must be at most 1", "drop_path")
         require(
             len(self.mean) == len(self.std) and min(self.std, default=0) > 0,
-            f"mean {list(self.mean)} and std {list(self.std)} must have equal length, and std be positive",
+            f'"mean" {list(self.mean)} and "std" {list(self.std)} must have equal length, and "std" must be positive',
             "mean",
             "std",
         )
@@ -244,7 +244,9 @@ def read(name_or_file: str, network: str = "") -> TrainingRecipe:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise TrainingError(f"recipe {name_or_file} is not valid TOML: {error}") from None
     if not isinstance(own, dict):
-        raise TrainingError(f"recipe {name_or_file}: networks is {own!r}, not a table of settings by network")
+        raise TrainingError(
+            f'recipe {name_or_file}: "networks" must be a table of settings for each network, but holds {own!r}'
+        )
     try:
         return TrainingRecipe.from_dict(document | own)
     except ConfigError as error:
@@ -337,12 +339,12 @@ def settings_of(settings: tuple[str, ...], read: Collection[str] | None = None) 
         if not equals:
             raise TrainingError(f'--set {setting}: write key=value, such as "epochs=100"')
         if key not in names(TrainingRecipe):
-            raise TrainingError(f'--set {setting}: no setting "{key}". {nearest(key, names(TrainingRecipe))}')
+            raise TrainingError(f'--set {setting}: unknown setting "{key}". {nearest(key, names(TrainingRecipe))}')
         if read is not None and key not in read:
             others = (
                 "Use --time-steps or --image-sizes" if key in ("time_steps", "image_size") else "Set it when you train"
             )
-            raise TrainingError(f"--set {setting}: evaluate does not read {key}, only {', '.join(read)}. {others}")
+            raise TrainingError(f"--set {setting}: evaluate reads only {', '.join(read)}. {others}")
         changed[key] = _value(text)
     return changed
 

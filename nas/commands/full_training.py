@@ -204,7 +204,7 @@ def evaluate(
 ) -> None:
     """Measure accuracy and costs of trained networks on test images.
 
-    Of several networks, such as those of several seeds, mean and standard deviation are shown too. Balanced accuracy
+    For several networks, such as those of several seeds, it also shows mean and standard deviation. Balanced accuracy
     is the mean of the accuracies within each class. With --time-steps or --image-sizes the same weights run at each
     of them, without being trained for it.
     """

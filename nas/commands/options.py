@@ -74,14 +74,15 @@ CONVENTION = together(
         default="45nm_fp32",
         show_default=True,
         metavar="NAME|FILE",
-        help="Energy of each kind of operation in pJ: a name, or a TOML file.",
+        help="Energy of each kind of operation in pJ: the name of a built-in table, or a TOML file.",
     ),
 )
 HARDWARE = together(
     click.option(
         "--chip",
         metavar="NAME|MODULE:FUNCTION",
-        help="Model of a chip that adds latency and energy, such as loihi; docs/costs.md lists them.",
+        help="Chip model, such as loihi, that adds latency and energy estimates to the report; docs/costs.md lists the "
+        "models.",
     ),
     click.option(
         "--memory",
@@ -113,9 +114,11 @@ WORKERS = together(
         default=1,
         show_default=True,
         metavar="N",
-        help="Number of trainings that run at the same time, on all GPUs together.",
+        help="Number of training runs at the same time, on all GPUs together.",
     ),
-    click.option("--per-gpu", default=1, show_default=True, metavar="K", help="Largest number of them on one GPU."),
+    click.option(
+        "--per-gpu", default=1, show_default=True, metavar="K", help="Largest number of training runs on one GPU."
+    ),
 )
 RECIPE_SETTINGS = click.option(
     "--set",
@@ -188,7 +191,7 @@ def refuse_unread(why: str, *options: str) -> None:
     names = {word: p.name or "" for p in context.command.params for word in p.opts}
     unread = [o for o in options if context.get_parameter_source(names[o]) is click.core.ParameterSource.COMMANDLINE]
     if unread:
-        raise click.UsageError(f"{why} {', '.join(unread)}: leave it out")
+        raise click.UsageError(f"{why} {', '.join(unread)}. Leave out {', '.join(unread)}")
 
 
 def one_of(values: dict[str, object]) -> None:

@@ -22,7 +22,7 @@ from nas.commands import following, helping, options, tables
 @click.option(
     "--budget",
     metavar="AMOUNT",
-    help="Limit on all trainings together: a number of images, as 2M, or a time, as 90min or 8h.",
+    help="Limit on all training runs together: a number of images, as 2M, or a time, as 90min or 8h.",
 )
 @click.option(
     "--patience",
@@ -38,20 +38,20 @@ from nas.commands import following, helping, options, tables
     "--storage",
     envvar="SPIKFORMER_STORAGE",
     metavar="URL",
-    help="Database for the study, as a URL of SQLAlchemy or grpc://HOST:PORT.  [default: a journal in the study's "
+    help="Database for the study, as an SQLAlchemy URL or grpc://HOST:PORT.  [default: a journal in the study's "
     "folder]",
 )
 @click.option(
     "--epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of a full proxy training.  [default: as the space file says]",
+    help="Number of epochs of a full proxy training run.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",
     type=int,
     metavar="N",
-    help="Number of training images of a proxy.  [default: as the space file says]",
+    help="Number of images that each proxy is trained on.  [default: as the space file says]",
 )
 @click.option(
     "--references/--no-references",
@@ -111,7 +111,7 @@ from nas.commands import following, helping, options, tables
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where trainings run: on this machine, or as tasks of a Ray cluster.",
+    help="Where training runs: on this machine, or as tasks of a Ray cluster.",
 )
 @click.option(
     "--proxy",
@@ -225,33 +225,33 @@ def confirm(
     default=8,
     show_default=True,
     metavar="N",
-    help="Number of them that are also trained with another seed and other learning rates.",
+    help="Number of these networks that are also trained with another seed and other learning rates.",
 )
 @click.option(
     "--against",
     type=click.Choice(["full", "published"]),
     default="full",
     show_default=True,
-    help="Ranking to compare with: that of the full proxy training, or the accuracies that papers print.",
+    help="Ranking to compare with: that of the full proxy training run, or the accuracies that papers print.",
 )
 @click.option(
     "--shares",
     default="0.05,0.1,0.25,0.5",
     show_default=True,
     metavar="S,S",
-    help="Shares of the full proxy training to test, each between 0 and 1.",
+    help="Shares of the full proxy training run to test, each between 0 and 1.",
 )
 @click.option(
     "--full-epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of the full proxy training.  [default: as the space file says]",
+    help="Number of epochs of a full proxy training run.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",
     type=int,
     metavar="N",
-    help="Number of training images of a proxy.  [default: as the space file says]",
+    help="Number of images that each proxy is trained on.  [default: as the space file says]",
 )
 @options.SEARCH_IMAGES
 @options.DEVICE
@@ -261,13 +261,13 @@ def confirm(
     "--storage",
     envvar="SPIKFORMER_STORAGE",
     metavar="URL",
-    help="Database for the trainings, as a URL of SQLAlchemy.  [default: a journal in the folder]",
+    help="Database for the training runs, as an SQLAlchemy URL.  [default: a journal in the folder]",
 )
 @click.option(
     "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory in which proxies/ is written."
 )
 def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: object) -> None:
-    """Measure whether short trainings rank the networks of a space as full ones do, and recommend the shortest.
+    """Measure whether short training runs rank the networks of a space as full ones do, and recommend the shortest.
 
     You may interrupt it at any time: the same command continues it.
     """
@@ -288,12 +288,12 @@ def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: ob
 
 
 @helping.command(examples=("studies", "studies --status"))
-@click.option("--status", is_flag=True, help="List the trainings that run now: network, machine, process and time.")
+@click.option("--status", is_flag=True, help="List the training runs under way: network, machine, process and time.")
 @click.option("--study", metavar="NAME", help="Only this study.  [default: all studies; with --status, the latest]")
 @options.WHERE_STUDIES_ARE
 @options.AS_JSON
 def studies(status: bool, study: str | None, storage: str | None, results_dir: str, as_json: bool) -> None:
-    """List the studies, or with --status the trainings that run. It is safe while a search runs."""
+    """List the studies, or with --status the training runs under way. It is safe while a search runs."""
     import nas
     from nas.studies import status as states  # Optuna, only now
 

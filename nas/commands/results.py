@@ -126,7 +126,7 @@ def report(
     "--format",
     "form",
     type=click.Choice(["onnx"]),
-    help="Also write the deployable form in this format, and run it to check it.",
+    help="Also export the deployable model (batch norms folded) in this format, and run it as a check.",
 )
 @click.option("--out", metavar="DIR", help="Directory for the bundles.  [default: exports/ in the study's folder]")
 @options.WHERE_STUDIES_ARE
@@ -164,7 +164,7 @@ def export(
     if network is not None:
         options.refuse_unread("--network does not read", "--study", "--pick", "--storage", "--results-dir")
     if weights is not None and (network is None or not new):
-        raise click.UsageError("--weights belong to a published network. Name it with --network NAME")
+        raise click.UsageError("--weights needs the published network that the file belongs to: add --network NAME")
     if not new:
         options.refuse_unread("a bundle is converted where it is and does not read", "--out")
         if form is None:
@@ -268,7 +268,7 @@ def inspect(
             "--trial reads the study's record, so --fused and --image-size do not apply. Export the trial first"
         )
     if trial is None and data_dir is None and (chip is not None or memory):
-        raise click.UsageError("--chip and --memory need counted spikes: --trial of a study, or --data-dir")
+        raise click.UsageError("--chip and --memory need counted spikes: add --trial N or --data-dir DIR")
     _refuse_what_inspect_does_not_read(trial, check, rates, data_dir)
     if check is not None:
         _check_spike_driven(network, image_size, as_json)

@@ -67,7 +67,7 @@ class Chip:
                 positive figures.
         """
         if not operations or images < 1:
-            raise CostError(f'chip "{self.name}": there are no costs without counted operations. Measure the network')
+            raise CostError(f'chip "{self.name}" needs counted operations. Measure the network first')
         try:
             costs = self.model(config, operations, overheads, images)
         except Exception as error:  # a user's code may fail in any way
@@ -78,20 +78,19 @@ class Chip:
     def _check(self, costs: object) -> None:
         if not isinstance(costs, ChipCosts):
             raise CostError(
-                f'chip "{self.name}" returned {costs!r}: it must return a nas.costs.ChipCosts(energy_mj, latency_ms, '
-                "fits)"
+                f'chip "{self.name}" returned {costs!r}. Return a nas.costs.ChipCosts(energy_mj, latency_ms, fits)'
             )
         for name in ("energy_mj", "latency_ms"):
             value = getattr(costs, name)
             if value is not None and not _is_positive(value):
                 raise CostError(
-                    f'chip "{self.name}" returned {name} {value!r}: it must be a finite positive number, or None if '
-                    "the model does not say"
+                    f'chip "{self.name}" returned {name}={value!r}; "{name}" must be a finite positive number, or '
+                    "None if the model does not say"
                 )
         if costs.fits is not None and type(costs.fits) is not bool:
-            raise CostError(f'chip "{self.name}" returned fits {costs.fits!r}: it must be True, False or None')
+            raise CostError(f'chip "{self.name}" returned fits={costs.fits!r}; "fits" must be True, False or None')
         if not isinstance(costs.note, str):
-            raise CostError(f'chip "{self.name}" returned note {costs.note!r}: it must be text')
+            raise CostError(f'chip "{self.name}" returned note={costs.note!r}; "note" must be text')
 
 
 def _is_positive(value: object) -> bool:

@@ -208,8 +208,8 @@ class OperationCounter:
             self._is_probing = False
         if mixed:
             raise CostError(
-                f"{path}: the spikes of this neuron at one place depend on currents at others. Sums and products of "
-                "activations belong in the block, which declares them"
+                f"{path}: the spikes of this neuron at one place depend on currents at other places. Move sums "
+                "and products of activations into the block, and declare them there in `operands`"
             )
 
     def _see(self, packet: Packet, args: tuple[object, ...], kwargs: Mapping[str, object], out: object) -> None:
@@ -223,8 +223,8 @@ class OperationCounter:
     def _see_read(self, func: Callable[..., object], x: Tensor) -> None:
         if self._forward and not self._is_probing and self._constants.is_activation(x):
             raise CostError(
-                f"{self._forward.place} calls {func.__name__} on an activation, so that later operations on it cannot "
-                f"be counted"
+                f"{self._forward.place} calls {func.__name__} on an activation, so later operations on the result "
+                "cannot be counted. Keep to operations on tensors"
             )
 
 

@@ -104,13 +104,17 @@ class Count:
             *totals,
         )
 
+    @property
+    def kinds(self) -> str:
+        """What is declared, for people."""
+        return ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
+
     def _totals(self, place: str) -> list[int]:
         counted = (self.spikes, self.nonzero, self.multiplicity, self.events)
         if isinstance(self.nonzero, Tensor) and self.nonzero.is_meta:  # shapes without values
             return [0] * len(counted)
         if not bool(self.as_declared):
-            kinds = ", ".join(f"{operand.kind} ({operand.quantum:g})" for operand in self.operands)
-            raise CostError(f"{place} declares {kinds} but received other values")
+            raise CostError(f"{place} declares {self.kinds} but received other values. Correct what it declares")
         totals = [float(total) for total in counted]
         if not bool(self.exact) or max(totals) > 2**53 or any(math.isnan(total) for total in totals):
             raise CostError(f"{place} received numbers that are not finite, or too large to be counted exactly")
@@ -134,7 +138,11 @@ def exact_sum(x: Tensor, dims: int | tuple[int, ...]) -> Tensor:
 def _convolution(count: Count, args: Arguments, out: Tensor) -> None:
     x, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args[:9]
     if transposed or weight.dim() != 4:
-        raise CostError(f"a convolution of weight {tuple(weight.shape)}, transposed={transposed}, has no counting rule")
+        kind = "transposed convolution" if transposed else "convolution"
+        raise CostError(
+            f"a {kind} with a weight of shape {list(weight.shape)} cannot be counted. Use a two-dimensional "
+            "convolution that is not transposed, such as torch.nn.Conv2d"
+        )
     axes = tuple(
         (x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis])
         for axis in range(2)
@@ -193,7 +201,9 @@ def _product(count: Count, args: Arguments, _out: Tensor) -> None:
 
 def _product_of(count: Count, a_bmk: Tensor, b_bkn: Tensor) -> None:
     if len(count.operands) != 2:
-        raise CostError(f"a product of two activations declares {count.operands}. Declare one kind for each of the two")
+        raise CostError(
+            f"`operands` declares {count.kinds} for a product of two activations. Declare one kind for each of the two"
+        )
     _, m, k = a_bmk.shape
     n = b_bkn.shape[2]
     dense = a_bmk.numel() * n
@@ -224,7 +234,8 @@ def _smaller(a_bmk: Tensor, b_bkn: Tensor) -> Tensor:
     highest = 0 if a_bmk.is_meta else int(torch.minimum(a_bmk.max(), b_bkn.max()))
     if highest > _MOST_LEVELS:
         raise CostError(
-            f"a product of counts of up to {highest:,} spikes cannot be counted: the limit is {_MOST_LEVELS:,}"
+            f"a product of counts of up to {highest:,} spikes cannot be counted: the limit is {_MOST_LEVELS:,}. "
+            "Use neurons with fewer levels"
         )
     levels = (_pairs((a_bmk >= level).float(), (b_bkn >= level).float()) for level in range(1, highest + 1))
     return sum(levels, start=torch.zeros((), dtype=torch.float64, device=a_bmk.device))
@@ -241,7 +252,8 @@ def _sum(count: Count, args: Arguments, out: Tensor) -> None:
 def _addition(count: Count, args: Arguments, out: Tensor) -> None:
     if len(count.operands) != 2:
         raise CostError(
-            f"an addition of two activations declares {count.operands}. Declare one kind for each of the two"
+            f"`operands` declares {count.kinds} for an addition of two activations. Declare one kind for each of "
+            "the two"
         )
     addends = torch.broadcast_tensors(*args[:2])
     geometry = {"input": [2, *out.shape[2:]], "output": list(out.shape[2:])}

@@ -50,13 +50,15 @@ def check_input(
         CostError: they are something else.
     """
     if neuron.spikes.kind == "real":
-        raise CostError(f"{path} declares real numbers. A neuron returns spikes: binary, ternary, or counts of them")
+        raise CostError(
+            f"{path} declares real numbers as its output. A neuron returns spikes: binary, ternary or count"
+        )
     tensors = list(tensors_in((inputs, kwargs)))
     if len(tensors) != 1 or len(inputs) != 1:
         raise CostError(f"{path} is given {len(tensors)} tensors. A neuron takes one tensor of currents, [T, ...]")
     if isinstance(model, Spikformer) and len(tensors[0]) != model.config.time_steps:
         raise CostError(
-            f"{path} is given currents {tuple(tensors[0].shape)}: their first axis must be time, "
+            f"{path} is given currents of shape {list(tensors[0].shape)}, whose first axis must be time, "
             f"{model.config.time_steps} steps. Along another axis a neuron would add up values of several places"
         )
 

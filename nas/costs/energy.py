@@ -188,7 +188,7 @@ def price(operations: Iterable[Operation], images: int, convention: Convention =
     """
     work = [_work(op, convention) for op in operations]
     if not work or images < 1:
-        raise CostError("there is no energy without counted operations. Measure the network, or give its rates")
+        raise CostError("energies need counted operations or firing rates. Measure the network, or give rates")
     return Energy(convention, math.fsum(ac for ac, _ in work) / images, math.fsum(mac for _, mac in work) / images)
 
 

@@ -297,7 +297,9 @@ def _declared(step: Step, index: int) -> tuple[Operand, ...]:
     count = 2 if step.name in (*_ADDITIONS, "bmm") else 1 if step.name == "sum" else max(1, len(_factors(step)))
     if len(declared) != count:
         raise CostError(
-            _refused(step, f"has {count} factors or addends that depend on the images; it declares {declared}")
+            _refused(
+                step, f"has {count} factors or addends that depend on the images, but `operands` declares {declared}"
+            )
         )
     return declared
 
@@ -330,7 +332,7 @@ def _check_scales(step: Step, operands: tuple[Operand, ...], origins: Origins) -
     places = range(len(operands)) if step.name in ("sum", *_ADDITIONS) else _factors(step)
     reals = [step.writers[place] for place, operand in zip(places, operands, strict=False) if operand.kind == "real"]
     if origins.are_several(reals):
-        raise CostError(_refused(step, "adds numbers that were scaled: scale them by the weights of a layer"))
+        raise CostError(_refused(step, "adds scaled numbers: scale numbers by the weights of a layer instead"))
 
 
 __all__ = ["Enumeration", "Tally", "enumerate_costs"]

@@ -90,7 +90,7 @@ def reason_against(
     if name in _BATCH_NORMS | _FIXED_NORMS:
         return _against_norm(name, args, constants)
     if name == "local_scalar_dense":
-        return "reads a number out of an activation, so that later operations on it cannot be counted"
+        return "reads a number out of an activation, so later operations on this number cannot be counted"
     if name in _SIZED or (name == "repeat_interleave" and len(tensors) > 1):
         return "gives a result whose size depends on the images, which counts"
     if name not in _FREE | _MAKERS | _SHAPES:

@@ -114,15 +114,19 @@ class Totals:
         """Raises CostError: see `OperationCounter.operations`."""
         for place, is_mask in self._masks.items():
             if not bool(is_mask):
-                raise CostError(f"{place} multiplies activations of which neither is a mask of 0, 1 and -1")
+                raise CostError(
+                    f"{place} multiplies two activations element by element, but neither is a mask of 0, 1 and -1. "
+                    "Multiply by spikes, or declare a matrix product"
+                )
         for path, is_declared in self._emitted.items():
             if not bool(is_declared):
-                raise CostError(f"{path} returns numbers that are not the spikes which it declares")
+                raise CostError(f"{path} returns other numbers than the spikes that it declares. Correct its `spikes`")
         operations = tuple(count.read(path, index) for (path, index), count in self.counts.items())
         dense = sum(op.dense for op in operations if op.kind != "sum")
         if 2 * dense != self.flops:
             raise CostError(
-                f"{dense:,} dense multiplications counted, but torch's FLOP counter says {self.flops / 2:,.0f}"
+                f"{dense:,} dense multiplications were counted, but torch's FLOP counter says {self.flops / 2:,.0f}. "
+                "Check custom blocks with `python cli.py check-block`"
             )
         return operations
 
@@ -197,7 +201,7 @@ class Judge:
             if self._constants.is_strange(tensor):
                 raise CostError(
                     f"{self._forward.place} runs {packet} on a tensor that is neither a parameter nor a buffer of the "
-                    f"model, nor the result of an operation that the counter saw"
+                    "model, nor the result of an operation that the counter saw. Register constants as buffers"
                 )
 
     def _count(self, packet: Packet, args: Arguments, kwargs: Mapping[str, object], out: Tensor) -> None:
@@ -206,7 +210,10 @@ class Judge:
             totals.flops += flop_registry[packet](*args, **kwargs, out_val=out)
         declared = getattr(running.module, "operands", None)
         if declared is None or running.counted >= len(declared):
-            raise CostError(f"{self._forward.place} runs {packet}, which it does not declare in `operands`")
+            raise CostError(
+                f"{self._forward.place} runs {packet}, which the module does not declare in `operands`. Add the "
+                "declaration"
+            )
         key, operands = (running.path, running.counted), declared[running.counted]
         if key not in totals.counts:
             totals.counts[key] = Count(operands, running.repeats)
@@ -216,7 +223,10 @@ class Judge:
             self._check_scales(packet, args, kwargs, operands)
         running.counted += 1
         with torch.no_grad():
-            RULES[packet](totals.counts[key], args, out)
+            try:
+                RULES[packet](totals.counts[key], args, out)
+            except CostError as error:
+                raise CostError(f"{self._forward.place}: {error}") from None
 
     def _check_weights(self, packet: Packet, args: Arguments, operands: tuple[Operand, ...]) -> None:
         """What stands in the places of weights and biases is constant, unless two factors are declared."""
@@ -238,8 +248,8 @@ class Judge:
         reals = [x for x, operand in zip(factors, operands, strict=False) if operand.kind == "real"]
         if abs(kwargs.get("alpha", 1)) != 1 or self._scales.are_several(reals):
             raise CostError(
-                f"{self._forward.place} runs {packet} on real numbers that it scales: that is a product, which no rule "
-                f"counts. Multiply them by the weights of a convolution or linear layer"
+                f"{self._forward.place} runs {packet} on scaled real numbers, which no rule counts. Multiply the "
+                "numbers by the weights of a convolution or linear layer instead"
             )
 
 

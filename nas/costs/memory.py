@@ -40,7 +40,7 @@ def memory_mj(operations: Iterable[Operation], overheads: Overheads, images: int
     """
     layers = [_layer_pj(op) for op in operations]
     if not layers or images < 1:
-        raise CostError("there are no memory accesses without counted operations. Measure the network")
+        raise CostError("memory accesses need counted operations. Measure the network first")
     membranes = overheads.neuron_updates / (images * time_steps)
     updates_pj = 2 * overheads.neuron_updates * word_pj(_BYTES * membranes)
     return (math.fsum(layers) + updates_pj) / images * 1e-9

@@ -79,7 +79,9 @@ class Operation:
             TypeError: a field is missing, or there is no such field.
         """
         if values.keys() != _FIELDS:
-            raise TypeError(f"an operation has the fields {', '.join(_FIELDS)}, and these are {', '.join(values)}")
+            raise TypeError(
+                f"an operation must have exactly the fields {', '.join(_FIELDS)}, but this one has {', '.join(values)}"
+            )
         operation = object.__new__(cls)  # a study has a hundred thousand: a frozen class sets each field by a call
         operation.__dict__.update(values, operands=tuple(_operand(*operand) for operand in values["operands"]))
         return operation

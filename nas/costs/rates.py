@@ -67,7 +67,8 @@ def at(operations: Iterable[Operation], rates: Mapping[str, float]) -> tuple[Ope
     _check_paths([label(op) for op in known], rates)
     missing = [label(op) for op in known if not op.is_real and _rate(op, rates) is None]
     if missing:
-        raise CostError(f"no rate is given for {', '.join(missing[:3])}" + " and more" * (len(missing) > 3))
+        more = " and more" * (len(missing) > 3)
+        raise CostError(f"rates lack {', '.join(missing[:3])}{more}. Add them, or give one number for all layers")
     return tuple(_busy(op, rates) for op in known)
 
 

@@ -166,7 +166,10 @@ def _recorded(model: nn.Module, images: Tensor) -> _Recorder:
         raise CostError("what the network returns does not come from an operation that torch saw")
     with torch.no_grad():
         if not _agree([out], [model(images)]):
-            raise CostError("the network behaves differently while its operations are recorded")
+            raise CostError(
+                "the network returns other numbers while its operations are recorded. Remove what depends on chance "
+                "or on hooks"
+            )
     end = Step("", model, False, False, torch.ops.aten.alias.default, tree_flatten(((out,), {}))[1])
     end._flat, end._seen, end._results = [_From(recorder._places[id(out)])], [out.clone()], [recorder._new(out)]
     recorder.steps.append(end)

@@ -46,7 +46,8 @@ def to_budget(config: SpikformerConfig, params: int | None = None, macs: int | N
         least = scaled(config, 2**-_OCTAVES)
         raise TrainingError(
             f"no network of this kind has at most {asked}: the smallest has "
-            f"{_parameters_of(least):,} parameters and {total_macs(least):,} MACs"
+            f"{_parameters_of(least):,} parameters and {total_macs(least):,} MACs. Give a larger "
+            "number"
         )
     return scaled(config, 2 ** (best / _FINENESS))
 

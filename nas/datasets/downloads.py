@@ -164,7 +164,7 @@ def _opened(part: Path, begun: int, response: http.client.HTTPResponse) -> Itera
     """The part to be added to, or begun anew where the server sends the whole file again."""
     resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT
     if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
-        raise DownloadError("the server resumed at another place than it was asked to")
+        raise DownloadError("the server resumed the download at another place than requested")
     with part.open("ab" if resumes else "wb") as file:
         yield file
 
@@ -175,8 +175,8 @@ def _check(remote: Remote, part: Path) -> None:
         size = part.stat().st_size
         part.unlink()
         raise DownloadError(
-            f"the {size:,} bytes that arrived are another file (SHA-256 {digest[:12]}... and not "
-            f"{remote.sha256[:12]}...), perhaps a proxy's page of an error, and were deleted"
+            f"the {size:,} bytes that arrived are another file (SHA-256 {digest[:12]}... instead of "
+            f"{remote.sha256[:12]}...), perhaps a proxy's error page, and were deleted"
         )
 
 

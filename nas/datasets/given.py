@@ -155,7 +155,7 @@ def _bytes(array: npt.NDArray[np.generic], place: str) -> npt.NDArray[np.uint8]:
     if not ((levels >= 0) & (levels <= 255)).all():  # what is no number is neither
         raise DataError(
             f"{place} has floats from {array.min():g} to {array.max():g}. They must be from 0 to 1, and become uint8 "
-            "as round(255 x). Leave a normalisation out, which a search does itself, or give uint8"
+            "as round(255 x). Remove the normalisation, as a search normalises images itself, or give uint8"
         )
     return levels.astype(np.uint8)
 
@@ -166,9 +166,9 @@ def _label(label: object, place: str) -> int:
             raise TypeError
         number = operator.index(label)  # type: ignore[arg-type]  # which is what it finds out
     except TypeError:
-        raise DataError(f"{place}: the label {label!r} is no whole number. {_LABELS}") from None
+        raise DataError(f"{place}: the label {label!r} is not a whole number. {_LABELS}") from None
     if not 0 <= number < 2**31:
-        raise DataError(f"{place}: the label {number} is no class. {_LABELS}")
+        raise DataError(f"{place}: the label {number} is not a class. {_LABELS}")
     return number
 
 
@@ -188,7 +188,7 @@ def _classes(images: Images, parts: dict[str, Split]) -> tuple[str, ...]:
     present = sorted({int(label) for part in parts.values() for label in part.labels.unique()})
     named = tuple(map(str, given)) if isinstance(given, Iterable) else ()
     if named and present[-1] >= len(named):
-        raise DataError(f"label {present[-1]} has no name: {len(named)} classes are named. Name all of them")
+        raise DataError(f"label {present[-1]} has no name: {len(named)} classes are named. Name all classes")
     trained = set(parts["train"].labels.tolist())
     missing = next((label for label in range(len(named) or present[-1] + 1) if label not in trained), None)
     if missing is not None:

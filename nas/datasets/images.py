@@ -54,7 +54,7 @@ class Images:
                     "data set or a list of pairs (image, label)"
                 )
             if len(part) == 0:
-                raise DataError(f"{name} has no images. Give some, or leave the part out")
+                raise DataError(f"{name} has no images. Give images, or leave {name} out")
 
     def parts(self) -> dict[str, MapStyle]:
         """Those that are given, by name."""
@@ -70,7 +70,7 @@ def check_images(data: object, data_dir: object) -> None:
     if data is not None and not isinstance(data, Images):
         raise DataError(f"data is a {type(data).__name__}. Give data=nas.Images(train), or a folder as data_dir")
     if data is not None and data_dir is not None:
-        raise DataError(f"data and data_dir {data_dir} are two sources of images. Give one of them")
+        raise DataError(f'"data" and "data_dir" {data_dir} are two sources of images. Give only one of them')
 
 
 def with_images(space: SearchSpace, data: Images | None) -> SearchSpace:

@@ -138,7 +138,7 @@ def _given(
     """Those that were given in Python: now, or to the search that kept them in the cache."""
     if images is None and fingerprint is None:
         raise DataError(
-            f'[data] dataset of {space.name} is "{GIVEN}", and no images were given. Give them in Python: '
+            f'space {space.name}: [data] dataset is "{GIVEN}", but no images were given. Give images in Python: '
             "data=nas.Images(...)"
         )
     held = given.read(images, stem, on_progress) if images is not None else given.cached(fingerprint or "")
@@ -237,7 +237,9 @@ def _shards(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
     whole, details = _decoded(listed, cached, stem, on_progress)
     for label, name in enumerate(classes):
         if not (whole.labels[: len(held["train"])] == label).any():
-            raise DataError(f"{folder}: no images of class {name} in its train shards. Add some or correct classes.txt")
+            raise DataError(
+                f"{folder}: no images of class {name} in its train shards. Add images or correct classes.txt"
+            )
     return _parted(whole, len(held["train"]), classes, details, passed)
 
 

@@ -104,7 +104,10 @@ def read_parts(
         numbers = {word: classes.index(word) if word in classes else len(classes) for word in words}
     if max(numbers.values()) >= len(classes):
         worst = max(numbers, key=lambda word: numbers[word])
-        raise DataError(f"{folder}: a .cls says {worst}, but classes.txt names {len(classes)} classes. Correct one")
+        raise DataError(
+            f"{folder}: a .cls file holds label {worst}, but classes.txt names {len(classes)} classes. "
+            "Correct one of the files"
+        )
     held = {name: _labelled(index, paths, labels, numbers) for name, (index, paths, labels, _) in indexed.items()}
     return held, classes, passed
 
@@ -117,7 +120,7 @@ def _numbered(folder: Path, count: int) -> tuple[str, ...]:
     """
     if count > _MOST_NUMBERED:
         raise DataError(
-            f"{folder}: a .cls says {count - 1:,}, which makes {count:,} classes. Without names at most "
+            f"{folder}: a .cls file holds label {count - 1:,}, which makes {count:,} classes. Without names at most "
             f"{_MOST_NUMBERED:,} are accepted. Number the classes from 0, or name them in classes.txt"
         )
     return tuple(map(str, range(count)))
@@ -137,7 +140,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         raise DataError(f"{path} cannot be read as text ({error}). Write the name of a class on each line") from None
     if len(set(names)) < len(names):
         again = next(name for i, name in enumerate(names) if name in names[:i])
-        raise DataError(f"{path} names the class {again} twice. Correct it: a label is the line of its name")
+        raise DataError(f"{path} names the class {again} twice. Name each class once: a label is the line of its name")
     return names
 
 

@@ -40,8 +40,9 @@ class Split:
         """
         if self.images.dim() != 4 or len(self.images) != len(self.labels):
             raise DataError(
-                f"a split holds images [n, C, H, W] with a label each, but these are {tuple(self.images.shape)} and "
-                f"{len(self.labels)}. Frames of events are measured by nas.training.measurement.measure_batches"
+                "a split holds images [n, C, H, W] with a label each, but got images of shape "
+                f"{list(self.images.shape)} and {len(self.labels)} labels. Frames of events are measured by "
+                "nas.training.measurement.measure_batches"
             )
 
     def __len__(self) -> int:
@@ -189,7 +190,7 @@ def _check_given(name: str, labels: Numbers, classes: tuple[str, ...]) -> None:
         few = int(counts.argmin())
         raise DataError(
             f"{name} has no image of class {classes[few]} that the parts before it do not have. Add one, or leave "
-            f"{name} out: then it is cut from train"
+            f"{name} out, so that it is cut from train"
         )
 
 
@@ -201,13 +202,13 @@ def _check_share(
     few = int(different.argmin())
     if different[few] < 2:
         raise DataError(
-            f"train has {_images(different[few])} of class {classes[few]}, but {name} is cut from it and both need at "
-            f"least one. Add images, or give {name}"
+            f"train has {_images(different[few])} of class {classes[few]}, but {name} is cut from train and both need "
+            f"at least one. Add images, or give {name}"
         )
     if not len(classes) <= images <= len(labels) - len(classes):
         raise DataError(
-            f"{name} is {share:g} of {len(labels)} training images, {images}; it and what is left need one of each of "
-            f"{len(classes)} classes. Set the share in [data], or give {name}"
+            f"{name} is {share:g} of {len(labels)} training images, {images}, but {name} and the rest each need an "
+            f"image of each of {len(classes)} classes. Set the share in [data], or give {name}"
         )
 
 

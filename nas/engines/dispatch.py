@@ -81,7 +81,7 @@ class Dispatcher:
         repeats = " It is repeated." if source.on_died(ended) else ""
         self.observer.notice(f"{ended.job.label} ended without a result: {ended.why}.{repeats}")
         if self._most_deaths is not None and self._deaths >= self._most_deaths:
-            raise StudyError(f"{self._deaths} trainings in a row ended without a result; the last one: {ended.why}")
+            raise StudyError(f"{self._deaths} training runs in a row ended without a result. The last one: {ended.why}")
 
 
 def given_up(job: Job, trainer: Trainer, why: str) -> Candidate:

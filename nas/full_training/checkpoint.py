@@ -122,7 +122,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         and all(isinstance(word, str) for word in (*checkpoint.classes, checkpoint.images))
     )
     if not right:
-        raise TypeError("its parts have types that a training does not write")
+        raise TypeError("parts of the file have types that training does not write")
     return checkpoint
 
 

@@ -79,7 +79,7 @@ def teacher_of(recipe: TrainingRecipe, config: SpikformerConfig, device: torch.d
         return None
     if ":" in recipe.teacher:  # as hf-hub:NAME or local-dir:PATH, from where timm before 1.0.26 reads pickles that run
         raise TrainingError(
-            f"teacher {recipe.teacher} names a place, and the recipe may come from others. Give the name of a timm "
+            f"teacher {recipe.teacher} is an address or a path, which a recipe must not name. Give the name of a timm "
             "model, and its weights: --set teacher_weights=FILE.safetensors"
         )
     # Weights of one's own may be for any classes; timm's are for those that they were trained on.
@@ -95,7 +95,8 @@ def teacher_of(recipe: TrainingRecipe, config: SpikformerConfig, device: torch.d
         _load(model, recipe.teacher_weights)
     if model.num_classes != config.head.num_classes:
         raise TrainingError(
-            f"teacher {recipe.teacher} has {model.num_classes} classes, but the network has {config.head.num_classes}"
+            f"teacher {recipe.teacher} has {model.num_classes} classes, but the network has "
+            f"{config.head.num_classes}. Give a teacher with as many classes"
         )
     model.to(device).eval().requires_grad_(False)
     return _Seen(model, recipe, device)
@@ -106,9 +107,7 @@ def _load(model: nn.Module, path: str) -> None:
         model.load_state_dict(safetensors.torch.load_file(Path(path)))
     except (OSError, SafetensorError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise TrainingError(
-            f"teacher_weights {path} are not those of the teacher: {first}. Give another file"
-        ) from None
+        raise TrainingError(f"teacher_weights {path} do not fit the teacher: {first}. Give another file") from None
 
 
 class _Seen:

@@ -74,11 +74,12 @@ def steps_of(images: int, recipe: TrainingRecipe, group: ProcessGroup) -> Steps:
         )
     if images < recipe.batch_size:
         raise TrainingError(
-            f"batch_size {recipe.batch_size} is more than the {images} training images. Use a smaller one"
+            f"batch_size {recipe.batch_size} is more than the {images} training images. Use a smaller batch_size"
         )
     if recipe.batch_size // shares == 1:
         raise TrainingError(
-            f"batch_size {recipe.batch_size} leaves one image per part, but batch norm needs two. Use more"
+            f"batch_size {recipe.batch_size} leaves one image per part, but batch norm needs two. Use a larger "
+            "batch_size"
         )
     return Steps(recipe.batch_size, recipe.batch_size // shares, images // recipe.batch_size)
 

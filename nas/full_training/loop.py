@@ -102,7 +102,7 @@ def recipe_of(bundle: Bundle, epochs: int, settings: tuple[str, ...]) -> Trainin
 def _check_ours(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names and not names & {checkpoint.FILE, loggers.FILE, "lock"}:
-        raise OutputError(f"{folder} holds files that no training wrote. Give another --out")
+        raise OutputError(f"{folder} holds files that training did not write. Give another --out")
 
 
 @contextlib.contextmanager

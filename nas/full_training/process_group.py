@@ -96,7 +96,7 @@ def _enough_memory(place: torch.device) -> Iterator[None]:
             raise
         message = (str(error).splitlines() or ["no more is left"])[0]
         raise TrainingError(
-            f"{place} ran out of memory: {message}. A training needs less with --set accumulation=4 or --set "
+            f"{place} ran out of memory: {message}. Training needs less memory with --set accumulation=4 or --set "
             "checkpointing=true"
         ) from None
 

@@ -68,9 +68,14 @@ def confirm(
         fingerprint = str(study.identity["data.images"])
         splits = loaders.load(study.space, data_dir, study.seed, watcher.reading, images=data, fingerprint=fingerprint)
         if splits.fingerprint != fingerprint:
-            remedy = "Give those, as data=nas.Images(...)" if data is not None else "Give their folder with --data-dir"
+            remedy = (
+                "Give those of the search, as data=nas.Images(...)"
+                if data is not None
+                else "Give the folder of the search with --data-dir"
+            )
             raise DataError(
-                f"study {study.name} was searched on images {fingerprint}, but these are {splits.fingerprint}. {remedy}"
+                f"study {study.name} was searched on images {fingerprint}, but the given images are "
+                f"{splits.fingerprint}. {remedy}"
             )
         for sentence in splits.account:
             watcher.notice(sentence)
@@ -82,9 +87,9 @@ def confirm(
 
 def _check(seeds: int, top: int | str, penalties: Sequence[float]) -> None:
     if seeds < 1:
-        raise StudyError(f"seeds {seeds} must be at least 1; intervals need 2")
+        raise StudyError(f"seeds {seeds} must be at least 1; intervals need at least 2")
     if isinstance(top, int) and top < 1:
-        raise StudyError(f"top {top} must be at least 1, or front")
+        raise StudyError(f'top {top} must be at least 1, or "front"')
     for penalty in penalties:
         if not 0 <= penalty < math.inf:
             raise StudyError(f"spike penalty {penalty} must be 0 or more")

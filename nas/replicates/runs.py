@@ -171,7 +171,7 @@ def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings:
         changed = [key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key)]
         raise StudyError(
             f"{study.study_name} was begun with other settings ({', '.join(changed)} differ): its results would not "
-            "be comparable. Restore them, or give another name"
+            "be comparable. Restore the settings, or give another name"
         )
     return Runs(study)
 

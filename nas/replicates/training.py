@@ -35,9 +35,9 @@ def train(
     known, by_key = runs.done(), {run.key: run for run in asked}
     waiting = [run for key, run in by_key.items() if key not in known]
     if not waiting:
-        observer.notice(f"All {len(by_key)} trainings are done.")
+        observer.notice(f"All {len(by_key)} training runs are done.")
         return
-    observer.notice(f"{len(waiting)} of {len(by_key)} trainings remain to be done. Ctrl-C loses nothing.")
+    observer.notice(f"{len(waiting)} of {len(by_key)} training runs remain to be done. Ctrl-C loses nothing.")
     first = waiting[0]
     trainer = Trainer(splits, first.recipe, first.seed, target_image_size, place.folder / "unfinished")
     with _engine(place, trainer, observer) as engine:

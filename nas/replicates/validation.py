@@ -136,7 +136,7 @@ def _check(configs: int, replicates: int, shares: Sequence[float], seed: int, ag
     if not 0 <= replicates <= configs:
         raise StudyError(f"replicates {replicates} must be between 0 and the {configs} configs")
     if not shares or list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] < 1:
-        raise StudyError(f"shares {', '.join(map(str, shares))} must rise, from above 0 to below 1")
+        raise StudyError(f"shares {', '.join(map(str, shares))} must be rising numbers between 0 and 1")
     if not 0 <= seed < 2**32 - 1:
         raise StudyError(f"seed {seed} must be between 0 and {2**32 - 2}")
     if against not in ("full", "published"):

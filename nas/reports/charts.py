@@ -35,7 +35,7 @@ def trajectory(report: Report) -> Chart:
         )
     return drawn(
         figure,
-        "images seen by all trainings",
+        "images seen by all training runs",
         "hypervolume (points of search-val x decades)",
         showlegend=len(lines) > 1,
     )

@@ -309,7 +309,7 @@ def _other(study: Study, other: Study, convention: Convention) -> _Other:
     if other.energy_of != study.energy_of:
         raise StudyError(
             f"study {other.name} ranks by the energy of the {other.energy_of}, {study.name} by that of the "
-            f"{study.energy_of}: their fronts do not compare"
+            f"{study.energy_of}, so their fronts cannot be compared. Leave out study {other.name}"
         )
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     priced = networks.price(other, other.candidates, convention)

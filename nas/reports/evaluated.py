@@ -39,7 +39,7 @@ def check(path: Path) -> None:
         OutputError: a suffix that names none of `FORMATS`.
     """
     if path.suffix.lower() not in FORMATS:
-        raise OutputError(f"{path} names no format of a figure. Use one of {', '.join(FORMATS)}")
+        raise OutputError(f"{path} must be a figure, with one of the suffixes {', '.join(FORMATS)}")
 
 
 def figure(evaluations: Sequence[Evaluation]) -> Figure:

@@ -58,9 +58,9 @@ TERMS = {
     "rung": "A step of the search, which says on how many images a network trains. Promising networks are trained anew "
     "on the images of the next rung; only the last rung has all of them.",
     "complete": "Trained in full, on all images of the recipe. Only such networks can be on the front.",
-    "stopped": "Trained on a part of the images and not chosen for more. This saves time and is no failure.",
+    "stopped": "Trained on a part of the images and not chosen for more. This saves time and is not a failure.",
     "silent": "The classifier sees the same for every image, as neurons do not fire. Such a network is not ranked.",
-    "diverged": "The training's loss was no finite number any more, so there is no result.",
+    "diverged": "The training's loss was no longer finite, so there is no result.",
     "out_of_memory": "The training needed more memory than there was, twice.",
     "died": "The process that trained it ended without a result each time.",
 }

@@ -58,7 +58,10 @@ def costs(
     """
     candidate = study.candidate(number)
     if not candidate.is_ranked or not candidate.operations:
-        raise StudyError(f"trial {number} of study {study.name} is {candidate.status}: it has no counted operations")
+        raise StudyError(
+            f"trial {number} of study {study.name} is {candidate.status} and has no counted operations. Give "
+            "another trial"
+        )
     images = candidate.counted_images
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
     layers = costs_of(name, candidate, convention)
@@ -106,13 +109,15 @@ def costs_on_images(
         CostError: the network is silent.
     """
     if not (Path(folder) / "proxy.safetensors").is_file():
-        raise CheckpointError(f"{folder} has no proxy.safetensors: without trained weights there are no spikes")
+        raise CheckpointError(
+            f"{folder} has no proxy.safetensors, whose trained weights counting spikes needs. Give firing rates instead"
+        )
     model = load(folder, "proxy")
     splits = _images(Path(folder), model.config, data_dir)
     form = fuse(model) if fused else model
     counts = measurement.measure(form, splits.search_val, Normalise(splits.train))
     if counts.silent is not None:
-        raise CostError(f"the proxy of {folder} is silent: {counts.silent}. It has no energy to speak of")
+        raise CostError(f"the proxy of {folder} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"proxy of {folder}", fused)
     layers = priced(name, model.config, counted_on(counts.images), counts.operations, counts.images, convention)
     return _with_extras(layers, model.config, counts.operations, counts.overheads, counts.images, chip, memory)
@@ -146,7 +151,7 @@ def costs_with_weights(
 
     config, counts = evaluation.counted(network, data_dir, weights, fused=fused)
     if counts.silent is not None:
-        raise CostError(f"{network} with {weights} is silent: {counts.silent}. It has no energy to speak of")
+        raise CostError(f"{network} with {weights} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"{network} with {weights}", fused)
     layers = priced(name, config, counted_on(counts.images), counts.operations, counts.images, convention)
     return _with_extras(layers, config, counts.operations, counts.overheads, counts.images, chip, memory)
@@ -189,7 +194,8 @@ def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Spl
     splits = data.load(SearchSpace(folder.name, config.to_dict(), (), {}, settings, recipe), data_dir, seed)
     if splits.fingerprint != fingerprint:
         raise DataError(
-            f"{folder} was measured on the images {fingerprint}, these are {splits.fingerprint}. Give others"
+            f"{folder} was measured on the images {fingerprint}, but the given images are {splits.fingerprint}. Give "
+            "the images of the search"
         )
     return splits
 
@@ -228,7 +234,7 @@ def inspect(
     chosen, model = energy.convention(convention, unit_costs), None if chip is None else chips.load(chip)
     if isinstance(network, Study):
         if trial is None:
-            raise StudyError(f"study {network.name} has many networks. Give the number of a trial")
+            raise StudyError(f"study {network.name} has many networks. Give the number of a trial: trial=N")
         return costs(network, trial, chosen, model, memory=memory)
     if weights is not None and data_dir is not None:
         return costs_with_weights(network, weights, data_dir, chosen, model, fused=fused, memory=memory)

@@ -140,7 +140,7 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
     nothing = not candidates
     return [
         Check(
-            "Can the search and the trainings be run again: code, space, settings, seeds?",
+            "Can the search and the training be run again: code, space, settings, seeds?",
             "not recorded" if nothing else "partly" if changed else "yes",
             _code(candidates)
             + (", a working tree with changes of its own or no clone" if changed else "")
@@ -218,7 +218,8 @@ def _checks_of_effort(study: Study, spent: Spent) -> list[Check]:
         Check(
             "What did it cost from end to end?",
             "yes" if spent.images else "no",
-            f"{spent.images:,} images, {spent.hours:.2f} h of training and measuring; repeats and full trainings apart",
+            f"{spent.images:,} images, {spent.hours:.2f} h of training and measuring; repeats and full "
+            "training runs apart",
         ),
         Check(
             "Who proposed networks?",

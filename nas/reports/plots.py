@@ -63,12 +63,14 @@ def plot_axes(study: Study, axis: str | None = None) -> go.Figure:
     """
     report = build(study)
     if report.importance.empty:
-        raise StudyError(f"study {study.name} does not tell which axes matter. {report.importance_basis} Search on")
+        raise StudyError(
+            f"study {study.name} does not tell which axes matter. {report.importance_basis} Continue the search"
+        )
     if axis is None:
         return _titled(charts.importance(report), f"Importance of the axes of {study.name}")
     axes = charts.ranked_axes(report)
     if axis not in axes:
-        raise StudyError(f'axis "{axis}" is none of those that study {study.name} varied. {nearest(axis, axes)}')
+        raise StudyError(f'axis "{axis}" is not one that study {study.name} varied. {nearest(axis, axes)}')
     return _titled(charts.effects(report, axis), f"Effect of {axis} in {study.name}")
 
 
@@ -120,7 +122,7 @@ def _network(network: str | Study | Candidate | SpikformerConfig, trial: int | N
     """The config of a network, and what it is called."""
     if isinstance(network, Study):
         if trial is None:
-            raise StudyError(f"study {network.name} has many networks. Give the number of a trial")
+            raise StudyError(f"study {network.name} has many networks. Give the number of a trial: trial=N")
         return network.candidate(trial).config, f"Trial {trial} of {network.name}"
     if isinstance(network, Candidate):
         return network.config, network.reference or network.config_id

@@ -216,7 +216,7 @@ def _verdict_sentences(
     failed = sum(g.failed for g in groups.values())
     sentences = [
         f"More seeds: {len(groups)} networks trained anew with {many} seed(s) that the search did not use"
-        + (f", {failed} of these trainings without a result" if failed else "")
+        + (f", {failed} of these training runs without a result" if failed else "")
         + (
             f"; between seeds search-val accuracy scatters by {points:.2f} points and energy by "
             f"{100 * (10**decades - 1):.1f} % (pooled, {freedom} degrees of freedom)."

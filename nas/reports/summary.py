@@ -121,7 +121,7 @@ def _half_width(row: Row) -> float:
 def _next(report: Report, front: list[Row]) -> tuple[str, ...]:
     """What to do, the command for it, and its options."""
     if report.running:
-        under_way = "One training is" if report.running == 1 else f"{report.running:,} trainings are"
+        under_way = "One training run is" if report.running == 1 else f"{report.running:,} training runs are"
         return f"{under_way} under way, so wait until the search ends and write this page again:", "report"
     if not all(row["trial"] in report.means for row in front):
         return (

@@ -127,7 +127,10 @@ class Searcher:
         every = (self.space.at(params) for params in self.space.every())
         network = next((n for n in every if n is not None and n.identity not in started), None)
         if network is None:
-            raise LookupError(f"{_DRAWS} draws found no network that was not started")
+            raise LookupError(
+                f"no untried network was found in {_DRAWS} random draws: the space may be nearly exhausted. Run fewer "
+                "trials or widen the space"
+            )
         return network
 
     def _similarity(self, offered: Sequence[Mapping[str, Choice]], records: Sequence[Record]) -> Array:

@@ -67,8 +67,8 @@ class Loop:
             self.observer.notice(self._reason)
         if not self.study.candidates_in(self.snapshot):
             raise StudyError(
-                f"study {self.study.name} has no network: none was found that keeps to "
-                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen it"
+                f"study {self.study.name} has no network: none was found within "
+                f"{limits.in_words(self.space.constraints) or 'the budget'}. Loosen this limit"
             )
 
     def next_job(self) -> Job | None:

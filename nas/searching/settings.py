@@ -134,7 +134,7 @@ class SearchSettings:
         if self.engine not in ("local", "ray"):
             raise StudyError(f'engine "{self.engine}" is unknown. Use local or ray')
         if self.address is not None and self.engine != "ray":
-            raise StudyError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
+            raise StudyError(f"{self.address} is the address of a Ray cluster: add --engine ray")
         if self.engine == "local":
             check_processes(self.workers)
         check_places(self.device, self.workers, self.per_gpu)

@@ -91,7 +91,7 @@ def _table(document: Document, name: str, table: object, base: PlainTable) -> Ax
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
         raise document.error(section, None, 'must hold choices such as name = { "stem.kind" = "sps" }')
     if name in AXES or name == "neuron_placement" or is_known(base, name):
-        raise document.error(section, None, "is the name of an axis already. Give it another")
+        raise document.error(section, None, "is already the name of an axis. Give this table another name")
     choices: dict[Choice, dict[str, object]] = {choice: dict(flattened(fields)) for choice, fields in table.items()}
     written = dict.fromkeys(path for fields in choices.values() for path in fields)
     if not written:

@@ -197,7 +197,7 @@ class _Parser:
                     assign(values, path, field)
             elif key in axes:
                 listed = ", ".join(map(str, axes[key].choices))
-                raise ConfigError(f"{key} {choice!r} is not one of the axis' choices {listed}")
+                raise ConfigError(f"{key} {choice!r} is not one of this axis's choices: {listed}")
             elif is_known(values, key):
                 assign(values, key, choice)
             else:
@@ -221,7 +221,7 @@ def _check_numbers(document: Document, data: DataSettings, recipe: Recipe) -> No
         raise document.error("proxy", "learning_rate", f"{recipe.learning_rate} must be positive")
     rising = all(low < high for low, high in zip((0.0, *recipe.rungs), recipe.rungs, strict=False))
     if not recipe.rungs or not rising or recipe.rungs[-1] != 1:
-        raise document.error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, as [0.05, 1]")
+        raise document.error("proxy", "rungs", f"{list(recipe.rungs)} must rise from above 0 to 1, such as [0.05, 1]")
 
 
 __all__ = ["check_blocks", "load_space", "space_names", "with_proxy"]

@@ -132,7 +132,7 @@ class SearchSpace:
         values, params = config.to_dict(), {}
         stages = len(self.base["stages"])
         if len(config.stages) != stages:
-            raise SpaceError(f"the network has {len(config.stages)} stages, but those of this space have {stages}")
+            raise SpaceError(f"the network has {len(config.stages)} stages, but networks of this space have {stages}")
         choice_of = {axis.name: choice_in(axis, values) for axis in self.axes}
 
         def follow(name: str, choices: list[Choice]) -> Choice:
@@ -217,7 +217,7 @@ def choice_in(axis: Axis, values: PlainTable) -> Choice:
             return choice
     fields = {path: read(values, path)[0] for path in next(iter(axis.assignments.values()))}
     listed = ", ".join(map(str, axis.choices))
-    raise SpaceError(f"{axis.name} {fields} is not one of the axis' choices {listed}")
+    raise SpaceError(f"{axis.name} {fields} is not one of this axis's choices: {listed}")
 
 
 def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:

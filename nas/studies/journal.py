@@ -40,7 +40,7 @@ def journal(folder: Path) -> BaseStorage:
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
         raise _damaged(path, _first_line(error)) from None
     if backend.lines and not studies:
-        raise _damaged(path, "none of its lines begins a study")
+        raise _damaged(path, "no line begins a study")
     return storage
 
 
@@ -67,13 +67,13 @@ class _Journal(JournalFileBackend):
         """
         with self._path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < self._ends[log_number_from]:
-                raise _damaged(self._path, "it is shorter than it was")
+                raise _damaged(self._path, "the file is shorter than before")
             file.seek(self._ends[log_number_from])
             del self._ends[log_number_from + 1 :]
             for line in file:
                 if not line.endswith(b"\n"):
                     if not _is_torn(line):
-                        raise _damaged(self._path, "its last line is not a record")
+                        raise _damaged(self._path, "the last line is not a record")
                     return
                 log = self._record(line, len(self._ends))
                 self._ends.append(self._ends[-1] + len(line))
@@ -92,7 +92,7 @@ class _Journal(JournalFileBackend):
         self._trials += log["op_code"] == _CREATE_TRIAL
         trial = log.get("trial_id", -1)
         if not isinstance(trial, int) or trial >= self._trials:
-            raise _damaged(self._path, f"line {number} is about trial {trial}, which no line before it begins")
+            raise _damaged(self._path, f"line {number} is about trial {trial}, which no earlier line begins")
         return log
 
     def append_logs(self, logs: list[PlainTable]) -> None:
@@ -163,7 +163,7 @@ def _repair_tail(path: Path, file: BinaryIO) -> None:
         return
     file.seek(whole)
     if not _is_torn(file.read()):  # anything else is not ours to cut
-        raise _damaged(path, "its last line is not a record")
+        raise _damaged(path, "the last line is not a record")
     file.truncate(whole)
 
 

@@ -84,7 +84,9 @@ def parsed(trial: FrozenTrial) -> Candidate:
     if not is_id(candidate.config_id):
         raise RecordError(f'"{candidate.config_id}" is not the id of a network')
     if candidate.config_id != trial.user_attrs["config_id"]:
-        raise RecordError(f"it is of network {candidate.config_id}, the trial of {trial.user_attrs['config_id']}")
+        raise RecordError(
+            f"the record is of network {candidate.config_id}, but the trial of network {trial.user_attrs['config_id']}"
+        )
     return candidate
 
 
@@ -143,7 +145,7 @@ def left_out(study: str, reasons: Mapping[int, str]) -> str:
     of_first = reasons[first] if len(reasons) == 1 else f"of trial {first}: {reasons[first]}"
     return (
         f"{which} of study {study} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out ({of_first}). "
-        f"Damage, or another version of this program: open the study with that one, or restore its file"
+        "The study is damaged, or another version of this program wrote it: use that version, or restore the file"
     )
 
 
@@ -163,7 +165,9 @@ def check_id(config_id: str, study: str) -> None:
         StudyError: it is none.
     """
     if not is_id(config_id):
-        raise StudyError(f'study {study} holds a record of network "{config_id}", which is not the id of a network')
+        raise StudyError(
+            f'study {study} holds a record of network "{config_id}", which is not the id of a network. Restore its file'
+        )
 
 
 def training_of(trial: FrozenTrial, record: Candidate) -> Training:

@@ -132,9 +132,7 @@ def create(name: str, storage: BaseStorage) -> optuna.Study:
     """The study of that name, made if it is not there."""
     study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
     if len(study.directions) != 2:
-        raise StudyError(
-            f'study "{name}" in that storage was not made by a search: it has one objective. Name another --study'
-        )
+        raise StudyError(f'study "{name}" in the storage has one objective, so no search made it. Give another --study')
     study.set_metric_names(["search_val_accuracy", "log10_energy_mj"])
     return study
 

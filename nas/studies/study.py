@@ -228,7 +228,7 @@ class Study:
         read, unreadable = records.full_trainings_in(stored)
         if unreadable:
             self._reader.tell(
-                f"Records of {unreadable} full trainings of study {self.name} cannot be read and are left out"
+                f"Records of {unreadable} full training runs of study {self.name} cannot be read and are left out"
             )
         return sorted(read, key=lambda full: (full.trial, full.seed))
 

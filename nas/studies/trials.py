@@ -132,7 +132,7 @@ def reason_against(trial: FrozenTrial) -> str | None:
     """Why what is written on a trial is none of ours, damaged or made by hand; None where all is well."""
     attributes = trial.user_attrs
     if not isinstance(attributes, dict) or not isinstance(trial.system_attrs, dict):
-        return "its attributes are not a table"
+        return "the attributes of the trial are not a table"
     try:
         for name, kind in _ATTRIBUTES.items():
             if name in attributes and (type(attributes[name]) is not kind or kind is float):
@@ -143,13 +143,13 @@ def reason_against(trial: FrozenTrial) -> str | None:
         if trial.state == TrialState.COMPLETE:
             hold_value("values", trial.values, list[float])
         if "candidate" in attributes and "config_id" not in attributes:
-            raise TypeError("it has a record but no config_id")
+            raise TypeError('the trial has a record, but no "config_id"')
         for name, (least, limit) in {"rung": (0, _MOST_RUNGS), "attempt": (1, math.inf)}.items():
             if not least <= attributes.get(name, least) < limit:
-                raise TypeError(f"{name} is {attributes[name]}, which is impossible")
+                raise TypeError(f'"{name}" is {attributes[name]}, but must be at least {least} and below {limit:g}')
         for name in ("duplicate_of", "retry_of"):
             if not 0 <= attributes.get(name, 0) <= trial.number:
-                raise TypeError(f"{name} is {attributes[name]}, which is not an earlier trial")
+                raise TypeError(f'"{name}" is {attributes[name]}, but must be the number of an earlier trial')
     except TypeError as error:
         return str(error)
     return None

@@ -176,11 +176,11 @@ def _check(candidate: Candidate) -> None:
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
         if getattr(candidate, name) < 0:
-            raise ValueError(f"{name} is {getattr(candidate, name)}, which is negative")
+            raise ValueError(f'"{name}" is {getattr(candidate, name)}, but must not be negative')
     for name, most in _FIGURES.items():
         value = getattr(candidate, name)
         if value is not None and not 0 <= value <= most:
-            raise ValueError(f"{name} is {value}, not between 0 and {most:g}")
+            raise ValueError(f'"{name}" is {value}, but must lie between 0 and {most:g}')
 
 
 _COUNTS = ("seed", "train_images", "images_seen", "parameters", "report_val_images", "counted_images")
@@ -205,7 +205,7 @@ def _check_activity(layer: Activity) -> None:
         and _WHOLE.issuperset(map(type, layer.spikes))
         and min(layer.spikes) >= 0
     ):
-        raise TypeError(f"the activity {layer} has values that no count gives")
+        raise TypeError(f"the activity {layer} must have neurons, and whole numbers of spikes of at least 0")
 
 
 def _check_operation(operation: Operation) -> None:

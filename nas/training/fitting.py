@@ -151,12 +151,12 @@ class _Saved:
         try:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
             if state["format"] != _FORMAT:
-                raise ValueError(f"its format is {state['format']}, but this program reads {_FORMAT}")
+                raise ValueError(f"the file has format {state['format']}, but this program reads {_FORMAT}")
             history = [Epoch(*values) for values in state["history"]]
             self._model.load_state_dict(state["model"])
             self._step.load_state(state)
         except (OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-            _LOGGER.warning("%s does not tell how far a training came, which begins anew: %s", self._path, error)
+            _LOGGER.warning("%s cannot be read, so the training run begins anew: %s", self._path, error)
             self._model.load_state_dict(fresh[0])
             self._step.load_state(fresh[1])
             return []
@@ -170,7 +170,7 @@ class _Saved:
         try:
             files.write(self._path, lambda partial: torch.save({**state, **self._step.state()}, partial))
         except (OutputError, RuntimeError) as error:  # torch raises the latter on a full disk; training matters more
-            _LOGGER.warning("how far this training came is not kept: %s", error)
+            _LOGGER.warning("the progress of this training run cannot be saved: %s", error)
 
 
 def schedule(recipe: Recipe, steps: int) -> Schedule:

@@ -114,7 +114,9 @@ def _checked(batches: Iterable[tuple[Tensor, Tensor]], fed: Operand | None) -> I
                 "images [B, C, H, W] and frames [T, B, C, H, W] are counted differently. Measure them separately"
             )
         if images.shape[-4] != len(labels):
-            raise CostError(f"{tuple(images.shape)} are {images.shape[-4]} images, but there are {len(labels)} labels")
+            raise CostError(
+                f"images of shape {list(images.shape)} are {images.shape[-4]}, but there are {len(labels)} labels"
+            )
         if images.dim() == 5 and fed is None and images.any() and (images == images.round()).all():
             raise CostError(
                 "frames hold whole numbers only, as counts of events do, and would be priced as real numbers. Say what "

@@ -56,10 +56,10 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
         ("epoch = 3", 'unknown field "epoch". Did you mean "epochs"'),
         ("epochs = true", "epochs must be a whole number"),
         ("learning_rate = -1.0", r"learning_rate -1\.0 must be positive"),
-        ("warmup_epochs = 400", "warmup_epochs 400 exceed epochs 300"),
+        ("warmup_epochs = 400", "warmup_epochs 400 must be at most epochs 300"),
         ('rand_augment = "augment"', "is not a policy of timm"),
         ("workers = 1000000", "workers 1000000 must be at most 512"),
-        ("networks = 3", "networks is 3, not a table"),
+        ("networks = 3", '"networks" must be a table of settings for each network, but holds 3'),
         ("epochs = " + "[" * 5000, "not valid TOML"),
     ],
 )

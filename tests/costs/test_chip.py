@@ -202,12 +202,12 @@ def test_what_cannot_be_loaded_is_named(mine: Path, name: str, message: str) -> 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("number", 'chip "models:number" returned 3.5: it must return a nas.costs.ChipCosts'),
-        ("negative", "returned energy_mj -1.0: it must be a finite positive number"),
-        ("endless", "returned latency_ms inf: it must be a finite positive number"),
-        ("truth", "returned energy_mj True: it must be a finite positive number"),
-        ("word", "returned fits 'yes': it must be True, False or None"),
-        ("note", "returned note 7: it must be text"),
+        ("number", 'chip "models:number" returned 3.5. Return a nas.costs.ChipCosts'),
+        ("negative", 'returned energy_mj=-1.0; "energy_mj" must be a finite positive number'),
+        ("endless", 'returned latency_ms=inf; "latency_ms" must be a finite positive number'),
+        ("truth", 'returned energy_mj=True; "energy_mj" must be a finite positive number'),
+        ("word", "returned fits='yes'; \"fits\" must be True, False or None"),
+        ("note", 'returned note=7; "note" must be text'),
         ("divides", 'chip "models:divides" failed: ZeroDivisionError: division by zero'),
         ("few", 'chip "models:few" failed: TypeError: few() takes 2 positional arguments but 4 were given'),
     ],
@@ -225,5 +225,5 @@ def test_a_failure_says_where(mine: Path) -> None:
 
 def test_nothing_counted_costs_nothing_on_a_chip() -> None:
     for operations, images in (([], 2), ([FIRST], 0)):
-        with pytest.raises(CostError, match="there are no costs without counted operations"):
+        with pytest.raises(CostError, match="needs counted operations"):
             chip.load("loihi")(CONFIG, operations, Overheads(), images)

@@ -89,7 +89,7 @@ def test_what_happens_at_one_place_is_its_update(kind: type[Neuron]) -> None:
 
 @pytest.mark.parametrize("kind", [Blurs, Normalises, Reads])
 def test_no_place_acts_on_another(kind: type[Neuron]) -> None:
-    with pytest.raises(CostError, match=r"at one place depend on currents at others|calls numpy"):
+    with pytest.raises(CostError, match=r"at one place depend on currents at other places|calls numpy"):
         run(made(kind), currents(4, 3, 2, 5, 5))
 
 
@@ -142,7 +142,7 @@ def test_the_first_axis_of_currents_is_time() -> None:
     stage = {"embed_dim": 16, "depth": 1, "mixer": {"kind": f"{__name__}:AlongChannels"}}
     config = SpikformerConfig.from_dict(contract.small() | {"stages": [stage]})
     model, images = contract.calibrated(config)
-    with pytest.raises(CostError, match="their first axis must be time, 4 steps"):
+    with pytest.raises(CostError, match="whose first axis must be time, 4 steps"):
         run(model, images)
 
 
@@ -274,7 +274,7 @@ class Rolled(nn.Module):
 
 
 def test_no_block_adds_to_the_stream_by_itself() -> None:
-    with pytest.raises(CostError, match=r"aten\.add, which it does not declare"):
+    with pytest.raises(CostError, match=r"aten\.add, which the module does not declare"):
         run(Pretends(), currents(4, 3, 2, 5, 5))
     plugins.allow("tests.costs.test_custom_neurons")
     stage = {"embed_dim": 16, "depth": 1, "mixer": {"kind": "tests.costs.test_custom_neurons:Borrows"}}
@@ -283,5 +283,5 @@ def test_no_block_adds_to_the_stream_by_itself() -> None:
     assert not costs.passed
     assert "aten.add" in costs.detail
     model, images = contract.calibrated(config)
-    with pytest.raises(CostError, match=r"aten\.add, which it does not declare"):
+    with pytest.raises(CostError, match=r"aten\.add, which the module does not declare"):
         run(model, images)

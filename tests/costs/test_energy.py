@@ -173,5 +173,5 @@ def test_bad_files_of_unit_costs_are_refused(tmp_path: Path, text: str, message:
 
 def test_nothing_counted_has_no_energy() -> None:
     for operations, images in (([], 10), (MIXED, 0)):
-        with pytest.raises(CostError, match="there is no energy without counted operations"):
+        with pytest.raises(CostError, match="energies need counted operations or firing rates"):
             energy.price(operations, images)

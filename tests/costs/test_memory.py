@@ -40,5 +40,5 @@ def test_a_sum_reads_spikes_and_no_weights() -> None:
 
 def test_nothing_counted_accesses_nothing() -> None:
     for operations, images in (([], 2), ([FIRST], 0)):
-        with pytest.raises(CostError, match="there are no memory accesses"):
+        with pytest.raises(CostError, match="memory accesses need counted operations"):
             memory.memory_mj(operations, Overheads(), images, 4)

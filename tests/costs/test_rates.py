@@ -66,7 +66,7 @@ def test_the_log_of_spikingformer_gives_its_energy(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"block": 0.1, "blok": 0.2}, 'rates name "blok", but the network has no such layer. Did you mean "block"?'),
-        ({"block.query": 0.1}, r"no rate is given for block, block \(2\), block.pool"),
+        ({"block.query": 0.1}, r"rates lack block, block \(2\), block.pool"),
     ],
 )
 def test_rates_and_layers_must_meet(given: dict[str, float], message: str) -> None:

@@ -156,13 +156,13 @@ def _first(image: Any, label: Any = 0) -> Pairs:
         ),
         (_first(torch.zeros(8, 8, 3, dtype=torch.uint8)), r"A Tensor must be \[C, H, W\] or \[H, W\], with 1, 3 or 4"),
         (_first("cat.png"), r"train, image 0 is a str. Give a PIL image, a tensor or a numpy array"),
-        (_first(np.zeros((8, 8), np.uint8), 0.0), r"train, image 0: the label 0.0 is no whole number"),
-        (_first(np.zeros((8, 8), np.uint8), True), r"train, image 0: the label True is no whole number"),
-        (_first(np.zeros((8, 8), np.uint8), "cat"), r"train, image 0: the label 'cat' is no whole number"),
-        (_first(np.zeros((8, 8), np.uint8), -1), r"train, image 0: the label -1 is no class"),
+        (_first(np.zeros((8, 8), np.uint8), 0.0), r"train, image 0: the label 0.0 is not a whole number"),
+        (_first(np.zeros((8, 8), np.uint8), True), r"train, image 0: the label True is not a whole number"),
+        (_first(np.zeros((8, 8), np.uint8), "cat"), r"train, image 0: the label 'cat' is not a whole number"),
+        (_first(np.zeros((8, 8), np.uint8), -1), r"train, image 0: the label -1 is not a class"),
         (_first(np.zeros((8, 8), np.uint8), 10**9), r"train has no image of class 3. Number the classes from 0 on"),
         ([{"image": 1, "label": 2}], r"train, image 0: the data set gives a dict, not a pair \(image, label\)"),
-        (_grey(30, 4), r"the images have 4 classes \(0, 1, 2, 3...\), space .* says head.num_classes = 3"),
+        (_grey(30, 4), r"the images have 4 classes \(0, 1, 2, 3...\), but space .* says head.num_classes = 3"),
         (_grey(4), r"train: class 1 has 1 image, but train, search-val and report-val each need at least one"),
     ],
 )
@@ -183,7 +183,9 @@ def test_parts_that_cannot_be_are_refused(tmp_path: Path) -> None:
         nas.Images(_grey(), report_val=[])
     with pytest.raises(DataError, match=r"val has no image of class 2 that the parts before it do not have"):
         data.load(space, images=nas.Images(_grey(), [(np.full((8, 8), 200 + i, np.uint8), i) for i in range(2)]))
-    with pytest.raises(DataError, match=r"report_val is 0.1 of 20 training images, 2; .* Set the share in \[data\]"):
+    with pytest.raises(
+        DataError, match=r"report_val is 0.1 of 20 training images, 2, but .* Set the share in \[data\]"
+    ):
         data.load(space, images=nas.Images(_grey(20), _grey(60)[30:]))
     with pytest.raises(DataError, match=r"label 2 has no name: 2 classes are named"):
         data.load(space, images=nas.Images(_grey(), classes=["a", "b"]))
@@ -220,7 +222,7 @@ def test_the_cache_has_what_was_given_and_damage_is_noticed() -> None:
             DataError, match=r"They are not in the cache .* Give them again in Python, as data=nas.Images"
         ):
             data.load(space, fingerprint=given.fingerprint)
-    with pytest.raises(DataError, match=r'is "images", and no images were given. Give them in Python'):
+    with pytest.raises(DataError, match=r'is "images", but no images were given. Give images in Python'):
         data.load(space)
 
 
@@ -244,7 +246,7 @@ def test_a_study_of_given_images_goes_on_with_the_same_ones_alone(micro: Path, t
         search(4, train[1:])
     with pytest.raises(StudyError, match=r'data.dataset "images" -> "digits"'):
         search(4, None)
-    with pytest.raises(DataError, match=r"data and data_dir .* are two sources of images"):
+    with pytest.raises(DataError, match=r'"data" and "data_dir" .* are two sources of images'):
         search(4, train, data_dir=tmp_path)
     with pytest.raises(DataError, match=r"data is a list. Give data=nas.Images"):
         nas.search(micro, 1, data=train)  # type: ignore[arg-type]  # which is the point
@@ -254,7 +256,7 @@ def test_a_study_of_given_images_goes_on_with_the_same_ones_alone(micro: Path, t
         path.unlink()
     with pytest.raises(DataError, match=r"study micro was searched on images that were given in Python"):
         nas.confirm(study, 2, 1, observer=Observer())
-    with pytest.raises(DataError, match=r"these are \w+. Give those, as data=nas.Images"):
+    with pytest.raises(DataError, match=r"the given images are \w+. Give those of the search, as data=nas.Images"):
         nas.confirm(study, 2, 1, data=nas.Images(train[1:]), observer=Observer())
     nas.confirm(study, 2, 1, data=nas.Images(train), observer=Observer())
     assert nas.report(study).repeats is not None

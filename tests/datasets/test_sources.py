@@ -168,7 +168,7 @@ def test_bad_folders_are_one_clear_error(tmp_path: Path, damage: str, message: s
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("label", r"\.cls says 7, but classes.txt names 4 classes"),
+        ("label", r"\.cls file holds label 7, but classes.txt names 4 classes"),
         ("unlabelled", "has no .cls beside it"),
         ("cut", "not a readable tar file"),
         ("no test", "neither val nor test"),
@@ -217,8 +217,11 @@ def test_a_class_may_be_a_link_and_hold_links_to_other_places(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (b"10000000", r"a \.cls says 10,000,000, which makes 10,000,001 classes. Without names at most 100,000"),
-        (b"999999999999", r"a \.cls says 999,999,999,999"),
+        (
+            b"10000000",
+            r"a \.cls file holds label 10,000,000, which makes 10,000,001 classes. Without names at most 100,000",
+        ),
+        (b"999999999999", r"a \.cls file holds label 999,999,999,999"),
         (b"9" * 30, "'9999.*' is not a label"),
         (b"9" * 900_000, "'9999.*' is not a label"),
         (b"", "'' is not a label"),

@@ -87,7 +87,7 @@ def test_all_slots_are_kept_busy_and_what_dies_is_repeated() -> None:
 def test_when_all_trainings_die_the_run_ends() -> None:
     """By hand: one slot, and 3 attempts for each of 4 + 1 networks."""
     engine = Scripted(1, [False] * 100)
-    with pytest.raises(StudyError, match="15 trainings in a row ended without a result; the last one: no reason"):
+    with pytest.raises(StudyError, match=r"15 training runs in a row ended without a result\. The last one: no reason"):
         _dispatcher(engine, Heard(), ends=True).run(Jobs(2))
     assert ATTEMPTS == 3
 

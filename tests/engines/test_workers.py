@@ -457,7 +457,7 @@ def _stillborn(*_arguments: Any) -> None:
         ({"per_gpu": 0}, "per_gpu 0 must be at least 1"),
         ({"workers": 2, "storage": "sqlite:///x.db"}, "SQLite serves one worker only"),
         ({"engine": "slurm"}, 'engine "slurm" is unknown. Use local or ray'),
-        ({"address": "auto"}, "address auto is that of a Ray cluster. Give --engine ray with it"),
+        ({"address": "auto"}, "auto is the address of a Ray cluster: add --engine ray"),
         ({"storage": "postgresql+psycopg://me:very-secret@127.0.0.1:1/x"}, "me:***@127.0.0.1:1/x cannot be opened"),
         ({"storage": "postgresql+psycopg://me:very-sec/ret@nowhere:port/x"}, "me:***@nowhere:port/x cannot be opened"),
     ],
@@ -588,7 +588,7 @@ def test_what_is_no_record_at_the_end_is_not_cut_off(tmp_path: Path) -> None:
     path = study.folder / "journal.log"
     with path.open("ab") as file:
         file.write(b"somebody's notes")
-    with pytest.raises(StudyError, match="its last line is not a record"):
+    with pytest.raises(StudyError, match="the last line is not a record"):
         study.optuna.set_user_attr("said", "whole")
     assert path.read_bytes().endswith(b"somebody's notes")
 

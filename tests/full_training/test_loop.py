@@ -389,7 +389,7 @@ def test_two_trainings_do_not_share_a_folder_and_none_takes_anothers(images: Pat
     folder, out = pictures.bundle(tmp_path), tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="holds files that no training wrote"):
+    with pytest.raises(OutputError, match="holds files that training did not write"):
         loop.train(folder, images, out)
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
@@ -552,7 +552,7 @@ def test_without_torchrun_there_is_one_process() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("learning_rat=1",), 'no setting "learning_rat". Did you mean "learning_rate"'),
+        (("learning_rat=1",), 'unknown setting "learning_rat". Did you mean "learning_rate"'),
         (("epochs",), "write key=value"),
         (("epochs=many",), "epochs must be a whole number"),
         (("epochs=0",), "epochs 0 must be at least 1"),
@@ -563,7 +563,7 @@ def test_without_torchrun_there_is_one_process() -> None:
         (("rand_augment=rand-x9",), r"unknown to timm|not a policy of timm"),
         (("rand_augment_ops=['Equalise']",), "Use timm's names"),
         (("teacher=no_such_model",), "cannot be loaded from timm"),
-        (("teacher=local-dir:gift",), "names a place, and the recipe may come from others"),
+        (("teacher=local-dir:gift",), "is an address or a path, which a recipe must not name"),
         (("mean=[0.5]", "std=[0.5, 0.5]"), "must have equal length"),
         (("mean=[0.5, 0.5]", "std=[0.5, 0.5]"), "3 channels"),
     ],
@@ -596,7 +596,7 @@ def test_evaluating_refuses_what_it_does_not_read(images: Path, tmp_path: Path) 
     values = {"time_steps": "4", "image_size": "32", "drop_path": "0.5", "ema_decay": "0.5", "epochs": "7"}
     for name in names(recipes.TrainingRecipe):
         if name not in recipes.EVALUATION:
-            with pytest.raises(TrainingError, match=rf"evaluate does not read {name}, only mean, std, interpolation"):
+            with pytest.raises(TrainingError, match=rf"--set {name}=.*: evaluate reads only mean, std, interpolation"):
                 evaluation.evaluate([tmp_path / "trained"], images, settings=(f"{name}={values.get(name, '1')}",))
     (before,) = evaluation.evaluate([tmp_path / "trained"], images)
     for setting in ("mean=[0.1, 0.2, 0.3]", "std=[0.9, 0.9, 0.9]", "crop_pct=0.3"):

@@ -228,7 +228,7 @@ def test_bad_arguments_are_refused(confirmed: Study, changes: dict[str, Any], me
 def test_other_images_are_refused(confirmed: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**confirmed.identity, "data.images": "0" * 12}
     monkeypatch.setattr(Study, "identity", property(lambda _self: other))
-    with pytest.raises(DataError, match="was searched on images 000000000000, but these are"):
+    with pytest.raises(DataError, match="was searched on images 000000000000, but the given images are"):
         confirmation.confirm(confirmed, observer=Observer())
 
 

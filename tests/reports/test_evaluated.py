@@ -88,7 +88,9 @@ def test_the_suffix_decides_the_format(suffix: str, tmp_path: Path) -> None:
 
 
 def test_another_suffix_is_refused() -> None:
-    with pytest.raises(OutputError, match=r"figure\.jpeg names no format of a figure. Use one of \.svg, \.png, \.pdf"):
+    with pytest.raises(
+        OutputError, match=r"figure\.jpeg must be a figure, with one of the suffixes \.svg, \.png, \.pdf"
+    ):
         evaluated.check(Path("figure.jpeg"))
 
 
@@ -105,4 +107,4 @@ def test_the_command_writes_figure_and_table(tmp_path: Path, run_here: Run) -> N
     assert (tmp_path / "drawn" / "t.csv").read_text().count("\n") == 3
     refused = run_here("evaluate", str(tmp_path / "trained"), *options[:4], "--plot", "t.txt", cwd=tmp_path)
     assert refused.returncode == 1
-    assert "t.txt names no format of a figure" in refused.stderr
+    assert "t.txt must be a figure" in refused.stderr

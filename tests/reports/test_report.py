@@ -172,7 +172,7 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
         config = json.loads((folder / "config.json").read_text())
         config["data"]["images"] = "123456789abc"
         (folder / "config.json").write_text(json.dumps(config))
-        with pytest.raises(DataError, match="was measured on the images 123456789abc, these are"):
+        with pytest.raises(DataError, match="was measured on the images 123456789abc, but the given images are"):
             inspection.costs_on_images(str(folder), None)
         del config["data"]
         (folder / "config.json").write_text(json.dumps(config))

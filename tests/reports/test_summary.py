@@ -77,7 +77,7 @@ def test_a_front_that_is_partly_confirmed_says_so() -> None:
 
 def test_while_trainings_run_one_waits() -> None:
     sentences = summary(_report(running=1), [], "nas")
-    assert sentences.next.startswith("One training is under way")
+    assert sentences.next.startswith("One training run is under way")
     assert sentences.command == "nas report --study mine"
 
 

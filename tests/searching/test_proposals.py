@@ -310,7 +310,7 @@ def test_networks_that_are_too_large_are_not_trained(ladder: Path) -> None:
 def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path) -> None:
     said = Heard()
     for sampler in ("searcher", "GPSampler"):
-        with pytest.raises(StudyError, match=r"none was found that keeps to max_params 10\."):
+        with pytest.raises(StudyError, match=r"none was found within max_params 10\."):
             _search(ladder, 5, constraints=Constraints(max_params=10), observer=said, study=sampler, sampler=sampler)
     assert "Spikformer miniature is left out, because it exceeds max_params 10." in said.text
 

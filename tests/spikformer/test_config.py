@@ -64,7 +64,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"stem": {"convs": "none"}}, "convs must be a list, not 'none'"),
     ({"stages": {"embed_dim": 8}}, "stages must be a list, not {'embed_dim': 8}"),
     ({"head": 10}, "expected the fields of HeadConfig, not 10"),
-    (mixer(kind="a.b:C", options=[1]), "options must be a table of names and values, not [1]"),
+    (mixer(kind="a.b:C", options=[1]), '"options" must be a table of names and values, not [1]'),
     (mixer(kind="a.b:C", options={"size": [1]}), "options.size must be a plain value, not [1]"),
     # Neuron
     ({"neuron": {"kind": "multispikes"}}, 'kind "multispikes" is unknown. Did you mean "multispike"? Or "package'),
@@ -83,7 +83,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"stem": {"stride": 3}}, "stem: stride 3 must be 1, 2 or 4"),
     ({"stem": {"kernel_size": 4}}, "stem: kernel_size 4 must be odd"),
     ({"stem": {"kernel_size": -1}}, "stem: kernel_size -1 must be odd"),
-    ({"stem": {"kind": "speds", "convs": []}}, 'stem: convs is empty: give at least one, such as ["none"]'),
+    ({"stem": {"kind": "speds", "convs": []}}, 'stem: "convs" is empty: give at least one, such as ["none"]'),
     (
         {"stem": {"kind": "speds", "convs": ["pool"]}},
         'convs pool halve the image 1 times, but deformed_shortcut "none" 0',
@@ -101,7 +101,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         two_stages(kind="speds", convs=["none"]),
         'convs none halve the image 0 times, but deformed_shortcut "stride" 1 times',
     ),
-    (two_stages(kind="speds", convs=[]), "down: convs is empty"),
+    (two_stages(kind="speds", convs=[]), 'down: "convs" is empty'),
     # Token mixer
     (mixer(kind="sssa"), 'mixer: kind "sssa" is unknown. Did you mean "ssa"? Or "package.module:Class"'),
     (mixer(kind="mamba"), 'kind "mamba" is unknown. Valid names: dssa, dwconv, identity, qkca,'),
@@ -146,7 +146,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"time_steps": 0}, "time_steps 0 must be at least 1"),
     ({"drop_path": 1.5}, "drop_path 1.5 must lie between 0 and 1"),
     ({"drop_path": -0.1}, "drop_path -0.1 must lie between 0 and 1"),
-    ({"stages": []}, "stages is empty: give at least one stage"),
+    ({"stages": []}, '"stages" is empty: give at least one stage'),
     (one_stage(down={"kind": "conv"}), 'the first stage needs down.kind "none": the stem comes before it'),
     (one_stage(embed_dim=12), "embed_dim 12 is not a multiple of 8: the sps stem starts with embed_dim / 8 channels"),
     (
@@ -170,13 +170,16 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         one_stage(mlp={"kind": "gwffn"}) | {"residual": "sew_iand"},
         'residual "sew_iand" adds spikes, but mlp.kind "gwffn" of stage 0 is defined on membrane currents',
     ),
-    (mixer(layer_scale=0.5), "mixer.layer_scale 0.5 of stage 0 would scale them. Use 0, or"),
-    (one_stage(mlp={"layer_scale": 0.1}), "mlp.layer_scale 0.1 of stage 0 would scale them"),
-    (one_stage(local={"kind": "dwconv", "layer_scale": 0.1}), "local.layer_scale 0.1 of stage 0 would scale them"),
+    (mixer(layer_scale=0.5), "mixer.layer_scale 0.5 of stage 0 would scale the spikes. Use 0, or"),
+    (one_stage(mlp={"layer_scale": 0.1}), "mlp.layer_scale 0.1 of stage 0 would scale the spikes"),
+    (
+        one_stage(local={"kind": "dwconv", "layer_scale": 0.1}),
+        "local.layer_scale 0.1 of stage 0 would scale the spikes",
+    ),
     *(
         (
             {"residual": "sew_iand", "neuron": {"kind": kind}},
-            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{kind}" fires others. '
+            f'residual "sew_iand" needs spikes of 0 and 1, but neuron "{kind}" fires other numbers. '
             'Use residual "sew" or "ms"',
         )
         for kind in ("ternary", "multispike")

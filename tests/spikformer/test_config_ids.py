@@ -273,7 +273,7 @@ def test_repeats_of_the_first_ids_are_known_again(first: Path) -> None:
     """By their networks: what was confirmed once is not trained anew, the quantised twin included."""
     study, heard = load_study("first_version", results_dir=first), Heard()
     confirmation.confirm(study, 1, ann_twin=True, device="cpu", observer=heard)
-    assert "All 4 trainings are done." in heard.text
+    assert "All 4 training runs are done." in heard.text
 
 
 def test_a_study_of_today_names_its_version_of_ids(tmp_path: Path, micro: Path, run_here: Run) -> None:

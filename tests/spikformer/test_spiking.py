@@ -168,7 +168,7 @@ def test_a_counter_counts_the_same(kind: str, device: torch.device) -> None:
 
 
 def test_an_unknown_implementation_is_refused() -> None:
-    with pytest.raises(ValueError, match="'fast' is none of auto, eager, compiled, spikingjelly"):
+    with pytest.raises(ValueError, match="'fast' is not one of auto, eager, compiled, spikingjelly"):
         spiking.use("fast")  # type: ignore[arg-type]
 
 

@@ -74,7 +74,7 @@ def test_without_numbers_the_beginning_of_a_study_or_trial_is_still_missed(tmp_p
     assert len(begins) == 4
     for i in begins:
         journal.write_text("\n".join(lines[:i] + lines[i + 1 :]) + "\n")
-        with pytest.raises(StudyError, match=r"none of its lines begins a study|which no line before it begins"):
+        with pytest.raises(StudyError, match=r"no line begins a study|which no earlier line begins"):
             _trials(journal)
 
 

@@ -230,13 +230,13 @@ def test_batches_that_cannot_be_counted_together_are_refused() -> None:
     frames, labels = images[None].expand(FRAMES, -1, -1, -1, -1), torch.tensor([0, 1, 2])
     with pytest.raises(CostError, match="Measure them separately"):
         measure_batches(model, [(images, labels), (frames, labels)])
-    with pytest.raises(CostError, match="are 3 images, but there are 4 labels"):
+    with pytest.raises(CostError, match="are 3, but there are 4 labels"):
         measure_batches(model, [(frames, torch.zeros(FRAMES, dtype=torch.int64))])
 
 
 def test_a_split_holds_no_frames() -> None:
     with pytest.raises(
-        DataError, match=r"holds images \[n, C, H, W\] with a label each, but these are \(4, 3, 2, 8, 8\)"
+        DataError, match=r"holds images \[n, C, H, W\] with a label each, but got images of shape \[4, 3, 2, 8, 8\]"
     ):
         Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
 
