@@ -182,7 +182,7 @@ def test_an_exported_folder_is_counted_again_on_its_images(study: Study, tmp_pat
 
 def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_path: Path) -> None:
     """By hand: 2 mJ with an error of 32 % are 2 / 1.32 = 1.52 to 2 / 0.68 = 2.94 mJ."""
-    assert "2 mJ an image, 1.52 mJ to 2.94 mJ" in cards.predicted(2.0)
+    assert "2 mJ per image, 1.52 mJ to 2.94 mJ" in cards.predicted(2.0)
     number, candidate = next(iter(study.front().items()))
     (folder,) = exports.export(study, str(number), tmp_path, exports.Size(params=200_000))
     network = spikformer.load(folder).config

@@ -74,7 +74,7 @@ def test_it_ends_when_the_space_is_exhausted(micro: Path) -> None:
     listener = Listener()
     study = opening.search(micro, 50, results_dir=micro.parent / "results", observer=listener)
     assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 12
-    assert "exhausted: 12 different networks" in listener.said
+    assert "exhausted: it has 12 different networks" in listener.said
     assert len(_search(micro, 50).candidates) == 12
 
 
