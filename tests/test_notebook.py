@@ -139,7 +139,7 @@ def test_axes_are_those_of_the_tables(study: Study) -> None:
     accuracy, _ = _traces(nas.plot_axes(study, "embed_dim"))
     assert accuracy["x"] == mine["choice"].tolist() == ["8", "16"]
     assert accuracy["y"] == pytest.approx(mine["mean"].tolist())
-    with pytest.raises(StudyError, match=r'axis "embed_dims" is none .* Did you mean "embed_dim"'):
+    with pytest.raises(StudyError, match=r'axis "embed_dims" is not one that .* Did you mean "embed_dim"'):
         nas.plot_axes(study, "embed_dims")
 
 

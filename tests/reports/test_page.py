@@ -234,7 +234,11 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
 def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
     networks = json.loads(_read(written / "report.html").data)["networks"]
     trials = pd.read_csv(written / "trials.csv")
-    complete = trials[trials["status"] == "complete"]
+    complete = trials[trials["status"] == "complete"].set_index("trial", drop=False)
+    again = pd.read_csv(written / "confirmed.csv").set_index("trial")
+    again = again[again["report_val_low"].notna()]
+    for column in ("report_val_accuracy", "report_val_low", "report_val_high", "energy_mj"):
+        complete.loc[again.index, column] = again[column]  # means over further seeds are what a reader is to quote
     for name in ("trial", "network", "description", "parameters"):
         assert networks[name] == complete[name].tolist()
     for name, column in page._TABLE.items():

@@ -62,7 +62,7 @@ def test_files(study: Study, tmp_path: Path) -> None:
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "report.md").read_text()
     assert "Selection bias: the network that search-val ranks first" in text
-    assert "Rank by parameter count" in text
+    assert "What size alone tells" in text
     assert "No test image was read" in text
 
 
