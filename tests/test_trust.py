@@ -214,7 +214,7 @@ def test_a_space_file_names_the_modules_of_its_blocks(own: Path, workers: int) -
 
 def test_results_with_blocks_are_used_by_naming_their_module(own: Path) -> None:
     """A process each: nothing is left of the one before."""
-    found = _run("search", "--space", "own.toml", "--trials", "1", cwd=own)
+    found = _run("search", "--space", "own.toml", "--trials", "1", "--no-references", cwd=own)
     assert f"Next: python {ROOT / 'cli.py'} report --study own --blocks {own / 'besides.py'}" in found.stdout, (
         found.stderr
     )

@@ -247,10 +247,11 @@ def test_batch_norm_and_neuron_in_one_on_a_gpu(
 
 
 @pytest.mark.slow
-def test_triton_kernels_in_its_interpreter() -> None:
+@pytest.mark.parametrize("cases", ["some", pytest.param("all", marks=pytest.mark.exhaustive)])
+def test_triton_kernels_in_its_interpreter(cases: str) -> None:
     pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.interpreted"],
+        [sys.executable, "-W", "error", "-m", "tests.interpreted", cases],
         cwd=ROOT,
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
