@@ -21,7 +21,7 @@ _MARGIN = 20  # columns for the state and the topic
 @options.RESULTS_DIR
 @options.AS_JSON
 def doctor(results_dir: str, as_json: bool) -> None:
-    """Check what this machine has for searches and training, and say what to do where something is missing.
+    """Check that this machine has what searches and trainings need, and say how to mend what is missing.
 
     It looks at libraries, GPUs and their kernels, threads, disks, caches and images, and writes nothing. The exit code
     is 1 if something is broken without which nothing works.

@@ -56,10 +56,10 @@ from nas.commands import following, helping, options, refusals, tables
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only run a few steps on noise, and print memory, images per second and the time of the whole recipe; with "
-    "--data-dir, also how fast images are read.",
+    help="Run only a few steps on random images, and print memory, images per second and the estimated "
+    "time of the whole recipe; with --data-dir, also how fast images are read.",
 )
-@click.option("--study", metavar="NAME", help="Study that the bundle came from: record the result in it.")
+@click.option("--study", metavar="NAME", help="Record the result in this study, from which the bundle was exported.")
 @options.WHERE_STUDIES_ARE
 @options.BLOCKS
 def train(
@@ -82,7 +82,7 @@ def train(
     """Train an exported bundle, or a published network by its name, in full.
 
     For several GPUs, start it by torchrun --nproc-per-node 8 cli.py train ... (docs/training.md). You may interrupt
-    it at any time: the same command continues it.
+    it at any time and continue it by running the same command again.
     """
     named = options.one_network(bundle, "BUNDLE|NAME", network, weights)
     if epochs is not None and any(setting.startswith("epochs=") for setting in settings):

@@ -48,7 +48,8 @@ BLOCKS = click.option(
     metavar="MODULE|FILE.py",
     expose_value=False,
     callback=_allow,
-    help="Python module that defines custom blocks, such as mypkg.mine, and that may be imported. Repeatable.",
+    help="Allow this Python module, such as mypkg.mine, to be imported: it defines custom blocks. Modules that are not "
+    "named are never imported. Repeatable.",
 )
 RESULTS_DIR = click.option(
     "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory that holds the studies."
@@ -67,7 +68,7 @@ CONVENTION = together(
         default="measured",
         show_default=True,
         metavar="NAME",
-        help="Rules by which operations become energy; docs/costs.md lists them.",
+        help="Convention that turns counts of operations into energy; docs/costs.md lists the names.",
     ),
     click.option(
         "--unit-costs",
@@ -125,7 +126,7 @@ RECIPE_SETTINGS = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Setting of the recipe to override, as epochs=100. Repeatable.",
+    help="Override a setting of the recipe, such as batch_size=64. Repeatable.",
 )
 SEED = click.option(
     "--seed", default=0, show_default=True, help="Random seed for the data split, training and sampling."
@@ -136,7 +137,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 WEIGHTS = click.option(
     "--weights",
     metavar="FILE",
-    help="File with the weights that the authors of --network released. It is read as data; none of its code runs.",
+    help="File with weights that the authors of the network released. It is read as data; none of its code runs.",
 )
 
 

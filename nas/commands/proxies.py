@@ -45,7 +45,7 @@ from nas.commands import following, helping, options, tables
     "--epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of a full proxy training run.  [default: as the space file says]",
+    help="Number of epochs of a proxy training run that is not stopped early.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",
@@ -136,8 +136,8 @@ def search(
     """Train networks of a search space until --trials of them are evaluated or the --budget is spent.
 
     Every network is first trained on few images; only promising ones are trained on more. You may interrupt the
-    search at any time: the same command continues it. The same command in another terminal or on another machine
-    joins the study (docs/cluster.md).
+    search at any time and continue it by running the same command again. The same command in another terminal or on
+    another machine joins the study (docs/cluster.md).
     """
     import nas
     from nas.settings import Constraints
@@ -190,8 +190,8 @@ def confirm(
 ) -> None:
     """Train the front and the references again with more seeds, to tell real differences from chance.
 
-    The next report shows intervals and which networks differ. You may interrupt it at any time: the same command
-    continues it.
+    The next report shows intervals and which networks differ. You may interrupt it at any time and
+    continue it by running the same command again.
     """
     import nas
 
@@ -232,20 +232,20 @@ def confirm(
     type=click.Choice(["full", "published"]),
     default="full",
     show_default=True,
-    help="Ranking to compare with: that of the full proxy training run, or the accuracies that papers print.",
+    help="Ranking to compare with: that of the proxy training run that is not stopped early, or the accuracies that papers print.",
 )
 @click.option(
     "--shares",
     default="0.05,0.1,0.25,0.5",
     show_default=True,
     metavar="S,S",
-    help="Shares of the full proxy training run to test, each between 0 and 1.",
+    help="Shares of the proxy training run that is not stopped early to test, each between 0 and 1.",
 )
 @click.option(
     "--full-epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of a full proxy training run.  [default: as the space file says]",
+    help="Number of epochs of a proxy training run that is not stopped early.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",
@@ -267,9 +267,10 @@ def confirm(
     "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory in which proxies/ is written."
 )
 def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: object) -> None:
-    """Measure whether short training runs rank the networks of a space as full ones do, and recommend the shortest.
+    """Measure whether short training runs rank the networks of a space as full ones do, and recommend the
+    shortest that does.
 
-    You may interrupt it at any time: the same command continues it.
+    You may interrupt it at any time and continue it by running the same command again.
     """
     import nas
 

@@ -139,7 +139,7 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
     """
     recorder, other = (_recorded(model, batch) for batch in (images, others))
     if [step.func for step in recorder.steps] != [step.func for step in other.steps]:
-        raise CostError(f"{_HIDDEN}: different operations run for different images")
+        raise CostError(f"different operations run for different images: {_HIDDEN}")
     with torch.no_grad():
         for run, (batch, expected) in enumerate(((images, recorder), (others, other))):
             _replay(recorder, batch, run, expected.steps)
@@ -148,8 +148,8 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
 
 
 _HIDDEN = (
-    "torch does not see everything that depends on the images: numbers leave it (item, numpy, pointers, threads), or "
-    "Python branches on them"
+    "a result depends on the images in a way that torch's operations do not show, as when numbers are read out of tensors "
+    "(item, numpy, pointers, threads) or Python branches on them. Compute it with operations on tensors"
 )
 
 
@@ -200,7 +200,10 @@ def _replay(recorder: _Recorder, images: Tensor, run: int, expected: list[Step])
         try:
             results = step.call(flat)
         except RuntimeError as error:  # shapes that depend on the images
-            raise CostError(f"{step.path} runs {step.func} with arguments that depend on the images: {error}") from None
+            raise CostError(
+                f"{step.path} runs {step.func} with a size, position or index that is computed from the images ({error}), so its "
+                "cost cannot be counted. Use fixed ones"
+            ) from None
         step.shape = tuple(results[0].shape) if results else ()
         for place, result in zip(step._results, results, strict=True):
             values[place] = result

@@ -39,9 +39,9 @@ def check_identity(study: Study, identity: PlainTable) -> None:
         return
     if stored.get("ids") != IDS:  # before ids had a version, a study did not say so
         raise StudyError(
-            f"study {study.name} names its networks by ids of another version of this program: a search would train "
-            "them again under new ids. Continue with that version, or start a new study with --study NAME. `report`, "
-            "`confirm`, `inspect` and `export` read the study as it is"
+            f"the network ids in study {study.name} were made by another version of this program: a search here would "
+            "train the same networks again under new ids. Use that version, or start a new study with --study NAME. "
+            "`report`, `confirm`, `inspect` and `export` work on this study"
         )
     changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
     if changed:

@@ -224,7 +224,9 @@ def _check_operation(operation: Operation) -> None:
         and (operation.values or operation.kind == "product")
         and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
     ):
-        raise TypeError(f"the operation {operation.path!r} has values that cannot come from a count")
+        raise TypeError(
+            f"the counts of the operation {operation.path!r} are impossible, so the record was edited or damaged"
+        )
 
 
 _WHOLE = frozenset({int})  # and no bool, which is an int for isinstance

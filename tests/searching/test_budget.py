@@ -27,7 +27,8 @@ def test_amounts(text: str, budget: Budget) -> None:
 @pytest.mark.parametrize("text", ["", "8d", "-1h", "0h", "1e999", "ten", "2m", "inf"])
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(
-        StudyError, match=r"is not an amount\. Give images, such as 2e6, 500k or 2M, or time, such as 90min or 8h"
+        StudyError,
+        match=r"is not an amount\. Give a number of images, such as 2e6 or 500k, or a time, such as 90min or 8h",
     ):
         Budget.parse(text)
 

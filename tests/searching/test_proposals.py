@@ -443,7 +443,7 @@ def test_a_study_from_before_there_were_rungs_opens_and_is_not_searched_on(ladde
     assert [c.config_id for c in old.candidates.values()] == [c.config_id for c in found.values()]
     assert {c.recipe.rungs for c in old.candidates.values()} == {(1.0,)}
     assert "3 candidates evaluated: 3 complete" in " ".join(contents.build(old).findings)
-    with pytest.raises(StudyError, match="study ladder names its networks by ids of another version"):
+    with pytest.raises(StudyError, match="network ids in study ladder were made by another version"):
         _search(ladder, 5)
 
 

@@ -263,7 +263,7 @@ def test_a_study_of_the_first_ids_is_not_searched_on(first: Path, micro: Path, r
     arguments = ("--space", str(micro), "--study", "first_version", "--trials", "4", "--device", "cpu")
     done = run_here("search", *arguments, "--results-dir", str(first))
     assert done.returncode == 1
-    assert "\nError: study first_version names its networks by ids of another version" in done.stderr
+    assert "\nError: the network ids in study first_version were made by another version" in done.stderr
     assert "--study NAME" in done.stderr
     assert done.stderr.count("\n") == 2  # the first says what is searched
     assert len(load_study("first_version", results_dir=first).optuna.trials) == 3
