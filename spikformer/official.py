@@ -220,7 +220,7 @@ def _names(family: Family, config: SpikformerConfig, theirs: list[str]) -> dict[
         our = _with_inner_residual(our, config)
         if our in sources:
             raise CheckpointError(
-                f'"{sources[our]}" and "{name}" both stand for our "{our}". Use the authors\' released file as it is'
+                f'"{sources[our]}" and "{name}" both stand for "{our}". Use the authors\' released file as it is'
             )
         our_of[name], sources[our] = our, name
     return our_of

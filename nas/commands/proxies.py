@@ -45,7 +45,7 @@ from nas.commands import following, helping, options, tables
     "--epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of a proxy training run that is not stopped early.  [default: as the space file says]",
+    help="Number of epochs of a whole proxy training run.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",
@@ -232,20 +232,20 @@ def confirm(
     type=click.Choice(["full", "published"]),
     default="full",
     show_default=True,
-    help="Ranking to compare with: that of the proxy training run that is not stopped early, or the accuracies that papers print.",
+    help="Ranking to compare with: that of whole proxy training runs, or the accuracies that papers print.",
 )
 @click.option(
     "--shares",
     default="0.05,0.1,0.25,0.5",
     show_default=True,
     metavar="S,S",
-    help="Shares of the proxy training run that is not stopped early to test, each between 0 and 1.",
+    help="Shares of a whole proxy training run to test, each between 0 and 1.",
 )
 @click.option(
     "--full-epochs",
     type=int,
     metavar="N",
-    help="Number of epochs of a proxy training run that is not stopped early.  [default: as the space file says]",
+    help="Number of epochs of a whole proxy training run.  [default: as the space file says]",
 )
 @click.option(
     "--train-images",

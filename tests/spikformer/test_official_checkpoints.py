@@ -269,19 +269,19 @@ def _without(name: str) -> Callable[[Weights], Weights]:
         ),
         (
             _with("head.weight", torch.zeros(100, 64)),
-            r"head\.weight has shape \(100, 64\), but head\.linear\.weight has \(10, 64\)\. Give",
+            r"head\.weight has shape \(100, 64\), but head\.linear\.weight .* has \(10, 64\)\. Give",
         ),
         (
             _with("block.0.attn.q_linear.weight", torch.zeros(64, 64, 1, 1, 1)),
-            r"q_linear\.weight has shape \(64, 64, 1, 1, 1\), but .*query\.conv\.conv\.weight has \(64, 64, 1, 1\)",
+            r"q_linear\.weight has shape \(64, 64, 1, 1, 1\), but .*query\.conv\.conv\.weight .* has \(64, 64, 1, 1\)",
         ),
         (
             _with("head.weight", torch.zeros(10, 64, dtype=torch.int8)),
-            r"head\.weight holds torch\.int8, but head\.linear\.weight holds torch\.float.*not quantized",
+            r"head\.weight holds torch\.int8, but head\.linear\.weight .*holds torch\.float.*not quantized",
         ),
         (
             _with("block.0.attn.q_conv.weight", torch.zeros(64, 64, 1)),
-            r'"block\.0\.attn\.q_linear\.weight" and "block\.0\.attn\.q_conv\.weight" both stand for our "stages',
+            r'"block\.0\.attn\.q_linear\.weight" and "block\.0\.attn\.q_conv\.weight" both stand for "stages',
         ),
     ],
 )
