@@ -148,8 +148,8 @@ def record(model: nn.Module, images: Tensor, others: Tensor) -> list[Step]:
 
 
 _HIDDEN = (
-    "a result depends on the images in a way that torch's operations do not show, as when numbers are read out of tensors "
-    "(item, numpy, pointers, threads) or Python branches on them. Compute it with operations on tensors"
+    "a result depends on the images in a way that torch's operations do not show, as when numbers are read out of "
+    "tensors (item, numpy, pointers, threads) or Python branches on them. Compute it with operations on tensors"
 )
 
 
