@@ -263,13 +263,14 @@ def _fitted(name: str, theirs: Tensor, our_name: str, ours: Tensor) -> Tensor:
         same = [(1, 1, *our_shape)]
     if shape not in same:
         raise CheckpointError(
-            f"{name} has shape {shape}, but {our_name} of the network that the config describes has {our_shape}. Give the config of the network that was "
+            f"{name} has shape {shape}, but {our_name} of the network that the config "
+            f"describes has {our_shape}. Give the config of the network that was "
             "trained"
         )
     if theirs.is_floating_point() != ours.is_floating_point():
         raise CheckpointError(
-            f"{name} holds {theirs.dtype}, but {our_name} of the network holds {ours.dtype}. Use the weights as they were "
-            "trained, not quantized"
+            f"{name} holds {theirs.dtype}, but {our_name} of the network holds {ours.dtype}. Use the "
+            "weights as they were trained, not quantized"
         )
     return theirs.reshape(our_shape)
 

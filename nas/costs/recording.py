@@ -201,8 +201,8 @@ def _replay(recorder: _Recorder, images: Tensor, run: int, expected: list[Step])
             results = step.call(flat)
         except RuntimeError as error:  # shapes that depend on the images
             raise CostError(
-                f"{step.path} runs {step.func} with a size, position or index that is computed from the images ({error}), so its "
-                "cost cannot be counted. Use fixed ones"
+                f"{step.path} runs {step.func} with a size, position or index that is computed from the images "
+                f"({error}), so its cost cannot be counted. Use fixed ones"
             ) from None
         step.shape = tuple(results[0].shape) if results else ()
         for place, result in zip(step._results, results, strict=True):

@@ -36,7 +36,8 @@ class Budget:
         amount = float(match[1]) if match else 0.0
         if match is None or not 0 < amount < math.inf:
             raise StudyError(
-                f'budget "{text}" is not an amount. Give a number of images, such as 2e6 or 500k, or a time, such as 90min or 8h'
+                f'budget "{text}" is not an amount. Give a number of images, such as 2e6 or 500k, or a time, such as '
+                "90min or 8h"
             )
         if match[2] in ("min", "h"):
             return cls(hours=amount / (60 if match[2] == "min" else 1))
