@@ -241,7 +241,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "measured_pace", lambda *_: None)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_searches_that_begin_a_study_at_the_same_moment_make_one(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 12, pretend=True)
     crew.join()
@@ -326,7 +326,7 @@ def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
 def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: signal.Signals) -> None:
     crew = Crew(tmp_path, 300, "--workers", "2", "--epochs", "4")
     search = crew.join()

@@ -264,7 +264,7 @@ def test_an_exhausted_space_finishes_what_waits_and_then_says_so() -> None:
         records = after(records, searcher.next_step(records))
     assert len({r.network.identity for r in records}) == 10
     assert all(r.highest_rung == 2 for r in records)
-    with pytest.raises(LookupError, match="not started"):
+    with pytest.raises(LookupError, match="no untried network was found"):
         searcher.next_step(records)
 
 

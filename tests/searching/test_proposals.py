@@ -144,7 +144,7 @@ def test_one_network_in_five_is_trained_in_full_by_default(ladder: Path, network
     study = opening.search(two, networks, results_dir=ladder.parent / "results", observer=Heard())
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: networks, 1: networks // 5}
     guide = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
-    assert "200 different networks evaluated; with the usual rungs, 40 of them are trained in full" in guide.replace(
+    assert "evaluates 200 different networks. With the default rungs, 40 of these are trained in full" in guide.replace(
         "\n", " "
     )
 
@@ -315,7 +315,7 @@ def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path) -> None:
     assert "Spikformer miniature is left out, because it exceeds max_params 10." in said.text
 
 
-@pytest.mark.parametrize("sampler", ["searcher", "TPESampler"])
+@pytest.mark.parametrize("sampler", ["searcher", pytest.param("TPESampler", marks=pytest.mark.exhaustive)])
 def test_in_a_space_without_more_networks_all_are_trained_in_full(ladder: Path, sampler: str) -> None:
     """12 networks by hand (tests/conftest.py)."""
     ladder.write_text(MICRO.replace("rungs = [1]", f"rungs = {list(RUNGS)}"))

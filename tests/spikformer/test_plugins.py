@@ -101,6 +101,7 @@ def test_the_documented_attention_keeps_every_promise_in_thirty_lines(mine: Path
     assert "BROKEN" not in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_the_documented_space_searches_it(mine: Path) -> None:
     axes = re.search(r"```toml\n\[axes\]\n(.*?)```", PAGE, re.DOTALL)
     assert axes is not None
