@@ -118,7 +118,11 @@ WORKERS = together(
         help="Number of training runs at the same time, on all GPUs together.",
     ),
     click.option(
-        "--per-gpu", default=1, show_default=True, metavar="K", help="Largest number of training runs on one GPU."
+        "--per-gpu",
+        default=1,
+        show_default=True,
+        metavar="K",
+        help="Largest number of training runs at the same time on one GPU.",
     ),
 )
 RECIPE_SETTINGS = click.option(

@@ -18,7 +18,12 @@ from nas.commands import following, helping, options, tables
 @click.option(
     "--space", required=True, metavar="NAME|FILE", help="Search space: a name that `spaces` lists, or a file."
 )
-@click.option("--trials", type=int, metavar="N", help="Number of different networks that the study holds at the end.")
+@click.option(
+    "--trials",
+    type=int,
+    metavar="N",
+    help="Number of different networks in the study when the search ends, earlier runs included.",
+)
 @click.option(
     "--budget",
     metavar="AMOUNT",
@@ -188,7 +193,7 @@ def confirm(
     storage: str | None,
     results_dir: str,
 ) -> None:
-    """Train the front and the references again with more seeds, to tell real differences from chance.
+    """Train the networks of the front and the references again with more seeds, to tell real differences from chance.
 
     The next report shows intervals and which networks differ. You may interrupt it at any time and
     continue it by running the same command again.
@@ -218,14 +223,18 @@ def confirm(
     "--space", required=True, metavar="NAME|FILE", help="Search space: a name that `spaces` lists, or a file."
 )
 @click.option(
-    "--configs", default=30, show_default=True, metavar="N", help="Number of networks, drawn from all levels of cost."
+    "--configs",
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Number of networks to train, sampled over the whole range of costs.",
 )
 @click.option(
     "--replicates",
     default=8,
     show_default=True,
     metavar="N",
-    help="Number of these networks that are also trained with another seed and other learning rates.",
+    help="Number of the --configs networks to train again with another seed and other learning rates.",
 )
 @click.option(
     "--against",

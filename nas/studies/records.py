@@ -85,7 +85,8 @@ def parsed(trial: FrozenTrial) -> Candidate:
         raise RecordError(f'"{candidate.config_id}" is not the id of a network')
     if candidate.config_id != trial.user_attrs["config_id"]:
         raise RecordError(
-            f"the record is of network {candidate.config_id}, but the trial of network {trial.user_attrs['config_id']}"
+            f"the record describes network {candidate.config_id}, but the trial is of network "
+            f"{trial.user_attrs['config_id']}: one of them was edited or damaged"
         )
     return candidate
 
