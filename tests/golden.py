@@ -102,7 +102,7 @@ def studies(out: Path) -> list[dict[str, Any]]:
     for study in ("one", "limits"):  # of the others, numbers of trials depend on the moment
         for table in sorted(Path("results", study).glob("*.csv")):
             _copy_table(table, out / study / table.name)
-    for study in ("one", "two", "killed", "limits"):
+    for study in ("one", "killed", "limits"):  # which networks "two" has depends on the worker that ends first
         _write(out / f"{study}.json", _candidates(study))
     _write(out / "sqlite.json", _candidates("sqlite", "sqlite:///micro.db"))
     for kind in ("bundles", "large"):
