@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from nas.reports.contents import Report
 from nas.reports.repeats import Row
+from nas.studies import constraints
 
-_SHORT = "these are short proxy trainings, and energies are estimates from counted operations, without memory"
+_SHORT = "these are short proxy trainings, and energies are estimates from counted operations, without memory accesses"
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ def _found(report: Report, front: list[Row]) -> str:
     where = f" on {report.images}" if report.images else ""
     begun = f"The search tried {_networks(count)}{where} and trained {full:,} of them in full"
     least, best = front[0], front[-1]
+    among = "Of those that keep your limits" if constraints.in_words(report.constraints) else "Of these"
     if len(front) == 1:
-        return f"{begun}. One of these is both the most accurate and the cheapest: {_reach(report, best)}."
+        return (
+            f"{begun}. {among}, the search ranks one as both the most accurate and the cheapest: {_reach(report, best)}."
+        )
     given = sum(bool(row.get("reference")) for row in front)
     role = "a reference" if given == 1 else "references"
     own = f" ({given} of them given to the search as {role})" if given else ""
     return (
-        f"{begun}. Of these, {len(front)} are worth choosing from{own}, as no other is both more accurate and cheaper: "
+        f"{begun}. {among}, {len(front)} are worth choosing from{own}, as no other is both more accurate and cheaper: "
         f"they range from {_reach(report, least)} to {_reach(report, best)}."
     )
 

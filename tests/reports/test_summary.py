@@ -7,9 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from nas.reports import repeats
 from nas.reports.contents import Report
 from nas.reports.repeats import Repeats
 from nas.reports.summary import summary
+from nas.settings import Constraints
+from nas.stats import means
 
 LEAST = {"trial": 4, "energy_mj": 4.68e-5, "report_val_accuracy": 0.657, "report_val_low": 0.607}
 BEST = {"trial": 7, "energy_mj": 5.36e-4, "report_val_accuracy": 0.936, "report_val_low": 0.906}
@@ -54,7 +57,7 @@ def test_a_confirmed_front_is_to_be_exported() -> None:
     assert sentences.sure == (
         "All of these 2 networks were trained again with 2 to 3 further random seeds, and the mean accuracies are "
         "uncertain by up to 1.2 points either way (95 %); these are short proxy trainings, and energies are estimates "
-        "from counted operations, without memory."
+        "from counted operations, without memory accesses."
     )
     assert sentences.command == "nas export --study mine --pick 7"
 
@@ -66,6 +69,18 @@ def test_a_difference_that_is_not_established_is_not_claimed() -> None:
     confirmed = report.repeats.confirmed.assign(undecided=["7", "4"], ties="")
     report = dataclasses.replace(report, repeats=dataclasses.replace(report.repeats, confirmed=confirmed))
     assert "; whether trial 7 is better than trial 4 is not established;" in summary(report, [], "nas").sure
+
+
+def test_a_front_under_limits_claims_nothing_of_networks_that_break_them() -> None:
+    sentences = summary(_report(constraints=Constraints(max_energy_mj=1.0)), [], "nas")
+    assert "Of those that keep your limits, 2 are worth choosing from" in sentences.found
+
+
+def test_an_interval_of_accuracies_ends_at_all_images() -> None:
+    """Two seeds of 98 and 100 %: deviation sqrt(2), Student's 12.7 for one degree of freedom, so 99 +- 12.7 points."""
+    (mean,) = means([[98.0, 100.0]])
+    assert (mean.low, mean.high) == pytest.approx((99 - 12.706, 99 + 12.706), abs=1e-3)
+    assert repeats._shares(mean) == pytest.approx((0.99, 0.86294, 1.0), abs=1e-5)
 
 
 def test_a_front_that_is_partly_confirmed_says_so() -> None:
@@ -83,7 +98,7 @@ def test_while_trainings_run_one_waits() -> None:
 
 def test_a_front_of_one_network() -> None:
     sentences = summary(_report(1, seeds=(2,), knee=4), [], "nas")
-    assert "One of these is both the most accurate and the cheapest" in sentences.found
+    assert "Of these, the search ranks one as both the most accurate and the cheapest" in sentences.found
     assert "the only one on the front" in sentences.next
 
 
