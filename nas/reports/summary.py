@@ -67,9 +67,8 @@ def _found(report: Report, front: list[Row]) -> str:
     least, best = front[0], front[-1]
     among = "Of those that keep your limits" if constraints.in_words(report.constraints) else "Of these"
     if len(front) == 1:
-        return (
-            f"{begun}. {among}, the search ranks one as both the most accurate and the cheapest: {_reach(report, best)}."
-        )
+        only = "the search ranks one as both the most accurate and the cheapest"
+        return f"{begun}. {among}, {only}: {_reach(report, best)}."
     given = sum(bool(row.get("reference")) for row in front)
     role = "a reference" if given == 1 else "references"
     own = f" ({given} of them given to the search as {role})" if given else ""
