@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 from spikformer.config import MLPConfig, SpikformerConfig
-from spikformer.layers import Residual, Unit, conv_bn, fed_by_stream, join
+from spikformer.layers import Residual, Unit, conv_bn, fed_by_stream, join, own_block
 from spikformer.neurons import emitted
-from spikformer.token_mixers import own_block
 
 
 class SpikingMLP(nn.Module):
@@ -62,4 +61,4 @@ def channel_mixing(dim: int, mlp: MLPConfig, config: SpikformerConfig, drop_path
         return nn.Sequential(residual(both.expand), residual(both.contract)) if inner else residual(both)
     if mlp.kind == "gwffn":
         return residual(GroupWiseFFN(dim, mlp, config))
-    return residual(own_block(dim, mlp.kind, mlp.options.to_dict(), config))
+    return residual(own_block(mlp.kind, (dim,), mlp.options.to_dict(), config))

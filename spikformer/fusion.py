@@ -231,7 +231,7 @@ def _acts_last(branch: nn.Module) -> Conv2d | None:
 
 
 _LAST: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-    ConvBN: lambda layer: layer.norm if layer.pool or not isinstance(layer.norm, nn.Identity) else layer.conv,
+    ConvBN: lambda layer: layer.norm if layer.pools or not isinstance(layer.norm, nn.Identity) else layer.conv,
     Unit: lambda unit: unit.conv if unit.neuron_first else unit.neuron,
     DepthwiseConv: lambda unit: unit.conv if unit.neuron_first else unit.neuron,
     SeparableConv: lambda chain: chain[-1],

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikformer import spiking
+from spikformer import plugins, spiking
 from spikformer.config import Reduction, SpikformerConfig
+from spikformer.errors import ConfigError
 from spikformer.neurons import IF, LIF, emitted, neuron
 from spikformer.operands import REAL, Operand, Operands
 
@@ -45,22 +46,23 @@ class Linear(nn.Linear):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm and perhaps a max pool: [T, B, C_in, H, W] -> [T, B, C_out, H', W'].
+    """Convolution, batch norm and perhaps max pools: [T, B, C_in, H, W] -> [T, B, C_out, H', W'].
 
     Args:
         conv: a convolution, or several without a neuron between them: [n, C_in, H, W] -> [n, C_out, H', W'].
-        pool: whether to halve height and width.
+        pools: how many follow; each halves height and width.
     """
 
-    def __init__(self, conv: nn.Module, out_channels: int, *, pool: bool = False) -> None:
+    def __init__(self, conv: nn.Module, out_channels: int, *, pools: int = 0) -> None:
         super().__init__()
         self.conv = conv
         self.norm = nn.BatchNorm2d(out_channels)
-        self.pool = pool
+        self.pools = pools
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         x_nCHW = self.norm(self.conv(folded(x_TBCHW)))
-        x_nCHW = _halved(x_nCHW) if self.pool else x_nCHW
+        for _ in range(self.pools):
+            x_nCHW = _halved(x_nCHW)
         x_TBCHW = x_nCHW.unflatten(0, x_TBCHW.shape[:2])
         return x_TBCHW
 
@@ -78,7 +80,7 @@ def conv_bn(
     """The usual ConvBN: one convolution, halving the image by its stride, by a pool, or not at all."""
     stride = 2 if reduction == "stride" else 1
     conv = Conv2d(in_channels, out_channels, kernel_size, fed=fed, bias=bias, stride=stride, groups=groups)
-    return ConvBN(conv, out_channels, pool=reduction == "pool")
+    return ConvBN(conv, out_channels, pools=int(reduction == "pool"))
 
 
 def folded(x_TBCHW: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ class Unit(nn.Module):
     def _in_one_kernel(self, x_TBCHW: Tensor) -> Tensor | None:
         """Spikes from batch norm and neuron at once; None where there is no kernel, or a hook expects their calls."""
         conv, neuron = self.conv, self.neuron
-        if type(conv) is not ConvBN or conv.pool or type(neuron) not in (LIF, IF):
+        if type(conv) is not ConvBN or conv.pools or type(neuron) not in (LIF, IF):
             return None
         # Hooks first: a counter's would see the kernels' check of themselves.
         if any(map(_has_hooks, (conv, conv.norm, neuron))) or not spiking.fuses_norm(x_TBCHW, conv.norm):
@@ -240,3 +242,28 @@ def max_pool(x_TBCHW: Tensor) -> Tensor:
     """3x3, stride 2: halves height and width, and leaves spikes spikes."""
     pooled_TBCHW: Tensor = _halved(folded(x_TBCHW)).unflatten(0, x_TBCHW.shape[:2])
     return pooled_TBCHW
+
+
+def own_block(
+    kind: str, widths: tuple[int, ...], options: dict[str, bool | int | float | str], config: SpikformerConfig
+) -> nn.Module:
+    """An instance of a class of yours (`docs/your_own_block.md`), of these widths, its `Options` and the config.
+
+    Raises:
+        ConfigError: no such class, options that it refuses, one that cannot be built, or no torch module.
+    """
+    settings = plugins.options(kind, options)
+    arguments = (*widths, config) if settings is None else (*widths, settings, config)
+    try:
+        built = plugins.resolve(kind)(*arguments)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever code of yours may raise
+        names = ("dim",) if len(widths) == 1 else ("in_dim", "dim", "stride")
+        signature = ", ".join([*names, *([] if settings is None else ["options"]), "config"])
+        raise ConfigError(
+            f'kind "{kind}" cannot be built as ({signature}): {type(error).__name__}: {error}', ("kind",)
+        ) from error
+    if not isinstance(built, nn.Module):
+        raise ConfigError(f'kind "{kind}" is not a torch.nn.Module', ("kind",))
+    return built

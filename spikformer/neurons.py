@@ -158,21 +158,21 @@ class PSN(Neuron):
 
 
 class MultiSpike(Neuron):
-    """Integer neuron: round(clip(x, 0, D)) / D, D = `levels`; no leak, no reset, no state.
+    """Integer neuron: round(clip(x, 0, D)) / d, D = `levels`, d = `divisor` or D; no leak, no reset, no state.
 
     Yao et al., "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training",
-    TPAMI 2025. In operation D binary steps stand for one, so a value k/D counts as k spikes. The gradient
+    TPAMI 2025. In operation D binary steps stand for one, so a value k/d counts as k spikes. The gradient
     passes the rounding inside the clip, bounds included when halves go to the even number, excluded when
     they go up, as in the authors' base and large code.
 
     Args:
-        counts: whether k itself leaves and not k/D, as before the authors' classifier.
+        counts: whether k itself leaves and not k/d, as before the authors' classifier.
     """
 
     def __init__(self, config: NeuronConfig, counts: bool) -> None:
         nn.Module.__init__(self)
         self.levels, self.half_up = config.levels, config.rounding == "half_up"
-        self.quantum = 1.0 if counts else 1 / config.levels
+        self.quantum = 1.0 if counts else config.quantum
         self.spikes = Operand("count", self.quantum)
 
     def forward(self, x_T: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def emitted(config: SpikformerConfig) -> Operand:
     """What the network's neurons return."""
     kind = config.neuron.kind
     if kind == "multispike":
-        return Operand("count", 1 / config.neuron.levels)
+        return Operand("count", config.neuron.quantum)
     return (_KINDS[kind] if kind in _KINDS else _own(kind)).spikes
 
 

@@ -1,14 +1,14 @@
 """From the image to the first stage's tokens, and from each stage's tokens to the next one's."""
 
-import itertools
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from spikformer.config import DownConfig, Reduction, SpikformerConfig, StemConfig
-from spikformer.layers import Conv2d, ConvBN, Unit, conv_bn, fed_by_stream, join, max_pool
+from spikformer.config import ConvConfig, DownConfig, Reduction, SpikformerConfig, StemConfig
+from spikformer.layers import Conv2d, ConvBN, Unit, conv_bn, fed_by_stream, join, max_pool, own_block
 from spikformer.neurons import emitted, neuron
 from spikformer.operands import REAL, Operand
 
@@ -21,7 +21,7 @@ class ImageEncoding(ConvBN):
     """
 
     def __init__(self, conv: Conv2d, time_steps: int, *, pool: bool = False) -> None:
-        super().__init__(conv, conv.out_channels, pool=pool)
+        super().__init__(conv, conv.out_channels, pools=int(pool))
         self.time_steps = time_steps
 
     def stands_for(self, x_TBCHW: Tensor) -> int:
@@ -32,7 +32,7 @@ class ImageEncoding(ConvBN):
         copies = self.stands_for(x_TBCHW)
         current_nCHW = self._normed(self.conv(x_TBCHW.flatten(0, 1)), copies)
         current_TBCHW = current_nCHW.unflatten(0, (-1, x_TBCHW.shape[1]))
-        current_TBCHW = max_pool(current_TBCHW) if self.pool else current_TBCHW
+        current_TBCHW = max_pool(current_TBCHW) if self.pools else current_TBCHW
         return current_TBCHW.expand(self.time_steps, -1, -1, -1, -1)
 
     def _normed(self, x_nCHW: Tensor, copies: int) -> Tensor:
@@ -70,8 +70,7 @@ class Stem(nn.Module):
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
-        embeddings = {"sps": SpikingPatchSplitting, "speds": DeformedShortcutEmbedding, "conv": ConvEmbedding}
-        self.embedding = embeddings[config.stem.kind](config)
+        self.embedding = _embedding(config)
         self.position = _position(config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ class Stem(nn.Module):
 
 
 class PatchStage(nn.Module):
-    """One of the four steps of SPS: a convolution, its neuron, and a pool before or after that neuron."""
+    """One step of a chain: a convolution, its neuron, and a pool before or after that neuron."""
 
     def __init__(self, conv: ConvBN, neuron: nn.Module, pool: bool, pool_first: bool) -> None:
         super().__init__()
@@ -93,24 +92,89 @@ class PatchStage(nn.Module):
         return max_pool(x_TBCHW) if self.pool_after else x_TBCHW
 
 
-class SpikingPatchSplitting(nn.Sequential):
-    """The four convolutions of SPS (Zhou et al., Spikformer, ICLR 2023, section 3.3), widths D/8 to D.
+def _stages(
+    convs: Sequence[ConvBN], chain: Sequence[ConvConfig], pool_order: str, config: SpikformerConfig, *, in_spikes: bool
+) -> list[PatchStage]:
+    """The steps of a chain of these convolutions.
 
-    Under "ms" the stream is the membrane: the fourth neuron then belongs to the first layer behind it,
+    Args:
+        in_spikes: whether spikes leave the last one; else its membrane current does.
+    """
+    stages = []
+    for conv, settings in zip(convs, chain, strict=True):
+        fires = in_spikes or conv is not convs[-1]
+        pool_first = pool_order == "before_neuron" or not fires
+        stages.append(PatchStage(conv, neuron(config) if fires else nn.Identity(), settings.pool, pool_first))
+    return stages
+
+
+def _conv(in_dim: int, dim: int, settings: ConvConfig, fed: Operand) -> Conv2d:
+    """Padded by half its kernel; patches that do not overlap need no border."""
+    padding = settings.kernel_size // 2 if settings.kernel_size % 2 else 0
+    return Conv2d(in_dim, dim, settings.kernel_size, fed=fed, stride=settings.stride, padding=padding)
+
+
+def _convs_after(
+    in_dim: int, dim: int, chain: Sequence[ConvConfig], config: SpikformerConfig, fed: Operand
+) -> list[ConvBN]:
+    """The convolutions of a chain with their batch norms; the first is fed as said, the others by neurons."""
+    widths = [in_dim, *(int(conv.width * dim) for conv in chain)]
+    operands = [fed, *([emitted(config)] * len(chain))]
+    return [ConvBN(_conv(*parts), parts[1]) for parts in zip(widths, widths[1:], chain, operands, strict=False)]
+
+
+def _chain(config: SpikformerConfig) -> nn.Module:
+    """The stem as a row of convolutions: the four of SPS (Zhou et al., Spikformer, ICLR 2023, section 3.3), or a chain.
+
+    Under "ms" the stream is the membrane: the last neuron then belongs to the first layer behind it,
     except before a position convolution that replaces its input (Spikingformer).
     """
+    stem, dim = config.stem, config.stages[0].embed_dim
+    first, *others = stem.convolutions
+    width = int(first.width * dim)
+    convs: list[ConvBN] = [ImageEncoding(_conv(stem.in_channels, width, first, REAL), config.time_steps)]
+    convs += _convs_after(width, dim, others, config, emitted(config))
+    if stem.kind == "chain" and stem.shortcut_over:
+        return ShortcutChain(convs, stem, config)
+    in_spikes = not _ends_in_membrane(config)
+    return nn.Sequential(*_stages(convs, stem.convolutions, stem.pool_order, config, in_spikes=in_spikes))
 
-    def __init__(self, config: SpikformerConfig) -> None:
-        stem, dim = config.stem, config.stages[0].embed_dim
-        widths = (dim // 8, dim // 4, dim // 2, dim)
-        first = Conv2d(stem.in_channels, widths[0], 3, fed=REAL)
-        convs: list[ConvBN] = [ImageEncoding(first, config.time_steps)]
-        convs += [conv_bn(a, b, 3, fed=emitted(config)) for a, b in itertools.pairwise(widths)]
-        neurons: list[nn.Module] = [neuron(config) for _ in convs]
-        if _ends_in_membrane(config):
-            neurons[3] = nn.Identity()
-        pool_first = stem.pool_order == "before_neuron"
-        super().__init__(*(PatchStage(*parts, pool_first) for parts in zip(convs, neurons, stem.pool, strict=True)))
+
+class ShortcutChain(nn.Module):
+    """A row of convolutions with a 1x1 convolution beside the last of them (the event stem of QKFormer and Max-Former).
+
+    [T, B, in, H, W] -> [T, B, out, H', W']. Under "sew" and "sew_iand" the shortcut has a neuron of its own and
+    spikes are added; under "ms" the spikes that feed the first convolution beside it feed the shortcut, and membrane
+    currents are added.
+
+    Args:
+        convs: of the whole chain.
+    """
+
+    joins = True
+
+    def __init__(self, convs: Sequence[ConvBN], settings: StemConfig | DownConfig, config: SpikformerConfig) -> None:
+        super().__init__()
+        chain, order, ms = settings.chain, settings.pool_order, config.residual == "ms"
+        start = len(chain) - settings.shortcut_over
+        self.trunk = nn.Sequential(*_stages(convs[:start], chain[:start], order, config, in_spikes=True))
+        self.path = nn.Sequential(*_stages(convs[start:], chain[start:], order, config, in_spikes=not ms))
+        first, last = convs[start].conv, convs[-1].conv
+        assert isinstance(first, Conv2d)
+        assert isinstance(last, Conv2d)
+        times = math.prod(conv.downsampling for conv in chain[start:])
+        strided = settings.deformed_shortcut == "stride"
+        ((fed,),) = first.operands
+        conv = Conv2d(first.in_channels, last.out_channels, fed=fed, stride=times if strided else 1)
+        pools = 0 if strided else int(math.log2(times))
+        shortcut = ConvBN(conv, last.out_channels, pools=pools)
+        self.shortcut = shortcut if ms else Unit(shortcut, config)
+        self.residual = config.residual
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        x_TBCHW = self.trunk(x_TBCHW)
+        path_TBCHW = self.path(x_TBCHW)
+        return join(self.shortcut(x_TBCHW), path_TBCHW, self.residual)
 
 
 class DeformedShortcutEmbedding(nn.Module):
@@ -187,15 +251,43 @@ class ConvEmbedding(ImageEncoding):
         super().__init__(conv, config.time_steps, pool=stem.max_pool)
 
 
+def _embedding(config: SpikformerConfig) -> nn.Module:
+    """What makes tokens of images; a class of yours is given `(dim, options, config)`."""
+    stem = config.stem
+    if ":" in stem.kind:
+        width = config.stages[0].embed_dim
+        return own_block(stem.kind, (width,), stem.options.to_dict(), config)
+    embeddings = {"speds": DeformedShortcutEmbedding, "conv": ConvEmbedding}
+    return embeddings[stem.kind](config) if stem.kind in embeddings else _chain(config)
+
+
 def downsampling(in_dim: int, dim: int, down: DownConfig, config: SpikformerConfig) -> nn.Module:
-    """What stands before a stage: [T, B, in_dim, H, W] -> [T, B, dim, H / down.downsampling, ...]."""
+    """What stands before a stage: [T, B, in_dim, H, W] -> [T, B, dim, H / down.downsampling, ...].
+
+    A class of yours is given `(in_dim, dim, stride, options, config)`.
+    """
     if down.kind == "none":
         return nn.Identity()
     fed = fed_by_stream(config)
+    if ":" in down.kind:
+        return own_block(down.kind, (in_dim, dim, down.stride), down.options.to_dict(), config)
     if down.kind == "speds":
         return DeformedShortcut(in_dim, dim, down, config, fed=fed, share=True)
+    if down.kind == "chain":
+        return _down_chain(in_dim, dim, down, config, fed)
     reduction: Reduction = "stride" if down.stride == 2 else "none"
     return Unit(conv_bn(in_dim, dim, 3, fed=fed, bias=down.bias, reduction=reduction), config)
+
+
+def _down_chain(in_dim: int, dim: int, down: DownConfig, config: SpikformerConfig, fed: Operand) -> nn.Module:
+    """Under "ms" a neuron makes spikes of the stream first, and currents leave the last convolution."""
+    ms = config.residual == "ms"
+    convs = _convs_after(in_dim, dim, down.chain, config, fed)
+    if down.shortcut_over:
+        chain: nn.Module = ShortcutChain(convs, down, config)
+    else:
+        chain = nn.Sequential(*_stages(convs, down.chain, down.pool_order, config, in_spikes=not ms))
+    return nn.Sequential(OrderedDict(neuron=neuron(config) if ms else nn.Identity(), chain=chain))
 
 
 class ConvPosition(nn.Module):
@@ -206,10 +298,10 @@ class ConvPosition(nn.Module):
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         dim, stem = config.stages[0].embed_dim, config.stem
-        # SPS ends in spikes; SPEDS in sums of them, under "sew".
-        fed = fed_by_stream(config) if stem.kind == "speds" else emitted(config)
+        # A row of convolutions ends in spikes; under "sew", two paths end in sums of them.
+        fed = fed_by_stream(config) if stem.hands_on_stream else emitted(config)
         conv = conv_bn(dim, dim, 3, fed=fed)
-        fed_by_neurons = stem.kind == "sps" and not _ends_in_membrane(config) and config.residual == "ms"
+        fed_by_neurons = not stem.hands_on_stream and not _ends_in_membrane(config) and config.residual == "ms"
         self.conv = conv if fed_by_neurons else Unit(conv, config)
         self.shortcut, self.residual = stem.shortcut, config.residual
 
@@ -283,6 +375,6 @@ def _position(config: SpikformerConfig) -> nn.Module:
 
 
 def _ends_in_membrane(config: SpikformerConfig) -> bool:
-    """Whether SPS hands on membrane currents."""
+    """Whether a row of convolutions hands on membrane currents."""
     replaced = config.stem.position == "conv" and not config.stem.shortcut
     return config.residual == "ms" and not replaced

@@ -8,12 +8,11 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikformer import plugins
 from spikformer.config import MixerConfig, SpikformerConfig
-from spikformer.errors import ConfigError
-from spikformer.layers import Conv2d, ConvBN, RepConv, RepLinear, Unit, conv_bn, fed_by_stream
+from spikformer.layers import Conv2d, ConvBN, RepConv, RepLinear, Unit, conv_bn, fed_by_stream, folded, own_block
 from spikformer.neurons import emitted, neuron
 from spikformer.operands import REAL, Operand, Operands
 
@@ -22,7 +21,8 @@ class SpikingAttention(nn.Module):
     """Queries, keys and values are spikes, and there is no softmax.
 
     * ssa: neuron(scale * q k^T v), or neuron(scale * q k^T) v (Zhou et al., Spikformer, ICLR 2023, eq. 8)
-    * sdsa: q, masked by neuron(sum over tokens of k * v) (Yao et al., Spike-driven Transformer, NeurIPS 2023)
+    * sdsa: q, masked by neuron(sum over tokens of k * v) (Yao et al., Spike-driven Transformer, NeurIPS 2023);
+      with `erode`, k, v, k * v and the masked q take the maximum over their neighbours, as in its code for events
     * qkta: k, masked by neuron(sum over a head's channels of q) (Zhou et al., QKFormer, NeurIPS 2024)
     * qkca: k, masked by neuron(sum over tokens of q) (the same)
 
@@ -35,19 +35,21 @@ class SpikingAttention(nn.Module):
         self.kind = mixer.kind
         self.num_heads = mixer.num_heads if mixer.reads("num_heads") else 1
         self.neuron_on_map = mixer.kind == "ssa" and mixer.neuron_on == "map"
-        self.scale = mixer.scale / (math.sqrt(dim // self.num_heads) if mixer.scale_by == "head_dim" else 1.0)
+        width = mixer.attention_dim(dim)
+        self.scale = mixer.scale / (math.sqrt(width // self.num_heads) if mixer.scale_by == "head_dim" else 1.0)
+        self.erode = mixer.kind == "sdsa" and mixer.erode
         windows = mixer.kind == "ssa"
         self.window = mixer.window if windows else 0
         self.time_window = (mixer.time_window or config.time_steps) if windows else 1
         spikes, fed = emitted(config), fed_by_stream(config)
-        value_dim = dim * mixer.value_ratio if mixer.kind == "ssa" else dim
+        value_dim = width * mixer.value_ratio if mixer.kind == "ssa" else width
 
         def spiking_projection(width: int) -> Unit:  # its neuron follows it under every residual: spikes attend
             return Unit(projection(mixer, dim, width, mixer.qkv_bias, fed=fed), config, spikes_leave=True)
 
         self.input_neuron = neuron(config) if config.residual == "ms" else nn.Identity()
-        self.query = spiking_projection(dim)
-        self.key = spiking_projection(dim)
+        self.query = spiking_projection(width)
+        self.key = spiking_projection(width)
         if mixer.kind in ("ssa", "sdsa"):
             self.value = spiking_projection(value_dim)
         self.attention_neuron = neuron(config, mixer.threshold)
@@ -69,14 +71,13 @@ class SpikingAttention(nn.Module):
         if self.kind == "ssa":
             context_TBCHW = self._ssa(query_TBCHW, key_TBCHW, self.value(spikes_TBCHW))
         else:
-            q_TBAKN, k_TBAKN = self._heads(query_TBCHW), self._heads(key_TBCHW)
             if self.kind == "sdsa":
-                v_TBAKN = self._heads(self.value(spikes_TBCHW))
-                context_TBAKN = self.attention_neuron((k_TBAKN * v_TBAKN).sum(-1, keepdim=True)) * q_TBAKN
+                context_TBAKN = self._sdsa(query_TBCHW, key_TBCHW, self.value(spikes_TBCHW))
             else:
+                q_TBAKN, k_TBAKN = self._heads(query_TBCHW), self._heads(key_TBCHW)
                 summed = -2 if self.kind == "qkta" else -1
                 context_TBAKN = self.attention_neuron(q_TBAKN.sum(summed, keepdim=True)) * k_TBAKN
-            context_TBCHW = context_TBAKN.reshape(x_TBCHW.shape)
+            context_TBCHW = context_TBAKN.reshape(query_TBCHW.shape)
         mixed_TBCHW: Tensor = self.output_neuron(self.proj(context_TBCHW))
         return mixed_TBCHW
 
@@ -93,6 +94,14 @@ class SpikingAttention(nn.Module):
         else:
             context_GAKN = v_GAKN @ (k_GAKN.mT @ q_GAKN)
         return self.attention_neuron(self.scale * self._whole(context_GAKN, value_TBCHW))  # type: ignore[no-any-return]
+
+    def _sdsa(self, query_TBCHW: Tensor, key_TBCHW: Tensor, value_TBCHW: Tensor) -> Tensor:
+        if self.erode:
+            key_TBCHW, value_TBCHW = eroded(key_TBCHW), eroded(value_TBCHW)
+        product_TBAKN = self._heads(key_TBCHW) * self._heads(value_TBCHW)
+        product_TBAKN = eroded(product_TBAKN.mT).mT if self.erode else product_TBAKN
+        context_TBAKN = self.attention_neuron(product_TBAKN.sum(-1, keepdim=True)) * self._heads(query_TBCHW)
+        return eroded(context_TBAKN.mT).mT if self.erode else context_TBAKN
 
     def _heads(self, x_TBCHW: Tensor) -> Tensor:
         heads_TBAKN: Tensor = x_TBCHW.flatten(-2).unflatten(2, (self.num_heads, -1))
@@ -117,6 +126,12 @@ class SpikingAttention(nn.Module):
         x_tBhwAKsij: Tensor = x_GAKN.unflatten(-1, (self.time_window, height, width)).unflatten(2, (-1, across))
         x_tsBAKhiwj = x_tBhwAKsij.permute(0, 6, 1, 4, 5, 2, 7, 3, 8)
         return x_tsBAKhiwj.reshape(like_TBCHW.shape)
+
+
+def eroded(x_TBCHW: Tensor) -> Tensor:
+    """The largest of each 3 x 3 neighbourhood of the last two dimensions; spikes stay spikes."""
+    largest_TBCHW: Tensor = F.max_pool2d(folded(x_TBCHW), 3, stride=1, padding=1).unflatten(0, x_TBCHW.shape[:2])
+    return largest_TBCHW
 
 
 class DualSpikeAttention(nn.Module):
@@ -219,26 +234,4 @@ def token_mixer(dim: int, mixer: MixerConfig, config: SpikformerConfig) -> nn.Mo
     """The mixer that a config names; a class of yours is given its `Options` (`docs/your_own_block.md`)."""
     if mixer.kind in _KINDS:
         return _KINDS[mixer.kind](dim, mixer, config)
-    return own_block(dim, mixer.kind, mixer.options.to_dict(), config)
-
-
-def own_block(dim: int, kind: str, options: dict[str, bool | int | float | str], config: SpikformerConfig) -> nn.Module:
-    """An instance of a class of yours.
-
-    Raises:
-        ConfigError: no such class, options that it refuses, one that cannot be built, or no torch module.
-    """
-    settings = plugins.options(kind, options)
-    arguments = (dim, config) if settings is None else (dim, settings, config)
-    try:
-        built = plugins.resolve(kind)(*arguments)
-    except ConfigError:
-        raise
-    except Exception as error:  # whatever code of yours may raise
-        signature = "dim, config" if settings is None else "dim, options, config"
-        raise ConfigError(
-            f'kind "{kind}" cannot be built as ({signature}): {type(error).__name__}: {error}', ("kind",)
-        ) from error
-    if not isinstance(built, nn.Module):
-        raise ConfigError(f'kind "{kind}" is not a torch.nn.Module', ("kind",))
-    return built
+    return own_block(mixer.kind, (dim,), mixer.options.to_dict(), config)

@@ -29,7 +29,7 @@ def config_of(facts: dict[str, Any]) -> SpikformerConfig:
             "time_steps": facts["T"],
             "residual": facts["residual"],
             "neuron": _neuron(facts.get("neuron") or {}),
-            "stem": {"image_size": facts["img"]} | _stem(facts["stem"]),
+            "stem": {"image_size": facts["img"], "in_channels": facts.get("in", 3)} | _stem(facts["stem"]),
             "stages": [_stage(stage, first=i == 0) for i, stage in enumerate(facts["stages"])],
             "head": {"num_classes": facts["classes"]} | _head(facts["head"]),
         }
@@ -39,8 +39,9 @@ def config_of(facts: dict[str, Any]) -> SpikformerConfig:
 def _neuron(facts: dict[str, Any]) -> dict[str, Any]:
     atan = "atan" in (facts.get("surrogate") or facts.get("sg") or "").lower()
     neuron = {"kind": facts.get("kind", "lif"), "surrogate": "atan" if atan else "sigmoid"}
-    rounding = {"rounding": "half_up"} if facts.get("round") == "half_up" else {}
-    return neuron | rounding | ({"levels": facts["D"]} if "D" in facts else {})
+    names = {"D": "levels", "norm": "divisor", "tau": "tau"}
+    neuron |= {ours: facts[theirs] for theirs, ours in names.items() if theirs in facts}
+    return neuron | ({"rounding": "half_up"} if facts.get("round") == "half_up" else {})
 
 
 def _stem(facts: dict[str, Any]) -> dict[str, Any]:
@@ -51,8 +52,24 @@ def _stem(facts: dict[str, Any]) -> dict[str, Any]:
         reductions = {"encode": facts["enc"], "convs": facts["convs"], "deformed_shortcut": facts["res"]}
         shared = facts["enc"] != "none"  # the authors' ImageNet code, which halves the image here, has one neuron
         return {"kind": "speds", "position": "none", "shared_neuron": shared} | reductions
+    if facts["kind"] == "chain":
+        return _chain(facts)
     conv = {"kernel_size": facts["k"], "stride": facts["conv_stride"], "bias": facts["bias"]}
     return {"kind": "conv", "position": "none", "max_pool": facts.get("pool", False)} | conv
+
+
+def _chain(facts: dict[str, Any]) -> dict[str, Any]:
+    shares = {"D/8": 0.125, "D/4": 0.25, "D/2": 0.5, "D": 1.0}
+    convs = zip(facts["widths"], facts["reduce"], strict=True)
+    chain = [{"width": shares[w], "kernel_size": facts["kernel"], "pool": r == "pool"} for w, r in convs]
+    return {
+        "kind": "chain",
+        "position": facts["position"],
+        "chain": chain,
+        "pool_order": "before_neuron" if facts["pool_before_neuron"] else "after_neuron",
+        "shortcut_over": len(chain) - 1 - facts["shortcut"]["from"],
+        "deformed_shortcut": "stride",
+    }
 
 
 def _stage(facts: dict[str, Any], first: bool) -> dict[str, Any]:
@@ -81,10 +98,12 @@ def _mixer(facts: dict[str, Any], dim: int) -> dict[str, Any]:
         "k": "kernel_size",
         "mid": "middle_neuron",
     }
-    names |= {"qkv_bias": "qkv_bias", "proj_bias": "proj_bias", "patch": "patch"}
+    names |= {"qkv_bias": "qkv_bias", "proj_bias": "proj_bias", "patch": "patch", "erode": "erode"}
     mixer |= {ours: facts[theirs] for theirs, ours in names.items() if theirs in facts}
     if facts.get("scale") == "2d":
         mixer |= {"scale": 2.0, "scale_by": "head_dim"}
+    elif "scale" in facts:
+        mixer["scale"] = facts["scale"]
     return mixer | ({"layer_scale": 1e-6} if facts.get("layer_scale") else {})
 
 

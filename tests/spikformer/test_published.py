@@ -242,7 +242,7 @@ def test_batch_norm_takes_its_statistics_over_time_and_batch_together(name: str)
         mean_C, var_C = x_nCHW.mean((0, 2, 3)), x_nCHW.var((0, 2, 3), unbiased=False)
         torch.testing.assert_close(layer.norm.running_mean, mean_C, atol=1e-5, rtol=1e-4)
         expected_nCHW = F.batch_norm(x_nCHW, mean_C, var_C, layer.norm.weight, layer.norm.bias, eps=layer.norm.eps)
-        expected_nCHW = F.max_pool2d(expected_nCHW, 3, stride=2, padding=1) if layer.pool else expected_nCHW
+        expected_nCHW = F.max_pool2d(expected_nCHW, 3, stride=2, padding=1) if layer.pools else expected_nCHW
         torch.testing.assert_close(y_TBCHW[:steps].flatten(0, 1), expected_nCHW, atol=1e-4, rtol=1e-4)
         mean_TC = x_nCHW.unflatten(0, (steps, -1)).mean((1, 3, 4))
         steps_differ |= bool((mean_TC - mean_TC[0]).abs().max() > 0.05)
