@@ -8,7 +8,7 @@ from typing import Any
 from nas.costs import energy
 from nas.costs.energy import MEASURED, Convention
 from nas.costs.operations import Operation
-from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
+from spikformer.config import ConvConfig, MixerConfig, SpikformerConfig, StageConfig, StemConfig
 from spikformer.fields import divisors
 
 IMAGE_SIZE = 224  # pixels, of ImageNet
@@ -35,8 +35,8 @@ def for_images(
 
     The stem halves as often as the stages leave to it: sps by pools behind its first convolutions; speds at most
     twice, by pools in its encoding and its first convolution (QKFormer); conv at most twice, by its stride and a pool,
-    with 7 x 7 pixels (SpikingResformer). Windows keep their share of the grid and patches their side, as far as the
-    new grid can be divided so.
+    with 7 x 7 pixels (SpikingResformer); a chain by more or fewer pools and longer or shorter strides. Windows keep
+    their share of the grid and patches their side, as far as the new grid can be divided so.
 
     Raises:
         ConfigError: stages that halve the grid more often than the image size allows.
@@ -51,13 +51,61 @@ def for_images(
             "deformed_shortcut": "stride" if once else "none",
         },
         "conv": {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice},
+        "chain": _chain(config.stem, halvings) if config.stem.kind == "chain" else {},
     }
-    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=in_channels, **changes[config.stem.kind])
+    own = {"stride": 2**halvings}  # of a class of the user's own
+    fields = changes.get(config.stem.kind, own)
+    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=in_channels, **fields)
     head = dataclasses.replace(config.head, num_classes=num_classes)
     plain = tuple(_cut(stage, 1, 1) for stage in config.stages)
     grids = dataclasses.replace(config, stem=stem, head=head, stages=plain).grids
     stages = tuple(map(_cut, config.stages, config.grids, grids))
     return dataclasses.replace(config, stem=stem, head=head, stages=stages)
+
+
+def _chain(stem: StemConfig, halvings: int) -> dict[str, Any]:
+    """The convolutions of a chain that halve the image so often, and how their shortcut then does.
+
+    Patches that do not overlap grow or shrink. Else the first convolutions without a pool get one, or the last ones
+    lose what halves: first their pools, then their strides.
+    """
+    chain = list(stem.chain)
+    while (missing := halvings - int(math.log2(math.prod(conv.downsampling for conv in chain)))) != 0:
+        change = _halving_once_more if missing > 0 else _halving_once_less
+        chain = change(chain)
+    passed = math.prod(conv.downsampling for conv in chain[len(chain) - stem.shortcut_over :])
+    how = "none" if passed == 1 else "stride" if stem.deformed_shortcut == "none" else stem.deformed_shortcut
+    return {"chain": tuple(chain), "deformed_shortcut": how}
+
+
+def _halving_once_more(chain: list[ConvConfig]) -> list[ConvConfig]:
+    def place(i: int) -> tuple[bool, bool, int]:
+        return not _is_patch(chain[i]) or chain[i].stride > 8, chain[i].pool, i
+
+    i = min(range(len(chain)), key=place)
+    conv = chain[i]
+    if _is_patch(conv) and conv.stride <= 8:
+        conv = dataclasses.replace(conv, kernel_size=2 * conv.kernel_size, stride=2 * conv.stride)
+    elif conv.pool:
+        conv = dataclasses.replace(conv, stride=2 * conv.stride)
+    else:
+        conv = dataclasses.replace(conv, pool=True)
+    return [*chain[:i], conv, *chain[i + 1 :]]
+
+
+def _halving_once_less(chain: list[ConvConfig]) -> list[ConvConfig]:
+    i = max((i for i, conv in enumerate(chain) if conv.downsampling > 1), key=lambda i: (chain[i].pool, i))
+    conv = chain[i]
+    if conv.pool:
+        conv = dataclasses.replace(conv, pool=False)
+    else:
+        size = conv.kernel_size // 2 if _is_patch(conv) else conv.kernel_size
+        conv = dataclasses.replace(conv, kernel_size=size, stride=conv.stride // 2)
+    return [*chain[:i], conv, *chain[i + 1 :]]
+
+
+def _is_patch(conv: ConvConfig) -> bool:
+    return conv.kernel_size == conv.stride > 1
 
 
 def _cut(stage: StageConfig, old_grid: int, grid: int) -> StageConfig:

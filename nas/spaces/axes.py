@@ -5,8 +5,10 @@ import re
 
 from nas.errors import SpaceError
 from nas.spaces.document import Document
-from nas.spaces.paths import assign, covers, flattened, is_known, paths_in, read
+from nas.spaces.effects import reason_against
+from nas.spaces.paths import assign, covers, filled, flattened, is_known, paths_in, read
 from nas.spaces.space import Axis, Choice
+from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, nearest
 
 AXES: dict[str, str] = {
@@ -54,6 +56,9 @@ def read_axes(document: Document, base: PlainTable) -> tuple[Axis, ...]:
     _check_channels(document, base)
     _check_overlap(document, axes, base)
     _check_ratio(document, axes)
+    for axis in axes:
+        if reason := reason_against(axis, axes, base):
+            raise document.error("axes", axis.name, reason)
     return tuple(sorted(axes, key=lambda axis: not _decides(axis)))
 
 
@@ -83,7 +88,15 @@ def _axis(document: Document, name: str, choices: object, base: PlainTable) -> A
     if not is_known(base, path):
         valid = [*AXES, "neuron_placement", *paths_in(base)]
         raise document.error("axes", name, f"unknown axis. {nearest(name, valid)}")
-    return Axis(name, {key: {path: choice} for key, choice in zip(keys, choices, strict=True)})
+    values = [_filled(document, "axes", path, choice) for choice in choices]
+    return Axis(name, {key: {path: value} for key, value in zip(keys, values, strict=True)})
+
+
+def _filled(document: Document, section: str, path: str, value: object) -> object:
+    try:
+        return filled(path, value)
+    except ConfigError as error:
+        raise document.error(section, path, str(error)) from None
 
 
 def _table(document: Document, name: str, table: object, base: PlainTable) -> Axis:
@@ -92,7 +105,10 @@ def _table(document: Document, name: str, table: object, base: PlainTable) -> Ax
         raise document.error(section, None, 'must hold choices such as name = { "stem.kind" = "sps" }')
     if name in AXES or name == "neuron_placement" or is_known(base, name):
         raise document.error(section, None, "is already the name of an axis. Give this table another name")
-    choices: dict[Choice, dict[str, object]] = {choice: dict(flattened(fields)) for choice, fields in table.items()}
+    choices: dict[Choice, dict[str, object]] = {
+        choice: {path: _filled(document, section, path, value) for path, value in flattened(fields)}
+        for choice, fields in table.items()
+    }
     written = dict.fromkeys(path for fields in choices.values() for path in fields)
     if not written:
         raise document.error(section, None, "has no choice that sets a field")

@@ -1,17 +1,20 @@
 """Dotted paths into a config in plain values, such as "stem.pool_order" or "stages.*.mixer.kind".
 
-A number names one stage, and `*` stands for every stage.
+A number names one stage, or one convolution of a chain, and `*` stands for every one of them.
 """
 
 import re
+import typing
 from collections.abc import Iterator
 from typing import Any
 
-from spikformer.fields import PlainTable
+from spikformer.config import SpikformerConfig
+from spikformer.fields import PlainTable, build_field, plain, types_of
 
 
 def covers(pattern: str, path: str) -> bool:
-    return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+"), path) is not None
+    """Whether a pattern names a field, or a table in which it lies."""
+    return re.fullmatch(pattern.replace(".", r"\.").replace("*", r"\d+") + r"(\..+)?", path) is not None
 
 
 def flattened(values: PlainTable, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -23,12 +26,16 @@ def flattened(values: PlainTable, prefix: str = "") -> Iterator[tuple[str, objec
 
 
 def paths_in(values: object, prefix: str = "") -> list[str]:
-    """Dotted paths of all fields of a config in plain values; those of stages also with `*`."""
+    """Dotted paths of all fields of a config in plain values; those in lists also with `*`.
+
+    A chain of convolutions is a field of its own beside those of its convolutions.
+    """
     if isinstance(values, dict):
         return [path for key, value in values.items() for path in paths_in(value, f"{prefix}{key}.")]
     if isinstance(values, list) and values and isinstance(values[0], dict):
-        stages = [path for i, value in enumerate(values) for path in paths_in(value, f"{prefix}{i}.")]
-        return [*paths_in(values[0], f"{prefix}*."), *stages]
+        whole = [prefix.rstrip(".")] if prefix.endswith("chain.") else []
+        each = [path for i, value in enumerate(values) for path in paths_in(value, f"{prefix}{i}.")]
+        return [*whole, *paths_in(values[0], f"{prefix}*."), *each]
     return [prefix.rstrip(".")]
 
 
@@ -42,6 +49,20 @@ def copied(values: Any) -> Any:
     if isinstance(values, dict):
         return {key: copied(value) for key, value in values.items()}
     return [copied(value) for value in values] if isinstance(values, list) else values
+
+
+def filled(path: str, value: object) -> object:
+    """The value of a field as a whole config has it: the convolutions of a chain with all of their fields.
+
+    Raises:
+        ConfigError: what is wrong in a convolution.
+    """
+    if path.rpartition(".")[2] != "chain":
+        return value
+    hint: Any = SpikformerConfig
+    for name in path.split("."):
+        hint = typing.get_args(hint)[0] if name == "*" or name.isdecimal() else types_of(hint)[name]
+    return plain(build_field(path, value, hint))
 
 
 def assign(values: Any, path: str, value: object) -> None:
@@ -62,4 +83,4 @@ def read(values: Any, path: str) -> list[Any]:
     return [leaf for value in parts for leaf in read(value, rest)] if rest else list(parts)
 
 
-__all__ = ["assign", "copied", "covers", "flattened", "is_known", "paths_in", "read"]
+__all__ = ["assign", "copied", "covers", "filled", "flattened", "is_known", "paths_in", "read"]

@@ -1,0 +1,213 @@
+"""Stem or attention: which axes move accuracy and energy of small spiking transformers on CIFAR-10?
+
+Two studies by random search, each network trained in full once: one of `cifar10_cpu`, whose stem varies, and one of the
+same space with one stem (`benchmarks/spaces/cifar10_one_stem.toml`), at equal images. The plan was fixed before the
+first training:
+
+* 60 networks each. The noise of a seed is 0.86 points there (standard deviation of the search-val accuracy), but
+  networks that share one choice differ by more, about 1.7 points. Two choices of an axis with four, 15 networks each,
+  are told apart with a power of 80 % if they are 1.7 * 2.8 * sqrt(2 / 15) = 1.7 points apart; of one with five, 12
+  networks each, if they are 1.9 points apart. A second seed of half as many networks would tell less.
+* A least squares fit of the search-val accuracy, and of the decimal logarithm of the energy, on all axes gives each
+  choice's difference to the first choice of its axis, with its 95 % interval (t), and each axis's share of the variance
+  that all others leave unexplained (partial eta squared), with its F test. Width, MLP ratio and time steps enter as
+  categories like all others.
+* Fronts are compared by hypervolume on report-val, from one reference point, with a bootstrap over networks.
+
+The studies are kept compressed in `benchmarks/results/stem_or_attention/` after every training, and a run goes on from
+these files alone.
+"""
+
+import argparse
+import dataclasses
+import lzma
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from header import header, note, table
+from numpy.typing import NDArray
+
+import nas
+from nas.progress import Observer
+from nas.spaces import load_space
+from nas.spaces.space import SearchSpace
+from nas.stats import bootstrapped, pareto
+from nas.training.candidate import Candidate, front_of
+
+FOLDER = Path(__file__).parent
+KEPT = FOLDER / "results" / "stem_or_attention"
+SPACES = {"stems": "cifar10_cpu", "one_stem": str(FOLDER / "spaces" / "cifar10_one_stem.toml")}
+Floats = NDArray[np.float64]
+
+
+class Keeper(Observer):
+    """Tells of each training, and keeps the journal where it is committed."""
+
+    def __init__(self, name: str, journal: Path) -> None:
+        self.name, self.journal = name, journal
+
+    def on_candidate(self, label: str, candidate: Candidate, candidates: list[Candidate], _energy_of: str) -> None:
+        note(f"{self.name} {label}: {candidate.status} {candidate.search_val_accuracy}, {candidate.energy_mj} mJ")
+        keep(self.name, self.journal)
+
+
+def keep(name: str, journal: Path) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{name}.journal.xz").write_bytes(lzma.compress(journal.read_bytes()))
+
+
+def restore(name: str, journal: Path) -> None:
+    """The journal as it is committed, where a results folder has none."""
+    kept = KEPT / f"{name}.journal.xz"
+    if kept.exists() and not journal.exists():
+        journal.parent.mkdir(parents=True)
+        journal.write_bytes(lzma.decompress(kept.read_bytes()))
+
+
+def study(name: str, arguments: argparse.Namespace) -> nas.Study:
+    journal = arguments.cache / name / "journal.log"
+    restore(name, journal)
+    if arguments.networks == 0:
+        return nas.load_study(name, results_dir=arguments.cache)
+    space = load_space(SPACES[name])
+    found = nas.search(
+        dataclasses.replace(space, recipe=dataclasses.replace(space.recipe, rungs=(1.0,))),
+        arguments.networks,
+        sampler="RandomSampler",
+        study=name,
+        references=False,
+        data_dir=arguments.data_dir,
+        device="cpu",
+        results_dir=arguments.cache,
+        observer=Keeper(name, journal),
+    )
+    keep(name, journal)
+    return found
+
+
+def design(space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[Floats, list[tuple[str, str]]]:
+    """One column a choice but the first of each axis, and one of ones in front; the columns' axes and choices."""
+    choices = [space.params(candidate.config) for candidate in candidates]
+    by_axis = [{_axis(name): choice for name, choice in params.items()} for params in choices]
+    columns, names = [np.ones(len(candidates))], [("", "")]
+    for axis in space.axes:
+        for choice in axis.choices[1:]:
+            columns.append(np.array([float(row[axis.name] == choice) for row in by_axis]))
+            names.append((axis.name, str(choice)))
+    return np.stack(columns, axis=1), names
+
+
+def _axis(parameter: str) -> str:
+    from nas.spaces.parameters import axis_of
+
+    return axis_of(parameter)
+
+
+class Fit:
+    """Ordinary least squares, y = X b + noise."""
+
+    def __init__(self, x_NP: Floats, y_N: Floats) -> None:
+        self.x_NP, self.y_N = x_NP, y_N
+        self.b_P, *_ = np.linalg.lstsq(x_NP, y_N, rcond=None)
+        self.residual = float(((y_N - x_NP @ self.b_P) ** 2).sum())
+        self.freedom = len(y_N) - int(np.linalg.matrix_rank(x_NP))
+
+    def errors(self) -> Floats:
+        """Standard errors of the coefficients."""
+        spread_PP = np.linalg.pinv(self.x_NP.T @ self.x_NP) * self.residual / self.freedom
+        errors: Floats = np.sqrt(np.diag(spread_PP))
+        return errors
+
+    def without(self, columns: Sequence[int]) -> "Fit":
+        return Fit(np.delete(self.x_NP, columns, axis=1), self.y_N)
+
+
+def effects(fit: Fit, names: Sequence[tuple[str, str]], space: SearchSpace, unit: str) -> list[tuple[str, ...]]:
+    """A row an axis: its share of the variance that the others leave, its F test, and each choice's difference."""
+    from scipy import stats
+
+    t, errors, rows = stats.t.ppf(0.975, fit.freedom), fit.errors(), []
+    for axis in space.axes:
+        columns = [i for i, (name, _) in enumerate(names) if name == axis.name]
+        reduced = fit.without(columns)
+        explained = reduced.residual - fit.residual
+        degrees = reduced.freedom - fit.freedom
+        f = explained / degrees / (fit.residual / fit.freedom)
+        differences = "; ".join(
+            f"{names[i][1]} {fit.b_P[i]:+.2f} ({fit.b_P[i] - t * errors[i]:+.2f} to {fit.b_P[i] + t * errors[i]:+.2f})"
+            for i in columns
+        )
+        share = explained / reduced.residual
+        p = float(stats.f.sf(f, degrees, fit.freedom))
+        rows.append((axis.name, f"{share:.2f}", f"{p:.2g}", f"{axis.choices[0]}: {differences} {unit}"))
+    return rows
+
+
+def compared(studies: dict[str, nas.Study]) -> list[str]:
+    """Hypervolume and best accuracy of both studies."""
+    trained = {name: _ranked(study) for name, study in studies.items()}
+    reference = pareto.reference_point([_point(c) for found in trained.values() for c in found])
+    lines = [f"Above {reference[0]:.1%} on report-val and below {10 ** reference[1]:.2e} mJ:"]
+    for name, found in trained.items():
+
+        def volume(rows: NDArray[np.intp], found: Sequence[Candidate] = found) -> float:
+            front = front_of(dict(enumerate(found[i] for i in rows))).values()
+            return 100 * pareto.hypervolume([_point(c) for c in front], reference)
+
+        interval = bootstrapped(volume, len(found))
+        images = sum(candidate.images_seen for candidate in found)
+        best = max(found, key=lambda candidate: candidate.search_val_accuracy or 0.0)
+        lines.append(
+            f"  {name}: {len(found)} networks, {images:,} images, hypervolume {volume(np.arange(len(found))):.1f} "
+            f"({interval.low:.1f} to {interval.high:.1f}), best {best.report_val_accuracy:.1%} on report-val "
+            f"(chosen by search-val) at {best.energy_mj:.2e} mJ"
+        )
+    return lines
+
+
+def _ranked(study: nas.Study) -> list[Candidate]:
+    return [candidate for candidate in study.candidates.values() if candidate.point() is not None]
+
+
+def _point(candidate: Candidate) -> pareto.Point:
+    return candidate.report_val_accuracy or 0.0, math.log10(candidate.energy_mj or math.inf)
+
+
+def report(name: str, study: nas.Study) -> None:
+    space, found = study.space, _ranked(study)
+    x_NP, names = design(space, found)
+    unranked = [candidate.status for candidate in study.candidates.values() if candidate.point() is None]
+    print(f"\n{name}: {len(found)} networks trained in full{f', and {len(unranked)} not ranked' if unranked else ''}")
+    accuracy = np.array([100 * (candidate.search_val_accuracy or 0.0) for candidate in found])
+    energy = np.array([math.log10(candidate.energy_mj or math.nan) for candidate in found])
+    for title, values, unit in (("search-val accuracy", accuracy, "points"), ("log10 energy", energy, "decades")):
+        fit = Fit(x_NP, values)
+        spread = math.sqrt(fit.residual / fit.freedom)
+        print(
+            f"\n{title}: standard deviation {statistics.stdev(values):.2f} {unit}, {spread:.2f} beside the axes' own "
+            f"effects ({fit.freedom} degrees of freedom)\n"
+        )
+        print(table([("axis", "share", "p", "difference to the first choice"), *effects(fit, names, space, unit)]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=60, help="of each study; 0 trains none and reports")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the studies")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    studies = {name: study(name, arguments) for name in SPACES}
+    print(header("python benchmarks/stem_or_attention.py"))
+    for name, found in studies.items():
+        report(name, found)
+    print()
+    print("\n".join(compared(studies)))
+
+
+if __name__ == "__main__":
+    main()
