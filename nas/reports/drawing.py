@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-from nas.training import mixer_name, mlp_name
+from nas.training import mixer_name, mlp_name, stem_name
 from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
 
 _WIDTH, _BOX, _HEIGHT, _GAP = 340, 220, 40, 16
@@ -29,11 +29,13 @@ def svg(config: SpikformerConfig, title: str) -> str:
     y = 10
     stem = config.stem
     y = _text(parts, y, f"image {stem.in_channels} x {stem.image_size} x {stem.image_size}, T = {config.time_steps}")
-    y = _boxes(parts, y, [_Box("stem", f"{stem.kind}, to {config.grids[0]} x {config.grids[0]} tokens", "stem")])
+    y = _boxes(parts, y, [_Box("stem", f"{stem_name(stem)}, to {_tokens(config.grids[0])}", "stem")])
     for i, stage in enumerate(config.stages):
         boxes = _stage(config, stage)
         if i and stage.down.kind != "none":
-            y = _boxes(parts, y, [_Box("downsampling", f"to {config.grids[i]} x {config.grids[i]} tokens", "stem")])
+            y = _boxes(parts, y, [_Box("downsampling", f"to {_tokens(config.grids[i])}", "stem")])
+        if not stage.depth:
+            continue
         top = y
         y = _boxes(parts, y + 20, boxes)
         parts.append(
@@ -49,6 +51,10 @@ def svg(config: SpikformerConfig, title: str) -> str:
         f'<svg class="network" viewBox="0 0 {_WIDTH} {y}" role="img" aria-label="{escape(title, quote=True)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
+
+
+def _tokens(grid: int) -> str:
+    return f"{grid} x {grid} tokens"
 
 
 def _residual(kind: str) -> str:

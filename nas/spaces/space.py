@@ -16,7 +16,7 @@ from nas.errors import SpaceError
 from nas.settings import Constraints, DataSettings, Recipe
 from nas.spaces.parameters import axis_of, parameter_name
 from nas.spaces.paths import assign, copied, covers, read
-from spikformer.config import SpikformerConfig
+from spikformer.config import SpikformerConfig, StageConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, build_field, types_of
 
@@ -39,10 +39,9 @@ class Axis:
     def choices(self) -> list[Choice]:
         return list(self.assignments)
 
-    @functools.cached_property
-    def fields(self) -> frozenset[str]:
-        """Fields of a config in which its choices set something."""
-        return frozenset(path.partition(".")[0] for assigned in self.assignments.values() for path in assigned)
+    def sets(self, part: str) -> bool:
+        """Whether its choices set a field of a part of the config, such as "stem" or "stages.0"."""
+        return any(_relative(path, part) is not None for assigned in self.assignments.values() for path in assigned)
 
 
 @dataclass(frozen=True)
@@ -95,33 +94,38 @@ class SearchSpace:
 
     def _build(self, chosen: dict[str, Choice]) -> SpikformerConfig:
         parts: dict[str, Any] = {}
-        for name, axes in self._axes_of.items():
-            key = (name, *(chosen.get(axis.name) for axis in axes))
+        for part, axes in self._axes_of.items():
+            key = (part, *(chosen.get(axis.name) for axis in axes))
             if key not in self._parts:
                 _make_room(self._parts)
-                self._parts[key] = self._part(name, axes, chosen)
-            parts[name] = self._parts[key]
-        return SpikformerConfig(**parts)
+                self._parts[key] = self._part(part, axes, chosen)
+            parts[part] = self._parts[key]
+        stages = tuple(parts.pop(f"stages.{i}") for i in range(len(self.base["stages"])))
+        return SpikformerConfig(**parts, stages=stages)
 
     @functools.cached_property
     def _parts(self) -> dict[tuple[Choice | None, ...], Any]:
-        """The last fields of configs, by name and choices of their axes: thousands of configs share them."""
+        """The last parts of configs, by name and choices of their axes: thousands of configs share them."""
         return {}
 
     @functools.cached_property
     def _axes_of(self) -> dict[str, list[Axis]]:
-        """The axes that each field of a config depends on, in the order in which they are assigned."""
-        return {name: [axis for axis in self.axes if name in axis.fields] for name in self.base}
+        """The axes that each part of a config depends on, in the order in which they are assigned."""
+        stages = [f"stages.{i}" for i in range(len(self.base["stages"]))]
+        parts = [*(name for name in self.base if name != "stages"), *stages]
+        return {part: [axis for axis in self.axes if axis.sets(part)] for part in parts}
 
-    def _part(self, name: str, axes: list[Axis], chosen: Mapping[str, Choice]) -> Any:
-        """A field of the config, such as its stem or its stages."""
-        values = {name: copied(self.base[name])}
+    def _part(self, part: str, axes: list[Axis], chosen: Mapping[str, Choice]) -> Any:
+        """A part of the config, such as its stem or its first stage."""
+        values = {"": copied(read(self.base, part)[0])}
         for axis in axes:
             if axis.name in chosen:
                 for path, value in axis.assignments[chosen[axis.name]].items():
-                    if path.partition(".")[0] == name:
-                        assign(values, path, value)
-        return build_field(name, values[name], types_of(SpikformerConfig)[name])
+                    relative = _relative(path, part)
+                    if relative is not None:
+                        assign(values, relative, value)
+        hint = StageConfig if part.startswith("stages.") else types_of(SpikformerConfig)[part]
+        return build_field(part, values[""], hint)
 
     def params(self, config: SpikformerConfig) -> dict[str, Choice]:
         """What `suggest` must answer for `sample` to walk to the point of the axes where `config` lies.
@@ -202,6 +206,15 @@ class SearchSpace:
             involved = [axis for axis in self.axes if axis.name not in chosen and _sets_any(axis, error.fields)]
             return any(self._completes(chosen | {axis.name: c}) for axis in involved[:1] for c in axis.choices)
         return True
+
+
+def _relative(path: str, part: str) -> str | None:
+    """A path into a config as one into `{"": part}`; None, if it leads to another part."""
+    head, _, rest = path.partition(".")
+    if head == "stages":
+        index, _, rest = rest.partition(".")
+        head = part if index == "*" and part.startswith("stages.") else f"{head}.{index}"
+    return None if head != part else f".{rest}" if rest else ""
 
 
 def _make_room(remembered: dict[Any, Any]) -> None:

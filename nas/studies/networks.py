@@ -16,7 +16,7 @@ from nas.costs import MEASURED, Chip, Convention
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
-from nas.training import Candidate, described, front_of, in_words, repriced
+from nas.training import Candidate, described, front_of, in_words, repriced, stem_name
 
 if TYPE_CHECKING:
     from nas.studies.study import Study
@@ -57,7 +57,9 @@ def dataframe(study: "Study", convention: Convention, chip: Chip | None) -> pd.D
 
 
 def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, object]:
-    config, stage = candidate.config, candidate.config.stages[0]
+    config = candidate.config
+    with_blocks = [stage for stage in config.stages if stage.depth]
+    stage = with_blocks[0]
     rates = list(candidate.firing_rates.values())
     return {
         "trial": number,
@@ -83,12 +85,14 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "silent_layers": " ".join(candidate.silent_layers),
         "time_steps": config.time_steps,
         "residual": config.residual,
-        "attention": "+".join(dict.fromkeys(s.mixer.kind for s in config.stages)),
+        "attention": "+".join(dict.fromkeys(s.mixer.kind for s in with_blocks)),
         "embed_dim": stage.embed_dim,
         "depth": sum(s.depth for s in config.stages),
         "num_heads": stage.mixer.num_heads,
         "mlp_ratio": stage.mlp.ratio,
         "neuron": config.neuron.kind,
+        "stem": stem_name(config.stem),
+        "position": config.stem.position,
         "pool_order": config.stem.pool_order,
         "neuron_on": stage.mixer.neuron_on,
         "head_neuron": config.head.neuron,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nas.training.augmentation import Normalise, settled
     from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
     from nas.training.counterpart import ann_counterpart, bits
-    from nas.training.description import described, mixer_name, mlp_name
+    from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
     from nas.training.execution import Precision, autocast, exact, lay_out, options_for, precision_of, tuned
@@ -82,6 +82,7 @@ __getattr__ = attributes(
         "precision_of": "nas.training.execution",
         "repriced": "nas.training.candidate",
         "settled": "nas.training.augmentation",
+        "stem_name": "nas.training.description",
         "tuned": "nas.training.execution",
     },
 )
@@ -126,5 +127,6 @@ __all__ = [
     "provenance",
     "repriced",
     "settled",
+    "stem_name",
     "tuned",
 ]

@@ -1,6 +1,8 @@
 """A network in words, for readers who do not know the shorthand: one sentence fragment from its config."""
 
-from spikformer.config import MixerConfig, MLPConfig, NeuronConfig, SpikformerConfig, StageConfig
+from collections.abc import Iterable, Sequence
+
+from spikformer.config import MixerConfig, MLPConfig, NeuronConfig, SpikformerConfig, StageConfig, StemConfig
 
 MIXERS = {
     "ssa": "spiking self-attention",
@@ -33,16 +35,37 @@ def described(config: SpikformerConfig) -> str:
     Several stages stand one after the other, divided by semicolons. Two networks that differ in what is seldom varied,
     such as a threshold, read alike.
     """
-    stages = "; then ".join(map(_stage, config.stages))
+    groups = _groups(config.stages)
+    stages = "; then ".join(map(_group, groups))
+    stem = stem_name(config.stem)
     rest = [
+        f"stem of {stem}" if stem != _USUAL_STEM else "",
         _shortcut(config.residual),
         _neuron(config.neuron),
         "stem pools before its neurons" if config.stem.pool_order == "before_neuron" else "",
         "neuron before the classifier" if config.head.neuron else "",
         f"T = {config.time_steps}",
     ]
-    divider = "; " if len(config.stages) > 1 else ", "
+    divider = "; " if len(groups) > 1 else ", "
     return stages + divider + ", ".join(filter(None, rest))
+
+
+def stem_name(stem: StemConfig) -> str:
+    """What makes tokens of the image: convolutions by their number, or patches that do not overlap."""
+    if ":" in stem.kind:
+        return stem.kind.rpartition(":")[2]
+    if stem.kind == "speds":
+        return "convolutions with a deformed shortcut"
+    convs = stem.convolutions
+    if len(convs) == 1 and convs[0].kernel_size == convs[0].stride > 1:
+        return f"{convs[0].stride} x {convs[0].stride} patches"
+    number = "1 convolution" if len(convs) < 2 else f"{len(convs)} convolutions"  # conv has one
+    pools = [conv.pool for conv in convs]
+    early = stem.kind == "sps" and pools != sorted(pools)  # published stems pool at their last convolutions
+    return number + (" with early pools" if early else "") + (" and a shortcut" if stem.adds_paths else "")
+
+
+_USUAL_STEM = "4 convolutions"
 
 
 def mixer_name(mixer: MixerConfig) -> str:
@@ -55,20 +78,52 @@ def mlp_name(mlp: MLPConfig) -> str:
     return MLPS.get(mlp.kind, mlp.kind.rpartition(":")[2])
 
 
-def _stage(stage: StageConfig) -> str:
-    blocks = "1 block" if stage.depth == 1 else f"{stage.depth} blocks"
-    parts = [
-        f"{blocks} of {stage.embed_dim} channels",
-        *(words for mixer in (stage.local, stage.mixer) if mixer.kind != "identity" for words in _mixer(mixer)),
-        f"{mlp_name(stage.mlp)} ratio {stage.mlp.ratio:g}",
-    ]
+def _groups(stages: Sequence[StageConfig]) -> list[list[StageConfig]]:
+    """Stages with blocks; those of one width with no layer between them stand together."""
+    groups: list[list[StageConfig]] = []
+    for stage in stages:
+        if stage.depth == 0 and stage.down.kind == "none":
+            continue
+        if groups and stage.down.kind == "none":
+            groups[-1].append(stage)
+        else:
+            groups.append([stage])
+    return groups
+
+
+def _group(stages: Sequence[StageConfig]) -> str:
+    """One stage; of several that differ block by block, the range of what differs."""
+    blocks, with_blocks = sum(stage.depth for stage in stages), [stage for stage in stages if stage.depth]
+    number = "1 block" if blocks == 1 else f"{blocks or 'no'} blocks"
+    mixers = (mixer for stage in with_blocks for mixer in (stage.local, stage.mixer))
+    parts = [f"{number} of {stages[0].embed_dim} channels"]
+    parts += _mixers([mixer for mixer in mixers if mixer.kind != "identity"])
+    for name in dict.fromkeys(mlp_name(stage.mlp) for stage in with_blocks):
+        ratios = [stage.mlp.ratio for stage in with_blocks if mlp_name(stage.mlp) == name]
+        parts.append(f"{name} ratio {_range(ratios)}")
     return ", ".join(parts)
 
 
-def _mixer(mixer: MixerConfig) -> list[str]:
-    heads = f"{mixer.num_heads} head{'s' * (mixer.num_heads > 1)}" if mixer.reads("num_heads") else ""
+def _mixers(mixers: Sequence[MixerConfig]) -> list[str]:
+    parts: list[str] = []
+    for kind in dict.fromkeys(map(_mixer, mixers)):
+        alike = [mixer for mixer in mixers if _mixer(mixer) == kind]
+        if alike[0].reads("num_heads"):
+            heads = _range([mixer.num_heads for mixer in alike])
+            parts.append(f"{heads} head{'s' * (heads != '1')}")
+        parts.append(kind)
+    return parts
+
+
+def _mixer(mixer: MixerConfig) -> str:
     place = " with its neuron on the attention map" if mixer.kind == "ssa" and mixer.neuron_on == "map" else ""
-    return [*filter(None, (heads, mixer_name(mixer) + place))]
+    return mixer_name(mixer) + place
+
+
+def _range(numbers: Iterable[float]) -> str:
+    """ "2", or "2 to 4"."""
+    low, high = min(numbers := list(numbers)), max(numbers)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _shortcut(residual: str) -> str:
@@ -81,4 +136,4 @@ def _neuron(neuron: NeuronConfig) -> str:
     return _NEURONS.get(neuron.kind, f"neurons {neuron.kind.rpartition(':')[2]}")
 
 
-__all__ = ["described", "mixer_name", "mlp_name"]
+__all__ = ["described", "mixer_name", "mlp_name", "stem_name"]

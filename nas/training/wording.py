@@ -3,21 +3,27 @@
 import html
 from typing import TYPE_CHECKING
 
+from nas.training.description import stem_name
+
 if TYPE_CHECKING:
     from nas.training.candidate import Candidate
 
 
 def in_words(candidate: "Candidate") -> str:
     """The axes that people compare, in a few words; with its name, if it is a reference."""
-    config, stage = candidate.config, candidate.config.stages[0]
-    depth = sum(s.depth for s in config.stages)
-    kinds = "+".join(dict.fromkeys(s.mixer.kind for s in config.stages))
+    config = candidate.config
+    with_blocks = [stage for stage in config.stages if stage.depth]
+    stage, depth = with_blocks[0], sum(s.depth for s in with_blocks)
+    kinds = "+".join(dict.fromkeys(s.mixer.kind for s in with_blocks))
+    stem = stem_name(config.stem)
     placement = [
+        f"stem {stem}" if config.stem.kind == "chain" or ":" in config.stem.kind else "",
+        "early pools" if stem.endswith("early pools") else "",
         "pool first" if config.stem.pool_order == "before_neuron" else "",
         "map neuron" if stage.mixer.kind == "ssa" and stage.mixer.neuron_on == "map" else "",
         "head neuron" if config.head.neuron else "",
     ]
-    heads = f"heads {stage.mixer.num_heads} " if stage.mixer.kind in ("ssa", "qkta") else ""  # else without effect
+    heads = f"heads {stage.mixer.num_heads} " if stage.mixer.kind in ("ssa", "qkta") else ""  # else hardly any effect
     words = f"{config.residual} {kinds} {depth}-{stage.embed_dim} {heads}mlp {stage.mlp.ratio:g} T{config.time_steps}"
     words = ", ".join([words, *filter(None, placement)])
     return f"{candidate.reference}: {words}" if candidate.reference else words

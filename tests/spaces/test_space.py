@@ -179,6 +179,42 @@ mine = { stem.pool = [false, true, true, false] }"""
     assert found == set(itertools.product([1.0, 3.0], [(True, True, False, False), (False, True, True, False)]))
 
 
+def test_chains_are_choices_whole_or_in_parts(tmp_path: Path) -> None:
+    """A choice may leave out what stays at its default, and an axis may change one convolution."""
+    chains = """"stem.kind" = ["sps", "chain"]
+"stem.chain" = [[{ width = 0.5 }, { pool = true }], [{ kernel_size = 2, stride = 2 }]]
+[references]
+two = { stem.kind = "chain", stem.chain = [{ width = 0.5 }, { pool = true }] }"""
+    text = MICRO.replace('residual = ["sew", "ms"]\n', "").replace('attention = ["ssa", "sdsa"]', chains)
+    loaded = _space(tmp_path, _without_references(text))
+    stems = {(config.stem.kind, len(config.stem.chain)) for config in loaded.configs()}
+    assert stems == {("sps", 2), ("sps", 1), ("chain", 2), ("chain", 1)}
+    assert {(config.stem.kind, config.grids) for config in loaded.configs()} == {("sps", (2,)), ("chain", (4,))}
+    assert loaded.params(loaded.references["two"])["stem.kind"] == "chain"
+
+    part = """stem.chain.0.kernel_size = [3, 5]"""
+    base = MICRO.replace("stem.in_channels = 1", 'stem.in_channels = 1\nstem.kind = "chain"')
+    loaded = _space(tmp_path, _without_references(base.replace('attention = ["ssa", "sdsa"]', part)))
+    assert {config.stem.chain[0].kernel_size for config in loaded.configs()} == {3, 5}
+    both = base.replace('attention = ["ssa", "sdsa"]', f"{part}\n[choices.stem]\na = {{ stem.chain = [{{}}] }}")
+    with pytest.raises(SpaceError, match=r"sets stem.chain.0.kernel_size, as does the axis"):
+        _space(tmp_path, _without_references(both))
+
+
+def test_blocks_may_be_as_many_as_one_axis_says_and_each_differ_in_others() -> None:
+    """AutoFormer's count of its smallest space, heads and MLP ratio block by block, times what it lacks."""
+    space = _shipped("autoformer_like")
+    assert 3 * (4**12 + 4**13 + 4**14) == 1_056_964_608
+    assert 1_056_964_608 * 2 * 4 * 3 * 5 == 126_835_752_960  # residual, attention, stem, time steps
+    rng = random.Random(0)
+    configs = [space.random(rng) for _ in range(30)]
+    assert {sum(stage.depth for stage in config.stages) for config in configs} == {12, 13, 14}
+    assert len({config.config_id for config in configs}) == 30
+    widths = {stage.mixer.attention_dim(stage.embed_dim) for config in configs for stage in config.stages}
+    assert widths == {192, 256}
+    assert {stage.embed_dim for config in configs for stage in config.stages} == {192, 216, 240}
+
+
 def test_placements_move_one_neuron_each(tmp_path: Path) -> None:
     every = 'neuron_placement = ["published", "pool_first", "attention_map", "head"]\nresidual = ["sew", "ms"]'
     loaded = _space(tmp_path, MICRO.replace('residual = ["sew", "ms"]', every))
@@ -248,6 +284,24 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
             "head.num_classes is 100, but the data of this space need 10",
         ),
         ('residual = "sew", ', "num_heads = [1], ", "num_heads [1] is not one of this axis's choices"),
+        (
+            "num_heads = [1, 2]",
+            "stem.chain.0.kernel_size = [1, 3]",
+            'stem.chain.0.kernel_size: changes no network: stem.kind is "sps" in this space, and chain is read by '
+            '"chain" only',
+        ),
+        (
+            "num_heads = [1, 2]",
+            "stages.0.mixer.patch = [1, 2]",
+            'changes no network: stages.0.mixer.kind is "sdsa", "ssa" in this space, and patch is read by "dssa" only',
+        ),
+        ("num_heads = [1, 2]", "stem.chain = [[{ widht = 1 }]]", 'unknown field "widht". Did you mean "width"?'),
+        (
+            "stem.in_channels = 1",
+            'stem.in_channels = 1\nstem.kind = "chain"\nstem.chain = [{ width = 0.5 }]',
+            "[base] stem.kind: stem: the last convolution of the chain has width 0.5, but the stage behind it needs 1",
+        ),
+        ("[data]", "[choices.stem]\na = { stem.chain = [{}] }\n[data]", 'stem.kind is "sps" in this space'),
         ("[data]", '["("]\n[data]', "unknown section"),
         ("[data]", "[data", "is not valid TOML"),
         ("[axes]", "[axes]\n[proxy]", "is not valid TOML"),
@@ -322,9 +376,26 @@ def _split(config: SpikformerConfig) -> SpikformerConfig:
     """Each stage as one block, and the rest as a stage without downsampling."""
     stages: list[StageConfig] = []
     for stage in config.stages:
-        rest = dataclasses.replace(stage, depth=stage.depth - 1 or 1, down=config.stages[0].down)
-        stages += [dataclasses.replace(stage, depth=1), *([rest] if stage.depth > 1 else [])]
+        first = dataclasses.replace(stage, depth=min(1, stage.depth))
+        rest = dataclasses.replace(stage, depth=stage.depth - first.depth, down=config.stages[0].down)
+        stages += [first, *([rest] if rest.depth else [])]
     return dataclasses.replace(config, stages=tuple(stages))
+
+
+def _with_empty_stages(config: SpikformerConfig) -> SpikformerConfig:
+    """A stage of no blocks behind each stage."""
+    stages: list[StageConfig] = []
+    for stage in config.stages:
+        stages += [stage, dataclasses.replace(stage, depth=0, down=config.stages[0].down)]
+    return dataclasses.replace(config, stages=tuple(stages))
+
+
+def _as_chain(config: SpikformerConfig) -> SpikformerConfig:
+    """SPS written as a chain."""
+    stem = config.stem
+    return dataclasses.replace(
+        config, stem=dataclasses.replace(stem, kind="chain", chain=stem.convolutions) if stem.kind == "sps" else stem
+    )
 
 
 def _mlps(config: SpikformerConfig) -> SpikformerConfig:
@@ -341,7 +412,9 @@ def _stem(config: SpikformerConfig) -> SpikformerConfig:
     if stem.kind != "conv":
         stem = dataclasses.replace(stem, kernel_size=11, stride=4, bias=True, max_pool=True)
     if stem.kind != "sps":
-        stem = dataclasses.replace(stem, pool=(True,) * 4, pool_order="before_neuron")
+        stem = dataclasses.replace(stem, pool=(True,) * 4)
+    if stem.kind not in ("sps", "chain"):
+        stem = dataclasses.replace(stem, pool_order="before_neuron")
     if stem.position != "conv":
         stem = dataclasses.replace(stem, shortcut=not stem.shortcut)
     return dataclasses.replace(config, stem=stem)
@@ -372,6 +445,8 @@ _RESPELLINGS: dict[str, Callable[[SpikformerConfig], SpikformerConfig]] = {
     "fields of other stems": _stem,
     "fields of other neurons": _neuron,
     "a stage in two": _split,
+    "stages without blocks": _with_empty_stages,
+    "a chain that has a name": _as_chain,
 }
 
 
