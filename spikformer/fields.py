@@ -6,7 +6,7 @@ Standard library only.
 import dataclasses
 import difflib
 import functools
-import json
+import marshal
 import math
 import sys
 import types
@@ -176,13 +176,11 @@ def build_field(key: str, value: object, hint: Any) -> Any:
     return value
 
 
-def _within(path: str, cls: type, values: object) -> Any:
+def _within(path: str, cls: type, values: Any) -> Any:
     try:
-        return _shared(cls, json.dumps(values))
-    except (TypeError, ValueError):  # values that JSON does not have
+        return _shared(cls, marshal.dumps(values, _WITHOUT_REFERENCES))
+    except (ValueError, ConfigError):  # also of values that marshal does not have, or takes for bytes
         pass
-    except ConfigError as error:
-        raise error.within(path) from None
     try:
         return build(cls, values)
     except ConfigError as error:
@@ -190,9 +188,12 @@ def _within(path: str, cls: type, values: object) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shared(cls: type, text: str) -> Any:
-    """A part from its JSON. Thousands of networks share most of theirs, and parts never change."""
-    return build(cls, json.loads(text))
+def _shared(cls: type, values: bytes) -> Any:
+    """A part from its plain values as bytes. Thousands of networks share most of theirs, and parts never change."""
+    return build(cls, marshal.loads(values))  # of bytes that this process has just made
+
+
+_WITHOUT_REFERENCES = 2  # marshal's format in which equal values are equal bytes, and which is quicker than JSON
 
 
 def plain(value: object) -> Any:
