@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nas.errors import StudyError
+from nas.studies.handles import shared_distributions
 from spikformer.fields import PlainTable
 
 FILE = "journal.log"
@@ -35,8 +36,9 @@ def journal(folder: Path) -> BaseStorage:
     path = folder.absolute() / FILE
     try:
         backend = _Journal(path)
-        storage = JournalStorage(backend)
-        studies = storage.get_all_studies()  # reads every record
+        with shared_distributions():
+            storage = JournalStorage(backend)
+            studies = storage.get_all_studies()  # reads every record
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
         raise _damaged(path, _first_line(error)) from None
     if backend.lines and not studies:
