@@ -231,6 +231,15 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
                 assert trace["customdata"] == mine["networks"].tolist()
 
 
+def test_plotlys_classes_accept_every_chart_and_change_nothing(written: Path) -> None:
+    import plotly.graph_objects as go
+
+    charts = json.loads(_read(written / "report.html").data)["charts"]
+    assert {"front", "optimism", "rungs"} < charts.keys()
+    for chart in charts.values():
+        assert go.Figure(chart).to_plotly_json() == chart
+
+
 def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
     networks = json.loads(_read(written / "report.html").data)["networks"]
     trials = pd.read_csv(written / "trials.csv")
