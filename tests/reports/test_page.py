@@ -482,6 +482,19 @@ def test_attainment_by_hand() -> None:
     assert lines["all of the studies"] == ([1.0, 1.5, 2.0], [None, 50.0, pytest.approx(55.0)])
 
 
+def test_a_forest_forecasts_as_that_of_scikit_learn() -> None:
+    import numpy as np
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    from nas.reports import axes
+
+    rng = np.random.default_rng(0)
+    encoded, asked = (rng.integers(0, 2, (count, 5)).astype(float) for count in (40, 60))
+    values = encoded @ np.arange(5) + rng.normal(size=40)
+    forest = ExtraTreesRegressor(axes.TREES, min_samples_leaf=2, random_state=3).fit(encoded, values)
+    assert axes.forecast(encoded, values, asked, 3).tolist() == forest.predict(asked).tolist()
+
+
 def test_importance_finds_the_axis_that_decides() -> None:
     """Accuracy is made from one axis alone and energy from the other; the third does nothing."""
     import random
