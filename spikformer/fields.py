@@ -166,14 +166,22 @@ def build_field(key: str, value: object, hint: Any) -> Any:
     """
     if hint is Options:
         return Options.from_dict(value)
-    if dataclasses.is_dataclass(hint):
-        return _within(key, typing.cast(type, hint), value)
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0]):
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
-        return tuple(_within(f"{key}.{i}", typing.cast(type, arguments[0]), item) for i, item in enumerate(value))
-    return value
+    cls, several = _parts(hint)
+    if cls is None:
+        return value
+    if not several:
+        return _within(key, cls, value)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
+    return tuple(_within(f"{key}.{i}", cls, item) for i, item in enumerate(value))
+
+
+@functools.cache
+def _parts(hint: Any) -> tuple[type | None, bool]:
+    """The class of the parts that a field has, if it has any, and whether it has a row of them."""
+    origin, arguments = _form(hint)
+    item = arguments[0] if origin is tuple else hint
+    return (typing.cast(type, item) if dataclasses.is_dataclass(item) else None), origin is tuple
 
 
 def _within(path: str, cls: type, values: Any) -> Any:
