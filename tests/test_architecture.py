@@ -68,6 +68,7 @@ ROOMS = (
 DOORS = {
     "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
     "sqlalchemy": ("nas.studies.storage",),
+    "orjson": ("nas.studies.journal",),
     "pandas": ("nas.reports.", "nas.studies.networks"),
     "plotly": ("nas.reports.page", "nas.reports.plots"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
