@@ -6,7 +6,7 @@ Standard library only.
 import dataclasses
 import difflib
 import functools
-import json
+import marshal
 import math
 import sys
 import types
@@ -166,23 +166,29 @@ def build_field(key: str, value: object, hint: Any) -> Any:
     """
     if hint is Options:
         return Options.from_dict(value)
-    if dataclasses.is_dataclass(hint):
-        return _within(key, typing.cast(type, hint), value)
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0]):
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
-        return tuple(_within(f"{key}.{i}", typing.cast(type, arguments[0]), item) for i, item in enumerate(value))
-    return value
+    cls, several = _parts(hint)
+    if cls is None:
+        return value
+    if not several:
+        return _within(key, cls, value)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
+    return tuple(_within(f"{key}.{i}", cls, item) for i, item in enumerate(value))
 
 
-def _within(path: str, cls: type, values: object) -> Any:
+@functools.cache
+def _parts(hint: Any) -> tuple[type | None, bool]:
+    """The class of the parts that a field has, if it has any, and whether it has a row of them."""
+    origin, arguments = _form(hint)
+    item = arguments[0] if origin is tuple else hint
+    return (typing.cast(type, item) if dataclasses.is_dataclass(item) else None), origin is tuple
+
+
+def _within(path: str, cls: type, values: Any) -> Any:
     try:
-        return _shared(cls, json.dumps(values))
-    except (TypeError, ValueError):  # values that JSON does not have
+        return _shared(cls, marshal.dumps(values, _WITHOUT_REFERENCES))
+    except (ValueError, ConfigError):  # also of values that marshal does not have, or takes for bytes
         pass
-    except ConfigError as error:
-        raise error.within(path) from None
     try:
         return build(cls, values)
     except ConfigError as error:
@@ -190,9 +196,12 @@ def _within(path: str, cls: type, values: object) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shared(cls: type, text: str) -> Any:
-    """A part from its JSON. Thousands of networks share most of theirs, and parts never change."""
-    return build(cls, json.loads(text))
+def _shared(cls: type, values: bytes) -> Any:
+    """A part from its plain values as bytes. Thousands of networks share most of theirs, and parts never change."""
+    return build(cls, marshal.loads(values))  # of bytes that this process has just made
+
+
+_WITHOUT_REFERENCES = 2  # marshal's format in which equal values are equal bytes, and which is quicker than JSON
 
 
 def plain(value: object) -> Any:

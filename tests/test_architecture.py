@@ -68,11 +68,9 @@ ROOMS = (
 DOORS = {
     "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
     "sqlalchemy": ("nas.studies.storage",),
+    "orjson": ("nas.studies.journal",),
     "pandas": ("nas.reports.", "nas.studies.networks"),
-    "plotly": (
-        *("nas.reports.charts", "nas.reports.front_chart", "nas.reports.page", "nas.reports.plots"),
-        "nas.reports.plotting",
-    ),
+    "plotly": ("nas.reports.page", "nas.reports.plots"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
     "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),
     "ray": ("nas.engines.ray_engine",),

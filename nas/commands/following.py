@@ -68,11 +68,18 @@ def place(results_dir: str | Path, storage: str | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Read thousands of records, none of them garbage: looking for some, also at the end, doubles the time."""
+def without_garbage_collection() -> Iterator[list[object]]:
+    """Read thousands of records, none of them garbage: looking for some, also at the end, doubles the time.
+
+    Yields:
+        A list that holds itself and so is never freed. What a command puts there the system frees at once with the
+        process, where Python would free record after record.
+    """
+    for_ever: list[object] = []
+    for_ever.append(for_ever)
     gc.disable()
     try:
-        yield
+        yield for_ever
     finally:
         gc.freeze()
         gc.enable()

@@ -56,7 +56,7 @@ def report(
         for line in built.findings:
             console.print(line, highlight=False, markup=False)
 
-    with following.without_garbage_collection():
+    with following.without_garbage_collection() as for_ever:
         loaded = nas.load_study(study, storage=storage, results_dir=results_dir)
         others = [nas.load_study(name, storage=storage, results_dir=results_dir) for name in compare]
         result = nas.report(
@@ -72,6 +72,7 @@ def report(
             out=out,
             on_built=show_front,
         )
+        for_ever += [loaded, others]
     for path in result.files:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if show:

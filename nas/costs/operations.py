@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Operation:
                 f"an operation must have exactly the fields {', '.join(_FIELDS)}, but this one has {', '.join(values)}"
             )
         operation = object.__new__(cls)  # a study has a hundred thousand: a frozen class sets each field by a call
-        operation.__dict__.update(values, operands=tuple(_operand(*operand) for operand in values["operands"]))
+        operation.__dict__.update(values, operands=tuple(itertools.starmap(_operand, values["operands"])))
         return operation
 
 

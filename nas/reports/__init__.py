@@ -4,8 +4,8 @@ contents    a study -> Report: tables and sentences
 rows        its tables; axes which axis matters; repeats what more seeds say
 summary     the three sentences that a page begins with
 findings    its other sentences; glossary what its words mean; methods how the figures came about, and the checklist
-page        report.html, with front_chart and charts (plotly, by plotting), drawing (networks as SVG); page.html.jinja
-            and assets are its text, style and scripts
+page        report.html, with front_chart and charts (by plotting, for plotly.js), drawing (networks as SVG);
+            page.html.jinja and assets are its text, style and scripts
 plots       figures of the page for a notebook
 figure      front.png, .svg, .pdf and front-wide.svg, .pdf (matplotlib); texts report.md, front.tex
 symbols     colours and symbols of both; units one unit of energy for a table or a figure

@@ -21,7 +21,7 @@ from nas.studies import Training
 
 FEWEST = 12  # networks, below which nothing is said
 _MOST = 400  # networks: more add seconds and no insight
-_ROUNDS, _TREES = 16, 30
+_ROUNDS, TREES = 16, 30
 _SAMPLE = 100  # networks with independent choices, on which forecasts are averaged
 INTERACTIONS, UNEXPLAINED = "(interactions)", "(not explained)"  # what no single axis does; no axis has such a name
 _COLUMNS = ["objective", "axis", "importance", "low", "high"]
@@ -100,18 +100,16 @@ class _Rounds:
 
 
 def _forests(codes: np.ndarray, values: np.ndarray, counts: list[int], rng: np.random.Generator) -> _Rounds:
-    from sklearn.ensemble import ExtraTreesRegressor
-
     encoded, weights = _encoded(codes, counts), _weights(codes, counts)
     shares, effects = np.zeros((_ROUNDS, len(counts))), [np.zeros((_ROUNDS, count)) for count in counts]
     residual, total = np.zeros(_ROUNDS), np.zeros(_ROUNDS)
     for i in range(_ROUNDS):
         drawn = rng.integers(0, len(values), len(values))
         unseen = np.setdiff1d(np.arange(len(values)), drawn)
-        forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=i).fit(encoded[drawn], values[drawn])
         sample = np.column_stack([rng.choice(column, _SAMPLE) for column in codes.T])
         asked = [codes[unseen], sample, *_everywhere(sample, counts)]
-        forecasts = iter(np.split(forest.predict(_encoded(np.concatenate(asked), counts)), _ends(asked)))
+        whole = forecast(encoded[drawn], values[drawn], _encoded(np.concatenate(asked), counts), i)
+        forecasts = iter(np.split(whole, _ends(asked)))
         residual[i] = _squares(next(forecasts), values[unseen])
         total[i] = _squares(np.full(len(unseen), values[drawn].mean()), values[unseen])
         of_sample = next(forecasts)
@@ -121,6 +119,25 @@ def _forests(codes: np.ndarray, values: np.ndarray, counts: list[int], rng: np.r
     # Of one round few networks are unseen: their variance is taken from all rounds.
     unexplained = np.clip(residual / total.mean(), 0.0, 1.0) if total.mean() > 0 else np.ones(_ROUNDS)
     return _Rounds(shares, effects, unexplained)
+
+
+def forecast(encoded: np.ndarray, values: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    """What a forest that is grown on some networks forecasts of others.
+
+    It is scikit-learn's `ExtraTreesRegressor`, tree by tree: that copies and checks each tree's settings, which takes
+    longer than growing it.
+    """
+    from sklearn import config_context
+    from sklearn.tree import ExtraTreeRegressor
+    from sklearn.utils import check_random_state
+
+    fed, target, unknown = encoded.astype(np.float32), values[:, None], asked.astype(np.float32)
+    total = np.zeros(len(asked))
+    with config_context(skip_parameter_validation=True):
+        for state in check_random_state(seed).randint(np.iinfo(np.int32).max, size=TREES):
+            tree = ExtraTreeRegressor(min_samples_leaf=2, max_features=1.0, random_state=state)
+            total += tree.fit(fed, target, check_input=False).predict(unknown, check_input=False)
+    return total / TREES
 
 
 def _weights(codes: np.ndarray, counts: list[int]) -> list[np.ndarray]:
@@ -193,4 +210,4 @@ def _effects(
     return pd.DataFrame(rows, columns=_EFFECTS)
 
 
-__all__ = ["FEWEST", "INTERACTIONS", "UNEXPLAINED", "importance"]
+__all__ = ["FEWEST", "INTERACTIONS", "TREES", "UNEXPLAINED", "forecast", "importance"]

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from nas.reports.axes import INTERACTIONS, UNEXPLAINED
 from nas.reports.contents import Member, Report
-from nas.reports.plotting import Chart, drawn, joules, numbers
+from nas.reports.plotting import Chart, Plot, joules, numbers
 from nas.reports.symbols import BLUE, COMPARED, DIM, DOMINATED, FRONT, GREY, ORANGE
 from nas.reports.units import unit_of
 from spikformer.fields import PlainTable
@@ -20,12 +19,13 @@ from spikformer.fields import PlainTable
 
 def trajectory(report: Report) -> Chart:
     """Hypervolume against the images that all trainings saw."""
-    figure = go.Figure()
+    plot = Plot()
     lines = [(report.study, report.trajectory, BLUE, "solid")]
     others = zip(report.compared, itertools.cycle(COMPARED), strict=False)
     lines += [(other.name, other.trajectory, color, "dot") for other, color in others]
     for name, table, color, dash in lines:
-        figure.add_scatter(
+        plot.add(
+            "scatter",
             x=numbers(table["images"]),
             y=numbers(table["hypervolume"]),
             mode="lines",
@@ -33,8 +33,7 @@ def trajectory(report: Report) -> Chart:
             name=html.escape(name),
             hovertemplate="%{x:,} images<br>hypervolume %{y:.2f}<extra></extra>",
         )
-    return drawn(
-        figure,
+    return plot.drawn(
         "images seen by all training runs",
         "hypervolume (points of search-val x decades)",
         showlegend=len(lines) > 1,
@@ -50,13 +49,14 @@ def attainment(report: Report) -> Chart | None:
     grid = sorted({float(mj) for f in fronts for mj in f[column]})
     reached = np.asarray([[_attained(f, column, mj) for mj in grid] for f in fronts])
     ordered = -np.sort(-np.nan_to_num(reached, nan=-1.0), axis=0)
-    figure = go.Figure()
+    plot = Plot()
     half = (len(fronts) + 1) // 2 - 1
     for name, i, dash in (("any", 0, "solid"), ("half", half, "dash"), ("all", len(fronts) - 1, "dot")):
         if i == half and name == "half" and len(fronts) < 3:
             continue
         values = [None if v < 0 else v for v in ordered[i].tolist()]
-        figure.add_scatter(
+        plot.add(
+            "scatter",
             x=grid,
             y=values,
             mode="lines",
@@ -64,8 +64,8 @@ def attainment(report: Report) -> Chart | None:
             name=f"{name} of the studies",
         )
     unit = unit_of(grid)
-    joules(figure, grid, unit)
-    return drawn(figure, f"energy per image ({unit.name})", "search-val accuracy attained (%)")
+    joules(plot, grid, unit)
+    return plot.drawn(f"energy per image ({unit.name})", "search-val accuracy attained (%)")
 
 
 def _attained(front: pd.DataFrame, column: str, mj: float) -> float:
@@ -76,13 +76,14 @@ def _attained(front: pd.DataFrame, column: str, mj: float) -> float:
 def optimism(report: Report) -> Chart:
     """Search-val against report-val: who was chosen lies below the line more than the others do."""
     complete = report.trials[report.trials["status"] == "complete"]
-    figure = go.Figure()
+    plot = Plot()
     for name, on_front, style in (
         ("dominated", False, {"color": DOMINATED, "size": 8, "opacity": DIM}),
         ("front", True, {"color": FRONT, "size": 10}),
     ):
         rows = complete[complete["on_front"].astype(bool) == on_front]
-        figure.add_scatter(
+        plot.add(
+            "scatter",
             x=numbers(100 * rows["search_val_accuracy"].astype(float)),
             y=numbers(100 * rows["report_val_accuracy"].astype(float)),
             mode="markers",
@@ -93,10 +94,10 @@ def optimism(report: Report) -> Chart:
         )
     every = 100 * pd.concat([complete["search_val_accuracy"], complete["report_val_accuracy"]]).astype(float)
     ends = [float(every.min()), float(every.max())] if not complete.empty else [0.0, 100.0]
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dot"}, name="equal", hoverinfo="skip"
+    plot.add(
+        "scatter", x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dot"}, name="equal", hoverinfo="skip"
     )
-    return drawn(figure, "search-val accuracy (%), which chooses", "report-val accuracy (%)")
+    return plot.drawn("search-val accuracy (%), which chooses", "report-val accuracy (%)")
 
 
 def ranked_axes(report: Report) -> list[str]:
@@ -107,12 +108,13 @@ def ranked_axes(report: Report) -> list[str]:
 
 def importance(report: Report) -> Chart:
     """Bars by axis, for accuracy and energy; at the bottom what no single axis does."""
-    figure = go.Figure()
+    plot = Plot()
     order = [UNEXPLAINED, INTERACTIONS, *reversed(ranked_axes(report))]
     for objective, color in (("energy", ORANGE), ("accuracy", BLUE)):
         table = report.importance[report.importance["objective"] == objective].set_index("axis").reindex(order)
         value = table["importance"].to_numpy()
-        figure.add_bar(
+        plot.add(
+            "bar",
             y=[html.escape(str(axis)) for axis in order],
             x=numbers(value),
             orientation="h",
@@ -125,9 +127,8 @@ def importance(report: Report) -> Chart:
             },
             hovertemplate="%{y}: %{x:.0%} of the variance<extra>" + objective + "</extra>",
         )
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
-    return drawn(
-        figure,
+    plot.update_axis("xaxis", tickformat=".0%", rangemode="tozero")
+    return plot.drawn(
         "share of the variance, with 95 % of forests",
         "",
         height=90 + 46 * len(order),
@@ -137,13 +138,14 @@ def importance(report: Report) -> Chart:
 
 def effects(report: Report, axis: str) -> Chart:
     """What each choice of an axis does on average, to accuracy and to energy."""
-    figure = go.Figure()
+    plot = Plot()
     unit = unit_of(report.effects.loc[report.effects["objective"] == "energy", "mean"])
     for objective, color, side in (("accuracy", BLUE, "y"), ("energy", ORANGE, "y2")):
         rows = report.effects[(report.effects["objective"] == objective) & (report.effects["axis"] == axis)]
         factor = 1.0 if objective == "accuracy" else 1 / unit.mj
         value = factor * rows["mean"].to_numpy()
-        figure.add_scatter(
+        plot.add(
+            "scatter",
             x=[html.escape(choice) for choice in rows["choice"]],
             y=numbers(value),
             yaxis=side,
@@ -159,26 +161,24 @@ def effects(report: Report, axis: str) -> Chart:
             customdata=[int(n) for n in rows["networks"]],
             hovertemplate="%{x}: %{y:.3g}, %{customdata} networks<extra>" + objective + "</extra>",
         )
-    figure.update_xaxes(type="category")
-    figure.update_layout(
-        yaxis2={
-            "overlaying": "y",
-            "side": "right",
-            "showgrid": False,
-            "title": f"energy ({unit.name})",
-            "tickmode": "auto",
-            "nticks": 5,
-            "automargin": True,
-        }
+    plot.update_axis("xaxis", type="category")
+    plot.update_axis(
+        "yaxis2",
+        overlaying="y",
+        side="right",
+        showgrid=False,
+        title={"text": f"energy ({unit.name})"},
+        tickmode="auto",
+        nticks=5,
     )
-    chart = drawn(figure, html.escape(axis), "search-val (%)", height=260, showlegend=False)
+    chart = plot.drawn(html.escape(axis), "search-val (%)", height=260, showlegend=False)
     chart["layout"]["margin"]["r"] = 56
     return chart
 
 
 def rungs(report: Report) -> Chart:
     """Accuracy of each network at the rungs to which it was trained: one line for all of a kind, gaps between them."""
-    traces: list[PlainTable] = []  # plain, as plotly checks each of their tens of thousands of numbers for long
+    plot = Plot()
     on_front = set(report.front["trial"])
     for name, is_front, style in (
         ("others", False, {"color": DOMINATED, "width": 1}),
@@ -186,7 +186,7 @@ def rungs(report: Report) -> Chart:
     ):
         table = report.rungs[report.rungs["last_trial"].isin(on_front) == is_front]
         x, y, numbers = _broken_lines(table)
-        traces.append(
+        plot.traces.append(
             {
                 "type": "scatter",
                 "x": x,
@@ -200,9 +200,8 @@ def rungs(report: Report) -> Chart:
                 "hovertemplate": "trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
             }
         )
-    figure = go.Figure()
-    figure.update_xaxes(type="log")
-    return drawn(figure, "images that a training saw", "search-val accuracy (%)") | {"data": traces}
+    plot.update_axis("xaxis", type="log")
+    return plot.drawn("images that a training saw", "search-val accuracy (%)")
 
 
 def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float | None], list[int | None]]:
@@ -226,8 +225,9 @@ def firing_rates(member: Member) -> Chart:
     several = len(member.config.stages) > 1
     layers = list(member.activity.items())
     steps = [f"{step + 1}" for step in range(max(len(layer.spikes) for _, layer in layers))]
-    figure = go.Figure()
-    figure.add_heatmap(
+    plot = Plot()
+    plot.add(
+        "heatmap",
         x=steps,
         y=[html.escape(_layer_name(path, several)) for path, _ in layers],
         z=[numbers(layer.rates) for _, layer in layers],
@@ -240,9 +240,9 @@ def firing_rates(member: Member) -> Chart:
         ygap=2,
         colorbar={"title": {"text": "rate"}, "thickness": 12},
     )
-    figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
-    return drawn(figure, "time step", "", height=90 + 22 * len(layers))
+    plot.update_axis("xaxis", type="category", showgrid=False)
+    plot.update_axis("yaxis", autorange="reversed", type="category", showgrid=False)
+    return plot.drawn("time step", "", height=90 + 22 * len(layers))
 
 
 _WRITTEN_STEPS = 8  # beyond which figures in the cells would touch

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from nas.reports.contents import Compared, Report
-from nas.reports.plotting import Chart, drawn, joules, numbers
+from nas.reports.plotting import Chart, Plot, joules, numbers
 from nas.reports.repeats import Row, interval
 from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, REFERENCE, REFERENCES, TWINS
 from nas.reports.units import EnergyUnit
@@ -22,24 +21,23 @@ def front(report: Report) -> Chart:
     """All candidates trained in full, the front, references by name, repeats, the knee and the limits."""
     column, whose = report.energy, "energy" if report.energy == "energy_mj" else "predicted energy on ImageNet"
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
-    figure = go.Figure()
+    plot = Plot()
     dominated = complete[~complete["on_front"].astype(bool) & (complete["reference"] == "")]
-    _points(figure, dominated, column, report, "dominated", {"color": DOMINATED, "size": 8, "opacity": DIM})
+    _points(plot, dominated, column, report, "dominated", {"color": DOMINATED, "size": 8, "opacity": DIM})
     for other, color in zip(report.compared, itertools.cycle(COMPARED), strict=False):
-        _other_front(figure, other, column, color)
+        _other_front(plot, other, column, color)
     if not report.front.empty:
-        _front_line(figure, report, column)
-        _points(figure, report.front, column, report, "front", {"color": FRONT, "size": 10})
-        _numbers(figure, report, column)
+        _front_line(plot, report, column)
+        _points(plot, report.front, column, report, "front", {"color": FRONT, "size": 10})
+        _numbers(plot, report, column)
     named = complete[complete["reference"] != ""]
     for (_, row), (symbol, _) in zip(named.iterrows(), itertools.cycle(REFERENCES), strict=False):
         style = {"color": REFERENCE, "size": 13, "symbol": symbol, "line": {"width": 2}}
-        _points(figure, row.to_frame().T, column, report, html.escape(row["reference"]), style)
-    _repeats(figure, report)
-    _lines(figure, report, column)
-    joules(figure, [mj for mj in complete[column] if mj > 0], report.unit)
-    return drawn(
-        figure,
+        _points(plot, row.to_frame().T, column, report, html.escape(row["reference"]), style)
+    _repeats(plot, report)
+    _lines(plot, report, column)
+    joules(plot, [mj for mj in complete[column] if mj > 0], report.unit)
+    return plot.drawn(
         f"{whose} per image ({report.unit.name}), convention {html.escape(report.convention)}",
         "search-val accuracy (%), by which the search ranks",
         height=520,
@@ -47,11 +45,12 @@ def front(report: Report) -> Chart:
 
 
 def _points(
-    figure: go.Figure, table: pd.DataFrame, column: str, report: Report, name: str, marker: Mapping[str, object]
+    plot: Plot, table: pd.DataFrame, column: str, report: Report, name: str, marker: Mapping[str, object]
 ) -> None:
     if table.empty:
         return
-    figure.add_scatter(
+    plot.add(
+        "scatter",
         x=numbers(table[column]),
         y=numbers(100 * table["search_val_accuracy"].astype(float)),
         mode="markers",
@@ -64,12 +63,13 @@ def _points(
     )
 
 
-def _numbers(figure: go.Figure, report: Report, column: str) -> None:
+def _numbers(plot: Plot, report: Report, column: str) -> None:
     """Trial numbers beside the front's points, where there are few enough to be read."""
     front = report.front
     if len(front) > _NUMBERED:
         return
-    figure.add_scatter(
+    plot.add(
+        "scatter",
         x=numbers(front[column]),
         y=numbers(100 * front["search_val_accuracy"].astype(float)),
         mode="text",
@@ -108,8 +108,9 @@ def _wrapped(words: str, width: int = 46) -> list[str]:
     return lines
 
 
-def _front_line(figure: go.Figure, report: Report, column: str) -> None:
-    figure.add_scatter(
+def _front_line(plot: Plot, report: Report, column: str) -> None:
+    plot.add(
+        "scatter",
         x=numbers(report.front[column]),
         y=numbers(100 * report.front["search_val_accuracy"]),
         mode="lines",
@@ -120,8 +121,9 @@ def _front_line(figure: go.Figure, report: Report, column: str) -> None:
     )
 
 
-def _other_front(figure: go.Figure, other: Compared, column: str, color: str) -> None:
-    figure.add_scatter(
+def _other_front(plot: Plot, other: Compared, column: str, color: str) -> None:
+    plot.add(
+        "scatter",
         x=numbers(other.front[column]),
         y=numbers(100 * other.front["search_val_accuracy"].astype(float)),
         mode="lines+markers",
@@ -134,18 +136,19 @@ def _other_front(figure: go.Figure, other: Compared, column: str, color: str) ->
     )
 
 
-def _repeats(figure: go.Figure, report: Report) -> None:
+def _repeats(plot: Plot, report: Report) -> None:
     repeats = report.repeats
     if repeats is None:
         return
     if not repeats.confirmed.empty:
-        _ties(figure, repeats.confirmed, report)
-        _means(figure, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
+        _ties(plot, repeats.confirmed, report)
+        _means(plot, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
     if not repeats.twins.empty:
-        _means(figure, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report.unit)
+        _means(plot, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report.unit)
     for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
         ordered = rows.sort_values("energy_mj")
-        figure.add_scatter(
+        plot.add(
+            "scatter",
             x=numbers(ordered["energy_mj"]),
             y=numbers(100 * ordered["search_val_accuracy"]),
             mode="lines+markers",
@@ -161,7 +164,7 @@ def _repeats(figure: go.Figure, report: Report) -> None:
         )
 
 
-def _ties(figure: go.Figure, confirmed: pd.DataFrame, report: Report) -> None:
+def _ties(plot: Plot, confirmed: pd.DataFrame, report: Report) -> None:
     """A thin line from each network, as the search trained it, to its mean over further seeds."""
     own = report.trials.set_index("trial")
     known = confirmed[(confirmed["seeds"] > 0) & confirmed["trial"].isin(own.index)]
@@ -172,13 +175,14 @@ def _ties(figure: go.Figure, confirmed: pd.DataFrame, report: Report) -> None:
         x += [float(network[report.energy]), float(row["energy_mj"]), None]
         y += [100 * float(network["search_val_accuracy"]), 100 * float(row["search_val_accuracy"]), None]
     line = {"color": MEANS, "width": 1, "dash": "dot"}
-    figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="to its mean")
+    plot.add("scatter", x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="to its mean")
 
 
-def _means(figure: go.Figure, table: pd.DataFrame, name: str, symbol: str, color: str, unit: EnergyUnit) -> None:
+def _means(plot: Plot, table: pd.DataFrame, name: str, symbol: str, color: str, unit: EnergyUnit) -> None:
     known = table[table["seeds"] > 0]
     x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
-    figure.add_scatter(
+    plot.add(
+        "scatter",
         x=numbers(x),
         y=numbers(y),
         error_y={
@@ -211,18 +215,18 @@ def _mean_hover(row: Row, unit: EnergyUnit) -> str:
     )
 
 
-def _lines(figure: go.Figure, report: Report, column: str) -> None:
+def _lines(plot: Plot, report: Report, column: str) -> None:
     """The knee, and what the user asked for."""
     if report.knee is not None:
         (row,) = report.front[report.front["trial"] == report.knee].to_dict("records")
         x, y = math.log10(row[column]), 100 * row["search_val_accuracy"]
-        figure.add_annotation(x=x, y=y, text="knee", showarrow=True, ax=-32, ay=-28)
+        plot.annotate(x=x, y=y, text="knee", showarrow=True, ax=-32, ay=-28)
     least, most = report.constraints.min_accuracy, report.constraints.max_energy_mj
     dashed = {"dash": "dash", "width": 1.5, "color": LIMIT}
     if least is not None:
-        figure.add_hline(y=100 * least, line=dashed, annotation_text=f"min_accuracy {least:g}")
+        plot.add_line("y", 100 * least, dashed, f"min_accuracy {least:g}")
     if most is not None:
-        figure.add_vline(x=most, line=dashed, annotation_text=f"max_energy {report.unit.text(most)}")
+        plot.add_line("x", most, dashed, f"max_energy {report.unit.text(most)}")
 
 
 __all__ = ["front"]

@@ -1,13 +1,17 @@
 """Writing on trials by their numbers: the one module that touches names which Optuna keeps to itself.
 
-Optuna 5 has no public call to end a running trial from another process, nor to add an attribute to it.
+Optuna 5 has no public call to end a running trial from another process, nor to add an attribute to it. Its journal
+reads the same few distributions anew for each trial.
 """
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage
+from optuna.storages.journal import _storage as journal_storage
 from optuna.trial import TrialState
 
 
@@ -52,8 +56,18 @@ def set_state(study: optuna.Study, number: int, state: TrialState, values: Seque
     return bool(storage_of(study).set_trial_state_values(_id_of(study, number), state, values))
 
 
+@contextlib.contextmanager
+def shared_distributions() -> Iterator[None]:
+    """Within it, a journal that is read makes one distribution of equal texts: of 10,000 trials in 0.4 s less."""
+    journal_storage.json_to_distribution = functools.cache(json_to_distribution)
+    try:
+        yield
+    finally:
+        journal_storage.json_to_distribution = json_to_distribution
+
+
 def _id_of(study: optuna.Study, number: int) -> int:
     return storage_of(study).get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
-__all__ = ["set_attribute", "set_parameter", "set_state", "storage_of", "trial_of"]
+__all__ = ["set_attribute", "set_parameter", "set_state", "shared_distributions", "storage_of", "trial_of"]

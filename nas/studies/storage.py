@@ -20,7 +20,6 @@ from typing import Any, TypeGuard, TypeVar
 
 import filelock
 import optuna
-import sqlalchemy
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.study import StudyDirection
 
@@ -169,11 +168,13 @@ def _opened(url: str) -> BaseStorage:
         return proxy
     if is_single_process(url):
         return optuna.storages.get_storage(url)
+    from sqlalchemy import exc  # slow to import, and a journal needs none of it
+
     pool = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}  # one to work, one for heartbeats
     for attempt in range(5):
         try:
             return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=pool))
-        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):  # two processes make the tables
+        except (exc.IntegrityError, exc.ProgrammingError):  # two processes make the tables
             if attempt == 4:
                 raise
             time.sleep(1)
@@ -214,9 +215,11 @@ def _repeated(call: Callable[[], _Found], away_s: float) -> _Found:
 
 def _is_away(error: BaseException | None) -> bool:
     """Whether a server may answer when it is asked again: by the error, or what it came of."""
+    from sqlalchemy import exc
+
     while error is not None:
-        if isinstance(error, sqlalchemy.exc.DBAPIError):
-            lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+        if isinstance(error, exc.DBAPIError):
+            lost = (exc.OperationalError, exc.InterfaceError)
             return isinstance(error, lost) or error.connection_invalidated
         code = getattr(error, "code", None)  # of gRPC, which need not be installed
         if callable(code):

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -139,17 +139,16 @@ class Candidate:
         if reason is not None:
             raise RecordError(reason)
         try:
-            candidate = cls(
-                **{name: value for name, value in values.items() if name != schema.KEY}
-                | {
-                    "config": SpikformerConfig.from_dict(values["config"]),
-                    "recipe": _recipe(values["recipe"]),
-                    "operations": tuple(Operation.from_dict(op) for op in values["operations"]),
-                    "overheads": Overheads(**values["overheads"]),
-                    "history": tuple(Epoch(**epoch) for epoch in values["history"]),
-                    "activity": {p: Activity.from_dict(layer) for p, layer in values.get("activity", {}).items()},
-                }
-            )
+            fields = values | {
+                "config": SpikformerConfig.from_dict(values["config"]),
+                "recipe": _recipe(values["recipe"]),
+                "operations": tuple(map(Operation.from_dict, values["operations"])),
+                "overheads": Overheads(**values["overheads"]),
+                "history": tuple(Epoch(**epoch) for epoch in values["history"]),
+                "activity": {p: Activity.from_dict(layer) for p, layer in values.get("activity", {}).items()},
+            }
+            fields.pop(schema.KEY, None)
+            candidate = cls(**fields)
             _check(candidate)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
             raise RecordError(f"{type(error).__name__}: {error}") from None
@@ -168,10 +167,8 @@ def _check(candidate: Candidate) -> None:
     """
     for part in (candidate, candidate.recipe, candidate.overheads, *candidate.history):
         hold(part)
-    for operation in candidate.operations:
-        _check_operation(operation)
-    for layer in candidate.activity.values():
-        _check_activity(layer)
+    _check_operations(candidate.operations)
+    _check_activity(candidate.activity.values())
     hold_value("wall_s", candidate.provenance["wall_s"], float)
     hold_value("versions", candidate.provenance.get("versions", {}), dict[str, object])
     for name in _COUNTS:
@@ -192,41 +189,56 @@ _FIGURES = {
 }
 
 
-def _check_activity(layer: Activity) -> None:
+def _check_activity(layers: Collection[Activity]) -> None:
     """As `hold` does, but fast.
 
     Raises:
         TypeError: a value of another type, or a number that none can have.
     """
-    if not (
-        type(layer.neurons) is int
-        and layer.neurons > 0
-        and layer.spikes
-        and _WHOLE.issuperset(map(type, layer.spikes))
-        and min(layer.spikes) >= 0
-    ):
+    if not _are_possible_layers(layers):
+        layer = next(layer for layer in layers if not _are_possible_layers([layer]))
         raise TypeError(f"the activity {layer} must have neurons, and whole numbers of spikes of at least 0")
 
 
-def _check_operation(operation: Operation) -> None:
-    """As `hold` does, but fast: a study has a hundred thousand operations.
+def _are_possible_layers(layers: Collection[Activity]) -> bool:
+    spikes = [*itertools.chain.from_iterable(layer.spikes for layer in layers)]
+    neurons = [layer.neurons for layer in layers]
+    return (
+        _WHOLE.issuperset(map(type, neurons))
+        and _WHOLE.issuperset(map(type, spikes))
+        and all(layer.neurons > 0 and layer.spikes for layer in layers)
+        and min(spikes, default=0) >= 0
+    )
+
+
+def _check_operations(operations: Sequence[Operation]) -> None:
+    """As `hold` does, but fast: a study has a hundred thousand operations, and those of a record are checked at once.
 
     Raises:
         TypeError: a value of another type, or a number that none can have.
     """
-    numbers = _NUMBERS(operation)
-    if not (
-        type(operation.path) is str
-        and _WHOLE.issuperset(map(type, numbers))
-        and min(numbers) >= 0
-        and operation.kind in ("weight", "product", "sum")
-        and operation.valid
-        and (operation.values or operation.kind == "product")
-        and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(operation.geometry.values())))
-    ):
+    if not _are_possible(operations):
+        operation = next(operation for operation in operations if not _are_possible([operation]))
         raise TypeError(
             f"the counts of the operation {operation.path!r} are impossible, so the record was edited or damaged"
         )
+
+
+def _are_possible(operations: Sequence[Operation]) -> bool:
+    numbers = [*itertools.chain.from_iterable(map(_NUMBERS, operations))]
+    shapes = itertools.chain.from_iterable(operation.geometry.values() for operation in operations)
+    return (
+        _WHOLE.issuperset(map(type, numbers))
+        and min(numbers, default=0) >= 0
+        and _WHOLE.issuperset(map(type, itertools.chain.from_iterable(shapes)))
+        and all(
+            type(operation.path) is str
+            and operation.kind in ("weight", "product", "sum")
+            and operation.valid
+            and (operation.values or operation.kind == "product")
+            for operation in operations
+        )
+    )
 
 
 _WHOLE = frozenset({int})  # and no bool, which is an int for isinstance

@@ -231,6 +231,15 @@ def _check_smaller_charts(folder: Path, charts: dict[str, Any], trials: pd.DataF
                 assert trace["customdata"] == mine["networks"].tolist()
 
 
+def test_plotlys_classes_accept_every_chart_and_change_nothing(written: Path) -> None:
+    import plotly.graph_objects as go
+
+    charts = json.loads(_read(written / "report.html").data)["charts"]
+    assert {"front", "optimism", "rungs"} < charts.keys()
+    for chart in charts.values():
+        assert go.Figure(chart).to_plotly_json() == chart
+
+
 def test_the_table_of_networks_is_that_of_the_trials(written: Path) -> None:
     networks = json.loads(_read(written / "report.html").data)["networks"]
     trials = pd.read_csv(written / "trials.csv")
@@ -471,6 +480,19 @@ def test_attainment_by_hand() -> None:
     lines = {trace["name"]: (trace["x"], trace["y"]) for trace in chart["data"]}
     assert lines["any of the studies"] == ([1.0, 1.5, 2.0], [50.0, pytest.approx(55.0), 60.0])
     assert lines["all of the studies"] == ([1.0, 1.5, 2.0], [None, 50.0, pytest.approx(55.0)])
+
+
+def test_a_forest_forecasts_as_that_of_scikit_learn() -> None:
+    import numpy as np
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    from nas.reports import axes
+
+    rng = np.random.default_rng(0)
+    encoded, asked = (rng.integers(0, 2, (count, 5)).astype(float) for count in (40, 60))
+    values = encoded @ np.arange(5) + rng.normal(size=40)
+    forest = ExtraTreesRegressor(axes.TREES, min_samples_leaf=2, random_state=3).fit(encoded, values)
+    assert axes.forecast(encoded, values, asked, 3).tolist() == forest.predict(asked).tolist()
 
 
 def test_importance_finds_the_axis_that_decides() -> None:

@@ -1,6 +1,7 @@
 """A journal that lost lines, was cut short or overwritten: mended where that loses nothing, else refused whole."""
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import optuna
 import pytest
 
 from nas.errors import StudyError
-from nas.studies import storage
+from nas.studies import journal, storage
 
 LINES = 11  # of `_study`: what begins it, its metric names, and three for each of three trials
 NO_RECORD = (
@@ -51,6 +52,19 @@ def test_a_line_that_is_missing_is_noticed_wherever_it_stood(tmp_path: Path, mis
     journal.write_text("".join(lines[:missing] + lines[missing + 1 :]))
     with pytest.raises(StudyError, match=f"line {missing + 1} was written as line {missing + 2}"):
         _trials(journal)
+
+
+def test_the_quicker_reader_of_json_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also NaN, which it does not take itself, and letters that JSON escapes."""
+    pytest.importorskip("orjson", reason="the extra `fast` is not installed")
+    path = _study(tmp_path)
+    study = optuna.load_study(study_name="small", storage=storage.journal(tmp_path))
+    study.set_user_attr("loss", [math.nan, math.inf, 1e-320, 2**53 + 1])
+    study.set_user_attr("name", "\u00e9 \ud83d\ude00 <>")
+    read = [(optuna.load_study(study_name="small", storage=storage.journal(tmp_path)).user_attrs, _trials(path))]
+    monkeypatch.setattr(journal, "orjson", None)
+    read += [(optuna.load_study(study_name="small", storage=storage.journal(tmp_path)).user_attrs, _trials(path))]
+    assert repr(read[0]) == repr(read[1])
 
 
 def _without_numbers(journal: Path) -> list[str]:
