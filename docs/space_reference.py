@@ -108,9 +108,9 @@ _MIXER = (
     "a mixer anew, its `num_heads` is 8 by default."
 )
 _CONV = (
-    "`stem.chain` lists the convolutions of a stem of kind `chain`, and `stages.*.down.chain`, with the same keys, those "
-    "between stages. `stem.chain.0.width` is a field of the first one. `stem.chain = [{ width = 0.5 }, { pool = true }]` "
-    "writes all of them anew; what an entry leaves out takes the default below."
+    "`stem.chain` lists the convolutions of a stem of kind `chain`, and `stages.*.down.chain`, with the same keys, "
+    "those between stages. `stem.chain.0.width` is a field of the first one. `stem.chain = [{ width = 0.5 }, { pool = "
+    "true }]` writes all of them anew; what an entry leaves out takes the default below."
 )
 _COLUMNS = ("key", "meaning", "type", "unit", "default")
 
