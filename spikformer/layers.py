@@ -36,6 +36,30 @@ class Conv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
         self.operands: Operands = ((fed,),)
 
+    def forward(self, x_nCHW: Tensor) -> Tensor:
+        if not self._is_miscomputed(x_nCHW):
+            return super().forward(x_nCHW)
+        weight = self.weight.clone(memory_format=torch.contiguous_format)
+        y_nCHW: Tensor = self._conv_forward(x_nCHW.contiguous(), weight, self.bias)
+        return y_nCHW.contiguous(memory_format=torch.channels_last)
+
+    def _is_miscomputed(self, x_nCHW: Tensor) -> bool:
+        """Whether oneDNN, which torch takes on a CPU, would write the gradient of the weights beyond its memory.
+
+        It does so for 1x1 convolutions with a stride that have fewer input channels than a vector has numbers, 16 at
+        most, where channels lie next to each other (github.com/uxlfoundation/oneDNN/issues/6035): the process dies, or
+        the gradient is wrong. Where each channel lies by itself it is right.
+        """
+        return (
+            self.kernel_size == (1, 1)
+            and self.stride != (1, 1)
+            and self.in_channels < 16
+            and self.weight.requires_grad
+            and torch.is_grad_enabled()
+            and x_nCHW.device.type == "cpu"
+            and x_nCHW.is_contiguous(memory_format=torch.channels_last)
+        )
+
 
 class Linear(nn.Linear):
     """nn.Linear that declares what it is fed."""
