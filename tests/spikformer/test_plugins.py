@@ -208,5 +208,6 @@ def test_the_page_of_networks_names_every_kind_and_field() -> None:
     fields = set(values["stages"][0]) | set(values["stages"][0]["mixer"]) | set(values["stages"][0]["mlp"])
     for part in ("neuron", "stem", "head"):
         fields |= set(values[part])
+    fields |= set(values["stages"][0]["down"]) | set(values["stem"]["chain"][0])
     missing = [name for name in fields - {"kind"} if f"`{name}`" not in page]
     assert missing == []
