@@ -65,7 +65,8 @@ class Layer(NamedTuple):
         y = F.conv2d(x_TBCHW.flatten(0, 1), self.kernel, stride=stride, padding=(size - 1) // 2 if size % 2 else 0)
         n = self.norm
         y = F.batch_norm(y, n.running_mean, n.running_var, n.weight, n.bias, eps=n.eps)
-        return y.unflatten(0, x_TBCHW.shape[:2])
+        y_TBCHW: Tensor = y.unflatten(0, x_TBCHW.shape[:2])
+        return y_TBCHW
 
 
 def layers_of(module: nn.Module, *inputs: Tensor) -> Iterator[Layer]:
@@ -84,7 +85,8 @@ def layers_of(module: nn.Module, *inputs: Tensor) -> Iterator[Layer]:
 
 
 def pooled(x_TBCHW: Tensor) -> Tensor:
-    return F.max_pool2d(x_TBCHW.flatten(0, 1), 3, 2, 1).unflatten(0, x_TBCHW.shape[:2])
+    pooled_TBCHW: Tensor = F.max_pool2d(x_TBCHW.flatten(0, 1), 3, 2, 1).unflatten(0, x_TBCHW.shape[:2])
+    return pooled_TBCHW
 
 
 def joined(stream: Tensor, branch: Tensor, residual: str) -> Tensor:
@@ -292,10 +294,15 @@ def drawn_network(rng: random.Random) -> SpikformerConfig:
         reductions = [rng.choice(["none", "none", "pool", "stride"]) for _ in range(rng.randint(1, 3))]
         halved = any(each != "none" for each in reductions[1:])
         deformed = rng.choice(["pool", "stride"]) if halved else "none"
-        speds = {"kind": "speds", "encode": reductions[0], "convs": reductions[1:], "deformed_shortcut": deformed}
+        speds: Values = {
+            "kind": "speds",
+            "encode": reductions[0],
+            "convs": reductions[1:],
+            "deformed_shortcut": deformed,
+        }
         speds |= {"shared_neuron": rng.random() < 0.7, "pool_order": rng.choice(["before_neuron", "after_neuron"])}
-        sps = {"kind": "sps", "pool": [rng.random() < 0.3 for _ in range(4)], "pool_order": speds["pool_order"]}
-        conv = {"kind": "conv", "kernel_size": 3, "stride": rng.choice([1, 2]), "max_pool": rng.random() < 0.5}
+        sps: Values = {"kind": "sps", "pool": [rng.random() < 0.3 for _ in range(4)], "pool_order": speds["pool_order"]}
+        conv: Values = {"kind": "conv", "kernel_size": 3, "stride": rng.choice([1, 2]), "max_pool": rng.random() < 0.5}
         stem = rng.choice([sps, speds, conv]) | place
         if rng.random() < 0.6:
             stem = chain_of({"pool_order": rng.choice(["before_neuron", "after_neuron"])} | stem)
