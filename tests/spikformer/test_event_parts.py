@@ -77,6 +77,17 @@ def test_heads_mean_something_to_sdsa_where_it_erodes() -> None:
         )
 
 
+def test_eroding_compares_as_other_pools_do_by_hand() -> None:
+    """k, v, their product and the result: 4 steps, 3 images, 16 channels, 4 x 4 tokens, 8 comparisons each."""
+    comparisons = []
+    for erode in (True, False):
+        model, images = contract.calibrated(config_of(mixer={"kind": "sdsa", "erode": erode}))
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(images)
+        comparisons.append(counter.overheads.pool_comparisons)
+    assert comparisons[0] - comparisons[1] == 4 * (4 * 3 * 16 * 16) * 8
+
+
 # The width of q, k and v
 
 
