@@ -96,6 +96,7 @@ _PART_TITLES = {
     "": "The whole network",
     "neuron": "The neuron",
     "stem": "The stem",
+    "stem.chain.*": "A convolution of a chain",
     "stages.*": "A stage",
     "stages.*.down": "Between stages",
     "stages.*.mixer": "The token mixer",
@@ -105,6 +106,11 @@ _PART_TITLES = {
 _MIXER = (
     "`stages.*.local` has the same keys; its kind is `identity` by default, which does nothing. Where `stages` writes "
     "a mixer anew, its `num_heads` is 8 by default."
+)
+_CONV = (
+    "`stem.chain` lists the convolutions of a stem of kind `chain`, and `stages.*.down.chain`, with the same keys, "
+    "those between stages. `stem.chain.0.width` is a field of the first one. `stem.chain = [{ width = 0.5 }, { pool = "
+    "true }]` writes all of them anew; what an entry leaves out takes the default below."
 )
 _COLUMNS = ("key", "meaning", "type", "unit", "default")
 
@@ -138,7 +144,8 @@ def _parts() -> Iterator[tuple[str, Any]]:
     yield "", SpikformerConfig
     hints = types_of(SpikformerConfig)
     (stage, _) = typing.get_args(hints["stages"])
-    yield from (("neuron", hints["neuron"]), ("stem", hints["stem"]), ("stages.*", stage))
+    (conv, _) = typing.get_args(types_of(hints["stem"])["chain"])
+    yield from (("neuron", hints["neuron"]), ("stem", hints["stem"]), ("stem.chain.*", conv), ("stages.*", stage))
     inner = types_of(stage)
     yield from ((f"stages.*.{name}", inner[name]) for name in ("down", "mixer", "mlp"))
     yield "head", hints["head"]
@@ -148,6 +155,10 @@ def _part(path: str, cls: Any) -> Iterator[str]:
     yield from (f"### {_PART_TITLES[path]}", "")
     if path == "stages.*.mixer":
         yield from (_MIXER, "")
+    if path == "stem.chain.*":
+        yield from (_CONV, "")
+        yield from table(_COLUMNS, _rows(cls(), path))
+        return
     if path == "stem":
         yield from (_paragraph(cls, 1), "")
     kinds = READS.get(path.rpartition(".")[2], {})
@@ -201,6 +212,8 @@ def _type(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return _type(arguments[0])
     if origin is tuple:
+        if dataclasses.is_dataclass(arguments[0]):
+            return "list of convolutions"
         count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} times "
         return f"list of {count}{_type(arguments[0])}"
     if hint is Options:
@@ -214,6 +227,10 @@ def _value(value: object) -> str:
         return "not set"
     if isinstance(value, bool):
         return code(str(value).lower())
+    if dataclasses.is_dataclass(value):
+        own = [(field.name, getattr(value, field.name), field.default) for field in dataclasses.fields(value)]
+        fields = ", ".join(f"{name} = {_value(given).strip('`')}" for name, given, default in own if given != default)
+        return code(f"{{ {fields} }}" if fields else "{}")
     if isinstance(value, tuple):
         return code(f"[{', '.join(_value(item).strip('`') for item in value)}]")
     return code(f'"{value}"' if isinstance(value, str) else value)

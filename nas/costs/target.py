@@ -35,16 +35,27 @@ def for_images(
 
     The stem halves as often as the stages leave to it: sps by pools behind its first convolutions; speds at most
     twice, by pools in its encoding and its first convolution (QKFormer); conv at most twice, by its stride and a pool,
-    with 7 x 7 pixels (SpikingResformer); chain by further pools behind its first convolutions, or by fewer pools, and
-    then smaller strides, of its last; a custom stem by its stride, at most 16. Windows keep their share of the grid and
-    patches their side, as far as the new grid can be divided so.
+    with 7 x 7 pixels (SpikingResformer); a chain by more or fewer pools and longer or shorter strides. Windows keep
+    their share of the grid and patches their side, as far as the new grid can be divided so.
 
     Raises:
         ConfigError: stages that halve the grid more often than the image size allows.
     """
     halvings = max(0, halvings - sum(int(math.log2(stage.down.downsampling)) for stage in config.stages))
-    changes = _halved(config.stem, halvings)
-    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=in_channels, **changes)
+    once, twice = halvings >= 1, halvings >= 2
+    changes: dict[str, dict[str, Any]] = {
+        "sps": {"pool": tuple(i < halvings for i in range(4))},
+        "speds": {
+            "encode": "pool" if twice else "none",
+            "convs": ("pool", "none") if once else ("none",),
+            "deformed_shortcut": "stride" if once else "none",
+        },
+        "conv": {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice},
+        "chain": _chain(config.stem, halvings) if config.stem.kind == "chain" else {},
+    }
+    own = {"stride": 2**halvings}  # of a class of the user's own
+    fields = changes.get(config.stem.kind, own)
+    stem = dataclasses.replace(config.stem, image_size=image_size, in_channels=in_channels, **fields)
     head = dataclasses.replace(config.head, num_classes=num_classes)
     plain = tuple(_cut(stage, 1, 1) for stage in config.stages)
     grids = dataclasses.replace(config, stem=stem, head=head, stages=plain).grids
@@ -52,47 +63,49 @@ def for_images(
     return dataclasses.replace(config, stem=stem, head=head, stages=stages)
 
 
-def _halved(stem: StemConfig, halvings: int) -> dict[str, Any]:
-    """The fields by which a stem halves the image so often, or as often as it can."""
-    once, twice = halvings >= 1, halvings >= 2
-    match stem.kind:
-        case "sps":
-            return {"pool": tuple(i < halvings for i in range(4))}
-        case "speds":
-            convs = ("pool", "none") if once else ("none",)
-            shortcut = "stride" if once else "none"
-            return {"encode": "pool" if twice else "none", "convs": convs, "deformed_shortcut": shortcut}
-        case "conv":
-            return {"kernel_size": 7, "stride": 2 if once else 1, "max_pool": twice}
-        case "chain":
-            return _halved_chain(stem, halvings)
-    return {"stride": 2 ** min(halvings, 4)}
+def _chain(stem: StemConfig, halvings: int) -> dict[str, Any]:
+    """The convolutions of a chain that halve the image so often, and how their shortcut then does.
 
-
-def _halved_chain(stem: StemConfig, halvings: int) -> dict[str, Any]:
+    Patches that do not overlap grow or shrink. Else the first convolutions that keep the size get a pool, then those
+    that halve it by their stride, then strides grow; or the last ones lose what halves: their pools, then strides.
+    """
     chain = list(stem.chain)
-    surplus = int(math.log2(stem.downsampling)) - halvings
-    for i in (i for still in (True, False) for i, conv in enumerate(chain) if (conv.downsampling == 1) is still):
-        if surplus < 0 and not chain[i].pool:
-            chain[i] = dataclasses.replace(chain[i], pool=True)
-            surplus += 1
-    for i in reversed(range(len(chain))):
-        if surplus > 0 and chain[i].pool:
-            chain[i] = dataclasses.replace(chain[i], pool=False)
-            surplus -= 1
-    for i in reversed(range(len(chain))):
-        while surplus > 0 and chain[i].stride > 1:
-            chain[i] = _with_half_the_stride(chain[i])
-            surplus -= 1
+    while (missing := halvings - int(math.log2(math.prod(conv.downsampling for conv in chain)))) != 0:
+        change = _halving_once_more if missing > 0 else _halving_once_less
+        chain = change(chain)
     passed = math.prod(conv.downsampling for conv in chain[len(chain) - stem.shortcut_over :])
-    shortcut = "none" if passed == 1 else "stride" if stem.deformed_shortcut == "none" else stem.deformed_shortcut
-    return {"chain": tuple(chain), "deformed_shortcut": shortcut}
+    how = "none" if passed == 1 else "stride" if stem.deformed_shortcut == "none" else stem.deformed_shortcut
+    return {"chain": tuple(chain), "deformed_shortcut": how}
 
 
-def _with_half_the_stride(conv: ConvConfig) -> ConvConfig:
-    """Patches that do not overlap stay such."""
-    size = conv.kernel_size // 2 if conv.kernel_size == conv.stride else conv.kernel_size
-    return dataclasses.replace(conv, stride=conv.stride // 2, kernel_size=size)
+def _halving_once_more(chain: list[ConvConfig]) -> list[ConvConfig]:
+    def place(i: int) -> tuple[bool, bool, int, int]:
+        return not _is_patch(chain[i]) or chain[i].stride > 8, chain[i].pool, chain[i].stride, i
+
+    i = min(range(len(chain)), key=place)
+    conv = chain[i]
+    if _is_patch(conv) and conv.stride <= 8:
+        conv = dataclasses.replace(conv, kernel_size=2 * conv.kernel_size, stride=2 * conv.stride)
+    elif conv.pool:
+        conv = dataclasses.replace(conv, stride=2 * conv.stride)
+    else:
+        conv = dataclasses.replace(conv, pool=True)
+    return [*chain[:i], conv, *chain[i + 1 :]]
+
+
+def _halving_once_less(chain: list[ConvConfig]) -> list[ConvConfig]:
+    i = max((i for i, conv in enumerate(chain) if conv.downsampling > 1), key=lambda i: (chain[i].pool, i))
+    conv = chain[i]
+    if conv.pool:
+        conv = dataclasses.replace(conv, pool=False)
+    else:
+        size = conv.kernel_size // 2 if _is_patch(conv) else conv.kernel_size
+        conv = dataclasses.replace(conv, kernel_size=size, stride=conv.stride // 2)
+    return [*chain[:i], conv, *chain[i + 1 :]]
+
+
+def _is_patch(conv: ConvConfig) -> bool:
+    return conv.kernel_size == conv.stride > 1
 
 
 def _cut(stage: StageConfig, old_grid: int, grid: int) -> StageConfig:

@@ -30,8 +30,7 @@ from nas.datasets.splits import Cut, Split, subset
 from nas.errors import DataError, OutputError
 from nas.settings import DataSettings
 from nas.spaces import SearchSpace
-from spikformer.config import StemConfig
-from spikformer.fields import build
+from spikformer.config import SpikformerConfig, StemConfig
 
 _CLASSES = {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": digits.CLASSES}
 _FOLDERS = ("image_folder", GIVEN)  # data sets whose images lie wherever the user says
@@ -104,7 +103,7 @@ def load(
     Raises:
         DataError: images that are missing, damaged, too few to cut, or of other classes than the space says.
     """
-    stem: StemConfig = build(StemConfig, space.base["stem"])
+    stem = SpikformerConfig.from_dict(space.base).stem
     if images is not None or (space.data.dataset == GIVEN and data_dir is None):
         return _given(space, stem, seed, on_progress, images, fingerprint)
     read = _read(space.data, stem, data_dir, on_progress)

@@ -76,11 +76,13 @@ PATCHES = PLAIN | {"kernel_size": 8, "stride": 8}
         ([PLAIN, PLAIN, PLAIN], 2, [POOL, POOL, PLAIN]),
         ([STRIDE, PLAIN, POOL], 3, [STRIDE, POOL, POOL]),
         ([STRIDE, POOL], 3, [STRIDE | {"pool": True}, POOL]),  # none is left that keeps the size
-        ([STRIDE], 4, [STRIDE | {"pool": True}]),  # as often as it can
+        ([STRIDE], 4, [POOL | {"stride": 8}]),
+        ([PLAIN, PLAIN], 3, [POOL | {"stride": 2}, POOL]),
         ([POOL, POOL, POOL], 1, [POOL, PLAIN, PLAIN]),
         ([STRIDE, STRIDE | {"pool": True}], 1, [STRIDE, PLAIN]),  # its pool first, then its stride
         ([POOL, STRIDE], 1, [PLAIN, STRIDE]),
-        ([PATCHES], 4, [PATCHES | {"pool": True}]),
+        ([PATCHES], 4, [PATCHES | {"kernel_size": 16, "stride": 16}]),
+        ([PATCHES], 5, [POOL | {"kernel_size": 16, "stride": 16}]),
         ([PATCHES], 1, [PLAIN | {"kernel_size": 2, "stride": 2}]),
         ([PATCHES], 0, [PLAIN | {"kernel_size": 1}]),
         ([PLAIN | {"kernel_size": 7, "stride": 4}], 1, [PLAIN | {"kernel_size": 7, "stride": 2}]),

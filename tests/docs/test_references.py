@@ -53,9 +53,11 @@ def test_every_key_of_a_space_file_is_listed() -> None:
     }
     base = sections["[base]"]
     for path in (path for path in paths_in(SpikformerConfig().to_dict()) if not re.match(r"stages\.\d", path)):
-        assert f"`{path.replace('.local.', '.mixer.')}`" in base, path
+        shown = re.sub(r".*\.chain\.(\d|\*)\.", "stem.chain.*.", path).replace(".local.", ".mixer.")
+        assert f"`{shown}`" in base, path
     assert "`stages.*.local` has the same keys" in base
-    for part in ("neuron", "stages.*.mixer", "stages.*.mlp"):
+    assert "and `stages.*.down.chain`, with the same keys" in base
+    for part in ("neuron", "stem", "stages.*.down", "stages.*.mixer", "stages.*.mlp"):
         assert f"`{part}.options.NAME`" in base
     for name in [*AXES, *AXES.values(), "neuron_placement", *PLACEMENTS]:
         assert f"`{name}`" in sections["[axes]"]
