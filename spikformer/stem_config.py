@@ -251,7 +251,7 @@ def _check_chain(
     )
     most = len(chain) - 1 if first_is_fed_pixels else len(chain)
     if not 0 <= shortcut_over <= most:
-        why = ", and pixels feed the first of it" if first_is_fed_pixels else ""
+        why = ", and pixels feed its first convolution" if first_is_fed_pixels else ""
         raise ConfigError(
             f"shortcut_over {shortcut_over} must be from 0 to {most}: the chain has length {len(chain)}{why}",
             fields[:3],

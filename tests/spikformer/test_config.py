@@ -53,7 +53,7 @@ CHAINS: list[tuple[dict[str, Any], str]] = [  # fields of a stem of kind chain
     ({"chain": [{"width": 0.5}]}, "has width 0.5, but makes the tokens of the stage. Use 1"),
     (
         {"shortcut_over": 4},
-        "shortcut_over 4 must be from 0 to 3: the chain has length 4, and pixels feed the first",
+        "shortcut_over 4 must be from 0 to 3: the chain has length 4, and pixels feed its first",
     ),
     ({"shortcut_over": -1}, "shortcut_over -1 must be from 0 to 3"),
     (
