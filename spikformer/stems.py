@@ -144,7 +144,12 @@ def _chain(config: SpikformerConfig) -> nn.Module:
     if stem.kind == "chain" and stem.shortcut_over:
         return ShortcutChain(convs, stem, config)
     in_spikes = not _ends_in_membrane(config)
-    return nn.Sequential(*_stages(convs, stem.convolutions, stem.pool_order, config, in_spikes=in_spikes))
+    row = SpikingPatchSplitting if stem.kind == "sps" else nn.Sequential
+    return row(*_stages(convs, stem.convolutions, stem.pool_order, config, in_spikes=in_spikes))
+
+
+class SpikingPatchSplitting(nn.Sequential):
+    """The row of convolutions of SPS, under the name that its paper gives it."""
 
 
 class ShortcutChain(nn.Module):
