@@ -117,6 +117,7 @@ def _named_stem(stem: StemConfig, residual: Residual) -> StemConfig:
     """A chain that has a name of its own, under that name."""
     if stem.kind != "chain":
         return stem
+    stem = _with_position_apart(stem)
     pools_last = stem.pool_order == "after_neuron" and any(
         _pools_that_may_follow(stem.chain, _ends_in_membrane(stem, residual))
     )
@@ -131,6 +132,14 @@ def _named_stem(stem: StemConfig, residual: Residual) -> StemConfig:
         case (only,) if residual == "ms" and only.stride in (1, 2, 4) and only.kernel_size % 2 and not pools_last:
             settings = replace(stem, kernel_size=only.kernel_size, stride=only.stride, max_pool=only.pool)
             return replace(settings, kind="conv", bias=False)
+    return stem
+
+
+def _with_position_apart(stem: StemConfig) -> StemConfig:
+    """A last convolution like that of a position counts as one that replaces its input, as the fifth of SPS."""
+    *before, last = stem.chain
+    if stem.position == "none" and not stem.shortcut_over and before and before[-1].width == 1 and last == ConvConfig():
+        return replace(stem, chain=tuple(before), position="conv", shortcut=False)
     return stem
 
 

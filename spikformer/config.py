@@ -25,7 +25,7 @@ from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, build, check_types, divisors, listed, plain, require
 from spikformer.kinds import MOST, MOST_PARAMETERS, READS, Reduction, Residual, check_most
 from spikformer.parts import HeadConfig, MixerConfig, MLPConfig, NeuronConfig, StageConfig
-from spikformer.stem_config import ConvConfig, DownConfig, StemConfig
+from spikformer.stem_config import ConvConfig, DownConfig, StemConfig, weights
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,29 @@ class SpikformerConfig:
         self._check_spikes()
 
     def _check_size(self) -> None:
-        """By the parameters of the channel mixers and the classifier alone: there are more, but not many times so."""
-        weights = [2 * stage.depth * stage.embed_dim**2 * stage.mlp.ratio for stage in self.stages]
-        parameters = sum(weights) + self.stages[-1].embed_dim * self.head.num_classes
+        """By the parameters of channel mixers, chains and the classifier: there are more, but not many times so."""
+        parameters = sum(2 * stage.depth * stage.embed_dim**2 * stage.mlp.ratio for stage in self.stages)
+        parameters += self.stages[-1].embed_dim * self.head.num_classes + self._weights_of_chains()
         if parameters > MOST_PARAMETERS or len(self.stages) > MOST["stages"]:
             raise ConfigError(
                 f"{len(self.stages)} stages with at least {parameters:,.0f} parameters are more than any network has. "
                 f"Use at most {MOST['stages']} stages and {MOST_PARAMETERS:,} parameters",
-                tuple(f"stages.{i}.{name}" for i in range(len(self.stages)) for name in ("embed_dim", "depth")),
+                (
+                    *(f"stages.{i}.{name}" for i in range(len(self.stages)) for name in ("embed_dim", "depth")),
+                    *(["stem.kind", "stem.chain"] if self.stem.kind == "chain" else []),
+                    *(f"stages.{i}.down.chain" for i, stage in enumerate(self.stages) if stage.down.kind == "chain"),
+                ),
             )
+
+    def _weights_of_chains(self) -> float:
+        dims = [stage.embed_dim for stage in self.stages]
+        stem = weights(self.stem.chain, self.stem.in_channels, dims[0]) if self.stem.kind == "chain" else 0
+        downs = (
+            weights(stage.down.chain, before, stage.embed_dim)
+            for before, stage in zip(dims, self.stages[1:], strict=False)
+            if stage.down.kind == "chain"
+        )
+        return stem + sum(downs)
 
     def _check_widths(self) -> None:
         first = self.stages[0]
@@ -124,7 +138,8 @@ class SpikformerConfig:
             if size % stage.down.downsampling:
                 raise ConfigError(
                     f"stage {i} cannot divide {size} x {size} tokens by {stage.down.downsampling}. Use an image_size "
-                    f"that is a multiple of {self.stem.image_size // size * 2}, fewer stages, or less downsampling",
+                    f"that is a multiple of {self.stem.image_size // size * stage.down.downsampling}, fewer stages, or "
+                    "less downsampling",
                     self._grid_fields(i),
                 )
             size //= stage.down.downsampling
@@ -158,7 +173,8 @@ class SpikformerConfig:
         what = f'residual "{self.residual}" adds spikes, but'
         require(
             self.stem.kind != "conv",
-            f'{what} the "conv" stem ends in membrane currents. Use stem.kind "sps" or "speds", or residual "ms"',
+            f'{what} the "conv" stem ends in membrane currents. Use stem.kind "sps", "speds" or "chain", or residual '
+            '"ms"',
             "residual",
             "stem.kind",
         )

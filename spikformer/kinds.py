@@ -76,6 +76,7 @@ MOST = {
     "divisor": 2**16,
     "value_ratio": 1024,
     "kernel_size": 1023,
+    "width": 1024,
     "ratio": 1024,
     "depth": 1024,
     "qkv_dim": 65_536,

@@ -291,3 +291,18 @@ def own_block(
     if not isinstance(built, nn.Module):
         raise ConfigError(f'kind "{kind}" is not a torch.nn.Module', ("kind",))
     return built
+
+
+def check_tokens(kind: str, tokens: object, shape: tuple[int, ...], stride: int) -> None:
+    """Hold what a stem or a downsampling of yours returned to the shape that the network expects.
+
+    Raises:
+        ConfigError: it has another shape, or is no tensor.
+    """
+    returned = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+    if returned != list(shape):
+        raise ConfigError(
+            f'kind "{kind}" returned {returned}, but must return {list(shape)}, which is [T, B, C, H / stride, '
+            f"W / stride] for stride {stride}. Correct its forward, or give the stride by which it divides the image",
+            ("kind", "stride"),
+        )

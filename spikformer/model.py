@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikformer.channel_mixers import channel_mixing
 from spikformer.config import MixerConfig, SpikformerConfig, StageConfig
-from spikformer.layers import Linear, Residual
+from spikformer.layers import Linear, Residual, check_tokens
 from spikformer.neurons import neuron
 from spikformer.operands import REAL
 from spikformer.stems import Stem, downsampling
@@ -41,9 +41,14 @@ class Stage(nn.Module):
         super().__init__()
         self.down = downsampling(in_dim, stage.embed_dim, stage.down, config)
         self.blocks = nn.Sequential(*(Block(stage, config, next(drop_paths)) for _ in range(stage.depth)))
+        self.kind, self.stride, self.width = stage.down.kind, stage.down.downsampling, stage.embed_dim
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.blocks(self.down(x_TBCHW))  # type: ignore[no-any-return]
+        tokens_TBCHW = self.down(x_TBCHW)
+        if ":" in self.kind:
+            height, width = (side // self.stride for side in x_TBCHW.shape[-2:])
+            check_tokens(self.kind, tokens_TBCHW, (*x_TBCHW.shape[:2], self.width, height, width), self.stride)
+        return self.blocks(tokens_TBCHW)  # type: ignore[no-any-return]
 
 
 class Head(nn.Module):

@@ -36,11 +36,12 @@ class ConvConfig:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.width > 0, f"width {self.width} must be positive", "width")
-        check_most(self, "kernel_size")
+        check_most(self, "width", "kernel_size")
         require(self.stride in _STRIDES, f"stride {self.stride} must be one of {listed(_STRIDES)}", "stride")
         require(
             (self.kernel_size % 2 == 1 and self.kernel_size >= 1) or self.kernel_size == self.stride,
-            f"kernel_size {self.kernel_size} must be odd, or equal to the stride, which is {self.stride}",
+            f"kernel_size {self.kernel_size} must be odd, or as large as the stride, which is {self.stride}: such "
+            "patches do not overlap",
             "kernel_size",
             "stride",
         )
@@ -245,25 +246,32 @@ def _check_chain(
     )
     require(
         chain[-1].width == 1,
-        f"the last convolution of the chain has width {chain[-1].width:g}, but the stage behind it needs 1",
+        f"the last convolution of the chain has width {chain[-1].width:g}, but makes the tokens of the stage. Use 1",
         *("kind", "chain", f"chain.{len(chain) - 1}.width"),
     )
     most = len(chain) - 1 if first_is_fed_pixels else len(chain)
     if not 0 <= shortcut_over <= most:
-        why = ", for the first of them is fed by pixels" if first_is_fed_pixels else ""
+        why = ", and pixels feed its first convolution" if first_is_fed_pixels else ""
         raise ConfigError(
-            f"shortcut_over {shortcut_over} must be from 0 to {most}: the chain has {len(chain)} convolutions{why}",
+            f"shortcut_over {shortcut_over} must be from 0 to {most}: the chain has length {len(chain)}{why}",
             fields[:3],
         )
     passed = _downsampling(chain[len(chain) - shortcut_over :])
     require(
         shortcut_over == 0 or (passed > 1) == (shortcut != "none"),
-        f"the last {shortcut_over} convolutions of the chain divide the image by {passed}, but deformed_shortcut is "
-        f'"{shortcut}". Both paths are added, so both must divide it alike: use '
+        f"shortcut_over {shortcut_over} leads past convolutions that divide the image by {passed}, but "
+        f'deformed_shortcut is "{shortcut}". Both paths are added, so both must divide it alike: use '
         f"""{'"stride" or "pool"' if passed > 1 else '"none"'}""",
         *fields,
         *(f"chain.{i}.{name}" for i in range(len(chain)) for name in ("stride", "pool")),
     )
+
+
+def weights(chain: tuple[ConvConfig, ...], in_channels: int, dim: int) -> float:
+    """How many weights the convolutions of a chain have, before a stage of `dim` channels."""
+    widths = [in_channels, *(conv.width * dim for conv in chain)]
+    kernels = (conv.kernel_size**2 for conv in chain)
+    return sum(fed * made * pixels for fed, made, pixels in zip(widths, widths[1:], kernels, strict=False))
 
 
 def _downsampling(chain: tuple[ConvConfig, ...]) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikformer.config import ConvConfig, DownConfig, Reduction, SpikformerConfig, StemConfig
-from spikformer.layers import Conv2d, ConvBN, Unit, conv_bn, fed_by_stream, join, max_pool, own_block
+from spikformer.layers import Conv2d, ConvBN, Unit, check_tokens, conv_bn, fed_by_stream, join, max_pool, own_block
 from spikformer.neurons import emitted, neuron
 from spikformer.operands import REAL, Operand
 
@@ -72,9 +72,16 @@ class Stem(nn.Module):
         super().__init__()
         self.embedding = _embedding(config)
         self.position = _position(config)
+        self.kind, self.stride = config.stem.kind, config.stem.downsampling
+        self.time_steps, self.width = config.time_steps, config.stages[0].embed_dim
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.position(self.embedding(x_TBCHW))  # type: ignore[no-any-return]
+        tokens_TBCHW = self.embedding(x_TBCHW)
+        if ":" in self.kind:
+            height, width = (side // self.stride for side in x_TBCHW.shape[-2:])
+            shape = (self.time_steps, x_TBCHW.shape[1], self.width, height, width)
+            check_tokens(self.kind, tokens_TBCHW, shape, self.stride)
+        return self.position(tokens_TBCHW)  # type: ignore[no-any-return]
 
 
 class PatchStage(nn.Module):
@@ -137,7 +144,12 @@ def _chain(config: SpikformerConfig) -> nn.Module:
     if stem.kind == "chain" and stem.shortcut_over:
         return ShortcutChain(convs, stem, config)
     in_spikes = not _ends_in_membrane(config)
-    return nn.Sequential(*_stages(convs, stem.convolutions, stem.pool_order, config, in_spikes=in_spikes))
+    row = SpikingPatchSplitting if stem.kind == "sps" else nn.Sequential
+    return row(*_stages(convs, stem.convolutions, stem.pool_order, config, in_spikes=in_spikes))
+
+
+class SpikingPatchSplitting(nn.Sequential):
+    """The row of convolutions of SPS, under the name that its paper gives it."""
 
 
 class ShortcutChain(nn.Module):

@@ -85,6 +85,7 @@ _VALUES: tuple[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], ..
     (_REPORT, "--results-dir", (), ("nowhere", "micro.toml", "x" * 5000)),
     (("studies",), "--study", (), ("NOPE", "", "x" * 300)),
     (("check-block",), "", (), ("", "nope", "nope:Nope", "os:path", "x" * 5000)),
+    (("check-block", "os.path:Nope"), "--part", ("nope", "", "attention"), ()),
     (("inspect",), "", (), ("", "nope", "micro.toml", "images", "x" * 5000)),
     (("train",), "", (), ("", "nowhere", "images", "micro.toml", "x" * 5000)),
     (("evaluate",), "", (), ("", "nowhere", "images", "micro.toml", "small/bundle")),

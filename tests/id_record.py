@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from spikformer import SpikformerConfig, identity, published
-from spikformer.config import DownConfig, HeadConfig, MixerConfig, MLPConfig, NeuronConfig, StageConfig, StemConfig
+from spikformer.config import (
+    ConvConfig,
+    DownConfig,
+    HeadConfig,
+    MixerConfig,
+    MLPConfig,
+    NeuronConfig,
+    StageConfig,
+    StemConfig,
+)
 from tests.helpers import random_config
 
 FILE = Path(__file__).parent / "data" / "config_ids.json"
 NETWORKS = 200
 PARTS: tuple[Any, ...] = (
-    *(SpikformerConfig, NeuronConfig, StemConfig, StageConfig, DownConfig, MixerConfig, MLPConfig, HeadConfig),
+    *(SpikformerConfig, NeuronConfig, StemConfig, ConvConfig),
+    *(StageConfig, DownConfig, MixerConfig, MLPConfig, HeadConfig),
 )
 
 

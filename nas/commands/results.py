@@ -326,10 +326,15 @@ def _check_spike_driven(network: str, image_size: int | None, as_json: bool) -> 
     sys.exit(0 if all(line.startswith("stem.embedding") for line in remaining) else 1)
 
 
-@helping.command("check-block", examples=("check-block mine:MyAttention",))
+@helping.command("check-block", examples=("check-block mine:MyAttention", "check-block mine:MyStem --part stem"))
 @click.argument("block", metavar="PACKAGE.MODULE:CLASS")
-def check_block(block: str) -> None:
-    """Check a custom mixer, channel mixer or neuron against the block contract (docs/your_own_block.md).
+@click.option(
+    "--part",
+    type=click.Choice(["stem", "down", "mixer", "mlp", "neuron"]),
+    help="Part of the network that the class takes.  [default: neuron if it is a Neuron, else mixer]",
+)
+def check_block(block: str, part: Literal["stem", "down", "mixer", "mlp", "neuron"] | None) -> None:
+    """Check a custom mixer, channel mixer, neuron, stem or downsampling (docs/your_own_block.md).
 
     The exit code is 1 if it breaks the contract.
     """
@@ -338,11 +343,21 @@ def check_block(block: str) -> None:
     plugins.check_reference(block)
     from nas.costs import contract  # torch, only now
 
-    checks = contract.check_block(block)
+    checks = contract.check_block(block, part=part)
     tables.console().print(tables.promises(block, checks))
     if not all(check.passed for check in checks):
         sys.exit(1)
-    click.echo(f'It can be named in a search space, such as  attention = ["ssa", "{block}"]')
+    click.echo(f"It can be named in a search space, such as  {_AXES.get(part or '', _AXES['mixer']).format(block)}")
+
+
+_AXES = {
+    "mixer": 'attention = ["ssa", "{}"]',
+    "stem": '"stem.kind" = ["sps", "{}"]',
+    "down": '"stages.1.down.kind" = ["conv", "{}"]',
+    "mlp": 'mlp = ["mlp", "{}"]',
+    "neuron": 'neuron = ["lif", "{}"]',
+}
+"""How an axis of a space names a class, by the part that it takes."""
 
 
 __all__ = ["check_block", "export", "inspect", "report"]

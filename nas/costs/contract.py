@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from nas.costs.equivariance import difference_between_steps
 from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer import plugins
-from spikformer.config import SpikformerConfig
+from spikformer.config import DownConfig, MixerConfig, MLPConfig, NeuronConfig, SpikformerConfig, StemConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 from spikformer.layers import Residual
@@ -35,6 +36,9 @@ from spikformer.plugins import is_custom
 _CPU = torch.device("cpu")
 _BATCH = 3
 _TRAINING_BATCH = 16
+
+Part = Literal["stem", "down", "mixer", "mlp", "neuron"]
+_STRIDES: dict[Part, tuple[int, ...]] = {"stem": (2, 4), "down": (1, 2)}  # by which a part must be able to divide
 
 
 @dataclass(frozen=True)
@@ -50,31 +54,35 @@ class Check:
 def checks(config: SpikformerConfig, network: str = "", device: torch.device = _CPU) -> list[Check]:
     """Every promise, on one network, under a name for it."""
     model, images = calibrated(config, device=device)
-    return [Check(name, *check(model, images), network) for name, check in _CHECKS.items()]
+    promises = _CHECKS | (_OF_STEMS if ":" in config.stem.kind else {})
+    return [Check(name, *check(model, images), network) for name, check in promises.items()]
 
 
-def check_block(reference: str, options: PlainTable | None = None) -> list[Check]:
+def check_block(reference: str, options: PlainTable | None = None, part: Part | None = None) -> list[Check]:
     """Every promise of a block of your own, under both residuals, at one time step and at four.
 
-    A network that the block refuses by a ConfigError is no broken promise.
+    A stem is tried with strides 2 and 4, a downsampling with 1 and 2. A network that the block refuses by a ConfigError
+    is no broken promise.
 
     Args:
-        reference: "package.module:Class", a neuron if it is a `spikformer.neurons.Neuron`, else a mixer.
+        reference: "package.module:Class".
         options: of it, instead of its own defaults.
+        part: of a network that it takes; by default a neuron if it is a `spikformer.neurons.Neuron`, else a mixer.
 
     Raises:
         ConfigError: no such class, or it refuses the options, or every network.
     """
     options = options or {}
     plugins.allow(reference)  # whoever asks for it names it
+    part = part or ("neuron" if issubclass(plugins.resolve(reference), Neuron) else "mixer")
     once = plugins.canonical(reference, options)
     equal = plugins.canonical(reference, once) == once
     results = [Check("equal settings are written one way", equal, f"{once}", "")]
     refusals = []
-    for residual, time_steps in itertools.product(("sew", "ms"), (1, 4)):
-        network = f"residual {residual}, T = {time_steps}"
+    for residual, time_steps, stride in itertools.product(("sew", "ms"), (1, 4), _STRIDES.get(part, (1,))):
+        network = f"residual {residual}, T = {time_steps}" + (f", stride {stride}" if part in _STRIDES else "")
         try:
-            config = _with_block(reference, options, residual, time_steps)
+            config = _with_block(_Own(part, reference, options, stride), residual, time_steps)
             Spikformer(config)
         except ConfigError as error:
             refusals.append(Check("takes part", True, f"refused: {error}", network))
@@ -94,23 +102,26 @@ def hold_to_costs(config: SpikformerConfig) -> None:
     Raises:
         CostError: it does not.
     """
-    for reference, options in _own_blocks(config.to_dict()):
-        key = (reference, json.dumps(options, sort_keys=True), config.residual, min(config.time_steps, 4))
+    for own in _own_blocks(config):
+        place = (own.part, own.reference, json.dumps(own.options, sort_keys=True), own.stride)
+        key = (*place, config.residual, min(config.time_steps, 4))
         if key in _HELD:
             continue
+        part = "" if own.part in ("mixer", "neuron") else f" --part {own.part}"
         try:
-            _hold(*_network_for(reference, options, config))
+            _hold(*_network_for(own, config))
         except CostError as error:
-            raise CostError(f"{error}. `python cli.py check-block {reference}` checks the whole block") from None
+            command = f"python cli.py check-block {own.reference}{part}"
+            raise CostError(f"{error}. `{command}` checks the whole block") from None
         except Exception as error:  # whatever code of yours raises
-            raise CostError(f"{reference} cannot be run: {type(error).__name__}: {error}") from error
+            raise CostError(f"{own.reference} cannot be run: {type(error).__name__}: {error}") from error
         _HELD.add(key)
 
 
-def _network_for(reference: str, options: PlainTable, config: SpikformerConfig) -> tuple[Spikformer, Tensor]:
+def _network_for(own: "_Own", config: SpikformerConfig) -> tuple[Spikformer, Tensor]:
     """A small network with the block, or its own where it takes part in no network so small."""
     try:
-        return calibrated(_with_block(reference, options, config.residual, min(config.time_steps, 4)))
+        return calibrated(_with_block(own, config.residual, min(config.time_steps, 4)))
     except Exception:  # of the package, or of the block
         return calibrated(config)
 
@@ -122,28 +133,48 @@ def _hold(model: Spikformer, images: Tensor) -> None:
             raise CostError(detail)
 
 
-_HELD: set[tuple[str, str, str, int]] = set()
+_HELD: set[tuple[str | int, ...]] = set()
 _SILENT = "nothing ever reached"
 
 
-def _own_blocks(part: object) -> Iterator[tuple[str, PlainTable]]:
-    """Yields the references in a config, given as plain values, with their options."""
-    if isinstance(part, dict):
-        if ":" in str(part.get("kind", "")):
-            yield part["kind"], part.get("options", {})
-        part = list(part.values())
-    if isinstance(part, list | tuple):
-        for value in part:
-            yield from _own_blocks(value)
+@dataclass(frozen=True)
+class _Own:
+    """A block of the user's own, and the part of a network that it takes; stems and downsampling have a stride."""
+
+    part: Part
+    reference: str
+    options: PlainTable
+    stride: int = 1
 
 
-def _with_block(reference: str, options: PlainTable, residual: str, time_steps: int) -> SpikformerConfig:
+def _own_blocks(config: SpikformerConfig) -> Iterator[_Own]:
+    """Yields the blocks of the user's own that a network is built of."""
+    parts: list[tuple[Part, NeuronConfig | StemConfig | DownConfig | MixerConfig | MLPConfig]]
+    parts = [("neuron", config.neuron), ("stem", config.stem)]
+    for stage in config.stages:
+        parts.append(("down", stage.down))
+        if stage.depth:
+            parts += [("mixer", stage.local), ("mixer", stage.mixer), ("mlp", stage.mlp)]
+    for part, own in parts:
+        if ":" in own.kind:
+            stride = own.stride if isinstance(own, StemConfig | DownConfig) else 1
+            yield _Own(part, own.kind, own.options.to_dict(), stride)
+
+
+def _with_block(own: _Own, residual: str, time_steps: int) -> SpikformerConfig:
     values = small(residual=residual, time_steps=time_steps)
-    part = {"kind": reference, "options": options}
-    if issubclass(plugins.resolve(reference), Neuron):
-        values["neuron"] |= part
+    stage = values["stages"][0]
+    block = {"kind": own.reference, "options": own.options}
+    if own.part == "stem":
+        size = max(8, 2 * own.stride)
+        values["stem"] = {"image_size": size, "position": "none", "stride": own.stride} | block
+    elif own.part == "down":
+        values["stem"]["image_size"] = max(8, 4 * own.stride)
+        values["stages"].append(stage | {"embed_dim": 24, "down": block | {"stride": own.stride}})
+    elif own.part == "neuron":
+        values["neuron"] |= block
     else:
-        values["stages"][0]["mixer"] = part
+        stage[own.part] = block
     return SpikformerConfig.from_dict(values)
 
 
@@ -241,13 +272,25 @@ def _place_by_place(model: Spikformer, images: Tensor) -> tuple[bool, str]:
 
 
 def _alike_in_time(model: Spikformer, images: Tensor) -> tuple[bool, str]:
-    """The neurons of a block could else add up channels or tokens that take the place of time."""
+    """The neurons of a block could else add up channels or tokens that take the place of time.
+
+    A stem is shown frames, which differ: a still image has one time step, and no order.
+    """
+    if ":" in model.config.stem.kind:
+        images = torch.stack([_images(model, len(images)) for _ in range(model.config.time_steps)])
     blocks = {path: module for path, module in model.named_modules() if is_custom(module)}
     outermost = [path for path in blocks if not any(path.startswith(f"{other}.") for other in blocks)]
     for path in outermost:
         if not isinstance(blocks[path], Neuron) and (detail := difference_between_steps(blocks[path], model, images)):
             return False, f"{path}: {detail}"
     return True, "outside neurons all time steps are treated alike"
+
+
+def _still_as_frames(model: Spikformer, images: Tensor) -> tuple[bool, str]:
+    """A stem computes once what it shows at every step, or at every step; frames may only be computed at every step."""
+    frames = images.expand(model.config.time_steps, -1, -1, -1, -1)
+    worst = (model(images) - model(frames)).abs().max().item()
+    return worst < 1e-9, f"logits of an image and of as many equal frames as time steps differ by {worst:.1e}"
 
 
 def _costs(model: Spikformer, images: Tensor) -> tuple[bool, str]:
@@ -291,3 +334,4 @@ _CHECKS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {
     "time steps are alike": _alike_in_time,
     "costs equal enumeration": _costs,
 }
+_OF_STEMS: dict[str, Callable[[Spikformer, Tensor], tuple[bool, str]]] = {"frames and images": _still_as_frames}

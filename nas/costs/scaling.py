@@ -3,7 +3,8 @@
 The depth grows as the square of the width, until the network has twelve blocks; from then on the width alone. That is
 how Spikformer, Spikingformer and Spike-driven Transformer come from 2-256 for CIFAR to 8-512 for ImageNet, and their
 largest networks, 8-768 and 10-512, have no more blocks. Heads, MLP ratio, groups and all else stay as they were
-searched. Widths are rounded to what heads, groups and stem divide; stages grow alike, and each has at least one block.
+searched. Widths are rounded to what heads, groups and stem divide; stages grow alike, and each that has blocks has at
+least one.
 Of the networks on this line the largest within the budget is taken. The line ends at 64 times the searched width or at
 4,096 channels, five times the widest that is published.
 """
@@ -11,10 +12,11 @@ Of the networks on this line the largest within the budget is taken. The line en
 import dataclasses
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from nas.costs.static import static_model, total_macs
 from nas.errors import TrainingError
-from spikformer.config import SpikformerConfig, StageConfig
+from spikformer.config import DownConfig, MixerConfig, SpikformerConfig, StageConfig, StemConfig
 
 MOST_BLOCKS = 12
 _MOST_CHANNELS = 4096
@@ -109,12 +111,25 @@ def scaled(config: SpikformerConfig, factor: float) -> SpikformerConfig:
 
 def _stage(stage: StageConfig, wider: float, deeper: float, unit: int) -> StageConfig:
     width = max(unit, round(stage.embed_dim * wider / unit) * unit)
-    return dataclasses.replace(stage, embed_dim=width, depth=max(1, round(stage.depth * deeper)))
+    depth = max(1, round(stage.depth * deeper)) if stage.depth else 0
+    local, mixer = (_mixer(part, width / stage.embed_dim) for part in (stage.local, stage.mixer))
+    return dataclasses.replace(stage, embed_dim=width, depth=depth, local=local, mixer=mixer)
+
+
+def _mixer(mixer: MixerConfig, wider: float) -> MixerConfig:
+    """The width of q, k and v, where it is apart, grows as that of the stage, and heads divide it."""
+    if not (mixer.qkv_dim and mixer.reads("qkv_dim")):
+        return mixer
+    heads = mixer.num_heads if mixer.reads("num_heads") else 1
+    return dataclasses.replace(mixer, qkv_dim=heads * max(1, round(mixer.qkv_dim * wider / heads)))
 
 
 def _unit(config: SpikformerConfig) -> int:
-    """What all widths must be a multiple of: of 8 for the stem, of every number of heads, of groups of channels."""
+    """What all widths must be a multiple of: of 8 for sps, of shares in chains, of numbers of heads, of groups."""
     units = [8]
+    parts: list[StemConfig | DownConfig] = [config.stem, *(stage.down for stage in config.stages)]
+    for conv in (conv for part in parts if part.kind == "chain" for conv in part.chain):
+        units.append(Fraction(conv.width).limit_denominator(_MOST_CHANNELS).denominator)
     for stage in config.stages:
         units += [mixer.num_heads for mixer in (stage.local, stage.mixer) if mixer.reads("num_heads")]
         if stage.mlp.kind == "gwffn":

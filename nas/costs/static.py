@@ -31,7 +31,8 @@ def static_operations(config: SpikformerConfig, *, fused: bool = False) -> tuple
     A network of ImageNet's size takes seconds, so the last ones are remembered: a search prices the same network at
     each rung and for each seed.
     """
-    parts = (config.neuron, *(part for stage in config.stages for part in (stage.local, stage.mixer, stage.mlp)))
+    of_stages = (part for stage in config.stages for part in (stage.down, stage.local, stage.mixer, stage.mlp))
+    parts = (config.neuron, config.stem, *of_stages)
     if any(":" in part.kind for part in parts):  # the code of a custom block may have changed
         return _counted(config, fused)
     return _remembered(config, fused)

@@ -66,8 +66,8 @@ def for_images(
 def _chain(stem: StemConfig, halvings: int) -> dict[str, Any]:
     """The convolutions of a chain that halve the image so often, and how their shortcut then does.
 
-    Patches that do not overlap grow or shrink. Else the first convolutions without a pool get one, or the last ones
-    lose what halves: first their pools, then their strides.
+    Patches that do not overlap grow or shrink. Else the first convolutions that keep the size get a pool, then those
+    that halve it by their stride, then strides grow; or the last ones lose what halves: their pools, then strides.
     """
     chain = list(stem.chain)
     while (missing := halvings - int(math.log2(math.prod(conv.downsampling for conv in chain)))) != 0:
@@ -79,8 +79,8 @@ def _chain(stem: StemConfig, halvings: int) -> dict[str, Any]:
 
 
 def _halving_once_more(chain: list[ConvConfig]) -> list[ConvConfig]:
-    def place(i: int) -> tuple[bool, bool, int]:
-        return not _is_patch(chain[i]) or chain[i].stride > 8, chain[i].pool, i
+    def place(i: int) -> tuple[bool, bool, int, int]:
+        return not _is_patch(chain[i]) or chain[i].stride > 8, chain[i].pool, chain[i].stride, i
 
     i = min(range(len(chain)), key=place)
     conv = chain[i]

@@ -35,7 +35,7 @@ def ann_counterpart(config: SpikformerConfig) -> SpikformerConfig:
             "a network of ternary neurons has signed spikes, but its counterpart would not", ("neuron.kind",)
         )
     levels = 2 ** (bits(config.time_steps) - 1)
-    neuron = dataclasses.replace(config.neuron, kind="multispike", levels=levels)
+    neuron = dataclasses.replace(config.neuron, kind="multispike", levels=levels, divisor=0)
     return dataclasses.replace(config, time_steps=1, neuron=neuron)
 
 

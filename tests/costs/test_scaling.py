@@ -79,3 +79,16 @@ def test_the_line_ends_at_its_widest() -> None:
     assert found == scaling.scaled(small, 2.0)
     widest = scaling.to_budget(small, params=_parameters(scaling.scaled(small, 16.0)) - 1)
     assert 4000 < widest.stages[0].embed_dim < 4096
+
+
+def test_a_width_of_queries_and_a_stage_without_blocks_scale_by_hand() -> None:
+    """Widths are multiples of 24, for 8 and the thirds of the chain; q grows as the width in its stage; 0 stays 0."""
+    stage = {"embed_dim": 24, "depth": 1, "mixer": {"num_heads": 2, "qkv_dim": 8}}
+    down = {"kind": "chain", "chain": [{"width": 1 / 3}, {}]}
+    stages = [stage, stage | {"embed_dim": 48, "depth": 0, "down": down}]
+    config = SpikformerConfig.from_dict({"stages": stages})
+    for factor, widths, queries in ((2.0, [48, 96], 16), (1.3, [24, 72], 8)):
+        large = scaling.scaled(config, factor)
+        assert [each.embed_dim for each in large.stages] == widths
+        assert large.stages[0].mixer.qkv_dim == queries
+        assert [bool(each.depth) for each in large.stages] == [True, False]

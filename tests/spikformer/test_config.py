@@ -40,6 +40,42 @@ def two_stages(**down: Any) -> dict[str, Any]:
     return {"stages": [*one_stage()["stages"], *one_stage(down=down)["stages"]]}
 
 
+CHAINS: list[tuple[dict[str, Any], str]] = [  # fields of a stem of kind chain
+    ({"chain": []}, 'stem: "chain" has 0 convolutions. Give 1 to 64'),
+    ({"chain": [{}] * 65}, '"chain" has 65 convolutions. Give 1 to 64'),
+    ({"chain": 3}, "chain must be a list, not 3"),
+    ({"chain": [{"width": 0}]}, "stem: chain.0: width 0.0 must be positive"),
+    ({"chain": [{"width": 2000}, {}]}, "width 2,000.0 is more than any network has. Use at most 1,024"),
+    ({"chain": [{}, {"stride": 3}]}, "stem: chain.1: stride 3 must be one of 1, 2, 4, 8, 16"),
+    ({"chain": [{"kernel_size": 4}]}, "kernel_size 4 must be odd, or as large as the stride, which is 1"),
+    ({"chain": [{"kernel_size": -1}]}, "kernel_size -1 must be odd, or as large as the stride, which is 1"),
+    ({"chain": [{"strid": 2}]}, 'chain.0: unknown field "strid". Did you mean "stride"?'),
+    ({"chain": [{"width": 0.5}]}, "has width 0.5, but makes the tokens of the stage. Use 1"),
+    (
+        {"shortcut_over": 4},
+        "shortcut_over 4 must be from 0 to 3: the chain has length 4, and pixels feed its first",
+    ),
+    ({"shortcut_over": -1}, "shortcut_over -1 must be from 0 to 3"),
+    (
+        {"shortcut_over": 2},
+        'shortcut_over 2 leads past convolutions that divide the image by 4, but deformed_shortcut is "none". '
+        'Both paths are added, so both must divide it alike: use "stride" or "pool"',
+    ),
+    (
+        {"chain": [{}, {}], "shortcut_over": 1, "deformed_shortcut": "pool"},
+        'shortcut_over 1 leads past convolutions that divide the image by 1, but deformed_shortcut is "pool". '
+        'Both paths are added, so both must divide it alike: use "none"',
+    ),
+    (
+        {"chain": [{"width": 0.3}, {}]},
+        "width 0.3 of convolution 0 of stem.chain is not a whole number of channels at embed_dim 384, but",
+    ),
+    ({"chain": [{"width": 512, "kernel_size": 101}, {"width": 512}, {}]}, "1 stages with at least"),
+    (
+        {"image_size": 40, "chain": [{"stride": 16, "kernel_size": 16}]},
+        "image_size 40 is not a multiple of 16, by which the chain stem divides it",
+    ),
+]
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # Fields and their types
     ({"residul": "ms"}, 'unknown field "residul". Did you mean "residual"?'),
@@ -74,9 +110,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"neuron": {"threshold": 0}}, "neuron: threshold 0.0 must be positive"),
     ({"neuron": {"levels": 3}}, "levels 3 must be a power of 2"),
     ({"neuron": {"levels": 0}}, "levels 0 must be a power of 2"),
+    ({"neuron": {"divisor": 3}}, "divisor 3 must be a power of 2: 1 / divisor is then an exact number. Or 0, for as"),
+    ({"neuron": {"divisor": -1}}, "neuron: divisor -1 must be a power of 2"),
     ({"neuron": {"rounding": "down"}}, 'rounding "down" is unknown. Use one of half_even, half_up'),
     # Stem
-    ({"stem": {"kind": "spss"}}, 'kind "spss" is unknown. Use one of sps, speds, conv'),
+    ({"stem": {"kind": "spss"}}, 'kind "spss" is unknown. Did you mean "sps"? Or "package.module:Class"'),
     ({"stem": {"position": "sine"}}, 'position "sine" is unknown. Use one of conv, learned, cpg, none'),
     ({"stem": {"image_size": 0}}, "image_size 0 must be at least 1"),
     ({"stem": {"in_channels": 0}}, "in_channels 0 must be at least 1"),
@@ -94,8 +132,18 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"stem": {"image_size": 30}}, "image_size 30 is not a multiple of 4, by which the sps stem divides it"),
     ({"stem": {"kind": "conv", "image_size": 30, "stride": 4}}, "30 is not a multiple of 4, by which the conv stem"),
+    # Chain
+    *(({"stem": {"kind": "chain"} | fields}, message) for fields, message in CHAINS),
+    ({"stem": {"kind": "a.b:C", "stride": 3}}, "stem: stride 3 must be 1, 2, 4, 8 or 16"),
+    ({"stem": {"kind": "a.b:C", "stride": 8, "image_size": 20}}, "20 is not a multiple of 8, by which the a.b:C stem"),
+    (
+        two_stages(kind="chain", chain=[{"stride": 8}]) | {"stem": {"image_size": 16}},
+        "stage 1 cannot divide 4 x 4 tokens by 8. Use an image_size that is a multiple of 32,",
+    ),
+    (two_stages(kind="chain", chain=[{"width": 0.3}, {}]), "0 of stages.1.down.chain is not a whole number"),
+    (two_stages(kind="chain", shortcut_over=2), "shortcut_over 2 must be from 0 to 1: the chain has length 1"),
     # Down
-    (two_stages(kind="speed"), 'stages.1: down: kind "speed" is unknown. Use one of none, conv, speds'),
+    (two_stages(kind="speed"), 'stages.1: down: kind "speed" is unknown. Did you mean "speds"?'),
     (two_stages(kind="conv", stride=4), "down: stride 4 must be 1 or 2"),
     (
         two_stages(kind="speds", convs=["none"]),
@@ -116,6 +164,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (mixer(time_window=-1), "time_window -1 must not be negative"),
     (mixer(layer_scale=-0.5), "mixer: layer_scale -0.5 must not be negative"),
     (mixer(kernel_size=2), "mixer: kernel_size 2 must be odd"),
+    (mixer(qkv_dim=-1), "qkv_dim -1 must not be negative"),
+    (mixer(qkv_dim=70_000), "qkv_dim 70,000 is more than any network has"),
+    (mixer(qkv_dim=8, projection="rep1"), 'qkv_dim 8 needs projection "linear": "rep1" keeps the width'),
     (mixer(value_ratio=4, projection="rep"), 'value_ratio 4 needs projection "linear": "rep" keeps the width'),
     (mixer(time_window=2, neuron_on="map"), 'time_window 2 needs neuron_on "output"'),
     (mixer(neuron_on="input"), 'neuron_on "input" is unknown. Use one of output, map'),
@@ -126,7 +177,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (one_stage(mlp={"group_width": 0}), "group_width 0 must be at least 1"),
     (one_stage(mlp={"layer_scale": -1}), "mlp: layer_scale -1.0 must not be negative"),
     # Stage
-    (one_stage(depth=0), "stages.0: depth 0 must be at least 1"),
+    (one_stage(depth=-1), "stages.0: depth -1 must be at least 0"),
+    (mixer(qkv_dim=15), "num_heads 2 does not divide qkv_dim 15. Use one of 1, 3, 5, 15"),
+    (mixer(kind="sdsa", num_heads=3, erode=True), "num_heads 3 does not divide embed_dim 16. Use one of 1, 2,"),
     (one_stage(embed_dim=0), "stages.0: embed_dim 0 must be at least 1"),
     ({"stages": [{"embed_dim": 192, "mixer": {"num_heads": 5}}]}, "5 does not divide embed_dim 192. Use one of 1,"),
     (
@@ -147,6 +200,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"drop_path": 1.5}, "drop_path 1.5 must lie between 0 and 1"),
     ({"drop_path": -0.1}, "drop_path -0.1 must lie between 0 and 1"),
     ({"stages": []}, '"stages" is empty: give at least one stage'),
+    (one_stage(depth=0), "no stage has a block: depth is 0 in all of them. Give at least one stage a depth of 1"),
     (one_stage(down={"kind": "conv"}), 'the first stage needs down.kind "none": the stem comes before it'),
     (one_stage(embed_dim=12), "embed_dim 12 is not a multiple of 8: the sps stem starts with embed_dim / 8 channels"),
     (
@@ -208,27 +262,34 @@ def test_impossible_networks_are_refused_in_the_fields_words(values: dict[str, A
 
 
 def test_every_check_refuses_some_network() -> None:
-    """Each `require(...)` and `raise` in config.py is the origin of an error above, by its line."""
-    tree = ast.parse(Path(spikformer.config.__file__).read_text())
+    """Each `require(...)` and `raise` in the modules of the config is the origin of an error above, by its line."""
     checks = {
-        node.lineno
-        for node in ast.walk(tree)
+        (str(file), node.lineno)
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Raise)
         or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require")
     }
-    assert len(checks) > 30
+    assert len(checks) > 40
     assert checks - {_origin(values) for values, _ in IMPOSSIBLE} == set()
 
 
-def _origin(values: dict[str, Any]) -> int | None:
-    """The line of config.py in which the error of a network first arises."""
+MODULES = [
+    Path(spikformer.config.__file__).with_name(f"{name}.py")
+    for name in ("kinds", "stem_config", "parts", "canonical", "config")
+]
+
+
+def _origin(values: dict[str, Any]) -> tuple[str, int | None] | None:
+    """File and line of the modules of the config in which the error of a network first arises."""
     with pytest.raises(ConfigError) as caught:
         SpikformerConfig.from_dict(values)
     error: BaseException = caught.value
     while error.__context__ is not None:  # seen again from the owner of the part
         error = error.__context__
     frames = traceback.extract_tb(error.__traceback__)
-    return next((frame.lineno for frame in reversed(frames) if frame.filename == spikformer.config.__file__), None)
+    files = set(map(str, MODULES))
+    return next(((frame.filename, frame.lineno) for frame in reversed(frames) if frame.filename in files), None)
 
 
 class Fussy(nn.Module):
@@ -316,7 +377,8 @@ def test_drop_path_means_nothing_to_a_single_block() -> None:
 def test_an_error_names_the_fields_that_disagree() -> None:
     with pytest.raises(ConfigError) as caught:
         SpikformerConfig.from_dict({"stages": [{"embed_dim": 192, "mixer": {"num_heads": 5}}]})
-    assert caught.value.fields == ("stages.0.embed_dim", "stages.0.mixer.num_heads", "stages.0.mixer.kind")
+    of_mixer = {f"stages.0.mixer.{name}" for name in ("num_heads", "kind", "qkv_dim", "erode")}
+    assert set(caught.value.fields) == {"stages.0.depth", "stages.0.embed_dim"} | of_mixer
 
 
 @pytest.mark.parametrize("window", [0, 3])
@@ -327,8 +389,10 @@ def test_an_error_of_the_grid_names_all_that_decides_it(window: int) -> None:
     with pytest.raises(ConfigError) as caught:
         SpikformerConfig.from_dict(values)
     grid = {"stem.image_size", "stem.kind", "stem.pool", "stem.pool_order"}
-    grid |= {f"stages.{i}.down.{name}" for i in (0, 1) for name in ("kind", "stride", "deformed_shortcut")}
-    own = {"stages.1.mixer.window", "stages.1.mixer.kind"} if window else set()
+    grid |= {f"stem.chain.{i}.{name}" for i in range(4) for name in ("stride", "pool")}
+    grid |= {f"stages.{i}.down.{name}" for i in (0, 1) for name in ("kind", "stride", "deformed_shortcut", "chain")}
+    grid |= {f"stages.{i}.down.chain.0.{name}" for i in (0, 1) for name in ("stride", "pool")}
+    own = {"stages.1.mixer.window", "stages.1.mixer.kind", "stages.1.depth"} if window else set()
     assert set(caught.value.fields) == grid | own
 
 

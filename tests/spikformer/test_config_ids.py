@@ -290,19 +290,24 @@ def test_a_study_of_today_names_its_version_of_ids(tmp_path: Path, micro: Path, 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """`spikformer.config` as a later version may have it: every part has one more field, and so on."""
-    source = Path(spikformer.config.__file__).read_text()
+    names = ("stem_config", "parts", "canonical", "config")  # in the order in which they import each other
+    sources = {name: Path(spikformer.config.__file__).with_name(f"{name}.py").read_text() for name in names}
     check = "    def __post_init__(self)"
-    assert source.count(check) == len(id_record.PARTS)
-    source = source.replace(check, f'    added: int | str = "as ever"\n\n{check}')
-    source = source.replace("    num_classes: int = 10\n", '    kind: str = "mean"\n    num_classes: int = 10\n')
-    source = source.replace(
-        "    drop_path: float = 0.0\n",
-        "    drop_path: float = 0.0\n    extra: HeadConfig = field(default_factory=lambda: HeadConfig(5))\n",
-    )
-    source = source.replace("HeadConfig(5)", "HeadConfig(num_classes=5)")
-    module = types.ModuleType("later_config")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(source, "later_config", "exec"), module.__dict__)  # the project's own text
+    assert sum(source.count(check) for source in sources.values()) == len(id_record.PARTS)
+    changes = {
+        check: f'    added: int | str = "as ever"\n\n{check}',
+        "    num_classes: int = 10\n": '    kind: str = "mean"\n    num_classes: int = 10\n',
+        "    drop_path: float = 0.0\n": "    drop_path: float = 0.0\n"
+        "    extra: HeadConfig = field(default_factory=lambda: HeadConfig(num_classes=5))\n",
+        "from spikformer import canonical, identity\n": "import later_canonical as canonical\n"
+        "from spikformer import identity\n",
+    } | {f"from spikformer.{name} import": f"from later_{name} import" for name in names}
+    for name, source in sources.items():
+        for old, new in changes.items():
+            source = source.replace(old, new)
+        module = types.ModuleType(f"later_{name}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(source, module.__name__, "exec"), module.__dict__)  # the project's own text
     return module
 
 

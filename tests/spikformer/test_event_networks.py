@@ -1,5 +1,8 @@
 """Networks for event frames equal the authors' code (tests/data/event_parity.json, event_param_counts.json)."""
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikformer import Spikformer
+from spikformer import Spikformer, SpikformerConfig
 from spikformer.neurons import MultiSpike, Neuron
 from tests.facts import config_of, fill, points
 
+ROOT = Path(__file__).parents[2]
 PARITY = points("event_parity.json")
 COUNTS = points("event_param_counts.json")
 
@@ -46,6 +50,15 @@ def test_logits_and_spikes_equal_the_authors_code(name: str, device: torch.devic
     assert len(spikes) == point["neurons"]
     assert sum(spikes) == point["spikes"]
     assert sum(p.numel() for p in model.parameters()) == point["live"]
+
+
+def test_the_page_of_networks_shows_the_stem_of_qkformer() -> None:
+    page = (ROOT / "docs" / "networks.md").read_text()
+    (text,) = (part for part in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[base.stem]" in part)
+    stage = {"embed_dim": 64, "depth": 1, "mixer": {"num_heads": 4}}
+    shown = SpikformerConfig.from_dict({"stem": tomllib.loads(text)["base"]["stem"], "stages": [stage]})
+    assert shown.stem == config_of(COUNTS["qkformer_cifar10dvs_256"]["config"]).stem
+    assert shown.grids == (16,)
 
 
 @pytest.mark.parametrize("name", sorted(COUNTS))

@@ -264,7 +264,7 @@ def test_a_layer_scale_behind_a_neuron_or_a_pool_is_left() -> None:
     """A pool of scaled values is no scaled pool where the factor is negative."""
     config = SpikformerConfig.from_dict(contract.small())
     conv = Conv2d(6, 6, fed=BINARY)
-    for branch in (ConvBN(conv, 6, pools=True), Unit(ConvBN(conv, 6), config, spikes_leave=True)):
+    for branch in (ConvBN(conv, 6, pools=1), Unit(ConvBN(conv, 6), config, spikes_leave=True)):
         fusion._fuse_conv_bn(branch if isinstance(branch, ConvBN) else branch.conv)  # type: ignore[arg-type]
         residual = Residual(branch, 6, config, layer_scale=0.5)
         fusion._fold_layer_scale(residual)

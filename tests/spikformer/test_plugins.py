@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nas.costs import contract
+from nas.errors import CostError
 from nas.spaces import load_space
 from spikformer import ConfigError, Spikformer, SpikformerConfig, plugins
 from tests.conftest import MICRO
@@ -21,11 +22,14 @@ PAGE = (ROOT / "docs" / "your_own_block.md").read_text()
 OTHERS = '''
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from spikformer.errors import ConfigError
-from spikformer.layers import conv_bn, fed_by_stream
-from spikformer.neurons import LIF
+from spikformer.layers import Conv2d, Unit, conv_bn, fed_by_stream
+from spikformer.neurons import LIF, neuron
+from spikformer.operands import REAL
+from spikformer.stems import ImageEncoding
 
 
 class Leaky(LIF):
@@ -69,6 +73,77 @@ class Hidden(OneConvolution):
         return super().forward(x) @ x.mT
 
 
+class Halving(nn.Module):
+    """A downsampling, and nothing of the kind where it keeps the grid."""
+
+    def __init__(self, in_dim, dim, stride, config):
+        super().__init__()
+        if stride != 2:
+            raise ConfigError("halves the grid and cannot do otherwise", ("stride",))
+        self.unit = Unit(conv_bn(in_dim, dim, 3, fed=fed_by_stream(config), reduction="stride"), config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.unit(x)
+
+
+class Keeping(Halving):
+    """Breaks a promise: another shape."""
+
+    def __init__(self, in_dim, dim, stride, config):
+        super().__init__(in_dim, dim, 2, config)
+        self.unit.conv.conv.stride = (1, 1)
+
+
+class Patches(nn.Module):
+    """A stem that has no options."""
+
+    def __init__(self, dim, config):
+        super().__init__()
+        stem = config.stem
+        conv = Conv2d(stem.in_channels, dim, stem.stride, fed=REAL, stride=stem.stride, padding=0)
+        self.encoding = ImageEncoding(conv, config.time_steps)
+        self.neuron = nn.Identity() if config.residual == "ms" else neuron(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.neuron(self.encoding(x))
+
+
+class Remembers(Patches):
+    """Breaks a promise: keeps what it saw."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen, self.seen = getattr(self, "seen", None), x.detach()
+        return super().forward(x if seen is None or seen.shape != x.shape else x + 0.5 * seen)
+
+
+class Crowd(Patches):
+    """Breaks a promise: centres each batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.amax(1, keepdim=True))
+
+
+class Small(Patches):
+    """Breaks a promise: fewer tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., 1:]
+
+
+class Silent(Patches):
+    """Breaks a promise: adds two images up without saying so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + x.roll(1, -1))
+
+
+class Brightening(Patches):
+    """Breaks a promise: frames become brighter with time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * torch.arange(1, len(x) + 1)[:, None, None, None, None])
+
+
 class Falls(OneConvolution):
     """Has a defect."""
 
@@ -79,16 +154,16 @@ class Falls(OneConvolution):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with `mine.py`, the block of the page, and `others.py`."""
-    code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert code is not None
-    (tmp_path / "mine.py").write_text(code[1])
+    """A folder with `mine.py` and `stems.py`, the block and the stem of the page, and `others.py`."""
+    block, stem = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "mine.py").write_text(block)
+    (tmp_path / "stems.py").write_text(stem)
     (tmp_path / "others.py").write_text(OTHERS)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    plugins.allow("mine", "others")
+    plugins.allow("mine", "others", "stems")
     yield tmp_path
-    for name in ("mine", "others"):
+    for name in ("mine", "others", "stems"):
         sys.modules.pop(name, None)
 
 
@@ -128,6 +203,56 @@ def test_neurons_and_channel_mixers_likewise(mine: Path) -> None:
     config = SpikformerConfig.from_dict(values)
     assert SpikformerConfig.from_dict(config.to_dict()) == config
     assert all(check.passed for check in contract.checks(config))
+
+
+def test_the_documented_stem_keeps_every_promise(mine: Path) -> None:
+    done = _run("check-block", "stems:TwoScales", "--part", "stem", cwd=mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("kept") == 1 + 2 * 2 * 2 * 9  # equality; residuals, steps and strides, nine promises
+    assert '"stem.kind" = ["sps", "stems:TwoScales"]' in done.stdout
+
+
+def test_stems_downsampling_and_channel_mixers_take_their_own_places(mine: Path) -> None:
+    down = contract.check_block("others:Halving", part="down")
+    assert [check for check in down if not check.passed] == []
+    assert sum("refused: cannot" in check.detail or "cannot do otherwise" in check.detail for check in down) == 4
+    mlp = contract.check_block("others:OneConvolution", part="mlp")
+    assert all(check.passed for check in mlp)
+    assert sum(check.network == "residual ms, T = 4" for check in mlp) == 8
+    with pytest.raises(ConfigError, match=r"cannot be used in any network; .*\(in_dim, dim, stride, config\)"):
+        contract.check_block("others:Patches", part="down")
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "detail"),
+    [
+        ("Remembers", "no state survives a call", "after others"),
+        ("Crowd", "samples are independent", "moves? by"),
+        ("Small", "runs", r"returned \[4, 8, 16, 4, 3\], but must return \[4, 8, 16, 4, 4\], which is \[T, B, C, H /"),
+        ("Silent", "costs equal enumeration", "does not declare"),
+        ("Brightening", "frames and images", "differ by"),
+    ],
+)
+def test_broken_promises_of_a_stem_are_seen(mine: Path, stem: str, name: str, detail: str) -> None:
+    checks = contract.check_block(f"others:{stem}", part="stem")
+    assert any(check.name == name and re.search(detail, check.detail) for check in checks if not check.passed)
+
+
+def test_a_broken_downsampling_is_seen(mine: Path) -> None:
+    checks = contract.check_block("others:Keeping", part="down")
+    (detail,) = {check.detail for check in checks if not check.passed and "T = 1, stride 2" in check.network}
+    assert "returned [1, 8, 24, 4, 4], but must return [1, 8, 24, 2, 2]" in detail
+
+
+def test_costs_of_stems_and_downsampling_are_held_before_a_search(mine: Path) -> None:
+    """In their places and by their strides; a stage without blocks has none."""
+    values = contract.small(stem={"kind": "others:Patches", "stride": 2, "image_size": 8, "position": "none"})
+    values["stages"].append(values["stages"][0] | {"down": {"kind": "others:Halving"}})
+    values["stages"].append(values["stages"][0] | {"depth": 0, "mixer": {"kind": "nowhere:Nothing"}})
+    contract.hold_to_costs(SpikformerConfig.from_dict(values))
+    values["stem"]["kind"] = "others:Silent"
+    with pytest.raises(CostError, match="check-block others:Silent --part stem` checks the whole block"):
+        contract.hold_to_costs(SpikformerConfig.from_dict(values))
 
 
 def test_equal_settings_are_equal_networks(mine: Path) -> None:
@@ -208,5 +333,6 @@ def test_the_page_of_networks_names_every_kind_and_field() -> None:
     fields = set(values["stages"][0]) | set(values["stages"][0]["mixer"]) | set(values["stages"][0]["mlp"])
     for part in ("neuron", "stem", "head"):
         fields |= set(values[part])
+    fields |= set(values["stages"][0]["down"]) | set(values["stem"]["chain"][0])
     missing = [name for name in fields - {"kind"} if f"`{name}`" not in page]
     assert missing == []
