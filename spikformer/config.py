@@ -280,7 +280,8 @@ class SpikformerConfig:
     def config_id(self) -> str:
         """A name such as "n1-0123456789ab", which two configs share if and only if they build equal networks.
 
-        Later versions keep it (`spikformer.identity`).
+        With one exception: two layers between stages, with no block between the two, have an id of their own, although
+        one chain may be the same network. Later versions keep ids (`spikformer.identity`).
 
         Raises:
             TrustError: a block of a module that the user did not name.

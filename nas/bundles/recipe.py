@@ -276,7 +276,7 @@ def _family(config: SpikformerConfig) -> str:
         return "sdt3_large" if large else "sdt3"
     if "sepconv" in kinds and not small:
         return "sdt2"
-    if config.stem.kind == "speds":
+    if config.stem.adds_paths:  # speds, or the chain of the same authors for event frames
         return "qkformer" if config.residual == "sew" else "maxformer"
     if "sdsa" in kinds:
         return "sdt1"
