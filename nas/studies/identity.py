@@ -9,6 +9,8 @@ from nas.studies import records
 from nas.studies.study import Study
 from nas.training import EnergyOf
 from spikformer import schema
+from spikformer.config import SpikformerConfig
+from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 from spikformer.identity import VERSION as IDS
 
@@ -43,6 +45,7 @@ def check_identity(study: Study, identity: PlainTable) -> None:
             "train the same networks again under new ids. Use that version, or start a new study with --study NAME. "
             "`report`, `confirm`, `inspect` and `export` work on this study"
         )
+    stored, identity = completed(stored), completed(identity)
     changed = [key for key in sorted({*stored, *identity}) if stored.get(key) != identity.get(key)]
     if changed:
         listed = "; ".join(f"{key} {_short(stored.get(key))} -> {_short(identity.get(key))}" for key in changed[:3])
@@ -51,6 +54,15 @@ def check_identity(study: Study, identity: PlainTable) -> None:
             "Restore the settings, or start a new study with --study NAME"
         )
     _number(study)
+
+
+def completed(identity: PlainTable) -> PlainTable:
+    """The same with every field of the base network: what an earlier version did not know is at its default."""
+    try:
+        base = SpikformerConfig.from_dict(identity["space.base"]).to_dict()
+    except (KeyError, TypeError, ConfigError):  # of no such network: it equals only itself
+        return identity
+    return identity | {"space.base": base}
 
 
 def _number(study: Study) -> None:
@@ -64,4 +76,4 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-__all__ = ["check_identity", "identity_of"]
+__all__ = ["check_identity", "completed", "identity_of"]

@@ -19,7 +19,7 @@ from nas.datasets import cifar, loaders, sources
 from nas.datasets.cifar import Cifar
 from nas.datasets.downloads import Remote
 from nas.errors import DataError
-from spikformer.config import StemConfig
+from spikformer.config import SpikformerConfig
 from tests.datasets.test_loaders import image_space
 from tests.servers import Server, serving
 
@@ -86,7 +86,9 @@ def test_a_search_and_a_training_download_it_once(served: tuple[str, Server]) ->
     told: list[str] = []
     space = image_space(dataset, len(settings.classes), image_size=32)
     parts = len(settings.batches["train"])
-    read = loaders._read(space.data, StemConfig(**space.base["stem"]), None, lambda what, *_: told.append(what))
+    read = loaders._read(
+        space.data, SpikformerConfig.from_dict(space.base).stem, None, lambda what, *_: told.append(what)
+    )
     source = sources.find(None, dataset)
     assert server.asked == [None]
     assert told[0] == f"downloading {settings.archive.name}, MB"

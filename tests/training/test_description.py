@@ -38,7 +38,34 @@ def test_stages_stand_one_after_the_other() -> None:
     words = described(published.config("qkformer_cifar100_4_384"))
     assert words.startswith("1 block of 96 channels, ")
     assert "; then 1 block of 192 channels, " in words
-    assert words.endswith("; spike-element-wise shortcut, T = 4")
+    assert words.endswith("; stem of convolutions with a deformed shortcut, spike-element-wise shortcut, T = 4")
+
+
+def test_stems_are_told_by_their_convolutions() -> None:
+    """The usual one, SPS with late pools, is not worth a word."""
+    told = {
+        "": {"kind": "sps", "pool": [False, True, True, True]},
+        "4 convolutions with early pools": {"kind": "sps", "pool": [True, False, True, False]},
+        "1 convolution": {"kind": "conv"},
+        "2 convolutions": {"kind": "chain", "chain": [{"width": 0.5}, {"pool": True}]},
+        "3 convolutions and a shortcut": {"kind": "chain", "chain": [{}, {}, {}], "shortcut_over": 1},
+        "4 x 4 patches": {"kind": "chain", "chain": [{"kernel_size": 4, "stride": 4}]},
+        "Mine": {"kind": "mine:Mine"},
+    }
+    for words, stem in told.items():
+        config = SpikformerConfig.from_dict({"residual": "ms", "stem": stem})
+        assert (f"stem of {words}, " in described(config)) if words else ("stem" not in described(config))
+
+
+def test_blocks_that_differ_are_told_by_their_range() -> None:
+    """Stages of one width with no layer between them stand together; one without blocks is not told."""
+    stages = [
+        {"embed_dim": 64, "depth": 2, "mixer": {"num_heads": 2}, "mlp": {"ratio": 2}},
+        {"embed_dim": 64, "depth": 1, "mixer": {"num_heads": 4}, "mlp": {"ratio": 4}},
+        {"embed_dim": 64, "depth": 0},
+    ]
+    words = described(SpikformerConfig.from_dict({"stages": stages}))
+    assert words.startswith("3 blocks of 64 channels, 2 to 4 heads, spiking self-attention, MLP ratio 2 to 4, ")
 
 
 def test_what_is_unusual_is_told() -> None:
