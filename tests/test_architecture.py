@@ -57,6 +57,7 @@ ROOMS = (
     "engines",
     "searching",
     "replicates",
+    "tables",
     "full_training",
     "reports",
     "exports",
@@ -66,9 +67,9 @@ ROOMS = (
 )
 # Where each big library may be imported: a module, or a room with a dot behind it.
 DOORS = {
-    "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
+    "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs", "nas.tables.objective"),
     "sqlalchemy": ("nas.studies.storage",),
-    "pandas": ("nas.reports.", "nas.studies.networks"),
+    "pandas": ("nas.reports.", "nas.studies.networks", "nas.tables.frames"),
     "plotly": (
         *("nas.reports.charts", "nas.reports.front_chart", "nas.reports.page", "nas.reports.plots"),
         "nas.reports.plotting",

@@ -1,0 +1,256 @@
+"""Fills a table: trains a stratified sample of a space at shares of its recipe and with several seeds."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.costs import target
+from nas.datasets import Images, check_images, with_images
+from nas.errors import TableError
+from nas.progress import Dashboard, Observer
+from nas.replicates import runs
+from nas.spaces import SearchSpace, check_blocks, load_space
+from nas.studies import identity as identities
+from nas.studies import storage as storages
+from nas.tables import journal, sampling
+from nas.tables.contents import Key, Settings
+from nas.tables.parts import Parts
+from nas.training import Candidate, Pace
+from spikformer.config import SpikformerConfig
+
+if TYPE_CHECKING:
+    from nas.datasets import Splits
+
+SHARES = (0.05, 0.25, 1.0)
+_TELL_S = 60.0  # between lines that say how much is left
+
+
+def run(
+    space: str | Path | SearchSpace,
+    networks: int,
+    seeds: int = 1,
+    shares: Sequence[float] = SHARES,
+    *,
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    data: Images | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    workers: int = 1,
+    per_gpu: int = 1,
+    results_dir: str | Path = "results",
+    parts: str | Path | None = None,
+    observer: Observer | None = None,
+) -> str:
+    """Train what the table lacks; trainings that are there are not repeated.
+
+    The networks are the first of a sample whose order depends on the space alone, so a later call with more networks,
+    seeds or shares adds to the table.
+
+    Args:
+        space: as in `nas.searching.opening.search`; its recipe is the whole training.
+        networks: number of networks, as many from each third of cost.
+        seeds: number of seeds of each training, from 0.
+        shares: shares of the recipe's training, rising to 1, each a training with a whole schedule of its own.
+        name: name of the table; by default that of the space.
+        seed: random seed of the split of the images.
+        parts: folder to which finished trainings are also written, in files of at most 1 MiB.
+
+    Returns:
+        The name of the table.
+
+    Raises:
+        SpikformerError: the input is wrong; its subclass and text say what.
+        KeyboardInterrupt: nothing is lost; the same call continues.
+    """
+    check_images(data, data_dir)
+    _check(networks, seeds, shares, seed)
+    loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), data)
+    name = name or loaded.name
+    place = runs.Place(journal.folder_of(results_dir, name), device, workers, per_gpu)
+    check_blocks(loaded)
+    place.check()
+    from nas.datasets import loaders  # torch, only now
+    from nas.training import settled
+
+    with observer or Dashboard() as watcher, storages.quiet_optuna():
+        splits = loaders.load(loaded, data_dir, seed, watcher.reading, images=data)
+        loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
+        _check_images(loaded, splits, shares)
+        for sentence in splits.account:
+            watcher.notice(sentence)
+        macs = sampling.Macs(place.folder / "macs.json", watcher.reading)
+        configs = sampling.networks(loaded, networks, macs)
+        identity = identities.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)
+        with place.exclusive():
+            log = journal.begun(name, place.folder, Settings(loaded.name, identity, splits.account))
+            filling = _Filling(name, log, loaded, splits, place, Path(parts) if parts is not None else None, watcher)
+            filling.restore()
+            filling.train(plan(configs, loaded, seeds, shares), dict(zip(configs, macs.of(configs), strict=True)))
+    return name
+
+
+def _check(networks: int, seeds: int, shares: Sequence[float], seed: int) -> None:
+    if networks < 1:
+        raise TableError(f"networks {networks} must be at least 1")
+    if not 1 <= seeds <= 1000:
+        raise TableError(f"seeds {seeds} must be between 1 and 1000")
+    if not shares or list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
+        raise TableError(
+            f"shares {', '.join(f'{share:g}' for share in shares) or 'none'} must be rising numbers above 0, and the "
+            "last must be 1, such as 0.05,0.25,1"
+        )
+    if not 0 <= seed < 2**32 - 1:
+        raise TableError(f"seed {seed} must be between 0 and {2**32 - 2}")
+
+
+def _check_images(space: SearchSpace, splits: "Splits", shares: Sequence[float]) -> None:
+    from nas.training import images_seen
+
+    images = [images_seen(len(splits.train), space.recipe, share) for share in shares]
+    if len(set(images)) < len(images):
+        listed = ", ".join(f"{share:g}" for share in shares)
+        raise TableError(f"shares {listed} are {images} images: some are equal. Give fewer with --shares")
+
+
+def plan(
+    configs: Sequence[SpikformerConfig], space: SearchSpace, seeds: int, shares: Sequence[float]
+) -> list[runs.Run]:
+    """All trainings, network by network, so that a table that is interrupted is a smaller table."""
+    return [
+        runs.Run(f"{config.config_id}, {share:.0%} of the training, seed {seed}", config, space.recipe, seed, share)
+        for config in configs
+        for seed in range(seeds)
+        for share in shares
+    ]
+
+
+class _Filling:
+    """One call that trains what a journal lacks, and writes parts of it.
+
+    Args:
+        parts: folder of the parts, if there are to be any.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: journal.Journal,
+        space: SearchSpace,
+        splits: "Splits",
+        place: runs.Place,
+        parts: Path | None,
+        observer: Observer,
+    ) -> None:
+        self.space, self.splits, self.place, self.observer = space, splits, place, observer
+        self.log = dataclasses.replace(log, on_added=self._on_added)
+        self._signals = dict(log.signals)
+        self._parts = Parts(parts, name, log.settings, self._signals.get) if parts is not None else None
+        self._images_left = self._images_done = 0
+        self._began = self._told = time.monotonic()
+
+    def restore(self) -> None:
+        """Bring what only the parts hold into the journal, and what only the journal holds into the parts."""
+        before = self.log.trainings
+        if self._parts is not None:
+            contents = self._parts.read()
+            for identity in contents.signals.keys() - self._signals.keys():
+                self._keep_signals(identity, contents.signals[identity])
+            lacking = {key: candidate for key, candidate in contents.trainings.items() if key not in before}
+            for key, candidate in lacking.items():
+                own = dataclasses.replace(candidate, recipe=self.space.recipe)
+                runs.Runs.add(self.log, runs.Run(str(key), own.config, own.recipe, key.seed, key.share), own)
+            if lacking:
+                self.observer.notice(f"{len(lacking)} trainings were read from the parts in {self._parts.folder}.")
+            for key in before.keys() - contents.trainings.keys():
+                self._parts.add(key, before[key])
+        for candidate in before.values():
+            self._measure_signals(candidate)
+
+    def train(self, planned: Sequence[runs.Run], macs: dict[SpikformerConfig, int]) -> None:
+        """Train those that are not there yet; on any end, parts hold all that is stored."""
+        from nas.replicates import training  # torch, only now
+
+        known = self.log.trainings
+        lacking = [run for run in planned if Key(run.config.config_id, run.share, run.seed) not in known]
+        self._images_left = sum(map(self._images, lacking))
+        self._forecast(lacking, len(planned), list(known.values()), macs)
+        self._began = self._told = time.monotonic()
+        try:
+            training.train(planned, self.log, self.splits, self.place, target.IMAGE_SIZE, self.observer)
+        finally:
+            if self._parts is not None:
+                self._parts.flush()
+
+    def _images(self, run: runs.Run) -> int:
+        from nas.training import images_seen
+
+        return images_seen(len(self.splits.train), run.recipe, run.share)
+
+    def _forecast(
+        self, lacking: Sequence[runs.Run], total: int, known: list[Candidate], macs: dict[SpikformerConfig, int]
+    ) -> None:
+        """Say what is to come, and about how long it takes."""
+        if not lacking:
+            return
+        self.observer.notice(
+            f"Plan: {len(macs)} networks, {total:,} trainings, of which {len(lacking):,} remain, network by network; "
+            f"{self._images_left:,} images in all."
+        )
+        pace = self._pace(known, macs)
+        if pace is not None:
+            seconds = pace.seconds([1.0] * len(lacking), list(map(self._images, lacking))) / self.place.workers
+            self.observer.notice(f"At the speed measured here, that takes {_in_words(seconds)}.")
+
+    def _pace(self, known: list[Candidate], macs: dict[SpikformerConfig, int]) -> Pace | None:
+        """From trainings of this table, or from a few steps of a cheap, a middle and a dear network."""
+        from nas.engines import InProcess, Trainer, device_of
+
+        if len(known) >= 3:
+            return Pace.of([c.images_seen for c in known], [c.provenance["wall_s"] for c in known])
+        trainer = Trainer(self.splits, self.space.recipe, 0, target.IMAGE_SIZE).on(str(device_of(self.place.device)))
+        engine = InProcess(trainer, lambda _label, _number, _epoch: None)
+        by_cost = sorted(macs, key=macs.__getitem__)
+        probed = [by_cost[round(share * (len(by_cost) - 1))] for share in (1 / 6, 1 / 2, 5 / 6)]
+        paces = [(macs[config], pace) for config in dict.fromkeys(probed) if (pace := engine.pace(config)) is not None]
+        if not paces:
+            return None
+        mean = sum(macs.values()) / len(macs)
+        return Pace.of_sizes([size for size, _ in paces], [pace for _, pace in paces], mean)
+
+    def _on_added(self, key: Key, candidate: Candidate) -> None:
+        self._measure_signals(candidate)
+        if self._parts is not None:
+            self._parts.add(key, candidate)
+        self._images_done += candidate.images_seen
+        self._images_left -= candidate.images_seen
+        now = time.monotonic()
+        if now - self._told > _TELL_S and self._images_left > 0:
+            self._told = now
+            left = _in_words((now - self._began) / self._images_done * self._images_left)
+            self.observer.notice(f"{self._images_left:,} images of training remain, {left}.")
+
+    def _measure_signals(self, candidate: Candidate) -> None:
+        """Of the untrained network, once its first training is stored: they do not depend on which comes first."""
+        if candidate.config_id in self._signals:
+            return
+        from nas.engines import device_of
+        from nas.tables import signals  # torch, only now
+
+        train = self.splits.train.to(device_of(self.place.device))
+        self._keep_signals(candidate.config_id, signals.signals_of(candidate.config, train, candidate.recipe))
+
+    def _keep_signals(self, config_id: str, signals: dict[str, float]) -> None:
+        self._signals[config_id] = signals
+        self.log.keep_signals(config_id, signals)
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+__all__ = ["SHARES", "plan", "run"]
