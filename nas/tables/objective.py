@@ -31,12 +31,13 @@ class Objective:
 
     Attributes:
         images: how many images all trainings saw so far: samplers compare at equal images.
+        networks: how many networks were asked for that had a training.
     """
 
     directions: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
     def __init__(self, table: "Table", answer: Answer, convention: str) -> None:
-        self.images = 0
+        self.images = self.networks = 0
         self._table, self._answer, self._convention = table, answer, energy.convention(convention)
         self._known: dict[str, Candidate | None] = {}
 
@@ -61,6 +62,7 @@ class Objective:
         if config.config_id in self._known:
             return self._known[config.config_id], 0
         candidate = self._known[config.config_id] = self._answer(config)
+        self.networks += candidate is not None
         return candidate, candidate.images_seen if candidate is not None else 0
 
     def _energy_mj(self, candidate: Candidate) -> float:

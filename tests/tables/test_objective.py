@@ -38,6 +38,7 @@ def test_answers_are_those_of_the_table(tiny: Tiny) -> None:
             assert trial.state == optuna.trial.TrialState.PRUNED
             assert trial.user_attrs["images"] == 0
     asked = {t.user_attrs["config_id"] for t in trials if t.user_attrs["config_id"] in tiny.table}
+    assert objective.networks == len(asked)
     assert objective.images == sum(trial.user_attrs["images"] for trial in trials) == 40 * len(asked)
 
 
