@@ -8,6 +8,7 @@ writing    contents as a file
 checking   a file as untrusted data
 records    records out of its tensors
 readings   what a table says of a training
+networks   networks of a table, and what is kept of each
 table      Table: asked by config, share and seed
 opening    files by name, held to their SHA-256
 selecting  rows of a table by network or by choices on axes

@@ -50,7 +50,7 @@ def shipped() -> list[str]:
 
 def _path(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    if re.fullmatch(r"[A-Za-z0-9][\w-]*", text, re.ASCII) and not Path(text).exists():
+    if re.fullmatch(r"[A-Za-z0-9][\w-]{0,99}", text, re.ASCII) and not Path(text).exists():
         paths = sorted(_SHIPPED.glob(f"{text}.*{SUFFIX}"))
         if not paths:
             known = nearest(text, shipped()) if shipped() else "None come with this version."

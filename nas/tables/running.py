@@ -1,6 +1,7 @@
 """Fills a table: trains a stratified sample of a space at shares of its recipe and with several seeds."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,10 +69,11 @@ def run(
     check_images(data, data_dir)
     _check(networks, seeds, shares, seed)
     loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), data)
-    name = name or loaded.name
+    name = loaded.name if name is None else name
     place = runs.Place(journal.folder_of(results_dir, name), device, workers, per_gpu)
     check_blocks(loaded)
     place.check()
+    _check_folder(parts)
     from nas.datasets import loaders  # torch, only now
     from nas.training import settled
 
@@ -104,6 +106,18 @@ def _check(networks: int, seeds: int, shares: Sequence[float], seed: int) -> Non
         )
     if not 0 <= seed < 2**32 - 1:
         raise TableError(f"seed {seed} must be between 0 and {2**32 - 2}")
+
+
+def _check_folder(parts: str | Path | None) -> None:
+    """
+    Raises:
+        TableError: parts could not be written at the end of hours of training.
+    """
+    if parts is not None:
+        folder = Path(parts).absolute()
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise TableError(f"{parts} cannot be written: {existing} is not a writable folder. Give another --parts")
 
 
 def _check_images(space: SearchSpace, splits: "Splits", shares: Sequence[float]) -> None:
@@ -166,7 +180,7 @@ class _Filling:
                 self.observer.notice(f"{len(lacking)} trainings were read from the parts in {self._parts.folder}.")
             for key in before.keys() - contents.trainings.keys():
                 self._parts.add(key, before[key])
-        for candidate in before.values():
+        for candidate in self.log.trainings.values():  # a run may have ended between a training and its signals
             self._measure_signals(candidate)
 
     def train(self, planned: Sequence[runs.Run], macs: dict[SpikformerConfig, int]) -> None:
