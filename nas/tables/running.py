@@ -1,6 +1,7 @@
 """Fills a table: trains a stratified sample of a space at shares of its recipe and with several seeds."""
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from spikformer.config import SpikformerConfig
 
 if TYPE_CHECKING:
     from nas.datasets import Splits
+    from nas.tables.signals import Probe
 
 SHARES = (0.05, 0.25, 1.0)
 _TELL_S = 60.0  # between lines that say how much is left
@@ -250,11 +252,14 @@ class _Filling:
         """Of the untrained network, once its first training is stored: they do not depend on which comes first."""
         if candidate.config_id in self._signals:
             return
+        self._keep_signals(candidate.config_id, self._probe.signals(candidate.config))
+
+    @functools.cached_property
+    def _probe(self) -> "Probe":
         from nas.engines import device_of
         from nas.tables import signals  # torch, only now
 
-        train = self.splits.train.to(device_of(self.place.device))
-        self._keep_signals(candidate.config_id, signals.signals_of(candidate.config, train, candidate.recipe))
+        return signals.Probe(self.splits.train, self.space.recipe, device_of(self.place.device))
 
     def _keep_signals(self, config_id: str, signals: dict[str, float]) -> None:
         self._signals[config_id] = signals

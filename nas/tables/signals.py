@@ -41,28 +41,39 @@ def batch_of(train: Split, count: int = BATCH) -> Split:
     return train.take(order[:count].numpy())
 
 
-def signals_of(config: SpikformerConfig, train: Split, recipe: Recipe, seed: int = 0) -> Signals:
-    """Every signal of a network, by name; NaN where a gradient is no number. The random state stays as it is."""
-    batch = batch_of(train)
-    with torch.random.fork_rng(devices=[]), exact():
-        torch.manual_seed(seed)
-        model = Spikformer(config).to(batch.labels.device).train()
-        fired = _Fired(model)
-        with fired:
-            logits = model(Normalise(train)(batch.images)).float()
-        F.cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing).backward()
-    gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
-    values = (
-        sum(float(g.abs().sum()) for g in gradients),
-        math.sqrt(sum(float((g * g).sum()) for g in gradients)),
-        sum(p.numel() for p in model.parameters()),
-        multiplications(static_operations(config)),
-        fired.spikes / len(batch),
-        fired.spikes / fired.places,
-        codes.log_determinant(fired.hamming),
-        codes.log_determinant(fired.sparsity_aware),
-    )
-    return dict(zip(SIGNALS, map(float, values), strict=True))
+class Probe:
+    """The batch that all networks see.
+
+    Args:
+        device: on which networks are probed.
+    """
+
+    def __init__(self, train: Split, recipe: Recipe, device: torch.device) -> None:
+        batch = batch_of(train)
+        self._images, self._labels = Normalise(train)(batch.images).to(device), batch.labels.to(device)
+        self._smoothing = recipe.label_smoothing
+
+    def signals(self, config: SpikformerConfig, seed: int = 0) -> Signals:
+        """Every signal of a network, by name. The random state of the process stays as it is."""
+        with torch.random.fork_rng(devices=[]), exact():
+            torch.manual_seed(seed)
+            model = Spikformer(config).to(self._images.device).train()
+            fired = _Fired(model)
+            with fired:
+                logits = model(self._images).float()
+            F.cross_entropy(logits, self._labels, label_smoothing=self._smoothing).backward()
+        gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
+        values = (
+            sum(float(g.abs().sum()) for g in gradients),
+            math.sqrt(sum(float((g * g).sum()) for g in gradients)),
+            sum(p.numel() for p in model.parameters()),
+            multiplications(static_operations(config)),
+            fired.spikes / len(self._labels),
+            fired.spikes / fired.places,
+            codes.log_determinant(fired.hamming),
+            codes.log_determinant(fired.sparsity_aware),
+        )
+        return dict(zip(SIGNALS, map(float, values), strict=True))
 
 
 class _Fired:
@@ -96,4 +107,4 @@ class _Fired:
             self.sparsity_aware = self.sparsity_aware + codes.sparsity_aware_kernel(codes_BN).cpu()
 
 
-__all__ = ["BATCH", "batch_of", "signals_of"]
+__all__ = ["BATCH", "Probe", "batch_of"]

@@ -11,7 +11,7 @@ from nas.costs import multiplications, static_operations
 from nas.datasets import Splits
 from nas.tables import codes
 from nas.tables.contents import SIGNALS
-from nas.tables.signals import batch_of, signals_of
+from nas.tables.signals import Probe, batch_of
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.neurons import Neuron
 from tests.tables.conftest import Tiny
@@ -51,8 +51,13 @@ def test_equal_codes_have_no_volume() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tiny: Tiny, splits: Splits) -> dict[str, float]:
-    return signals_of(tiny.first, splits.train, tiny.table.space.recipe)
+def probe(tiny: Tiny, splits: Splits) -> Probe:
+    return Probe(splits.train, tiny.table.space.recipe, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def measured(tiny: Tiny, probe: Probe) -> dict[str, float]:
+    return probe.signals(tiny.first)
 
 
 def test_signals_against_a_plain_computation(tiny: Tiny, splits: Splits, measured: dict[str, float]) -> None:
@@ -83,13 +88,13 @@ def test_signals_against_a_plain_computation(tiny: Tiny, splits: Splits, measure
 
 
 def test_signals_follow_from_the_seed_and_leave_the_random_state(
-    tiny: Tiny, splits: Splits, measured: dict[str, float]
+    tiny: Tiny, probe: Probe, measured: dict[str, float]
 ) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    assert signals_of(tiny.first, splits.train, tiny.table.space.recipe) == measured
+    assert probe.signals(tiny.first) == measured
     assert torch.equal(torch.get_rng_state(), before)
-    assert signals_of(tiny.first, splits.train, tiny.table.space.recipe, seed=1) != measured
+    assert probe.signals(tiny.first, seed=1) != measured
     assert tiny.table.signals(tiny.first) == measured
     assert tuple(measured) == SIGNALS
 
@@ -99,7 +104,7 @@ def test_the_batch_is_the_same_for_every_network(splits: Splits) -> None:
     assert len(batch_of(splits.train, 10**6)) == len(splits.train)
 
 
-def test_every_network_of_a_space_has_finite_signals(tiny: Tiny, splits: Splits) -> None:
+def test_every_network_of_a_space_has_finite_signals(tiny: Tiny, probe: Probe) -> None:
     config: SpikformerConfig = tiny.space.random(random.Random(3))
-    values = signals_of(config, splits.train, tiny.table.space.recipe)
+    values = probe.signals(config)
     assert all(math.isfinite(value) for value in values.values())
