@@ -19,6 +19,7 @@ signals    zero-cost signals of untrained networks
 sampling   which networks of a space are trained, in which order
 journal    trainings of a table that grows
 parts      finished trainings as small files
+forecast   what a run will do, and how long it takes
 running    `table run`
 merging    several sources as one
 exporting  `table export` and `table merge`

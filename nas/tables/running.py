@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,9 @@ from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.tables import journal, sampling
 from nas.tables.contents import Key, Settings
+from nas.tables.forecast import Forecast, pace_of
 from nas.tables.parts import Parts
-from nas.training import Candidate, Pace
+from nas.training import Candidate
 from spikformer.config import SpikformerConfig
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nas.tables.signals import Probe
 
 SHARES = (0.05, 0.25, 1.0)
-_TELL_S = 60.0  # between lines that say how much is left
 
 
 def run(
@@ -164,8 +163,7 @@ class _Filling:
         self.log = dataclasses.replace(log, on_added=self._on_added)
         self._signals = dict(log.signals)
         self._parts = Parts(parts, name, log.settings, self._signals.get) if parts is not None else None
-        self._images_left = self._images_done = 0
-        self._began = self._told = time.monotonic()
+        self._forecast: Forecast | None = None
 
     def restore(self) -> None:
         """Bring what only the parts hold into the journal, and what only the journal holds into the parts."""
@@ -187,66 +185,30 @@ class _Filling:
 
     def train(self, planned: Sequence[runs.Run], macs: dict[SpikformerConfig, int]) -> None:
         """Train those that are not there yet; on any end, parts hold all that is stored."""
+        from nas.engines import Trainer
         from nas.replicates import training  # torch, only now
+        from nas.training import images_seen
 
         known = self.log.trainings
         lacking = [run for run in planned if Key(run.config.config_id, run.share, run.seed) not in known]
-        self._images_left = sum(map(self._images, lacking))
-        self._forecast(lacking, len(planned), list(known.values()), macs)
-        self._began = self._told = time.monotonic()
+        images = [images_seen(len(self.splits.train), run.recipe, run.share) for run in lacking]
+        self._forecast = Forecast(lacking, images, self.observer)
+        if lacking:
+            trainer = Trainer(self.splits, self.space.recipe, 0, target.IMAGE_SIZE)
+            pace = pace_of(list(known.values()), macs, self.place, trainer)
+            self._forecast.announce(len(macs), len(planned), pace, self.place.workers)
         try:
             training.train(planned, self.log, self.splits, self.place, target.IMAGE_SIZE, self.observer)
         finally:
             if self._parts is not None:
                 self._parts.flush()
 
-    def _images(self, run: runs.Run) -> int:
-        from nas.training import images_seen
-
-        return images_seen(len(self.splits.train), run.recipe, run.share)
-
-    def _forecast(
-        self, lacking: Sequence[runs.Run], total: int, known: list[Candidate], macs: dict[SpikformerConfig, int]
-    ) -> None:
-        """Say what is to come, and about how long it takes."""
-        if not lacking:
-            return
-        self.observer.notice(
-            f"Plan: {len(macs)} networks, {total:,} trainings, of which {len(lacking):,} remain, network by network; "
-            f"{self._images_left:,} images in all."
-        )
-        pace = self._pace(known, macs)
-        if pace is not None:
-            seconds = pace.seconds([1.0] * len(lacking), list(map(self._images, lacking))) / self.place.workers
-            self.observer.notice(f"At the speed measured here, that takes {_in_words(seconds)}.")
-
-    def _pace(self, known: list[Candidate], macs: dict[SpikformerConfig, int]) -> Pace | None:
-        """From trainings of this table, or from a few steps of a cheap, a middle and a dear network."""
-        from nas.engines import InProcess, Trainer, device_of
-
-        if len(known) >= 3:
-            return Pace.of([c.images_seen for c in known], [c.provenance["wall_s"] for c in known])
-        trainer = Trainer(self.splits, self.space.recipe, 0, target.IMAGE_SIZE).on(str(device_of(self.place.device)))
-        engine = InProcess(trainer, lambda _label, _number, _epoch: None)
-        by_cost = sorted(macs, key=macs.__getitem__)
-        probed = [by_cost[round(share * (len(by_cost) - 1))] for share in (1 / 6, 1 / 2, 5 / 6)]
-        paces = [(macs[config], pace) for config in dict.fromkeys(probed) if (pace := engine.pace(config)) is not None]
-        if not paces:
-            return None
-        mean = sum(macs.values()) / len(macs)
-        return Pace.of_sizes([size for size, _ in paces], [pace for _, pace in paces], mean)
-
     def _on_added(self, key: Key, candidate: Candidate) -> None:
         self._measure_signals(candidate)
         if self._parts is not None:
             self._parts.add(key, candidate)
-        self._images_done += candidate.images_seen
-        self._images_left -= candidate.images_seen
-        now = time.monotonic()
-        if now - self._told > _TELL_S and self._images_left > 0:
-            self._told = now
-            left = _in_words((now - self._began) / self._images_done * self._images_left)
-            self.observer.notice(f"{self._images_left:,} images of training remain, {left}.")
+        if self._forecast is not None:
+            self._forecast.count(candidate.images_seen)
 
     def _measure_signals(self, candidate: Candidate) -> None:
         """Of the untrained network, once its first training is stored: they do not depend on which comes first."""
@@ -264,12 +226,6 @@ class _Filling:
     def _keep_signals(self, config_id: str, signals: dict[str, float]) -> None:
         self._signals[config_id] = signals
         self.log.keep_signals(config_id, signals)
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 __all__ = ["SHARES", "plan", "run"]

@@ -12,7 +12,7 @@ from nas import tables
 from nas.errors import StudyError, TableError
 from nas.progress import Observer
 from nas.spaces import load_space
-from nas.tables import journal, parts, running
+from nas.tables import forecast, journal, parts, running
 from nas.tables.parts import Parts
 from tests.helpers import Heard
 from tests.tables.conftest import NETWORKS, SEEDS, SHARES, TINY, Tiny
@@ -171,7 +171,7 @@ def test_the_plan_and_the_time_are_told_first(
     tiny: Tiny, tmp_path: Path, pretended: Trained, usual_pace: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = Heard()
-    monkeypatch.setattr(running, "_TELL_S", -1.0)
+    monkeypatch.setattr(forecast, "_TELL_S", -1.0)
     _run(tiny, tmp_path, 2, 1, observer=heard)
     lines = heard.text.splitlines()
     assert "Plan: 2 networks, 4 trainings, of which 4 remain, network by network; 120 images in all." in lines
