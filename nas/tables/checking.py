@@ -188,7 +188,9 @@ def _configs(header: PlainTable, arrays: dict[str, Array]) -> tuple[SpikformerCo
     configs = tuple(unpacked(ordered, places))
     for identity, config in zip(ids, configs, strict=True):
         if config.config_id != identity:
-            raise ValueError(f"network {identity} has the config of {config.config_id}")
+            raise ValueError(
+                f"network {identity} has the config of {config.config_id}, unless another version named it"
+            )
     return configs
 
 

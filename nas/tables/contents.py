@@ -65,10 +65,16 @@ class Contents:
 def kept(candidate: Candidate, share: float) -> Candidate:
     """What a table keeps of a record: counts of a training in full only, and of none its activity by time step.
 
-    The name of the machine is its owner's, and goes too; device, processor and versions stay.
+    The name of the machine is its owner's, and goes too; device, processor and versions stay. The id is that of today,
+    because a record may have been written by a version that named networks otherwise.
+
+    Raises:
+        TrustError: the network has a block of a module that the user did not name.
     """
     provenance = {key: value for key, value in candidate.provenance.items() if key != "host"}
-    kept_of_all = dataclasses.replace(candidate, reference=None, activity={}, provenance=provenance)
+    kept_of_all = dataclasses.replace(
+        candidate, config_id=candidate.config.config_id, reference=None, activity={}, provenance=provenance
+    )
     if share == 1.0:
         return kept_of_all
     return dataclasses.replace(kept_of_all, operations=(), overheads=Overheads(), firing_rates={})

@@ -65,7 +65,7 @@ def of_study(study: Study) -> Contents:
     """The trainings of a study, at all rungs, and those repeats by `confirm` that have the study's recipe.
 
     Raises:
-        TableError: it ranks by networks of another size than tables do, or has not begun.
+        TableError: it has not begun.
     """
     from nas.replicates import WHAT  # scipy, only now
 
@@ -75,14 +75,17 @@ def of_study(study: Study) -> Contents:
     settings = Settings(study.name, identity, study.account)
     recipe = study.space.recipe
     trainings: dict[Key, Candidate] = {}
+
+    def add(record: Candidate, share: float) -> None:
+        own = kept(record, share)
+        trainings.setdefault(Key(own.config_id, share, own.seed), own)
+
     for trial, record in study.records_of(study.snapshot().trained):
-        share = recipe.rungs[min(trials.rung_of(trial), len(recipe.rungs) - 1)]
-        trainings.setdefault(Key(record.config_id, share, record.seed), kept(record, share))
+        add(record, recipe.rungs[min(trials.rung_of(trial), len(recipe.rungs) - 1)])
     repeats = runs.beside(study.optuna, WHAT)
     for trained in repeats.done().values() if repeats is not None else ():
-        record = trained.candidate
-        if trained.what == "repeat" and record.recipe == recipe:
-            trainings.setdefault(Key(record.config_id, trained.share, record.seed), kept(record, trained.share))
+        if trained.what == "repeat" and trained.candidate.recipe == recipe:
+            add(trained.candidate, trained.share)
     return Contents(settings, trainings, {})
 
 

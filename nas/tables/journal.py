@@ -58,8 +58,8 @@ class Journal(runs.Runs):
     @property
     def trainings(self) -> dict[Key, Candidate]:
         """The records of all trainings."""
-        every = self.done().values()
-        return {Key(t.candidate.config_id, t.share, t.candidate.seed): t.candidate for t in every}
+        every = [(trained.share, kept(trained.candidate, trained.share)) for trained in self.done().values()]
+        return {Key(record.config_id, share, record.seed): record for share, record in every}
 
     @property
     def settings(self) -> Settings:

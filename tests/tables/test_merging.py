@@ -162,6 +162,12 @@ def _bare(candidate: Candidate) -> Candidate:
     return dataclasses.replace(candidate, provenance={}, recipe=dataclasses.replace(candidate.recipe, rungs=(1.0,)))
 
 
+def test_records_of_other_versions_take_the_ids_of_today(tiny: Tiny) -> None:
+    record = tiny.table.candidate(tiny.first)
+    older = dataclasses.replace(record, config_id="0123456789ab")
+    assert kept(older, 1.0) == record
+
+
 def test_a_study_alone_is_a_table(study: nas.Study, tmp_path: Path) -> None:
     table = tables.load(tables.merge(tmp_path / "alone", ["micro"], results_dir=study.folder.parent))
     assert table.shares == (0.5, 1.0)
