@@ -84,6 +84,7 @@ def run(
         _check_images(loaded, splits, shares)
         for sentence in splits.account:
             watcher.notice(sentence)
+        watcher.notice("The sample is drawn by the MACs of the space's networks, which are counted once for a table.")
         macs = sampling.Macs(place.folder / "macs.json", watcher.reading)
         configs = sampling.networks(loaded, networks, macs)
         identity = identities.identity_of(loaded, splits.fingerprint, seed, "proxy", target.IMAGE_SIZE)

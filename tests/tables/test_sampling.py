@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.costs import multiplications, static_operations
+from nas.costs import weighted_macs
 from nas.errors import TableError
 from nas.spaces import SearchSpace, load_space
 from nas.tables import sampling
@@ -58,12 +58,25 @@ def test_a_space_too_large_to_list_comes_in_blocks(space: SearchSpace, monkeypat
 def test_multiplications_are_counted_once(space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs, path, told = list(space.configs())[:2], tmp_path / "macs.json", list[tuple[str, int, int]]()
     macs = Macs(path, lambda *what: told.append(what)).of(configs)
-    assert macs == [multiplications(static_operations(config)) for config in configs]
+    assert macs == [weighted_macs(config) for config in configs]
     assert told == [("counting operations", 1, 2), ("counting operations", 2, 2)]
     monkeypatch.setattr(sampling, "_macs", lambda _config: 0)
     assert Macs(path).of(configs) == macs
     path.write_text("damaged")
     assert Macs(path).of(configs) == [0, 0]
+
+
+def test_an_interruption_keeps_what_was_counted(space: SearchSpace, tmp_path: Path) -> None:
+    def stop(_what: str, done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    configs, path = list(space.configs())[:4], tmp_path / "macs.json"
+    with pytest.raises(KeyboardInterrupt):
+        Macs(path, stop).of(configs)
+    told: list[int] = []
+    Macs(path, lambda _what, _done, total: told.append(total)).of(configs)
+    assert told == [len({config.config_id for config in configs}) - 2] * len(told)
 
 
 def test_too_many_networks_are_refused(space: SearchSpace) -> None:
