@@ -32,11 +32,16 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, command: click.Command, parent: click.Context) -> Iterator[str]:
+def _section(name: str, command: click.Command, parent: click.Context, level: str = "##") -> Iterator[str]:
     context = click.Context(command, info_name=name, parent=parent)
+    if isinstance(command, click.Group):
+        yield from (f"## {name}", "", _prose(command.help or ""), "", "```", f"python cli.py {name} COMMAND ...", "```")
+        for own, of in command.commands.items():
+            yield from ("", *_section(f"{name} {own}", of, parent, "###"))
+        return
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     options = [param for param in command.params if isinstance(param, click.Option)]
-    yield from (f"## {name}", "", _prose(command.help or ""), "", "```")
+    yield from (f"{level} {name}", "", _prose(command.help or ""), "", "```")
     yield f"python cli.py {name} {' '.join(command.collect_usage_pieces(context))}"
     yield "```"
     for argument in arguments:

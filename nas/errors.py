@@ -33,3 +33,7 @@ class TrainingError(SpikformerError):
 
 class DeviceError(SpikformerError):
     """A device whose memory other processes hold."""
+
+
+class TableError(SpikformerError):
+    """A table of trained networks that cannot be opened, filled, merged or asked for what it does not hold."""

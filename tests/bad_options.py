@@ -12,6 +12,8 @@ _TRAIN = ("train", "small/bundle", "--device", "cpu", "--dry-run")
 _EVALUATE = ("evaluate", "trained", "--data-dir", "images", "--device", "cpu")
 _INSPECT = ("inspect", "spikformer_cifar10_2_256")
 _SHRINK = ("shrink", "images", "--out", "shrunk")
+_TABLE = ("table", "run", "micro.toml")
+_ONE = (*_TABLE, "--networks", "1")
 _REPORT = ("report", "--study", "micro")
 
 _HUGE = "9" * 30
@@ -44,6 +46,18 @@ _VALUES: tuple[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], ..
     (_VALIDATE, "--shares", ("x", "0.5,x"), ("", "0", "1", "2", "0.5,0.2", "nan")),
     (_VALIDATE, "--full-epochs", ("x",), ("0",)),
     (_VALIDATE, "--workers", (), ("0", "1000000")),
+    (_VALIDATE, "--table", (), ("", "nope", "micro.toml", "images")),
+    (_TABLE, "--networks", ("x", "1.5", ""), ("0", "-1")),
+    (_ONE, "--seeds", ("x",), ("0", "-1", _HUGE)),
+    (_ONE, "--shares", ("x", "1,x"), ("", "0.5", "2", "nan", "1,0.5", "0,1")),
+    (_ONE, "--name", (), ("", "../x", "a.b", "x" * 300)),
+    (_ONE, "--parts", (), ("micro.toml", "micro.toml/x")),
+    (_ONE, "--seed", ("x",), ("-1", _HUGE)),
+    (_ONE, "--workers", ("x",), ("0", "1000000")),
+    (("table", "export"), "", (), ("", "nope", "../x", "x" * 5000)),
+    (("table", "merge", "out"), "", (), ("", "nope", "micro.toml", "images", "x" * 5000)),
+    (("table", "query"), "", (), ("", "nope", "micro.toml", "images", "x" * 5000)),
+    (("table", "info"), "", (), ("", "nope", "micro.toml", "images", "x" * 5000)),
     (_CONFIRM, "--seeds", ("x",), ("0", "-1")),
     (_CONFIRM, "--top", ("best", "-1", "", "1.5"), ("0",)),
     (_CONFIRM, "--spike-penalties", ("x", "0,x"), ("-1", "nan", "inf")),

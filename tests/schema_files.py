@@ -10,8 +10,10 @@ import tempfile
 from pathlib import Path
 
 import nas
+from nas import tables
 from nas.full_training import checkpoint
 from nas.studies import records
+from nas.tables import layout
 from nas.training import candidate as candidates
 from spikformer import checkpoints
 from spikformer.config import MixerConfig, StageConfig
@@ -24,8 +26,12 @@ TODAY = {
     "study": (records.SCHEMA, "log"),
     "bundle": (checkpoints.SCHEMA, "json"),
     "checkpoint": (checkpoint.SCHEMA, "pt"),
+    "table": (layout.SCHEMA, "safetensors"),
 }
 """Kind -> number of its layout, and the ending of its files."""
+
+
+_BINARY = ("checkpoint", "table")  # which do not hold the name of the machine
 
 
 def path_of(kind: str, number: int) -> Path:
@@ -50,16 +56,18 @@ def _write() -> None:
         nas.train(folder / "small" / "bundle", folder / "images", folder / "trained", device="cpu")
         record = folder / "record.json"
         record.write_text(json.dumps(next(iter(study.candidates.values())).to_dict(), indent=1) + "\n")
+        kept = tables.merge(folder / "table", [study.name], results_dir=folder / "results")
         sources = {
             "record": record,
             "study": study.folder / "journal.log",
             "bundle": exported / "config.json",
             "checkpoint": folder / "trained" / checkpoint.FILE,
+            "table": kept,
         }
         for kind, source in sources.items():
             path = path_of(kind, TODAY[kind][0])
             if not path.exists():
-                path.write_bytes(source.read_bytes() if kind == "checkpoint" else _anonymous(source.read_bytes()))
+                path.write_bytes(source.read_bytes() if kind in _BINARY else _anonymous(source.read_bytes()))
 
 
 def _anonymous(text: bytes) -> bytes:

@@ -61,6 +61,7 @@ ROOMS = (
     "engines",
     "searching",
     "replicates",
+    "tables",
     "full_training",
     "reports",
     "exports",
@@ -70,10 +71,10 @@ ROOMS = (
 )
 # Where each big library may be imported: a module, or a room with a dot behind it.
 DOORS = {
-    "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs"),
+    "optuna": ("nas.studies.", "nas.searching.", "nas.replicates.runs", "nas.tables.objective"),
     "sqlalchemy": ("nas.studies.storage",),
     "orjson": ("nas.studies.journal",),
-    "pandas": ("nas.reports.", "nas.studies.networks"),
+    "pandas": ("nas.reports.", "nas.studies.networks", "nas.tables.frames"),
     "plotly": ("nas.reports.page", "nas.reports.plots"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
     "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),

@@ -26,6 +26,12 @@ COMMANDS = (
     "report",
     "confirm",
     "validate-proxy",
+    "table",
+    "table run",
+    "table export",
+    "table merge",
+    "table query",
+    "table info",
     "export",
     "train",
     "shrink",
@@ -64,21 +70,31 @@ def test_help_lists_every_command_on_the_road_and_cuts_nothing_off() -> None:
     assert "..." not in shown.partition("Options:")[2]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def _command(name: str) -> click.Command:
+    """Of a name such as "search" or "table run"."""
+    first, *rest = name.split()
+    command = cli.main.commands[first]
+    for word in rest:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    return command
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "table"])
 def test_help_says_what_every_option_is_and_ends_with_an_example(name: str) -> None:
     """Sentences begin with a capital letter and end with a point; examples are parsed as they stand."""
-    command = cli.main.commands[name]
+    command = _command(name)
     for option in command.params:
         if isinstance(option, click.Option):
             sentence = (option.help or "").partition("  [default:")[0]
             assert re.fullmatch(r"[A-Z].*\.", sentence, re.DOTALL), (option.name, sentence)
     assert isinstance(command, helping.Command)
-    examples = CliRunner().invoke(cli.main, [name, "--help"]).output.split("Example")[-1].splitlines()[1:]
+    examples = CliRunner().invoke(cli.main, [*name.split(), "--help"]).output.split("Example")[-1].splitlines()[1:]
     assert len(examples) == len(command.examples) > 0
     for example in command.examples:
-        first, *words = shlex.split(example)
-        assert first == name
-        command.make_context(name, words)
+        words, own = shlex.split(example), len(name.split())
+        assert " ".join(words[:own]) == name
+        command.make_context(name, words[own:])
 
 
 REFUSED = """
@@ -100,6 +116,14 @@ confirm --top x
 validate-proxy --space NOPE
 validate-proxy --space spikformer_tiny --configs 1
 validate-proxy --space spikformer_tiny --shares 2
+validate-proxy --table NOPE
+table run NOPE --networks 1
+table run spikformer_tiny --networks 0
+table run spikformer_tiny --networks 1 --device tpu
+table export NOPE
+table merge out NOPE
+table query NOPE
+table info NOPE
 export --study NOPE
 export --pick nope
 export --network nope
@@ -147,7 +171,7 @@ def test_what_is_refused_or_listed_needs_no_torch(tmp_path: Path) -> None:
 
 def test_every_command_is_here() -> None:
     listed = _run("--help").stdout
-    assert all(name in listed for name in COMMANDS)
+    assert all(name.split()[0] in listed for name in COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def _run(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_every_example_is_run_here_and_says_how() -> None:
     programs = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")}
-    assert programs == {"own_data.py", "own_block.py", "own_cost_model.py", "slurm.sh"}
+    assert programs == {"own_data.py", "own_block.py", "own_cost_model.py", "slurm.sh", "table_samplers.py"}
     for name in programs:
         head = "\n".join((EXAMPLES / name).read_text().splitlines()[:10])
         assert f"examples/{name}" in head
@@ -75,6 +75,18 @@ def test_own_block(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ssa" in out
     assert plugins.named() == {"own_block": str(EXAMPLES)}
     assert len(nas.load_study("own_block").candidates) == 6
+
+
+def test_table_samplers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a table of two networks, of which a sampler may find both, one or none."""
+    table = Path(__file__).parent / "data" / "schemas" / "table_1.safetensors"
+    monkeypatch.setattr(sys, "argv", ["table_samplers.py", str(table), "2"])
+    lines = _run("table_samplers.py", capsys).splitlines()
+    assert lines[0].startswith("Table(")
+    assert [line.split()[0] for line in lines[2:]] == ["RandomSampler", "TPESampler", "NSGAIISampler"]
+    for line in lines[2:]:
+        assert re.fullmatch(r"\w+ +([01]\.\d{3}(, )?){5} of it, with seeds 0 to 4", line), line
+    assert "1.000" in "".join(lines)
 
 
 def test_slurm() -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.numpy
 import torch
 
 import nas
+from nas import tables
 from nas.bundles import bundle as bundles
 from nas.full_training import checkpoint
+from nas.tables import layout
 from nas.training import Candidate
 from spikformer import SpikformerError, schema
 from tests import schema_files
@@ -41,19 +44,27 @@ def _checkpoint(path: Path, _folder: Path) -> checkpoint.Checkpoint:
     return checkpoint.load(path)
 
 
+def _table(path: Path, _folder: Path) -> tables.Table:
+    return tables.load(path)
+
+
 OPEN: dict[str, Callable[[Path, Path], Any]] = {
     "record": _record,
     "study": _study,
     "bundle": _bundle,
     "checkpoint": _checkpoint,
+    "table": _table,
 }
 EVERY = [(kind, number) for kind in OPEN for number in schema_files.numbers(kind)]
 
 
 @pytest.mark.parametrize("kind", OPEN)
 def test_there_is_a_file_of_every_layout(kind: str) -> None:
-    """`python -m tests.schema_files` adds the one of a new number. Checkpoints were numbered from the first on."""
-    first = 1 if kind == "checkpoint" else 0
+    """`python -m tests.schema_files` adds the one of a new number.
+
+    Checkpoints and tables were numbered from the first on.
+    """
+    first = 1 if kind in ("checkpoint", "table") else 0
     assert schema_files.numbers(kind) == list(range(first, schema_files.TODAY[kind][0] + 1))
 
 
@@ -70,6 +81,8 @@ def test_every_layout_opens(kind: str, number: int, tmp_path: Path) -> None:
     elif kind == "bundle":
         assert opened.config.config_id
         assert opened.cut[0].search_val > 0
+    elif kind == "table":
+        assert all(opened.query(network, seed="mean").accuracy > 0 for network in opened.networks)
     else:
         assert opened.steps > 0
 
@@ -94,6 +107,12 @@ def _numbered(kind: str, number: object, folder: Path) -> Path:
     path = folder / source.name
     if kind == "checkpoint":
         torch.save(torch.load(source, weights_only=True) | {"format": number, "novelty": 1}, path)
+    elif kind == "table":
+        data = source.read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][layout.HEADER])
+        metadata = {layout.HEADER: json.dumps(header | {schema.KEY: number, "novelty": 1})}
+        path.write_bytes(safetensors.numpy.save(safetensors.numpy.load(data), metadata))
     elif kind == "study":
         text = source.read_text()
         before = '"user_attr":{"schema":1}'

@@ -1,6 +1,7 @@
 """The commands: each parses its options, calls one function of `nas` and prints what came of it.
 
 proxies        search, confirm, validate-proxy, studies, spaces
+tabular        table run, table export, table merge, table query, table info
 results        report, export, inspect, check-block
 full_training  train, evaluate, shrink
 doctor         doctor
@@ -19,6 +20,7 @@ from nas.commands.full_training import evaluate, shrink, train
 from nas.commands.helping import Group
 from nas.commands.proxies import confirm, search, spaces, studies, validate_proxy
 from nas.commands.results import check_block, export, inspect, report
+from nas.commands.tabular import table
 
 COMMANDS = (
     search,
@@ -27,6 +29,7 @@ COMMANDS = (
     export,
     confirm,
     validate_proxy,
+    table,
     train,
     shrink,
     evaluate,

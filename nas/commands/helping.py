@@ -9,7 +9,7 @@ from nas.commands import following
 
 # Where each command belongs. A command that is in none of them fails a test.
 ROAD = {
-    "Search": ("spaces", "search", "studies", "validate-proxy"),
+    "Search": ("spaces", "search", "studies", "validate-proxy", "table"),
     "Understand": ("report", "confirm", "inspect"),
     "Export and train": ("export", "train", "evaluate", "shrink"),
     "Check": ("doctor", "check-block"),
@@ -42,6 +42,28 @@ class Group(click.Group):
                 formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
 
 
+class Commands(click.Group):
+    """A command with commands of its own, such as `table run`; each is a `Command`."""
+
+    def command(self, name: str | None = None, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:  # type: ignore[override]  # every command of ours has examples
+        """As `click.Group.command`."""
+
+        def decorate(function: Callable[..., Any]) -> Command:
+            made = command(name, examples=examples)(function)
+            self.add_command(made)
+            return made
+
+        return decorate
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are used."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(of)) for name, of in self.commands.items()])
+
+
 def _first_sentence(command: click.Command) -> str:
     return command.get_short_help_str(limit=1000)
 
@@ -51,4 +73,9 @@ def command(name: str | None = None, *, examples: Sequence[str]) -> Callable[[Ca
     return click.command(name, cls=Command, examples=examples)
 
 
-__all__ = ["ROAD", "Command", "Group", "command"]
+def group(name: str | None = None) -> Callable[[Callable[..., Any]], Commands]:
+    """As `click.group`, of the class above."""
+    return click.group(name, cls=Commands)
+
+
+__all__ = ["ROAD", "Command", "Commands", "Group", "command", "group"]

@@ -218,9 +218,20 @@ def confirm(
     following.print_next_about(loaded.name, "report", results_dir, storage)
 
 
-@helping.command("validate-proxy", examples=("validate-proxy --space cifar10_cpu --configs 30",))
+@helping.command(
+    "validate-proxy",
+    examples=("validate-proxy --space cifar10_cpu --configs 30", "validate-proxy --table tables/tiny.safetensors"),
+)
 @click.option(
-    "--space", required=True, metavar="NAME|FILE", help="Search space: a name that `spaces` lists, or a file."
+    "--space",
+    metavar="NAME|FILE",
+    help="Search space: a name that `spaces` lists, or a file.  [default: that of --table; required without one]",
+)
+@click.option(
+    "--table",
+    metavar="FILE",
+    help="Table of trained networks (docs/table.md), whose training runs are taken in place of new ones.  [default: "
+    "none]",
 )
 @click.option(
     "--configs",
@@ -245,10 +256,9 @@ def confirm(
 )
 @click.option(
     "--shares",
-    default="0.05,0.1,0.25,0.5",
-    show_default=True,
     metavar="S,S",
-    help="Shares of a whole proxy training run to test, each between 0 and 1.",
+    help="Shares of a whole proxy training run to test, each between 0 and 1.  [default: 0.05,0.1,0.25,0.5, or those "
+    "of --table]",
 )
 @click.option(
     "--full-epochs",
@@ -275,7 +285,9 @@ def confirm(
 @click.option(
     "--results-dir", default="results", show_default=True, metavar="DIR", help="Directory in which proxies/ is written."
 )
-def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: object) -> None:
+def validate_proxy(
+    space: str | None, table: str | None, shares: str | None, data_dir: str | None, **settings: object
+) -> None:
     """Measure whether short training runs rank the networks of a space as full ones do, and recommend the
     shortest that does.
 
@@ -283,7 +295,19 @@ def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: ob
     """
     import nas
 
-    validation = nas.validate_proxy(space, shares=options.numbers("--shares", shares), data_dir=data_dir, **settings)  # type: ignore[arg-type]  # as click typed them
+    if table is not None:
+        why = "a table holds training runs that took place, so nothing is read from"
+        options.refuse_unread(why, "--data-dir", "--device", "--workers", "--per-gpu", "--storage")
+    if space is None and table is None:
+        raise click.UsageError("Missing option '--space'. Give a search space, or a table with --table")
+    numbers = None if shares is None else options.numbers("--shares", shares)
+    trained = None
+    if table is not None:
+        from nas.tables import load
+
+        trained = load(table)
+    searched = trained.space if space is None and trained is not None else space
+    validation = nas.validate_proxy(searched, shares=numbers, table=trained, data_dir=data_dir, **settings)  # type: ignore[arg-type]  # as click typed them
     from nas.reports import proxies  # pandas, only now
 
     paths, sentences = proxies.write(validation)
@@ -291,9 +315,9 @@ def validate_proxy(space: str, shares: str, data_dir: str | None, **settings: ob
         click.echo(line)
     if validation.against == "full":
         recommended = next(path for path in paths if path.suffix == ".toml")
-        words = ["search", "--space", space, "--proxy", str(recommended), "--trials", "200"]
+        words = ["search", "--space", space or validation.name, "--proxy", str(recommended), "--trials", "200"]
     else:
-        words = ["validate-proxy", "--space", space]
+        words = ["validate-proxy", "--space", str(space)]
     following.print_next(*words, *following.images(data_dir))
 
 

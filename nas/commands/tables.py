@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,29 @@ def spaces(rows: Iterable["SearchSpace"]) -> "Table":
     return table
 
 
+_NOT_SHOWN = ("share", "seeds", "real_macs", "images_seen", "seconds")
+"""Columns of a table of trained networks that only `--json` and `--csv` have: a line of a terminal is short."""
+
+
+def rows(listed: Sequence[Mapping[str, object]]) -> "Table":
+    """A row for each network of a table of trained networks; ids are never broken."""
+    headings = [name for name in dict.fromkeys(name for row in listed for name in row) if name not in _NOT_SHOWN]
+    table = _table([heading.replace("_", " ") for heading in headings])
+    table.columns[0].no_wrap = True
+    table.title, table.title_justify = f"share {listed[0]['share']}, seeds {listed[0]['seeds']}", "left"
+    for row in listed:
+        _add(table, *(_cell(heading, row.get(heading)) for heading in headings))
+    return table
+
+
+def _cell(heading: str, value: object) -> str:
+    if value is None:
+        return ""
+    if heading.endswith("accuracy") and isinstance(value, float):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def promises(block: str, rows: Iterable["Check"]) -> "Table":
     """A row for each promise that a custom block keeps or breaks."""
     table = _table(("promise", "network", "", "seen"))
@@ -122,4 +145,4 @@ def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment is not None else ""
 
 
-__all__ = ["console", "evaluations", "promises", "spaces", "studies", "trainings"]
+__all__ = ["console", "evaluations", "promises", "rows", "spaces", "studies", "trainings"]

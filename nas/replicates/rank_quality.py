@@ -73,6 +73,9 @@ def quality(validation: Validation, share: float) -> Quality:
     top = np.argsort(-final, kind="stable")[: max(2, len(final) // 3)]
     tau_energy, recalls = {}, {}
     for convention in energy.names():
+        if not all(_is_priced(validation.trained[at], convention) for at in (share, 1.0)):
+            tau_energy[convention] = recalls[convention] = Interval(math.nan)
+            continue
         cheap, dear = (_log_energies(validation.trained[at], convention) for at in (share, 1.0))
         tau_energy[convention] = tau_interval(cheap, dear)
         recalls[convention] = _recall((early, cheap), (final, dear), promoted_at(share))
@@ -170,12 +173,21 @@ def _accuracy(candidate: Candidate) -> float:
     return candidate.search_val_accuracy or 0.0 if usable else 0.0
 
 
+def energy_mj(candidate: Candidate, convention: str) -> float | None:
+    """Of an image; None where nothing was counted, or where a table keeps the energy under "measured" only."""
+    if candidate.operations:
+        return energy.price(candidate.operations, candidate.counted_images, energy.convention(convention)).energy_mj
+    return candidate.energy_mj if convention == energy.MEASURED.name else None
+
+
+def _is_priced(candidates: Sequence[Candidate], convention: str) -> bool:
+    """Whether any of those with a result has an energy."""
+    return any(energy_mj(c, convention) is not None for c in candidates) or not any(map(_accuracy, candidates))
+
+
 def _log_energies(candidates: Sequence[Candidate], convention: str) -> np.ndarray:
     """Of what failed the largest of all: it is on no front."""
-    priced = [
-        energy.price(c.operations, c.counted_images, energy.convention(convention)).energy_mj if c.operations else 0.0
-        for c in candidates
-    ]
+    priced = [energy_mj(c, convention) or 0.0 for c in candidates]
     known = [mj for mj, c in zip(priced, candidates, strict=True) if mj > 0 and _accuracy(c) > 0]
     most = max(known, default=1.0)
     return np.log10([mj if mj > 0 and _accuracy(c) > 0 else most for mj, c in zip(priced, candidates, strict=True)])
@@ -202,6 +214,7 @@ __all__ = [
     "Noise",
     "Quality",
     "against_printed",
+    "energy_mj",
     "noise",
     "promoted_at",
     "proxy_toml",

@@ -136,13 +136,14 @@ def _trained(stored: PlainTable) -> Trained:
 
 def beside(study: optuna.Study, what: str) -> Runs | None:
     """Those that are kept with a study, if there are any."""
+    return existing(study.study_name, what, handles.storage_of(study))
+
+
+def existing(name: str, what: str, storage: optuna.storages.BaseStorage) -> Runs | None:
+    """Those of that name, if they were begun."""
     try:
         with storages.quiet_optuna():
-            return Runs(
-                optuna.load_study(
-                    study_name=storages.companion(study.study_name, what), storage=handles.storage_of(study)
-                )
-            )
+            return Runs(optuna.load_study(study_name=storages.companion(name, what), storage=storage))
     except KeyError:
         return None
 
@@ -206,4 +207,4 @@ class Place:
             yield
 
 
-__all__ = ["Place", "Run", "Runs", "Trained", "beside", "opened"]
+__all__ = ["Place", "Run", "Runs", "Trained", "beside", "existing", "opened"]

@@ -1,12 +1,13 @@
 """Networks that a proxy is validated on: spread over cost and axes, or made small from those of papers."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from nas.costs import multiplications, target
-from nas.errors import StudyError
+from nas.errors import SpaceError, StudyError
 from nas.progress import Observer
 from nas.spaces import SearchSpace, by_axis
 from spikformer import published
@@ -34,16 +35,23 @@ class Network:
     parameters_m: float | None = None
 
 
-def stratified(space: SearchSpace, count: int, seed: int, observer: Observer | None = None) -> list[Network]:
-    """References and networks of the space, as many in each third of cost, those of a third unlike each other."""
-    rng = random.Random(seed)
+def stratified(
+    space: SearchSpace,
+    count: int,
+    seed: int,
+    observer: Observer | None = None,
+    among: Iterable[SpikformerConfig] | None = None,
+) -> list[Network]:
+    """References and networks of the space, as many in each third of cost, those of a third unlike each other.
+
+    Args:
+        among: take only those of these that lie in the space; None draws from the space.
+    """
     named = {config.config_id: (name, config) for name, config in list(space.references.items())[: count // 3]}
-    drawn: dict[str, SpikformerConfig] = {identity: config for identity, (_, config) in named.items()}
-    for _ in range(20 * _POOL * count):
-        if len(drawn) >= _POOL * count:
-            break
-        config = space.random(rng)
-        drawn.setdefault(config.config_id, config)
+    if among is None:
+        drawn = _drawn(space, {identity: config for identity, (_, config) in named.items()}, _POOL * count, seed)
+    else:
+        drawn = _some_of(space, among, _POOL * count, seed)
     if len(drawn) < count:
         raise StudyError(
             f"{len(drawn)} networks were found in space {space.name}, but {count} were asked for. Ask for fewer"
@@ -59,6 +67,36 @@ def stratified(space: SearchSpace, count: int, seed: int, observer: Observer | N
         quota = count * (third + 1) // 3 - count * third // 3
         networks += _unlike(space, [pool[i] for i in part], quota, set(named))
     return sorted(networks, key=lambda network: network.macs)
+
+
+def _drawn(
+    space: SearchSpace, first: dict[str, SpikformerConfig], count: int, seed: int
+) -> dict[str, SpikformerConfig]:
+    """config_id -> config, of the first ones and of different networks at random."""
+    rng, drawn = random.Random(seed), dict(first)
+    for _ in range(20 * count):
+        if len(drawn) >= count:
+            break
+        config = space.random(rng)
+        drawn.setdefault(config.config_id, config)
+    return drawn
+
+
+def _some_of(
+    space: SearchSpace, among: Iterable[SpikformerConfig], count: int, seed: int
+) -> dict[str, SpikformerConfig]:
+    """config_id -> config, at random among those that lie in the space."""
+    offered = {config.config_id: config for config in among if _lies_in(space, config)}
+    chosen = random.Random(seed).sample(sorted(offered), min(len(offered), count))
+    return {identity: offered[identity] for identity in chosen}
+
+
+def _lies_in(space: SearchSpace, config: SpikformerConfig) -> bool:
+    try:
+        space.params(config)
+    except SpaceError:
+        return False
+    return True
 
 
 def _unlike(space: SearchSpace, pool: list[Network], count: int, first: set[str]) -> list[Network]:

@@ -6,10 +6,11 @@ size alone ranks a whole space well. The other is whether the best networks are 
 """
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from nas.costs import target
 from nas.datasets import Images, check_images, with_images
@@ -23,6 +24,7 @@ from nas.spaces import SearchSpace, check_blocks, load_space
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import Candidate
+from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
 if TYPE_CHECKING:
@@ -32,6 +34,30 @@ SHARES = (0.05, 0.1, 0.25, 0.5)
 RATES = (0.5, 2.0)  # times the recipe's learning rate
 _WHAT = "proxies"
 Against = Literal["full", "published"]
+
+
+class TrainedBefore(Protocol):
+    """Networks that were trained already, such as a `nas.tables.Table`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    @property
+    def networks(self) -> Mapping[str, SpikformerConfig]:
+        """config_id -> config."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """At which some network was trained."""
+
+    def seeds_of(self, network: str, share: float) -> tuple[int, ...]:
+        """Seeds with which a network was trained at a share."""
+
+    def candidate(self, network: str, share: float, seed: int) -> Candidate:
+        """The record of a training."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +88,8 @@ def validate_proxy(
     replicates: int = 8,
     *,
     against: Against = "full",
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | None = None,
+    table: TrainedBefore | None = None,
     full_epochs: int | None = None,
     train_images: int | None = None,
     data_dir: str | Path | None = None,
@@ -83,7 +110,10 @@ def validate_proxy(
         replicates: how many of them are also trained in full with a second seed and with other learning rates.
         against: "full" compares with the whole recipe; "published" compares published networks, made small, with their
             printed top-1.
-        shares: shares of the recipe's training, rising, below 1.
+        shares: shares of the recipe's training, rising, below 1; by default 0.05, 0.1, 0.25 and 0.5, or those of the
+            table.
+        table: takes its trainings in place of new ones (`nas.tables.load`). Its networks are those of the same space
+            and recipe that were trained at all shares; there are no trainings at other learning rates.
         full_epochs, train_images: replace the recipe's.
         data: images given in Python, in place of the space's.
         results_dir: folder that gets the results in `proxies/<space>`.
@@ -92,6 +122,13 @@ def validate_proxy(
         SpikformerError: the input is wrong; its subclass and text say what.
         KeyboardInterrupt: nothing is lost; the same call continues.
     """
+    if table is not None:
+        _refuse_beside_table(against, full_epochs, train_images, data_dir, data)
+        shares = shares if shares is not None else [share for share in table.shares if share < 1]
+        _check(configs, replicates, shares, seed, against)
+        loaded = space if isinstance(space, SearchSpace) else load_space(space)
+        return _from_table(loaded, configs, replicates, tuple(shares), table, seed, Path(results_dir))
+    shares = SHARES if shares is None else shares
     check_images(data, data_dir)
     loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), data)
     loaded = dataclasses.replace(loaded, recipe=recipe_of(loaded, full_epochs, train_images))
@@ -143,6 +180,68 @@ def _check(configs: int, replicates: int, shares: Sequence[float], seed: int, ag
         raise StudyError(f'against "{against}" is unknown. Use full or published')
 
 
+def _refuse_beside_table(against: str, *settings: object) -> None:
+    """
+    Raises:
+        StudyError: settings of trainings, though none take place.
+    """
+    if against != "full" or any(setting is not None for setting in settings):
+        raise StudyError(
+            "a table holds trainings that took place: against, full_epochs, train_images and images say nothing beside "
+            "it. Leave them out, or leave out the table"
+        )
+
+
+def _from_table(
+    space: SearchSpace,
+    configs: int,
+    replicates: int,
+    shares: tuple[float, ...],
+    table: TrainedBefore,
+    seed: int,
+    results: Path,
+) -> Validation:
+    """A validation whose trainings are those of a table with the seed, and with the next one as far as it has them.
+
+    Raises:
+        StudyError: the table is of another space, or too few networks were trained at all shares.
+    """
+    mine, theirs = (json.dumps(each.identity()["space"], sort_keys=True) for each in (space, table.space))
+    if mine != theirs:
+        raise StudyError(f"table {table.name} is of space {table.space.name}, not of {space.name}. Give its space")
+    every = (*shares, 1.0)
+    usable = {i: c for i, c in table.networks.items() if all(seed in table.seeds_of(i, share) for share in every)}
+    if len(usable) < configs:
+        listed = ", ".join(f"{share:g}" for share in every)
+        raise StudyError(
+            f"table {table.name} has {len(usable)} networks that were trained at shares {listed} with seed {seed}, but "
+            f"{configs} were asked for. Ask for fewer, or for other shares; it has "
+            f"{', '.join(f'{share:g}' for share in table.shares)}"
+        )
+    networks = stratified(space, configs, seed, among=usable.values())
+    trained = {
+        share: tuple(table.candidate(network.config.config_id, share, seed) for network in networks) for share in every
+    }
+    numbers = [i for i, network in enumerate(networks) if seed + 1 in table.seeds_of(network.config.config_id, 1.0)]
+    repeated = [numbers[i] for i in spread(len(numbers), min(replicates, len(numbers)))]
+    again = {i: table.candidate(networks[i].config.config_id, 1.0, seed + 1) for i in repeated}
+    recipe = table.space.recipe
+    place = results / "proxies" / f"{space.name}-table"
+    storages.check_writable(place)
+    return Validation(
+        space.name,
+        place,
+        "full",
+        tuple(networks),
+        shares,
+        recipe.epochs,
+        recipe.train_images,
+        trained,
+        again,
+        {},
+    )
+
+
 _Plan = dict[tuple[str, float], dict[int, Run]]
 
 
@@ -188,4 +287,4 @@ def _trained(
     return {key: {i: done[run.key].candidate for i, run in group.items()} for key, group in plan.items()}
 
 
-__all__ = ["RATES", "SHARES", "Against", "Validation", "validate_proxy"]
+__all__ = ["RATES", "SHARES", "Against", "TrainedBefore", "Validation", "validate_proxy"]

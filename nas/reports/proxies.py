@@ -15,6 +15,7 @@ from nas.replicates import (
     Quality,
     Validation,
     against_printed,
+    energy_mj,
     noise,
     promoted_at,
     proxy_toml,
@@ -60,8 +61,7 @@ def networks(validation: Validation) -> pd.DataFrame:
             c = records[i]
             row |= {f"search_val_accuracy_{share:g}": c.search_val_accuracy, f"status_{share:g}": c.status}
             for name in energy.names():
-                priced = energy.price(c.operations, c.counted_images, energy.convention(name)) if c.operations else None
-                row[f"energy_mj_{name}_{share:g}"] = priced.energy_mj if priced else None
+                row[f"energy_mj_{name}_{share:g}"] = energy_mj(c, name)
         again = validation.again.get(i)
         rows.append(row | {"search_val_accuracy_1_again": again.search_val_accuracy if again else None})
     return pd.DataFrame(rows)
@@ -106,6 +106,8 @@ def sentences(validation: Validation, qualities: list[Quality], seed_noise: Nois
         f"{seed_noise.networks} networks; search-val accuracy scatters by {100 * seed_noise.deviation:.2f} points "
         "between seeds."
     )
+    if not seed_noise.flips:  # a table has trainings at one learning rate
+        return findings
     flips = [f"{wrong} of {pairs} at {factor:g} times" for factor, (wrong, pairs) in seed_noise.flips.items()]
     return [*findings, f"Pairs that another learning rate orders otherwise, beyond seed noise: {', '.join(flips)}."]
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from nas.__main__ import main
@@ -22,6 +23,8 @@ def test_the_commands_of_a_page_are_parsed(page: Path, monkeypatch: pytest.Monke
             words = arguments(command, *program)
             if words and words[0] not in ("...", "COMMAND") and not words[0].startswith("-"):
                 parsed = main.commands[words[0]]
+                if isinstance(parsed, click.Group) and words[1:] and words[1] != "COMMAND":
+                    parsed, words = parsed.commands[words[1]], words[1:]
                 if words[1:] and words[1] != "[OPTIONS]":  # else the page names the command, or how it is used
                     parsed.make_context(words[0], words[1:])
 

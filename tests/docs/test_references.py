@@ -35,10 +35,23 @@ def test_the_committed_page_is_the_generated_one(name: str, program: Callable[[s
     assert (REFERENCE / f"{name}.md").read_text(encoding="utf-8") == module.page()
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+COMMANDS = {
+    **{name: ("## ", command) for name, command in main.commands.items()},
+    **{
+        f"{name} {own}": ("### ", command)
+        for name, group in main.commands.items()
+        if isinstance(group, click.Group)
+        for own, command in group.commands.items()
+    },
+}
+"""Name -> level of its heading, and the command."""
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_of_a_command_is_listed(name: str) -> None:
-    section = _sections("cli.md")[name]
-    for param in main.commands[name].params:
+    level, command = COMMANDS[name]
+    section = _sections("cli.md", level)[name]
+    for param in command.params:
         for option in (
             [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else [param.metavar or ""]
         ):
