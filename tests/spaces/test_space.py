@@ -299,7 +299,7 @@ _HEADS_ALONE = 'num_heads = [1, 5]\nresidual = ["sew", "ms"]\nattention = ["ssa"
         (
             "stem.in_channels = 1",
             'stem.in_channels = 1\nstem.kind = "chain"\nstem.chain = [{ width = 0.5 }]',
-            "[base] stem.kind: stem: the last convolution of the chain has width 0.5, but makes the tokens of the stage",
+            "[base] stem.kind: stem: the last convolution of the chain has width 0.5, but makes the tokens",
         ),
         ("[data]", "[choices.stem]\na = { stem.chain = [{}] }\n[data]", 'stem.kind is "sps" in this space'),
         ("[data]", '["("]\n[data]', "unknown section"),
