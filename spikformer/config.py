@@ -62,11 +62,11 @@ class SpikformerConfig:
         require(self.time_steps >= 1, f"time_steps {self.time_steps} must be at least 1", "time_steps")
         require(0 <= self.drop_path <= 1, f"drop_path {self.drop_path} must lie between 0 and 1", "drop_path")
         require(len(self.stages) >= 1, '"stages" is empty: give at least one stage', "stages")
-        require(
-            any(stage.depth for stage in self.stages),
-            "no stage has a block: depth is 0 in all of them. Give at least one stage a depth of 1",
-            *(f"stages.{i}.depth" for i in range(len(self.stages))),
-        )
+        if not any(stage.depth for stage in self.stages):
+            raise ConfigError(
+                "no stage has a block: depth is 0 in all of them. Give at least one stage a depth of 1",
+                tuple(f"stages.{i}.depth" for i in range(len(self.stages))),
+            )
         check_most(self, "time_steps")
         self._check_size()
         self._check_widths()

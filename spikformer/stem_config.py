@@ -3,6 +3,7 @@
 Standard library only.
 """
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,7 +38,8 @@ class ConvConfig:
         check_types(self)
         require(self.width > 0, f"width {self.width} must be positive", "width")
         check_most(self, "width", "kernel_size")
-        require(self.stride in _STRIDES, f"stride {self.stride} must be one of {listed(_STRIDES)}", "stride")
+        if self.stride not in _STRIDES:
+            raise ConfigError(f"stride {self.stride} must be one of {listed(_STRIDES)}", ("stride",))
         require(
             (self.kernel_size % 2 == 1 and self.kernel_size >= 1) or self.kernel_size == self.stride,
             f"kernel_size {self.kernel_size} must be odd, or as large as the stride, which is {self.stride}: such "
@@ -55,6 +57,7 @@ class ConvConfig:
 SPS_WIDTHS = (0.125, 0.25, 0.5, 1.0)
 
 
+@functools.cache  # thousands of configs ask for the same few
 def _sps_chain(pool: tuple[bool, ...]) -> tuple[ConvConfig, ...]:
     return tuple(ConvConfig(width, pool=pooled) for width, pooled in zip(SPS_WIDTHS, pool, strict=True))
 
