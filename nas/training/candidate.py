@@ -1,7 +1,9 @@
 """The record of an evaluated config: how it was trained, what it achieved and what it costs."""
 
 import dataclasses
+import functools
 import itertools
+import marshal
 import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
@@ -156,8 +158,17 @@ class Candidate:
 
 
 def _recipe(values: PlainTable) -> Recipe:
-    """As JSON has it; before there were rungs, all networks were trained in full."""
-    return Recipe(**values | {"rungs": tuple(values.get("rungs", (1.0,)))})
+    """As JSON has it, checked; all records of a study share one."""
+    return _recipe_of(marshal.dumps(values))
+
+
+@functools.lru_cache(maxsize=64)
+def _recipe_of(values: bytes) -> Recipe:
+    """Before there were rungs, all networks were trained in full."""
+    plain = marshal.loads(values)  # of bytes that this process has just made
+    recipe = Recipe(**plain | {"rungs": tuple(plain.get("rungs", (1.0,)))})
+    hold(recipe)
+    return recipe
 
 
 def _check(candidate: Candidate) -> None:
@@ -165,8 +176,11 @@ def _check(candidate: Candidate) -> None:
     Raises:
         TypeError, ValueError, KeyError: a value that no training gives.
     """
-    for part in (candidate, candidate.recipe, candidate.overheads, *candidate.history):
-        hold(part)
+    hold(candidate)
+    hold(candidate.overheads)
+    if not _REAL.issuperset(type(value) for epoch in candidate.history for value in (epoch.loss, epoch.accuracy)):
+        for epoch in candidate.history:
+            hold(epoch)
     _check_operations(candidate.operations)
     _check_activity(candidate.activity.values())
     hold_value("wall_s", candidate.provenance["wall_s"], float)
@@ -180,6 +194,7 @@ def _check(candidate: Candidate) -> None:
             raise ValueError(f'"{name}" is {value}, but must lie between 0 and {most:g}')
 
 
+_REAL = frozenset({int, float})
 _COUNTS = ("seed", "train_images", "images_seen", "parameters", "report_val_images", "counted_images")
 _LARGEST = 1e300  # of a figure: infinity and what is no number are above it
 _FIGURES = {
