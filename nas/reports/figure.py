@@ -24,6 +24,8 @@ from nas.stats import pareto
 matplotlib.use("agg")  # files only: no display is needed
 STYLE: Any = {
     "font.size": 8,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "pdf.fonttype": 42,  # fonts are embedded as TrueType: journals refuse type 3 fonts
@@ -117,7 +119,7 @@ def _drawn(report: Report, column: str, whose: str, width: float) -> Figure:
     else:
         fig.legend(loc="outside right upper", frameon=False, fontsize=7)
     _mark_energies(axes, [mj for mj in complete[column] if mj > 0], report.unit)
-    fig.set_layout_engine("none")  # all has its place now, whatever the format
+    fig.set_layout_engine(None)  # all has its place now, whatever the format; with "none" each would be drawn twice
     return fig
 
 
