@@ -126,8 +126,8 @@ class Fit:
         return Fit(np.delete(self.x_NP, columns, axis=1), self.y_N)
 
 
-def effects(fit: Fit, names: Sequence[tuple[str, str]], space: SearchSpace, unit: str) -> list[tuple[str, ...]]:
-    """A row an axis: its share of the variance that the others leave, its F test, and each choice's difference."""
+def effects(fit: Fit, names: Sequence[tuple[str, str]], space: SearchSpace) -> list[tuple[str, ...]]:
+    """Rows of each axis: its share of the variance that the others leave, its F test, and each choice's difference."""
     from scipy import stats
 
     t, errors, rows = stats.t.ppf(0.975, fit.freedom), fit.errors(), []
@@ -137,13 +137,11 @@ def effects(fit: Fit, names: Sequence[tuple[str, str]], space: SearchSpace, unit
         explained = reduced.residual - fit.residual
         degrees = reduced.freedom - fit.freedom
         f = explained / degrees / (fit.residual / fit.freedom)
-        differences = "; ".join(
-            f"{names[i][1]} {fit.b_P[i]:+.2f} ({fit.b_P[i] - t * errors[i]:+.2f} to {fit.b_P[i] + t * errors[i]:+.2f})"
-            for i in columns
-        )
-        share = explained / reduced.residual
         p = float(stats.f.sf(f, degrees, fit.freedom))
-        rows.append((axis.name, f"{share:.2f}", f"{p:.2g}", f"{axis.choices[0]}: {differences} {unit}"))
+        rows.append((axis.name, str(axis.choices[0]), "0", "", f"{explained / reduced.residual:.2f}", f"{p:.2g}"))
+        for i in columns:
+            low, high = fit.b_P[i] - t * errors[i], fit.b_P[i] + t * errors[i]
+            rows.append(("", names[i][1], f"{fit.b_P[i]:+.2f}", f"{low:+.2f} to {high:+.2f}", "", ""))
     return rows
 
 
@@ -191,7 +189,8 @@ def report(name: str, study: nas.Study) -> None:
             f"\n{title}: standard deviation {statistics.stdev(values):.2f} {unit}, {spread:.2f} beside the axes' own "
             f"effects ({fit.freedom} degrees of freedom)\n"
         )
-        print(table([("axis", "share", "p", "difference to the first choice"), *effects(fit, names, space, unit)]))
+        headings = ("axis", "choice", "difference", "95 % interval", "share", "p")
+        print(table([headings, *effects(fit, names, space)]))
 
 
 def main() -> None:
