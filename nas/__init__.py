@@ -8,7 +8,6 @@
     nas.evaluate([trained.folder], "imagenet/")           # accuracy and costs on test images
     nas.inspect("spikformer_cifar10_4_256")               # the layers of a network
     nas.validate_proxy("spikformer_small")                # does a short training rank as a long one does?
-    nas.tables.load(file)                                 # networks that were trained before
 
 Each is the command of that name, called from Python. In a notebook, where docs/python.md is the guide:
 
@@ -22,7 +21,7 @@ before torch is imported.
 
 from typing import TYPE_CHECKING
 
-from nas import quiet, tables
+from nas import quiet
 from nas.lazy import attributes
 from nas.version import VERSION
 
@@ -76,7 +75,6 @@ __all__ = [
     "plot_network",
     "report",
     "search",
-    "tables",
     "train",
     "validate_proxy",
 ]

@@ -1,6 +1,7 @@
 """The house keeps its shape: imports point one way and go through doors; lint and types are clean."""
 
 import ast
+import functools
 import subprocess
 import sys
 import tomllib
@@ -137,7 +138,7 @@ def test_nobody_touches_the_privates_of_another_package() -> None:
 
 def test_one_module_touches_what_optuna_keeps_to_itself() -> None:
     for module, source in modules().items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(_parsed(source)):
             if isinstance(node, ast.Attribute) and node.attr in ("_storage", "_study_id", "_trial_id"):
                 assert module == "nas.studies.handles" or ast.unparse(node.value) == "self", module
 
@@ -221,15 +222,21 @@ def _rank(place: tuple[str, str]) -> int:
 
 def _named(source: str) -> set[str]:
     """What a door names: its `__all__`."""
-    for node in ast.parse(source).body:
+    for node in _parsed(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
     return set()
 
 
+@functools.cache  # a test changes one module, and looks at all
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@functools.cache
 def _imports(source: str) -> set[tuple[str, str]]:
     """(module, name) of all imports, also those within functions; those for type checkers only are left out."""
-    tree = ast.parse(source)
+    tree = _parsed(source)
     guarded = {
         id(inner)
         for node in ast.walk(tree)
@@ -263,11 +270,11 @@ def foreign_privates(sources: dict[str, str]) -> Iterator[str]:
     """Private names that a module imports from another package, or reads of objects that its package does not make."""
     own: dict[tuple[str, str], set[str]] = {}
     for module, source in sources.items():
-        own.setdefault(_package(module), set()).update(_defined(ast.parse(source)))
+        own.setdefault(_package(module), set()).update(_defined(_parsed(source)))
     everywhere = set.union(*own.values())
     for module, source in sources.items():
         foreign = everywhere - own[_package(module)]
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(_parsed(source)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("nas", "spikformer"):
                 privates = {alias.name for alias in node.names if _is_private(alias.name)}
                 if _package(f"{node.module}.x") != _package(module):

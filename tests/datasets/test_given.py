@@ -281,6 +281,7 @@ def test_workers_train_on_given_images_that_no_process_could_be_sent(micro: Path
     assert len(study.candidates) == 2
 
 
+@pytest.mark.exhaustive  # a search and a confirmation on given images are in CI
 def test_a_proxy_is_validated_on_given_images(micro: Path, tmp_path: Path) -> None:
     space = dataclasses.replace(load_space(micro), references={})
     asked: dict[str, Any] = {"configs": 6, "replicates": 0, "shares": (0.5,), "results_dir": tmp_path}

@@ -201,6 +201,7 @@ CREWS = [
 ]
 
 
+@pytest.mark.exhaustive  # the database below, and a journal with one search, are in CI
 @pytest.mark.parametrize(("networks", "searches", "kills"), CREWS)
 def test_searches_of_which_some_are_killed_share_a_journal(
     tmp_path: Path, networks: int, searches: int, kills: int

@@ -75,6 +75,7 @@ def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> N
     assert f"continues at step {saved} of 2500" in _ended(again)
 
 
+@pytest.mark.exhaustive  # the readers of the test below are stuck, too
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never answers")
 def test_it_ends_soon_where_a_reader_waits_for_ever(tmp_path: Path) -> None:
     """A pipe that nobody writes into stands for a disk that does not answer. Saved is the step that was done."""

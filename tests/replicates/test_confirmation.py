@@ -240,6 +240,7 @@ def test_a_study_without_a_network_is_refused(tmp_path: Path) -> None:
         confirmation.confirm(load_study("micro", results_dir=tmp_path / "results"), observer=Observer())
 
 
+@pytest.mark.exhaustive  # searches and tables with workers are in CI
 def test_workers_train_the_same(tmp_path: Path, usual_batches: None) -> None:
     """Two processes leave the records of one."""
     (tmp_path / "a").mkdir()

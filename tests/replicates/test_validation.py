@@ -84,6 +84,7 @@ def test_every_training_is_there(validated: Validation) -> None:
     assert {c.images_seen for c in validated.trained[1.0]} == {200}
 
 
+@pytest.mark.exhaustive  # the same runs as of a table, whose interruption is in CI
 def test_interrupted_it_goes_on(micro_space: SearchSpace, validated: Validation, tmp_path: Path) -> None:
     class Stop(Observer):
         left = 4

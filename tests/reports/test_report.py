@@ -195,8 +195,8 @@ def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_p
     [
         (exports.Size(as_is=True), 8, 10),
         (exports.Size(), 8, 10),
-        (exports.Size(as_is=True, classes=3), 8, 3),
-        (exports.Size(params=200_000, classes=20), 224, 20),
+        pytest.param(exports.Size(as_is=True, classes=3), 8, 3, marks=pytest.mark.exhaustive),
+        pytest.param(exports.Size(params=200_000, classes=20), 224, 20, marks=pytest.mark.exhaustive),
         (exports.Size(macs=300_000_000), 224, 1000),
     ],
 )
