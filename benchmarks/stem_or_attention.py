@@ -180,6 +180,9 @@ def report(name: str, study: nas.Study) -> None:
     x_NP, names = design(space, found)
     unranked = [candidate.status for candidate in study.candidates.values() if candidate.point() is None]
     print(f"\n{name}: {len(found)} networks trained in full{f', and {len(unranked)} not ranked' if unranked else ''}")
+    if len(found) <= len(names):
+        print(f"They are too few for effects: there are {len(names)} choices, so train more")
+        return
     accuracy = np.array([100 * (candidate.search_val_accuracy or 0.0) for candidate in found])
     energy = np.array([math.log10(candidate.energy_mj or math.nan) for candidate in found])
     for title, values, unit in (("search-val accuracy", accuracy, "points"), ("log10 energy", energy, "decades")):
