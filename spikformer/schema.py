@@ -1,8 +1,9 @@
 """Numbers of the layouts of what is stored: a file of a later layout is refused in one line and not misread.
 
-Bundles, studies, records of trials and checkpoints of full trainings each count their own layouts. A file without a
-number is from before there were any, and counts as 0. A number rises when an older program could misread what a newer
-one writes; a field that may be missing raises none. `tests/data/schemas` holds a file of each number, and all open.
+Bundles, studies, records of trials, checkpoints of full trainings and tables each count their own layouts. A file
+without a number is from before there were any, and counts as 0. A number rises when an older program could misread
+what a newer one writes; a field that may be missing raises none. `tests/data/schemas` holds a file of each number, and
+all open.
 
 Standard library only.
 """

@@ -22,7 +22,8 @@ from nas.engines import (
 )
 from nas.errors import RecordError, StudyError
 from nas.settings import Recipe
-from nas.studies import handles, identity
+from nas.spaces import completed
+from nas.studies import handles
 from nas.studies import storage as storages
 from nas.training import Candidate
 from nas.typed import hold
@@ -168,7 +169,7 @@ def opened(name: str, what: str, storage: optuna.storages.BaseStorage, settings:
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("settings", asked)
-    elif (before := identity.completed(before)) != (asked := identity.completed(asked)):
+    elif (before := completed(before)) != (asked := completed(asked)):
         changed = [key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key)]
         raise StudyError(
             f"{study.study_name} was begun with other settings ({', '.join(changed)} differ): its results would not "

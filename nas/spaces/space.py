@@ -233,10 +233,19 @@ def choice_in(axis: Axis, values: PlainTable) -> Choice:
     raise SpaceError(f"{axis.name} {fields} is not one of this axis's choices: {listed}")
 
 
+def completed(identity: PlainTable) -> PlainTable:
+    """A study's identity with every field of its base network: what earlier versions did not know is at its default."""
+    try:
+        base = SpikformerConfig.from_dict(identity["space.base"]).to_dict()
+    except (KeyError, TypeError, ConfigError):  # of no such network: it equals only itself
+        return identity
+    return identity | {"space.base": base}
+
+
 def _sets_any(axis: Axis, fields: tuple[str, ...]) -> bool:
     """Whether an axis sets one of the fields of an error (`*` in a path stands for any stage)."""
     patterns = {path for assignments in axis.assignments.values() for path in assignments}
     return any(covers(pattern, field) for pattern in patterns for field in fields)
 
 
-__all__ = ["Axis", "Choice", "SearchSpace", "choice_in"]
+__all__ = ["Axis", "Choice", "SearchSpace", "choice_in", "completed"]

@@ -4,13 +4,11 @@ import json
 
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
-from nas.spaces import SearchSpace
+from nas.spaces import SearchSpace, completed
 from nas.studies import records
 from nas.studies.study import Study
 from nas.training import EnergyOf
 from spikformer import schema
-from spikformer.config import SpikformerConfig
-from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable
 from spikformer.identity import VERSION as IDS
 
@@ -56,15 +54,6 @@ def check_identity(study: Study, identity: PlainTable) -> None:
     _number(study)
 
 
-def completed(identity: PlainTable) -> PlainTable:
-    """The same with every field of the base network: what an earlier version did not know is at its default."""
-    try:
-        base = SpikformerConfig.from_dict(identity["space.base"]).to_dict()
-    except (KeyError, TypeError, ConfigError):  # of no such network: it equals only itself
-        return identity
-    return identity | {"space.base": base}
-
-
 def _number(study: Study) -> None:
     """From here on a study has records of today's layout, whoever began it."""
     if study.optuna.user_attrs.get(schema.KEY) != records.SCHEMA:
@@ -76,4 +65,4 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-__all__ = ["check_identity", "completed", "identity_of"]
+__all__ = ["check_identity", "identity_of"]

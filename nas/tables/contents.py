@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from nas.costs import Overheads
+from nas.spaces import completed
 from nas.training import Candidate
 from spikformer.fields import PlainTable
 
@@ -43,7 +44,7 @@ class Settings:
 
     def differences(self, other: "Settings") -> tuple[str, ...]:
         """Settings in which two differ, so that their trainings do not compare."""
-        mine, theirs = self.identity, other.identity
+        mine, theirs = completed(self.identity), completed(other.identity)
         keys = {*mine, *theirs} - {*_NOT_SHARED, "ids"}
         return tuple(sorted(key for key in keys if mine.get(key) != theirs.get(key)))
 
