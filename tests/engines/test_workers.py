@@ -196,7 +196,7 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 # Networks, searches, and how many of these are killed.
 CREWS = [
-    pytest.param(40, 3, 4, marks=pytest.mark.slow),
+    pytest.param(30, 3, 2, marks=pytest.mark.slow),
     pytest.param(200, 8, 20, marks=pytest.mark.exhaustive),
 ]
 

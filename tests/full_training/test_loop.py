@@ -80,7 +80,9 @@ def _killed_after(steps: int, work: Callable[[], object]) -> Callable[[], object
     return run
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", pytest.param("fp16", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "precision", ["fp32", *(pytest.param(p, marks=pytest.mark.exhaustive) for p in ("bf16", "fp16"))]
+)
 def test_killed_at_random_steps_it_ends_with_the_same_weights_and_log(
     images: Path, tmp_path: Path, precision: str
 ) -> None:

@@ -277,7 +277,10 @@ def test_broken_promises_are_seen(mine: Path, block: str, name: str, detail: str
     broken = [check for check in contract.check_block(block) if not check.passed]
     assert name in {check.name for check in broken}
     assert any(re.search(detail, check.detail) for check in broken)
-    assert _run("check-block", block, cwd=mine).returncode == 1
+
+
+def test_the_command_fails_where_a_promise_is_broken(mine: Path) -> None:
+    assert _run("check-block", "others:Falls", cwd=mine).returncode == 1
 
 
 @pytest.mark.parametrize(
