@@ -20,7 +20,7 @@ from tests.conftest import MICRO
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # the tutorial goes the same way, and is run in CI
 def test_from_a_space_to_a_trained_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step takes what the one before returned; figures agree with the files that are left behind."""
     monkeypatch.chdir(tmp_path)

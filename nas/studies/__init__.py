@@ -3,7 +3,7 @@
 journal      the file of a study that needs no database: read strictly, and repaired at its end
 storage      journals, databases and gRPC proxies
 urls         what a storage is called when it is printed
-handles      writing on trials by number; the one module that touches what Optuna keeps to itself
+handles      studies and trials by number; the one module that touches what Optuna keeps to itself
 trials       what is written on an Optuna trial, and how it is read
 claims       one training is begun by one process only
 leases       whose training is running, and which were abandoned

@@ -1,12 +1,15 @@
-"""Writing on trials by their numbers: the one module that touches names which Optuna keeps to itself.
+"""Studies and trials by their numbers: the one module that touches names which Optuna keeps to itself.
 
-Optuna 5 has no public call to end a running trial from another process, nor to add an attribute to it. Its journal
+Optuna 5 has no public call to end a running trial from another process, to add an attribute to it, or to read the
+attributes of a study without copying them. Its journal
 reads the same few distributions anew for each trial.
 """
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, json_to_distribution
@@ -18,6 +21,11 @@ from optuna.trial import TrialState
 def storage_of(study: optuna.Study) -> BaseStorage:
     """The storage that keeps a study."""
     return study._storage
+
+
+def attributes_of(study: optuna.Study) -> Mapping[str, Any]:
+    """The user attributes of a study, to read. Optuna's own property copies them, which a search would do often."""
+    return MappingProxyType(storage_of(study).get_study_user_attrs(study._study_id))
 
 
 def trial_of(study: optuna.Study, number: int) -> optuna.Trial:
@@ -70,4 +78,12 @@ def _id_of(study: optuna.Study, number: int) -> int:
     return storage_of(study).get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
-__all__ = ["set_attribute", "set_parameter", "set_state", "shared_distributions", "storage_of", "trial_of"]
+__all__ = [
+    "attributes_of",
+    "set_attribute",
+    "set_parameter",
+    "set_state",
+    "shared_distributions",
+    "storage_of",
+    "trial_of",
+]

@@ -5,7 +5,7 @@ import json
 from nas.costs import IMAGE_SIZE
 from nas.errors import StudyError
 from nas.spaces import SearchSpace, completed
-from nas.studies import records
+from nas.studies import handles, records
 from nas.studies.study import Study
 from nas.training import EnergyOf
 from spikformer import schema
@@ -30,7 +30,7 @@ def check_identity(study: Study, identity: PlainTable) -> None:
     Raises:
         StudyError: the study was made with other settings, or by a version that names networks otherwise or is newer.
     """
-    records.check_schema(study.name, study.optuna.user_attrs)
+    records.check_schema(study.name, handles.attributes_of(study.optuna))
     identity = identity | {"ids": IDS}
     stored = study.identity
     if not stored:
@@ -56,7 +56,7 @@ def check_identity(study: Study, identity: PlainTable) -> None:
 
 def _number(study: Study) -> None:
     """From here on a study has records of today's layout, whoever began it."""
-    if study.optuna.user_attrs.get(schema.KEY) != records.SCHEMA:
+    if handles.attributes_of(study.optuna).get(schema.KEY) != records.SCHEMA:
         study.optuna.set_user_attr(schema.KEY, records.SCHEMA)
 
 

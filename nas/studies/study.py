@@ -23,7 +23,7 @@ from nas.settings import Constraints
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
-from nas.studies import records, shown, urls
+from nas.studies import handles, records, shown, urls
 from nas.studies import storage as storages
 from nas.studies.records import FullTraining, RecordReader, Spent, Training
 from nas.studies.trials import Snapshot
@@ -118,7 +118,7 @@ class Study:
         Raises:
             StudyError: it is damaged.
         """
-        return records.identity_in(self.name, self.optuna.user_attrs)
+        return records.identity_in(self.name, handles.attributes_of(self.optuna))
 
     @property
     def space(self) -> SearchSpace:
@@ -128,7 +128,7 @@ class Study:
     @property
     def account(self) -> tuple[str, ...]:
         """What was read for it and how that was cut, in sentences; empty for studies of earlier versions."""
-        return tuple(map(str, self.optuna.user_attrs.get(_ACCOUNT, ())))
+        return tuple(map(str, handles.attributes_of(self.optuna).get(_ACCOUNT, ())))
 
     def keep_account(self, sentences: tuple[str, ...]) -> None:
         if self.account != sentences:
@@ -137,7 +137,7 @@ class Study:
     @property
     def data_dir(self) -> str | None:
         """Where the last search that was told so read its images; another machine may have them elsewhere."""
-        return typing.cast(str | None, self.optuna.user_attrs.get(_DATA_DIR))
+        return typing.cast(str | None, handles.attributes_of(self.optuna).get(_DATA_DIR))
 
     def keep_data_dir(self, data_dir: str | Path | None) -> None:
         if data_dir is not None and self.data_dir != str(data_dir):
@@ -169,7 +169,7 @@ class Study:
         Raises:
             StudyError: it is damaged.
         """
-        return records.constraints_in(self.name, self.optuna.user_attrs)
+        return records.constraints_in(self.name, handles.attributes_of(self.optuna))
 
     def keeping(self, candidates: dict[int, Candidate]) -> dict[int, Candidate]:
         """Those of them that break no constraint."""
@@ -224,7 +224,7 @@ class Study:
     @property
     def full_trainings(self) -> list[FullTraining]:
         """What was trained of it in full, by trial."""
-        stored = [value for key, value in self.optuna.user_attrs.items() if key.startswith(_FULL)]
+        stored = [value for key, value in handles.attributes_of(self.optuna).items() if key.startswith(_FULL)]
         read, unreadable = records.full_trainings_in(stored)
         if unreadable:
             self._reader.tell(

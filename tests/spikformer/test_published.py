@@ -1,5 +1,6 @@
 """Published networks: the authors' settings, parameter counts, logits and spikes; the figures they print; training."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,7 @@ def test_unknown_name_gives_the_nearest(ask: object) -> None:
         ask("spikformer_cifar10_4_38")
 
 
+@functools.cache
 def smallest() -> set[str]:
     """Of each family for CIFAR and for ImageNet; the others take seconds each."""
 
