@@ -28,12 +28,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from axis_effects import HEADINGS, Fit, design, effects
 from header import header, note, table
 from numpy.typing import NDArray
 
 import nas
 from nas.progress import Observer
-from nas.spaces import load_space
+from nas.spaces import Choice, load_space
+from nas.spaces.parameters import axis_of
 from nas.spaces.space import SearchSpace
 from nas.stats import bootstrapped, pareto
 from nas.training.candidate import Candidate, front_of
@@ -41,7 +43,6 @@ from nas.training.candidate import Candidate, front_of
 FOLDER = Path(__file__).parent
 KEPT = FOLDER / "results" / "stem_or_attention"
 SPACES = {"stems": "cifar10_cpu", "one_stem": str(FOLDER / "spaces" / "cifar10_one_stem.toml")}
-Floats = NDArray[np.float64]
 
 
 class Keeper(Observer):
@@ -89,60 +90,8 @@ def study(name: str, arguments: argparse.Namespace) -> nas.Study:
     return found
 
 
-def design(space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[Floats, list[tuple[str, str]]]:
-    """One column a choice but the first of each axis, and one of ones in front; the columns' axes and choices."""
-    choices = [space.params(candidate.config) for candidate in candidates]
-    by_axis = [{_axis(name): choice for name, choice in params.items()} for params in choices]
-    columns, names = [np.ones(len(candidates))], [("", "")]
-    for axis in space.axes:
-        for choice in axis.choices[1:]:
-            columns.append(np.array([float(row[axis.name] == choice) for row in by_axis]))
-            names.append((axis.name, str(choice)))
-    return np.stack(columns, axis=1), names
-
-
-def _axis(parameter: str) -> str:
-    from nas.spaces.parameters import axis_of
-
-    return axis_of(parameter)
-
-
-class Fit:
-    """Ordinary least squares, y = X b + noise."""
-
-    def __init__(self, x_NP: Floats, y_N: Floats) -> None:
-        self.x_NP, self.y_N = x_NP, y_N
-        self.b_P, *_ = np.linalg.lstsq(x_NP, y_N, rcond=None)
-        self.residual = float(((y_N - x_NP @ self.b_P) ** 2).sum())
-        self.freedom = len(y_N) - int(np.linalg.matrix_rank(x_NP))
-
-    def errors(self) -> Floats:
-        """Standard errors of the coefficients."""
-        spread_PP = np.linalg.pinv(self.x_NP.T @ self.x_NP) * self.residual / self.freedom
-        errors: Floats = np.sqrt(np.diag(spread_PP))
-        return errors
-
-    def without(self, columns: Sequence[int]) -> "Fit":
-        return Fit(np.delete(self.x_NP, columns, axis=1), self.y_N)
-
-
-def effects(fit: Fit, names: Sequence[tuple[str, str]], space: SearchSpace) -> list[tuple[str, ...]]:
-    """Rows of each axis: its share of the variance that the others leave, its F test, and each choice's difference."""
-    from scipy import stats
-
-    t, errors, rows = stats.t.ppf(0.975, fit.freedom), fit.errors(), []
-    for axis in space.axes:
-        columns = [i for i, (name, _) in enumerate(names) if name == axis.name]
-        reduced = fit.without(columns)
-        explained = reduced.residual - fit.residual
-        degrees = reduced.freedom - fit.freedom
-        f = explained / degrees / (fit.residual / fit.freedom)
-        p = float(stats.f.sf(f, degrees, fit.freedom))
-        rows.append((axis.name, str(axis.choices[0]), "0", "", f"{explained / reduced.residual:.2f}", f"{p:.2g}"))
-        for i in columns:
-            low, high = fit.b_P[i] - t * errors[i], fit.b_P[i] + t * errors[i]
-            rows.append(("", names[i][1], f"{fit.b_P[i]:+.2f}", f"{low:+.2f} to {high:+.2f}", "", ""))
-    return rows
+def _choices(space: SearchSpace, candidate: Candidate) -> dict[str, Choice]:
+    return {axis_of(name): choice for name, choice in space.params(candidate.config).items()}
 
 
 def compared(studies: dict[str, nas.Study]) -> list[str]:
@@ -177,7 +126,7 @@ def _point(candidate: Candidate) -> pareto.Point:
 
 def report(name: str, study: nas.Study) -> None:
     space, found = study.space, _ranked(study)
-    x_NP, names = design(space, found)
+    x_NP, names = design(space, [_choices(space, candidate) for candidate in found])
     unranked = [candidate.status for candidate in study.candidates.values() if candidate.point() is None]
     print(f"\n{name}: {len(found)} networks trained in full{f', and {len(unranked)} not ranked' if unranked else ''}")
     if len(found) <= len(names):
@@ -187,13 +136,11 @@ def report(name: str, study: nas.Study) -> None:
     energy = np.array([math.log10(candidate.energy_mj or math.nan) for candidate in found])
     for title, values, unit in (("search-val accuracy", accuracy, "points"), ("log10 energy", energy, "decades")):
         fit = Fit(x_NP, values)
-        spread = math.sqrt(fit.residual / fit.freedom)
         print(
-            f"\n{title}: standard deviation {statistics.stdev(values):.2f} {unit}, {spread:.2f} beside the axes' own "
-            f"effects ({fit.freedom} degrees of freedom)\n"
+            f"\n{title}: standard deviation {statistics.stdev(values):.2f} {unit}, {fit.spread:.2f} beside the axes' "
+            f"own effects ({fit.freedom} degrees of freedom)\n"
         )
-        headings = ("axis", "choice", "difference", "95 % interval", "share", "p")
-        print(table([headings, *effects(fit, names, space)]))
+        print(table([HEADINGS, *effects(fit, names, space)]))
 
 
 def main() -> None:
