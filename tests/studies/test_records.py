@@ -166,6 +166,7 @@ def test_commands_read_the_rest_and_a_search_goes_on(results: Path, run_here: Ru
     ("attribute", "value"),
     [
         *_each("constraints", "abc", {"max_macs": "abc"}, {"nope": 1}, {"max_params": -3}, []),
+        *_each("hypervolume_from", "abc", [], {"accuracy": 0.8}, {"accuracy": 80, "energy_mj": 1}, {"nope": 1}),
         *_each("identity", "abc", [], {"seed": "x"}, {"energy_of": "mars"}),
     ],
 )
