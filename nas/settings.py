@@ -113,7 +113,9 @@ class ReferencePoint:
                 "80 %"
             )
         if not 0 < self.energy_mj < math.inf:
-            raise SpaceError(f"energy_mj {self.energy_mj} of the reference point must be positive and finite")
+            raise SpaceError(
+                f"energy_mj {self.energy_mj} of the reference point must be positive and finite, such as 0.01"
+            )
 
 
 __all__ = ["Constraints", "DataSettings", "Recipe", "ReferencePoint"]
