@@ -9,7 +9,13 @@ from tables import code, table
 from nas.__main__ import main
 from nas.commands.helping import ROAD, Command
 
-_WORDS = {"text": "text", "integer": "whole number", "float": "number", "count": "whole number, also with k, M or G"}
+_WORDS = {
+    "text": "text",
+    "integer": "whole number",
+    "float": "number",
+    "count": "whole number, also with k, M or G",
+    "point": "two numbers",
+}
 _HEAD = """# Commands
 
 This page is generated from the commands themselves by `python docs/build.py`.

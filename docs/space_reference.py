@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tables import code, table
 
-from nas.settings import Constraints, DataSettings, Recipe
+from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.axes import AXES, FIXED, PLACEMENTS
 from spikformer.config import READS, SpikformerConfig
 from spikformer.fields import Options, types_of
@@ -46,6 +46,10 @@ epochs = 20
 
 [constraints]
 max_params = 16_000_000
+
+[hypervolume]
+accuracy = 0.8
+energy_mj = 0.01
 ```
 
 A key or section that is not on this page is refused, with its line and the nearest valid name. So is a value of another
@@ -122,8 +126,9 @@ def page() -> str:
     for path, cls in _parts():
         lines += ["", *_part(path, cls)]
     lines += ["", _AXES, "", *_axes(), "", _REST]
-    for section, cls in (("data", DataSettings), ("proxy", Recipe), ("constraints", Constraints)):
-        lines += ["", f"## [{section}]", "", _paragraph(cls), "", *table(_COLUMNS, _rows(cls()))]
+    sections = {"data": DataSettings(), "proxy": Recipe(), "constraints": Constraints()}
+    for section, filled in (sections | {"hypervolume": ReferencePoint(0.8, 0.01)}).items():
+        lines += ["", f"## [{section}]", "", _paragraph(type(filled)), "", *table(_COLUMNS, _rows(filled))]
     return "\n".join(lines) + "\n"
 
 
@@ -184,7 +189,8 @@ def _rows(default: Any, path: str = "", kinds: dict[str, tuple[str, ...]] | None
         unit, meaning = described(cls)[field.name]
         key = f"{path}.{field.name}" if path else field.name
         words = _kinds(kinds, hint) if kinds and field.name == "kind" else _type(hint)
-        value = "none" if hint is Options else _value(getattr(default, field.name))
+        is_required = field.default is field.default_factory is dataclasses.MISSING
+        value = "required" if is_required else "none" if hint is Options else _value(getattr(default, field.name))
         row = (code(f"{key}.NAME" if hint is Options else key), _escaped(meaning), words, unit, value)
         yield (*row, _readers(field.name, kinds)) if kinds else row
 

@@ -1,4 +1,4 @@
-"""Settings of a search that every room reads: which images, how a proxy is trained, what a network must keep."""
+"""Settings of a search that every room reads: images, training of a proxy, limits, the point to improve on."""
 
 import dataclasses
 import math
@@ -90,4 +90,32 @@ class Constraints:
             raise SpaceError(f"min_accuracy {self.min_accuracy} must be a share below 1, such as 0.9 for 90 %")
 
 
-__all__ = ["Constraints", "DataSettings", "Recipe"]
+@dataclass(frozen=True)
+class ReferencePoint:
+    """The point from which hypervolume is measured, instead of one that is derived from the networks. Networks that are
+    less accurate or need more energy than this add nothing; the search aims at networks beyond it. It is no constraint:
+    other networks are trained too, and may be on the front.
+
+    Attributes:
+        accuracy (share of search-val): A network that is no more accurate than this adds no hypervolume.
+        energy_mj (mJ per image): A network that needs this much or more, by the energy that ranks the study, adds no
+            hypervolume.
+    """
+
+    accuracy: float
+    energy_mj: float
+
+    def __post_init__(self) -> None:
+        """Raises SpaceError: a value that no network could have."""
+        if not 0 <= self.accuracy < 1:
+            raise SpaceError(
+                f"accuracy {self.accuracy} of the reference point must be a share from 0 to below 1, such as 0.8 for "
+                "80 %"
+            )
+        if not 0 < self.energy_mj < math.inf:
+            raise SpaceError(
+                f"energy_mj {self.energy_mj} of the reference point must be positive and finite, such as 0.01"
+            )
+
+
+__all__ = ["Constraints", "DataSettings", "Recipe", "ReferencePoint"]

@@ -133,6 +133,8 @@ def _texts() -> Iterator[bytes]:
     yield MICRO.encode() + b"\xff"
     yield (MICRO + "[constraints]\nmax_macs = -3\n").encode()
     yield (MICRO + '[constraints]\nmin_accuracy = "high"\n').encode()
+    yield (MICRO + "[hypervolume]\naccuracy = 90\nenergy_mj = 0.01\n").encode()
+    yield (MICRO + "[hypervolume]\naccuracy = 0.8\n").encode()
 
 
 def _writing(name: str, content: bytes) -> Damage:

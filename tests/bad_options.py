@@ -32,6 +32,12 @@ _VALUES: tuple[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], ..
     (_SEARCH, "--max-macs", ("x", "M"), ("0", "-5")),
     (_SEARCH, "--max-energy", ("x",), ("0", "-1", "nan", "inf")),
     (_SEARCH, "--min-accuracy", ("x",), ("0", "-1", "90", "nan")),
+    (
+        _SEARCH,
+        "--hypervolume-from",
+        ("x", "", "0.8", "0.8,x", "0.8,0.01,1"),
+        ("90,0.01", "-0.1,0.01", "nan,1", "0.8,0", "0.8,-1", "0.8,inf"),
+    ),
     (_SEARCH, "--sampler", (), ("", "x", "GridSampler")),
     (_SEARCH, "--engine", ("x", ""), ()),
     (_SEARCH, "--energy-of", ("x",), ()),

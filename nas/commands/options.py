@@ -1,8 +1,12 @@
 """Types of values, and options that several commands have. Nothing here imports torch."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from nas.settings import ReferencePoint
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -23,6 +27,31 @@ class Count(click.ParamType):  # type: ignore[type-arg]  # it takes one from cli
 
 
 COUNT = Count()
+
+
+class _Point(click.ParamType):  # type: ignore[type-arg]  # it takes one from click 8.4 on
+    """Accuracy and energy of a reference point, as 0.8,0.01."""
+
+    name = "point"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "ReferencePoint":
+        from nas.settings import ReferencePoint
+
+        try:
+            accuracy, energy_mj = map(float, str(value).split(","))
+        except ValueError:
+            self.fail(f'"{value}" is not an accuracy and an energy in mJ. Give both, such as 0.8,0.01', param, ctx)
+        return ReferencePoint(accuracy, energy_mj)
+
+
+HYPERVOLUME_FROM = click.option(
+    "--hypervolume-from",
+    type=_Point(),
+    metavar="ACCURACY,ENERGY_MJ",
+    help="Networks that are less accurate or need more energy than this add nothing; the search aims at networks "
+    "beyond it. The accuracy is a share, and the energy is in mJ per image, as 0.8,0.01.  [default: derived from the "
+    "networks]",
+)
 
 
 def together(*decorators: Decorator) -> Decorator:
@@ -217,6 +246,7 @@ __all__ = [
     "COUNT",
     "DEVICE",
     "HARDWARE",
+    "HYPERVOLUME_FROM",
     "RECIPE_SETTINGS",
     "RESULTS_DIR",
     "SEARCH_IMAGES",

@@ -103,6 +103,7 @@ from nas.commands import following, helping, options, tables
     metavar="SHARE",
     help="Lowest accuracy of a network on the front, as 0.9 for 90 %.  [default: no limit]",
 )
+@options.HYPERVOLUME_FROM
 @click.option(
     "--sampler",
     default="searcher",

@@ -15,7 +15,7 @@ from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.reports import axes, findings, layer_costs, repeats, rows
 from nas.reports.layer_costs import Costs
-from nas.reports.methods import Check, checklist, memory_methods, methods
+from nas.reports.methods import Check, checklist, hypervolume_methods, memory_methods, methods
 from nas.reports.repeats import Repeats, Row
 from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
@@ -68,9 +68,9 @@ class Report:
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         knee: trial of the front from which on more energy buys little; None without a front.
-        hypervolume: of the front, in points of search-val accuracy times decades of energy, from the reference point of
-            all that is shown.
-        reference_point: see `nas.stats.pareto`: search-val accuracy in per cent, log10 energy in mJ.
+        hypervolume: of the front, in points of search-val accuracy times decades of energy, from `reference_point`.
+        reference_point: the one that the last search asked for, or else that of all that is shown
+            (`nas.stats.pareto`): search-val accuracy in per cent, log10 energy in mJ.
         importance, effects, importance_basis: see `nas.reports.axes`.
         findings: sentences.
         methods: sentences on how the figures were obtained.
@@ -214,7 +214,7 @@ def build(
         energy=column,
         trials=trials,
         front=front_table,
-        findings=_findings(study, stored, candidates, broken, trials, front_table, column, convention),
+        findings=_findings(study, stored, candidates, broken, trials, front_table, column, reference, convention),
         methods=methods(study, candidates, convention, spent) if candidates else [],
         knee=_knee(front, points),
         hypervolume=pareto.hypervolume(list(points.values()), reference) if reference is not None else None,
@@ -238,6 +238,8 @@ def build(
     report.findings.extend([*again.findings, *_against_others(report)])
     if chip is not None and stored:
         _add_chip(report, stored, chip)
+    if reference is not None:
+        report.methods.append(hypervolume_methods(reference, study.hypervolume_from is not None))
     if memory:
         report.methods.extend(memory_methods(candidates))
     return report
@@ -251,6 +253,7 @@ def _findings(
     trials: pd.DataFrame,
     front: pd.DataFrame,
     column: str,
+    reference: pareto.Point | None,
     convention: Convention,
 ) -> list[str]:
     if trials.empty:
@@ -259,9 +262,10 @@ def _findings(
     sentences = [findings.counts(trials), *findings.constrained(study, trials)]
     if complete.empty:
         sentences.append("No candidate is trained in full yet: there is no front.")
-    if not front.empty:
+    if not front.empty and reference is not None:
         feasible = complete[complete["constraints"] == ""]
-        sentences += [findings.optimism(complete, front), *findings.against_size(feasible, front, column)]
+        sentences += findings.aimed_at(study, front, column)
+        sentences += [findings.optimism(complete, front), *findings.against_size(feasible, front, column, reference)]
         sentences += findings.against_target(stored)
     if convention != MEASURED:
         feasible_of = [{n: c for n, c in of.items() if not broken[n]} for of in (stored, candidates)]
@@ -296,10 +300,10 @@ def _images_in_words(study: Study, stored: Mapping[int, Candidate]) -> str:
 def _in_one_frame(
     study: Study, compare: Sequence[Study], convention: Convention, points: dict[int, pareto.Point], column: str
 ) -> tuple[pareto.Point | None, tuple[Compared, ...]]:
-    """The reference point of all studies together, and the others from it."""
+    """The reference point of the study, or of all studies together if it asked for none, and the others from it."""
     others = [_other(study, other, convention) for other in compare]
     everywhere = [*points.values(), *(point for _, its in others for point in its.values())]
-    reference = pareto.reference_point(everywhere) if everywhere else None
+    reference = study.reference_point(everywhere) if everywhere else None
     return reference, tuple(
         _compared(study, other, frame, reference, column) for other, frame in zip(compare, others, strict=True)
     )

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from nas.costs import MEASURED, Chip, Convention
+from nas.reports.units import unit_of
 from nas.stats import pareto
 from nas.studies import Study, constraints
 from nas.training import Candidate, EnergyOf, front_of
@@ -69,6 +70,19 @@ def constrained(study: Study, trials: pd.DataFrame) -> list[str]:
     return [f"Asked for: {asked}. {count} of the {len(complete)} networks trained in full keep that."]
 
 
+def aimed_at(study: Study, front: pd.DataFrame, column: str) -> list[str]:
+    """How much of the front lies beyond the reference point that the search was given."""
+    asked = study.hypervolume_from
+    if asked is None:
+        return []
+    beyond = front[(front["search_val_accuracy"] > asked.accuracy) & (front[column] < asked.energy_mj)]
+    return [
+        f"The last search aimed at networks with more than {100 * asked.accuracy:.1f} % of search-val accuracy and "
+        f"less than {unit_of([asked.energy_mj]).text(asked.energy_mj)} per image. Number of such "
+        f"networks on the front: {len(beyond)} of {len(front)}; others add nothing to hypervolume."
+    ]
+
+
 def optimism(complete: pd.DataFrame, front: pd.DataFrame) -> str:
     best = front.iloc[-1]
     gap = 100 * (best["search_val_accuracy"] - best["report_val_accuracy"])
@@ -103,19 +117,27 @@ def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]
     return [f"Trained in full, accuracy on test images: {'; '.join(scores)}.{agreement}"]
 
 
-def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str) -> list[str]:
-    """What the parameter count alone would have told."""
+def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str, reference: pareto.Point) -> list[str]:
+    """What the parameter count alone would have told.
+
+    Args:
+        reference: search-val accuracy in per cent and log10 energy from which hypervolume is measured.
+    """
     if complete["parameters"].nunique() < 2:
         return ["All candidates have one size, so parameter count cannot rank them."]
     tau_accuracy = kendalltau(complete["parameters"], complete["search_val_accuracy"]).statistic
     tau_energy = kendalltau(complete["parameters"], complete[column]).statistic
     by_count = by_size(complete, len(front), column)
-    share = _hypervolume(by_count, complete, column) / _hypervolume(front, complete, column)
+    volumes = [pareto.hypervolume(_points(points, column), reference) for points in (by_count, front)]
     sentences = [
         f"What size alone tells: of {len(complete)} networks trained in full, parameter count ranks search-val "
-        f"accuracy with Kendall's tau {tau_accuracy:.2f} and energy with {tau_energy:.2f}. {len(front)} networks "
-        f"picked by size alone, evenly from small to large, reach {100 * share:.0f} % of the front's hypervolume."
+        f"accuracy with Kendall's tau {tau_accuracy:.2f} and energy with {tau_energy:.2f}."
     ]
+    if volumes[1] > 0:
+        sentences[0] += (
+            f" {len(front)} networks picked by size alone, evenly from small to large, reach "
+            f"{100 * volumes[0] / volumes[1]:.0f} % of the front's hypervolume."
+        )
     twins = [group for _, group in complete.groupby("parameters") if len(group) > 1]
     if twins:
         widest = max(twins, key=lambda group: _spread(group, column))
@@ -188,20 +210,16 @@ def _spread(candidates: pd.DataFrame, column: str) -> float:
     return float(candidates[column].max() / candidates[column].min())
 
 
-def _hypervolume(points: pd.DataFrame, complete: pd.DataFrame, column: str) -> float:
-    """In accuracy times decades of energy, from the reference point of all networks trained in full."""
-    reference = pareto.reference_point(_points(complete, column))
-    return max(pareto.hypervolume(_points(points, column), reference), 1e-12)
-
-
 def _points(networks: pd.DataFrame, column: str) -> list[pareto.Point]:
-    return list(zip(networks["search_val_accuracy"], networks[column].map(math.log10), strict=True))
+    """Search-val accuracy in per cent and log10 energy."""
+    return list(zip(100 * networks["search_val_accuracy"], networks[column].map(math.log10), strict=True))
 
 
 __all__ = [
     "against_measured",
     "against_size",
     "against_target",
+    "aimed_at",
     "by_size",
     "constrained",
     "counts",

@@ -26,7 +26,8 @@ TERMS = {
     "between the front's ends, energy on a logarithmic scale.",
     "reference": "A published network, scaled to this search space and trained like the others.",
     "limit": "What the search was asked to keep. A network that breaks a limit is not on the front.",
-    "reference point": "The corner of low accuracy and high energy from which hypervolume is measured.",
+    "reference point": "The corner of low accuracy and high energy from which hypervolume is measured. It is the one "
+    "that the search was asked to go beyond, or else is derived from the networks; the methods say which.",
     "energy": "An estimate per image: counted operations times the energy of one, under the convention that is named. "
     "Memory accesses and the measurement of a real chip are not in it.",
     "convention": "The rule by which operations are counted and priced as energy.",

@@ -7,6 +7,8 @@ from nas.costs import MODEL as MEMORY_MODEL
 from nas.costs import Convention, UnitCosts, memory_mj, overheads_mj
 from nas.datasets import GIVEN
 from nas.reports.repeats import Repeats
+from nas.reports.units import unit_of
+from nas.stats import pareto
 from nas.studies import Spent, Study
 from nas.training import Candidate, provenance
 from spikformer.fields import PlainTable
@@ -31,6 +33,26 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "
         f"{', '.join(versions)}; {_code(every)}.",
     ]
+
+
+def hypervolume_methods(reference: pareto.Point, is_asked_for: bool) -> str:
+    """Which reference point hypervolume is measured from, and where the point comes from.
+
+    Args:
+        reference: search-val accuracy in per cent and log10 energy in mJ.
+        is_asked_for: whether the last search named it.
+    """
+    accuracy, energy_mj = reference[0], 10 ** reference[1]
+    origin = (
+        "The last search of the study asked for this point (--hypervolume-from, or [hypervolume] in its space file)"
+        if is_asked_for
+        else "This point is derived from the networks: it has the highest energy and the lowest accuracy of all that "
+        "were trained in full and keep the limits, where an accuracy far below the others does not count"
+    )
+    return (
+        f"Hypervolume is measured from the reference point of {accuracy:.1f} % of search-val accuracy and "
+        f"{unit_of([energy_mj]).text(energy_mj)} per image. {origin}."
+    )
 
 
 def _cut(identity: PlainTable) -> str:
@@ -236,4 +258,4 @@ def _is_random(study: Study) -> bool:
     return "RandomSampler" in new and "searcher" not in new
 
 
-__all__ = ["Check", "checklist", "memory_methods", "methods"]
+__all__ = ["Check", "checklist", "hypervolume_methods", "memory_methods", "methods"]

@@ -46,7 +46,8 @@ def plot_hypervolume(
 ) -> go.Figure:
     """The hypervolume of the front after each training in full, by the images that all trainings saw until then.
 
-    Args, Raises: see `plot_front`. All studies are measured from one reference point.
+    Args, Raises: see `plot_front`. All studies are measured from one reference point: the one that the last search of
+    `study` asked for, or else that of all that is shown.
     """
     report = _report(study, convention, unit_costs, compare)
     return _titled(charts.trajectory(report), f"Hypervolume of {study.name}")

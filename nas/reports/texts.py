@@ -12,7 +12,10 @@ from nas.reports.summary import Summary, summary
 from nas.reports.units import unit_of
 from nas.training import in_si
 
-_TERMS = ("report-val", "search-val", "front", "dominated", "knee", "reference", "limit", "hypervolume")
+_TERMS = (
+    *("report-val", "search-val", "front", "dominated", "knee", "reference", "limit"),
+    *("hypervolume", "reference point"),
+)
 _LATEX = {
     **{c: rf"\{c}" for c in "&%$#_{}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},

@@ -54,8 +54,9 @@ class Posterior:
         settings: Settings,
         limits: pareto.Point,
         parameters: Parameters = (None, None),
+        asked: pareto.Point | None = None,
     ) -> None:
-        self.records, self.settings, self._limits = records, settings, limits
+        self.records, self.settings, self._limits, self._asked = records, settings, limits, asked
         counts = [sum(rung in r.observations for r in records) for rung in range(len(settings.shares))]
         self.rung = max((rung for rung, n in enumerate(counts) if n >= FEW), default=0)
         features_ND, rows_N = encoder.features([r.network.params for r in records]), np.arange(len(records))
@@ -115,12 +116,16 @@ class Posterior:
     def _reference(self) -> pareto.Point:
         """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.
 
-        It is the reference point of report and study (`nas.stats`), of a sample that no choice has drawn to one side.
+        It is the reference point of report and study (`nas.stats`): the user's, or that of a sample that no choice has
+        drawn to one side. Below the top rung networks are not yet as accurate as in the end, so that the accuracy that
+        the user asked for, or a limit on it, might rule out all of them.
         """
         points = [(float(a), float(e)) for a, e in zip(self.accuracy_N, self.energy_N, strict=True)]
-        accuracy, energy = pareto.reference_point(points[: self.settings.startup])
-        at_top = self.rung == len(self.settings.shares) - 1  # below it, networks are not yet as accurate as in the end
-        return max(accuracy, self._limits[0]) if at_top else accuracy, min(energy, self._limits[1])
+        first = points[: self.settings.startup]
+        accuracy, energy = pareto.reference_point(first, self._asked)
+        if self.rung < len(self.settings.shares) - 1:
+            return pareto.reference_point(first)[0], min(energy, self._limits[1])
+        return max(accuracy, self._limits[0]), min(energy, self._limits[1])
 
 
 def expected_hypervolume_improvement(

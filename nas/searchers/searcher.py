@@ -47,6 +47,8 @@ class Searcher:
         space: of networks.
         seed: of all that is drawn.
         limits: accuracy below which and log10 energy above which a network is of no use.
+        reference: accuracy and log10 energy from which hypervolume is measured; None derives them from the first
+            networks.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Searcher:
         seed: int = 0,
         settings: Settings | None = None,
         limits: pareto.Point = (-math.inf, math.inf),
+        reference: pareto.Point | None = None,
     ) -> None:
         self.space, self.seed, self.settings, self.limits = space, seed, settings or Settings(), limits
+        self.reference = reference
         self.encoder = Encoder(space.axes)
         self._estimated: dict[int, Parameters] = {}
 
@@ -181,7 +185,7 @@ class Searcher:
 
     def _conditioned(self, records: Sequence[Record], parameters: Parameters = (None, None)) -> Posterior:
         telling = thinned(records, self.settings.startup)
-        return Posterior(telling, self.encoder, self.settings, self.limits, parameters)
+        return Posterior(telling, self.encoder, self.settings, self.limits, parameters, self.reference)
 
 
 __all__ = ["Searcher", "Settings", "Step"]

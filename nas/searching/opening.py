@@ -78,13 +78,14 @@ def goal_of(trials: int | None, settings: SearchSettings) -> Goal:
 
 
 def space_of(space: str | Path | SearchSpace, settings: SearchSettings) -> SearchSpace:
-    """The space as it is searched: with the images, proxy, recipe and constraints of the settings."""
+    """The space as it is searched: with the images, proxy, recipe, constraints and reference point of the settings."""
     loaded = with_images(space if isinstance(space, SearchSpace) else load_space(space), settings.data)
     loaded = loaded if settings.proxy is None else with_proxy(loaded, settings.proxy)
     return dataclasses.replace(
         loaded,
         recipe=recipe_of(loaded, settings.epochs, settings.train_images),
         constraints=constraints_of(loaded, settings.constraints),
+        hypervolume_from=settings.hypervolume_from or loaded.hypervolume_from,
     )
 
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.searchers import ConfigSpace, Record, Searcher, Settings
 from nas.searching.draws import Draws, is_stuck
 from nas.searching.settings import SEARCHER
-from nas.settings import Constraints
+from nas.settings import Constraints, ReferencePoint
 from nas.spaces import Choice, SearchSpace
 from nas.stats import pareto
 from nas.studies import INTERRUPTED, Drawn, Snapshot, Study, trials
@@ -93,7 +93,8 @@ class Proposer:
         self._draws = Draws(space, seed)
         chosen = settings(space.recipe.rungs, networks)
         self.startup = chosen.startup
-        self._searcher = Searcher(ConfigSpace(space, self.allowed), seed, chosen, _limits(constraints))
+        configs, aim = ConfigSpace(space, self.allowed), _reference(space.hypervolume_from)
+        self._searcher = Searcher(configs, seed, chosen, _limits(constraints), reference=aim)
 
     def violations(self, config: SpikformerConfig) -> dict[str, float]:
         """The violation of each limit that needs no training (`nas.studies.constraints`)."""
@@ -207,6 +208,11 @@ def _limits(constraints: Constraints) -> pareto.Point:
     """Accuracy and log10 energy beyond which a network is of no use."""
     least, most = constraints.min_accuracy, constraints.max_energy_mj
     return (-math.inf if least is None else least, math.inf if most is None else math.log10(most))
+
+
+def _reference(asked: ReferencePoint | None) -> pareto.Point | None:
+    """Accuracy and log10 energy of the user's reference point."""
+    return None if asked is None else (asked.accuracy, math.log10(asked.energy_mj))
 
 
 __all__ = ["Proposal", "Proposer", "reductions", "settings"]

@@ -10,7 +10,7 @@ from nas.datasets import Images, check_images
 from nas.engines import check_places, check_processes
 from nas.errors import StudyError
 from nas.searching.budget import Budget
-from nas.settings import Constraints
+from nas.settings import Constraints, ReferencePoint
 from nas.studies import storage as storages
 from nas.training import EnergyOf
 from spikformer.fields import nearest
@@ -34,6 +34,7 @@ class SearchKeywords(TypedDict, total=False):
     patience: int | None
     sampler: str
     constraints: Constraints | None
+    hypervolume_from: ReferencePoint | None
     study: str | None
     data_dir: str | Path | None
     data: Images | None
@@ -63,6 +64,7 @@ class SearchSettings:
         patience: the search stops when this many networks were evaluated since the front last changed.
         sampler: what proposes new networks, one of `SAMPLERS`.
         constraints: limits on networks; those given replace the space's.
+        hypervolume_from: networks beyond this point are what the search aims at; it replaces the space's.
         study: name of the study; the space's by default.
         data_dir: folder that holds the images (`nas.datasets.loaders.load`).
         data: images of your own (`nas.Images`), in place of the space's.
@@ -92,6 +94,7 @@ class SearchSettings:
     patience: int | None = None
     sampler: str = SEARCHER
     constraints: Constraints | None = None
+    hypervolume_from: ReferencePoint | None = None
     study: str | None = None
     data_dir: str | Path | None = None
     data: Images | None = None

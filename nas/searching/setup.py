@@ -14,7 +14,6 @@ from nas.errors import StudyError
 from nas.progress import Observer
 from nas.searching.settings import SearchSettings
 from nas.searching.stopping import Goal
-from nas.settings import Constraints
 from nas.spaces import SearchSpace, check_blocks
 from nas.studies import Study
 from nas.studies import identity as identities
@@ -47,7 +46,7 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
     """Read the images and open the study. While this is open, no other process searches a storage for one process.
 
     Args:
-        loaded: the space, with the proxy, recipe and constraints of the settings.
+        loaded: the space, with the proxy, recipe, constraints and reference point of the settings.
 
     Raises:
         SpikformerError: its subclass names what is wrong with the input.
@@ -63,7 +62,7 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
             identity = identities.identity_of(
                 loaded, splits.fingerprint, settings.seed, settings.energy_of, settings.target_image_size
             )
-            study = _study(name, folder, settings.storage, identity, loaded.constraints, splits.account)
+            study = _study(name, folder, settings.storage, identity, loaded, splits.account)
             study.keep_data_dir(settings.data_dir)
             for sentence in (*splits.account, *filter(None, [torch_versions(study)])):
                 watcher.notice(sentence)
@@ -89,7 +88,7 @@ def _study(
     folder: Path,
     storage: str | None,
     identity: PlainTable,
-    constraints: Constraints,
+    space: SearchSpace,
     account: tuple[str, ...],
 ) -> Study:
     """The study of that name, begun if it is not there."""
@@ -97,7 +96,8 @@ def _study(
     with storages.exclusive_lock(folder):
         study = Study(name, folder, storages.create(name, database or storages.journal(folder)))
         identities.check_identity(study, identity)
-        study.optuna.set_user_attr("constraints", dataclasses.asdict(constraints))
+        study.optuna.set_user_attr("constraints", dataclasses.asdict(space.constraints))
+        study.keep_hypervolume_from(space.hypervolume_from)
         study.keep_account(account)
     return study
 

@@ -1,15 +1,19 @@
 """A TOML file in parts, which knows where each key stands, for errors."""
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nas.errors import SpaceError
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, nearest, typed, types_of
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar("_T", bound="DataclassInstance")
 
 
 class Document:
@@ -68,7 +72,7 @@ class Document:
         """A section as the dataclass that it fills.
 
         Raises:
-            SpaceError: a key that the class has not, or a value of another type.
+            SpaceError: a key that the class has not, a value of another type, or no value where there is no default.
         """
         hints = types_of(cls)
         fields: dict[str, object] = {}
@@ -79,6 +83,9 @@ class Document:
                 fields[key] = typed(value, hints[key])
             except ConfigError as error:
                 raise self.error(section, key, str(error)) from None
+        for field in dataclasses.fields(cls):
+            if field.name not in fields and field.default is field.default_factory is dataclasses.MISSING:
+                raise self.error(section, None, f"{field.name} is missing. Give all of {', '.join(hints)}")
         return cls(**fields)
 
 

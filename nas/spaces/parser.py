@@ -8,6 +8,7 @@
     [data]        `DataSettings`
     [proxy]       `Recipe` of the short training
     [constraints] `Constraints` on the networks that are looked for
+    [hypervolume] `ReferencePoint` from which hypervolume is measured
 
 Every sampled config is valid: choices that no remaining axis can mend are not offered. No torch here.
 """
@@ -17,9 +18,10 @@ import math
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from nas.errors import SpaceError
-from nas.settings import Constraints, DataSettings, Recipe
+from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.axes import FIXED, key_of, read_axes
 from nas.spaces.document import Document
 from nas.spaces.paths import assign, copied, flattened, is_known, paths_in, read
@@ -29,7 +31,9 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, nearest
 
-_SECTIONS = ("base", "axes", "choices", "references", "data", "proxy", "constraints")
+_Asked = TypeVar("_Asked", Constraints, ReferencePoint)
+
+_SECTIONS = ("base", "axes", "choices", "references", "data", "proxy", "constraints", "hypervolume")
 
 
 def space_names() -> list[str]:
@@ -121,7 +125,9 @@ class _Parser:
         axes = read_axes(document, base)
         data = document.settings("data", DataSettings, sections.get("data", {}))
         recipe = document.settings("proxy", Recipe, sections.get("proxy", {}))
-        space = SearchSpace(document.path.stem, base, axes, {}, data, recipe, self._constraints())
+        constraints = self._asked("constraints", Constraints)
+        reference_point = self._asked("hypervolume", ReferencePoint) if "hypervolume" in sections else None
+        space = SearchSpace(document.path.stem, base, axes, {}, data, recipe, constraints, reference_point)
         _check_numbers(document, data, recipe)
         self._check_choices(space)
         references = {
@@ -141,13 +147,14 @@ class _Parser:
         _check_numbers(document, space.data, recipe)
         return recipe
 
-    def _constraints(self) -> Constraints:
+    def _asked(self, section: str, cls: type[_Asked]) -> _Asked:
+        """A section whose values its class checks, which does not know where they stand."""
         document = self._document
         try:
-            return document.settings("constraints", Constraints, document.sections.get("constraints", {}))
+            return document.settings(section, cls, document.sections.get(section, {}))
         except SpaceError as error:
             has_place = str(error).startswith(str(document.path))
-            raise (error if has_place else document.error("constraints", None, str(error))) from None
+            raise (error if has_place else document.error(section, None, str(error))) from None
 
     def _base(self, section: PlainTable) -> PlainTable:
         fields = dict(section)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.errors import SpaceError
-from nas.settings import Constraints, DataSettings, Recipe
+from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.parameters import axis_of, parameter_name
 from nas.spaces.paths import assign, copied, covers, read
 from spikformer.config import SpikformerConfig, StageConfig
@@ -53,6 +53,7 @@ class SearchSpace:
         base: config that the axes change, as plain values.
         axes: axes in the order in which they are sampled.
         references: name -> config of the networks to evaluate first.
+        constraints, hypervolume_from: what a search asks of networks; they are no part of the space's identity.
     """
 
     name: str
@@ -62,6 +63,7 @@ class SearchSpace:
     data: DataSettings
     recipe: Recipe
     constraints: Constraints = field(default_factory=Constraints)
+    hypervolume_from: ReferencePoint | None = None
 
     def sample(self, suggest: Suggest) -> SpikformerConfig:
         """One valid config; `suggest` chooses, for parameters that `nas.spaces.parameters` names."""

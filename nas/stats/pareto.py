@@ -40,19 +40,23 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
-def reference_point(points: Sequence[Point]) -> Point:
+def reference_point(points: Sequence[Point], asked: Point | None = None) -> Point:
     """Where the hypervolume of these points is measured from: the one definition of searcher, study and report.
 
-    It is the least accuracy and a hair more than the largest energy of all the points. An accuracy counts as no lower
-    than half the range between the quartiles below the lower one. Evenly spread accuracies end there; one dead network,
-    at chance, lies far below, and would add a tall empty strip to every front, beside which fronts look alike.
+    It is the point that the user asked for, if there is one. Otherwise it has the least accuracy and a hair more than
+    the largest energy of all the points. An accuracy counts as no lower than half the range between the quartiles below
+    the lower one. Evenly spread accuracies end there; one dead network, at chance, lies far below, and would add a tall
+    empty strip to every front, beside which fronts look alike.
 
     Args:
         points: (accuracy, energy), energy as a logarithm.
+        asked: the user's own reference point, in the same units.
 
     Raises:
-        ValueError: no points.
+        ValueError: no points and none asked for.
     """
+    if asked is not None:
+        return asked
     if not points:
         raise ValueError("without points there is no reference point")
     accuracies = [accuracy for accuracy, _ in points]

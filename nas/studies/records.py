@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from nas.errors import RecordError, SpaceError, StudyError
-from nas.settings import Constraints, DataSettings, Recipe
+from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces import Axis, Choice, SearchSpace, by_axis
 from nas.studies import trials
 from nas.studies.trials import Snapshot
@@ -202,7 +202,7 @@ def references_in(snapshot: Snapshot) -> dict[str | None, str]:
 
 
 def space_of(study: str, identity: Mapping[str, object]) -> SearchSpace:
-    """The space that a study searched, as far as results depend on it: without references and constraints.
+    """The space that a study searched, as far as results depend on it: without references and what was asked for.
 
     Raises:
         StudyError: it has not begun, or another version of this program began it.
@@ -283,6 +283,23 @@ def constraints_in(study: str, attributes: Mapping[str, object]) -> Constraints:
     return constraints
 
 
+def hypervolume_from_in(study: str, attributes: Mapping[str, object]) -> ReferencePoint | None:
+    """The reference point that the last search of a study asked for, by its attributes.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    stored = attributes.get("hypervolume_from")
+    if stored is None:
+        return None
+    try:
+        hold_value("hypervolume_from", stored, dict[str, float])
+        assert isinstance(stored, dict)
+        return ReferencePoint(**stored)
+    except (TypeError, SpaceError) as error:
+        raise _damaged(study, error) from None
+
+
 def _damaged(study: str, error: Exception) -> StudyError:
     return StudyError(
         f"the settings of study {study} are damaged ({error}). Restore it from a backup, or search under another name"
@@ -324,6 +341,7 @@ __all__ = [
     "check_schema",
     "constraints_in",
     "full_trainings_in",
+    "hypervolume_from_in",
     "identity_in",
     "left_out",
     "parsed",

@@ -5,8 +5,9 @@ minimise); what its trials say is in `nas.studies.trials`, how they come about i
 """
 
 import dataclasses
+import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from nas.costs import IMAGE_SIZE
 from nas.costs import chip as chips
 from nas.costs import energy as conventions
 from nas.errors import StudyError
-from nas.settings import Constraints
+from nas.settings import Constraints, ReferencePoint
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _FULL = "full_training"
 _ACCOUNT = "data_account"
 _DATA_DIR = "data_dir"
+_HYPERVOLUME_FROM = "hypervolume_from"
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,30 @@ class Study:
         """
         return records.constraints_in(self.name, handles.attributes_of(self.optuna))
 
+    @property
+    def hypervolume_from(self) -> ReferencePoint | None:
+        """The reference point that the last search asked for; None where it asked for none.
+
+        Raises:
+            StudyError: it is damaged.
+        """
+        return records.hypervolume_from_in(self.name, handles.attributes_of(self.optuna))
+
+    def keep_hypervolume_from(self, asked: ReferencePoint | None) -> None:
+        stored = dataclasses.asdict(asked) if asked is not None else None
+        if handles.attributes_of(self.optuna).get(_HYPERVOLUME_FROM) != stored:
+            self.optuna.set_user_attr(_HYPERVOLUME_FROM, stored)
+
+    def reference_point(self, points: Sequence[pareto.Point]) -> pareto.Point:
+        """Where hypervolume is measured from: the point that its last search asked for, else that of the points.
+
+        Args:
+            points: accuracy in per cent and log10 of energy in mJ, at least one.
+        """
+        asked = self.hypervolume_from
+        point = None if asked is None else (100 * asked.accuracy, math.log10(asked.energy_mj))
+        return pareto.reference_point(points, point)
+
     def keeping(self, candidates: dict[int, Candidate]) -> dict[int, Candidate]:
         """Those of them that break no constraint."""
         asked, energy_of = self.constraints, self.energy_of
@@ -193,13 +219,13 @@ class Study:
         return front_of(self.keeping(self.candidates), self.energy_of)
 
     def hypervolume(self) -> float | None:
-        """Of the front, in accuracy times decades of energy, from the reference point of its fully trained networks.
+        """Of the front, in accuracy times decades of energy, from the `reference_point` of its fully trained networks.
 
         Comparable within a study; between studies only from one reference point. None without a front.
         """
         feasible = self.keeping(self.candidates)
         points = [point for c in feasible.values() if (point := c.point(self.energy_of)) is not None]
-        return pareto.hypervolume(points, pareto.reference_point(points)) if points else None
+        return pareto.hypervolume(points, self.reference_point(points)) if points else None
 
     def to_dataframe(
         self, *, convention: str = "measured", unit_costs: str = "45nm_fp32", chip: str | None = None

@@ -12,14 +12,14 @@ import pytest
 import nas
 import spikformer
 from nas.__main__ import main
-from nas.settings import Constraints, DataSettings, Recipe
+from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.axes import AXES, PLACEMENTS
 from nas.spaces.parser import _SECTIONS
 from nas.spaces.paths import paths_in
 from spikformer.config import READS, SpikformerConfig
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-SETTINGS = {"data": DataSettings, "proxy": Recipe, "constraints": Constraints}
+SETTINGS = {"data": DataSettings, "proxy": Recipe, "constraints": Constraints, "hypervolume": ReferencePoint}
 
 
 def _sections(name: str, level: str = "## ") -> dict[str, str]:

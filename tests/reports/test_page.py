@@ -23,9 +23,9 @@ import torch
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.replicates import confirmation
-from nas.reports import contents, page, texts
+from nas.reports import contents, page, plots, texts
 from nas.searching import opening
-from nas.settings import Constraints
+from nas.settings import Constraints, ReferencePoint
 from nas.stats import pareto
 from nas.studies import status
 from nas.studies.records import Training
@@ -290,6 +290,39 @@ def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
     assert row.hypervolume == pytest.approx(report.hypervolume)
 
 
+def test_all_measure_from_the_reference_point_that_the_search_was_given(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: beyond it lies the most accurate network of the front alone, one point and one decade away."""
+    derived = contents.build(study)
+    assert "This point is derived from the networks" in derived.methods[-1]
+    assert not any("The last search aimed at" in sentence for sentence in derived.findings)
+    best = derived.front.iloc[-1]
+    asked = ReferencePoint(best["search_val_accuracy"] - 0.01, 10 * best["energy_mj"])
+    monkeypatch.setattr(Study, "hypervolume_from", asked)
+    report = contents.build(study)
+    assert report.reference_point == (100 * asked.accuracy, math.log10(asked.energy_mj))
+    (row,) = status.overview(study.folder.parent, None)
+    (line,) = json.loads(plots.plot_hypervolume(study).to_json())["data"]
+    last = report.trajectory["hypervolume"].iloc[-1]
+    assert [report.hypervolume, study.hypervolume(), row.hypervolume, line["y"][-1], last] == pytest.approx([1.0] * 5)
+    assert f"reference point of {100 * asked.accuracy:.1f} % of search-val accuracy and " in report.methods[-1]
+    assert "The last search of the study asked for this point" in report.methods[-1]
+    (sentence,) = [s for s in report.findings if s.startswith("The last search aimed at")]
+    assert f"Number of such networks on the front: 1 of {len(report.front)}" in sentence
+
+
+def test_a_front_that_does_not_reach_the_reference_point_has_no_hypervolume(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of nothing is not told."""
+    assert any("of the front's hypervolume" in sentence for sentence in contents.build(study).findings)
+    monkeypatch.setattr(Study, "hypervolume_from", ReferencePoint(0.9, 1e-12))
+    report = contents.build(study)
+    assert report.hypervolume == study.hypervolume() == 0
+    assert not any("of the front's hypervolume" in sentence for sentence in report.findings)
+
+
 def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
     for tag, given in _read(written / "report.html").tags:
         for name in ("src", "href", "action", "data"):
@@ -451,6 +484,14 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
     assert report.reference_point == pytest.approx(pareto.reference_point(points))
     assert "Hypervolume" in report.findings[-1]
     assert "random" in report.findings[-1]
+    other.keep_hypervolume_from(ReferencePoint(0.01, 1.0))
+    for shown, beside in ((study, other), (other, study)):  # the point of the studied one, if it has one
+        derived = shown.hypervolume_from is None
+        point = report.reference_point if derived else (1.0, 0.0)
+        again = contents.build(shown, compare=[beside])
+        assert again.reference_point == pytest.approx(point)
+        trajectory = again.compared[0].trajectory["hypervolume"].iloc[-1]
+        assert again.compared[0].hypervolume == pytest.approx(trajectory)
     page.write(report, tmp_path / "out")
     data = json.loads(_read(tmp_path / "out" / "report.html").data)
     assert "attainment" in data["charts"]

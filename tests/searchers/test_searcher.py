@@ -1,8 +1,10 @@
 """The searcher: its numbers against brute force, its promises over whole searches of a small space."""
 
 import dataclasses
+import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -345,6 +347,38 @@ def test_the_reference_point_is_that_of_reports_taken_from_the_first_networks(st
     first = [(float(belief.accuracy_N[i]), float(belief.energy_N[i])) for i in range(QUICK.startup)]
     assert belief.reference == pareto.reference_point(first)
     assert belief.reference[1] == pytest.approx(max(energy for _, energy in first), abs=2e-6)
+
+
+def test_the_users_reference_point_replaces_the_derived_one(steps: list[Step]) -> None:
+    """Its accuracy only at the top rung, since the first rungs read up to 0.2 less; limits hold beside it."""
+    asked, limits = (0.86, 0.7), (0.8, 0.65)
+    free, aiming = Searcher(Toy(), 0, QUICK), Searcher(Toy(), 0, QUICK, reference=asked)
+    limited = Searcher(Toy(), 0, QUICK, limits, reference=asked)
+    records = list[Record]()
+    for step in steps:
+        records = after(records, step)
+        if sum(0 in r.observations for r in records) < 3:
+            continue
+        if sum(2 in r.observations for r in records) < 3:
+            assert aiming._posterior(records).reference == (free._posterior(records).reference[0], 0.7)
+        else:
+            assert aiming._posterior(records).reference == asked
+            assert limited._posterior(records).reference == (0.86, 0.65)
+    assert sum(2 in r.observations for r in records) >= 3
+
+
+def test_a_searcher_aims_beyond_the_users_reference_point() -> None:
+    """Of equal numbers of networks from three seeds, far more of those that the model chooses lie beyond it."""
+    asked, beyond = (0.86, 1.3), Counter[pareto.Point | None]()
+    full = dataclasses.replace(QUICK, shares=(1.0,), reduction_factor=())
+    for reference, seed in itertools.product((asked, None), range(3)):
+        searcher, records = Searcher(Toy(), seed, full, reference=reference), list[Record]()
+        for number in range(20):
+            network = searcher.next_step(records).network
+            records = [*records, Record(network, {0: read(network, 2, number)}, 0)]
+        points = [truth(r.network) for r in records[QUICK.startup :]]
+        beyond[reference] += sum(accuracy > asked[0] and energy < asked[1] for accuracy, energy in points)
+    assert beyond[asked] > 1.5 * beyond[None]
 
 
 def test_one_dead_network_does_not_ruin_the_reference_point() -> None:

@@ -25,8 +25,9 @@ from nas.searchers.searcher import Searcher
 from nas.searching import forecast, opening
 from nas.searching.proposals import reductions, settings
 from nas.searching.settings import SAMPLERS
-from nas.settings import Constraints, Recipe
+from nas.settings import Constraints, Recipe, ReferencePoint
 from nas.spaces import load_space
+from nas.stats import pareto
 from nas.studies import trials
 from nas.studies.study import Study
 from nas.training import evaluation
@@ -345,6 +346,47 @@ def test_limits_in_the_space_file_hold_unless_the_command_says_otherwise(ladder:
     ladder.write_text(ladder.read_text() + "\n[constraints]\nmin_accuracy = 0.99\nmax_energy_mj = 5\n")
     study = _search(ladder, 6, constraints=Constraints(min_accuracy=0.2))
     assert study.constraints == Constraints(min_accuracy=0.2, max_energy_mj=5.0)
+
+
+def test_a_search_aims_beyond_the_users_reference_point(ladder: Path) -> None:
+    """Of 40 networks of one rung, the first ten at random, more lie beyond it than in a search without one.
+
+    Networks that do not are trained and may be on the front all the same.
+    """
+    ladder.write_text(LADDER.replace(f"rungs = {list(RUNGS)}", "rungs = [1]"))
+    asked = ReferencePoint(0.6, 0.0004)
+    searches = [_search(ladder, 40, hypervolume_from=point, study=str(point is asked)) for point in (asked, None)]
+    beyond = [
+        sum((c.search_val_accuracy or 0) > asked.accuracy and (c.energy_mj or 1) < asked.energy_mj for c in found)
+        for found in (study.candidates.values() for study in searches)
+    ]
+    assert beyond[0] > 1.5 * beyond[1] > 0
+
+
+def test_below_the_last_rung_a_search_aims_at_the_energy_alone(ladder: Path) -> None:
+    """No network reaches the accuracy there, as none has seen more than half of the images."""
+    asked = ReferencePoint(0.6, 0.0002)
+    searches = [_search(ladder, 30, hypervolume_from=point, study=str(point is asked)) for point in (asked, None)]
+    below = [sum((c.energy_mj or 1) < asked.energy_mj for c in study.candidates.values()) for study in searches]
+    assert below[0] > 1.3 * below[1] > 0
+
+
+def test_the_last_search_says_where_hypervolume_is_measured_from(ladder: Path) -> None:
+    """The option takes the place of the space's section, as with limits; without both there is none."""
+    assert _search(ladder, 3).hypervolume_from is None
+    asked = ReferencePoint(0.1, 5.0)
+    study = _search(ladder, 3, hypervolume_from=asked)
+    assert study.hypervolume_from == asked
+    points = [point for c in study.candidates.values() if (point := c.point()) is not None]
+    assert study.reference_point(points) == (10.0, math.log10(5.0))
+    assert study.hypervolume() == pareto.hypervolume(points, (10.0, math.log10(5.0)))
+    ladder.write_text(ladder.read_text() + "\n[hypervolume]\naccuracy = 0.3\nenergy_mj = 2\n")
+    assert _search(ladder, 3).hypervolume_from == ReferencePoint(0.3, 2.0)
+    assert _search(ladder, 3, hypervolume_from=asked).hypervolume_from == asked
+    ladder.write_text(LADDER)
+    study = _search(ladder, 3)
+    assert study.hypervolume_from is None
+    assert study.reference_point(points) == pareto.reference_point(points)
 
 
 @pytest.mark.parametrize(

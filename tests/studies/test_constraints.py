@@ -35,6 +35,13 @@ def test_multiplications_are_those_of_the_authors_network() -> None:
         ("max_params = 1.5", r"line 2, \[constraints\] max_params: must be a whole number, not 1\.5"),
         ("max_energy_mj = inf", r"line 2, \[constraints\] max_energy_mj: must be finite, not inf"),
         ("max_parms = 1", r"max_parms: unknown key\. Did you mean \"max_params\""),
+        ("max_macs = 1\n[hypervolume]\naccuracy = 0.8", r"line 3, \[hypervolume\] energy_mj is missing\. Give all of"),
+        (
+            "[hypervolume]\naccuracy = 80\nenergy_mj = 1",
+            r"\[hypervolume\] accuracy 80\.0 of the .* such as 0\.8 for 80 %",
+        ),
+        ("[hypervolume]\naccuracy = 0.8\nenergy_mj = 0", r"\[hypervolume\] energy_mj 0\.0 of the .* must be positive"),
+        ("[hypervolume]\naccurcy = 0.8", r"line 3, \[hypervolume\] accurcy: unknown key\. Did you mean \"accuracy\""),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_named(tmp_path: Path, text: str, message: str) -> None:

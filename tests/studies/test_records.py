@@ -11,6 +11,7 @@ import pytest
 
 import nas
 from nas.searching import opening
+from nas.settings import ReferencePoint
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard
 
@@ -23,7 +24,13 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with two equal studies of four networks."""
     folder = tmp_path_factory.mktemp("searched")
     (folder / "micro.toml").write_text(MICRO)
-    opening.search(folder / "micro.toml", TRIALS, observer=Heard(), results_dir=folder / "results")
+    opening.search(
+        folder / "micro.toml",
+        TRIALS,
+        hypervolume_from=ReferencePoint(0.05, 1.0),
+        observer=Heard(),
+        results_dir=folder / "results",
+    )
     shutil.copytree(folder / "results" / "micro", folder / "results" / "other")
     with _edited(folder / "results" / "other" / "journal.log") as lines:
         for line in lines:
@@ -166,6 +173,7 @@ def test_commands_read_the_rest_and_a_search_goes_on(results: Path, run_here: Ru
     ("attribute", "value"),
     [
         *_each("constraints", "abc", {"max_macs": "abc"}, {"nope": 1}, {"max_params": -3}, []),
+        *_each("hypervolume_from", "abc", [], {"accuracy": 0.8}, {"accuracy": 80, "energy_mj": 1}, {"nope": 1}),
         *_each("identity", "abc", [], {"seed": "x"}, {"energy_of": "mars"}),
     ],
 )
