@@ -78,19 +78,21 @@ CONVENTION = together(
         help="Energy of each kind of operation in pJ: the name of a built-in table, or a TOML file.",
     ),
 )
-HARDWARE = together(
-    click.option(
-        "--chip",
-        metavar="NAME|MODULE:FUNCTION",
-        help="Chip model, such as loihi, that adds latency and energy estimates to the report; docs/costs.md lists the "
-        "models.",
-    ),
-    click.option(
-        "--memory",
-        is_flag=True,
-        help="Also estimate the energy of memory accesses. It is never added to the energy of operations.",
-    ),
+CHIP = click.option(
+    "--chip",
+    metavar="NAME|MODULE:FUNCTION",
+    help="Chip model, such as loihi, that adds latency and energy estimates to the report; docs/costs.md lists the "
+    "models.",
 )
+MEMORY = click.option(
+    "--memory",
+    is_flag=False,
+    flag_value="horowitz64",
+    metavar="[NAME]",
+    help="Also estimate the energy of memory accesses in mJ, by lemaire2022, lemaire_64bit, step or, if no name is "
+    "given, horowitz64. It is never added to the energy of operations.",
+)
+HARDWARE = together(CHIP, MEMORY)
 DEVICE = click.option(
     "--device",
     default="auto",
@@ -217,6 +219,7 @@ __all__ = [
     "COUNT",
     "DEVICE",
     "HARDWARE",
+    "MEMORY",
     "RECIPE_SETTINGS",
     "RESULTS_DIR",
     "SEARCH_IMAGES",

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from nas.costs import MEASURED, Activity, Chip, Convention
+from nas.costs import MEASURED, Activity, Chip, Convention, MemoryModel
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.reports import axes, findings, layer_costs, repeats, rows
@@ -179,8 +179,8 @@ def build(
     study: Study,
     convention: Convention = MEASURED,
     chip: Chip | None = None,
+    memory: MemoryModel | None = None,
     *,
-    memory: bool = False,
     compare: Sequence[Study] = (),
 ) -> Report:
     """Read a study into tables and sentences, its energies priced anew from the counts in its records.
@@ -189,7 +189,7 @@ def build(
 
     Args:
         chip: a model whose energy, latency and fit become columns of their own.
-        memory: whether the methods say what memory accesses would add.
+        memory: a model of memory whose terms become columns of their own.
         compare: studies to be drawn beside it.
 
     Raises:
@@ -202,7 +202,7 @@ def build(
     candidates, broken, front = priced.candidates, priced.broken, priced.front
     column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
     trainings = study.trainings_in(snapshot)
-    trials = networks.table(study, priced, convention, chip, trainings)
+    trials = networks.table(study, priced, convention, chip, trainings, memory)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)
     importance, effects, basis = axes.importance(trainings)
@@ -235,11 +235,12 @@ def build(
         images=_images_in_words(study, stored),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
-    report.findings.extend([*again.findings, *_against_others(report)])
+    against = [layer_costs.comparisons(candidates[n].counts, convention, memory) for n in front]
+    report.findings.extend([*again.findings, *_against_others(report), *findings.against_quantised(against)])
     if chip is not None and stored:
         _add_chip(report, stored, chip)
-    if memory:
-        report.methods.extend(memory_methods(candidates))
+    if memory is not None:
+        report.methods.extend(memory_methods(trials, memory))
     return report
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.costs import Convention
+from nas.costs import Convention, counterpart
 from nas.replicates import WHAT, Trained, runs
 from nas.reports.units import EnergyUnit, unit_of
 from nas.stats import Interval, Verdict, deviation, differences, means, verdict
 from nas.studies import Study
-from nas.training import Candidate, bits, in_words, repriced
+from nas.training import Candidate, in_words, repriced
 
 _RUNS = ["trial", "what", "seed", "spike_penalty", "status", "search_val_accuracy", "report_val_accuracy", "energy_mj"]
 _MEANS = [
@@ -309,7 +309,7 @@ def _twins(
         if study.energy_of == "proxy":
             verdicts = [_twin_verdict(of, plain[n]) for of in (g, as_spikes[n])]
         spikes_mj = 10 ** float(np.mean(as_spikes[n].log_energies)) if as_spikes[n].log_energies else math.nan
-        width = bits(candidates[n].config.time_steps)
+        width = counterpart.bits(candidates[n].config.time_steps)
         rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, *verdicts))
     table = pd.DataFrame(rows, columns=_TWINS)
     return table, _twin_sentences(table, twins, as_spikes, plain, as_macs) if study.energy_of == "proxy" else []

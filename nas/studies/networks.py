@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.costs import MEASURED, Chip, Convention
+from nas.costs import MEASURED, Chip, Convention, MemoryModel, memory_columns
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
@@ -50,10 +50,12 @@ def price(study: "Study", stored: Mapping[int, Candidate], convention: Conventio
     return Priced(candidates, broken, front)
 
 
-def dataframe(study: "Study", convention: Convention, chip: Chip | None) -> pd.DataFrame:
+def dataframe(
+    study: "Study", convention: Convention, chip: Chip | None, memory: MemoryModel | None = None
+) -> pd.DataFrame:
     """See `Study.to_dataframe`."""
     priced = price(study, study.candidates, convention)
-    return table(study, priced, convention, chip, study.trainings).set_index("trial")
+    return table(study, priced, convention, chip, study.trainings, memory).set_index("trial")
 
 
 def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, object]:
@@ -120,12 +122,19 @@ def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, object]:
     return {"chip_energy_mj": costs.energy_mj, "chip_latency_ms": costs.latency_ms, "chip_fits": costs.fits}
 
 
+def _memory_row(candidate: Candidate, memory: MemoryModel | None) -> dict[str, float | None]:
+    if memory is None:
+        return {}
+    return memory_columns(memory.price(candidate.counts).total if candidate.status == "complete" else None)
+
+
 def table(
     study: "Study",
     priced: Priced,
     convention: Convention,
     chip: Chip | None,
     trainings: Sequence[Training],
+    memory: MemoryModel | None = None,
 ) -> pd.DataFrame:
     """A row a candidate, by trial number; columns `choice_*` have its choices, one an axis of the space."""
     choices = {training.trial: training.choices for training in trainings}
@@ -135,7 +144,7 @@ def table(
         row = _row(n, c, n in on_front, priced.broken[n]) | {"convention": convention.label}
         row |= _full_row([full for full in full_trainings if full.trial == n])
         row |= {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()}
-        rows.append(row | _chip_row(c, chip))
+        rows.append(row | _chip_row(c, chip) | _memory_row(c, memory))
     if not rows:
         return pd.DataFrame(columns=[*_EMPTY, "convention"])
     frame = pd.DataFrame(rows)

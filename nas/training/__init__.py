@@ -15,7 +15,6 @@ measurement    accuracy, operations and energy on held-out images
 probing        how fast a network is trained and measured, from a few steps
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
-counterpart    the quantised network of the same shape without time
 candidate      a config evaluated: one record, with all of it
 description    a network in words
 wording        candidates and numbers as people read them
@@ -29,7 +28,6 @@ from nas.lazy import attributes
 if TYPE_CHECKING:
     from nas.training.augmentation import Normalise, settled
     from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
-    from nas.training.counterpart import ann_counterpart, bits
     from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
@@ -59,9 +57,7 @@ __getattr__ = attributes(
         "Update": "nas.training.optimizer",
         "accuracies": "nas.training.fitting",
         "adamw": "nas.training.optimizer",
-        "ann_counterpart": "nas.training.counterpart",
         "autocast": "nas.training.execution",
-        "bits": "nas.training.counterpart",
         "counts_by_class": "nas.training.fitting",
         "described": "nas.training.description",
         "died": "nas.training.evaluation",
@@ -101,9 +97,7 @@ __all__ = [
     "Update",
     "accuracies",
     "adamw",
-    "ann_counterpart",
     "autocast",
-    "bits",
     "counts_by_class",
     "described",
     "device_memory",

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Activity, Convention, Operation, Overheads, as_dicts, energy, target
+from nas.costs import Activity, Convention, Counts, Operation, Overheads, as_dicts, energy, fired, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
@@ -111,6 +111,12 @@ class Candidate:
     def ranked_mj(self, energy_of: EnergyOf) -> float | None:
         """The energy by which a search ranks it."""
         return self.energy_mj if energy_of == "proxy" else self.energy_target_mj
+
+    @property
+    def counts(self) -> Counts:
+        """What cost models read of it."""
+        spikes = fired(self.config, self.activity, self.firing_rates, self.counted_images)
+        return Counts(self.config, self.operations, self.overheads, self.counted_images, spikes)
 
     def point(self, energy_of: EnergyOf = "proxy") -> pareto.Point | None:
         """Accuracy in per cent and log10 of energy in mJ, if it was trained in full and can be ranked."""
