@@ -45,6 +45,77 @@ def step() -> dict[str, Any]:
     return {"spikingjelly": importlib.metadata.version("spikingjelly"), "images": IMAGES, "cases": cases}
 
 
+def loihi() -> dict[str, Any]:
+    """Energy and time of SANA-FE's Loihi, of one layer behind inputs that cost nothing."""
+    numpy = importlib.import_module("numpy")
+    dense = [(64, 64, 1.1, 1, 1e9), (256, 512, 0.5, 1, 1e9), (300, 1000, 0.1, 1, 1e9), (900, 100, 0.3, 1, 1.0)]
+    convolutions = [((8, 8, 4, 3, 8, 1), 0.5, 1), ((16, 16, 4, 3, 16, 2), 0.3, 1), ((12, 12, 7, 5, 9, 1), 0.2, 1)]
+    several = [(512, 2048, 0.1, 2, 1e9), (512, 3072, 0.1, 3, 1e9), (512, 4096, 0.1, 4, 1e9)]
+    cases = [_on_loihi(numpy, {"inputs": [n], "outputs": [m]}, *rest) for n, m, *rest in (*dense, *several)]
+    for (width, height, inputs, kernel, outputs, stride), rate, cores in convolutions:
+        places = [(size - kernel) // stride + 1 for size in (width, height)]
+        shape = {"inputs": [inputs, width, height], "outputs": [outputs, *places]}
+        kernels = {"kernel": [kernel, kernel], "stride": [stride, stride]}
+        cases.append(_on_loihi(numpy, shape | kernels, rate, cores, 1e9))
+    return {"sanafe": importlib.metadata.version("sanafe"), "images": 1, "cases": cases}
+
+
+def _on_loihi(numpy: Any, layer: dict[str, Any], rate: float, cores: int, threshold: float) -> dict[str, Any]:
+    """One layer on so many cores, for 20 steps of random spikes."""
+    program, layers = importlib.import_module("sanafe"), importlib.import_module("sanafe.layers")
+    steps, chip = 20, program.load_loihi()
+    network = program.Network()
+    inputs, outputs = math.prod(layer["inputs"]), math.prod(layer["outputs"])
+    if "kernel" in layer:
+        channels, width, height = layer["inputs"]
+        source = layers.Input2D(network, width, height, channels)
+        weights = numpy.ones((*layer["kernel"], channels, layer["outputs"][0]))
+        stride = layer["stride"]
+        fed = layers.Conv2D(
+            network, source, weights, stride_width=stride[0], stride_height=stride[1], threshold=threshold
+        )
+        synapse = "loihi_conv_synapse"
+    else:
+        source = layers.Input2D(network, inputs, 1, 1)
+        fed = layers.Dense(network, source, outputs, numpy.ones((inputs, outputs)), threshold=threshold)
+        synapse = "loihi_dense_synapse"
+    spikes = numpy.random.default_rng(0).random((steps, inputs)) < rate
+    places = chip.cores()
+    for i, neuron in enumerate(source):
+        neuron.set_attributes(
+            soma_hw_name=f"loihi_inputs[{i % 1024}]", model_attributes={"spikes": [int(each) for each in spikes[:, i]]}
+        )
+        neuron.map_to_core(places[0])
+    for i, neuron in enumerate(fed):
+        neuron.set_attributes(soma_hw_name="loihi_lif", default_synapse_hw_name=synapse)
+        neuron.map_to_core(places[1 + i * cores // outputs])
+    simulated = program.SpikingChip(chip)
+    simulated.load(network)
+    told = simulated.sim(steps, timing_model="detailed")
+    taps = math.prod(layer.get("kernel", [1])) * layer["inputs"][0]
+    sent = int(spikes.sum())
+    return {
+        "name": f"{'convolution' if 'kernel' in layer else 'dense'} {inputs} to {outputs} on {cores}",
+        "time_steps": steps,
+        "cores": cores,
+        "layers": [
+            layer
+            | {
+                "bias": False,
+                "binary": True,
+                "values": steps * inputs,
+                "nonzero_values": sent,
+                "nonzero": told["spikes"],
+                "valid": steps * outputs * taps,
+                "dense": steps * outputs * taps,
+                "sent": told["neurons_fired"] - sent,
+            }
+        ],
+        "energy_j": told["energy"],
+        "seconds": told["sim_time"],
+    }
+
+
 def _convolutions(torch: Any, modules: Any, neurons: Any) -> tuple[Any, Any]:
     """Real images; strides; a layer with biases and one without; a linear layer on spikes."""
     layers = [
@@ -176,7 +247,7 @@ def _graph(case: dict[str, Any]) -> tuple[Any, list[str], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    oracles = {"lemaire": lemaire, "step": step}
+    oracles = {"lemaire": lemaire, "step": step, "loihi": loihi}
     parser.add_argument("oracle", choices=oracles)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()

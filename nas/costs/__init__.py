@@ -18,7 +18,10 @@ step             memory at one price for a bit
 memory           models of memory by their names
 counterpart      the quantised network of the same shape without time
 quantised        a network against its quantised counterpart: where their costs are equal
-chip             energy and latency on a named chip
+chip_model       what a model of a chip states and answers
+loihi            many cores that wait for each other at each time step
+digital          lanes, one level of buffers, and DRAM
+chip             models of a chip by their names
 target           the costs that a proxy predicts for the full-size network
 scaling          a proxy's shape made larger, to a budget of parameters or MACs
 contract         what every block keeps, held against a brute force
@@ -35,7 +38,8 @@ from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.costs.accesses import TERMS, Accesses, Counts, MemoryEnergy, MemoryModel, memory_columns
-    from nas.costs.chip import Chip, ChipCosts
+    from nas.costs.chip import Chip
+    from nas.costs.chip_model import ChipCosts
     from nas.costs.counter import OperationCounter
     from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
     from nas.costs.layers_fired import fired
@@ -51,7 +55,7 @@ __getattr__ = attributes(
         "Accesses": "nas.costs.accesses",
         "BreakEven": "nas.costs.quantised",
         "Chip": "nas.costs.chip",
-        "ChipCosts": "nas.costs.chip",
+        "ChipCosts": "nas.costs.chip_model",
         "Convention": "nas.costs.energy",
         "IMAGE_SIZE": "nas.costs.target",
         "MEASURED": "nas.costs.energy",

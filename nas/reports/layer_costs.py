@@ -162,9 +162,7 @@ def with_hardware(costs: Costs, counts: Counts, chip: Chip | None = None, memory
     Raises:
         CostError: the model of the chip fails.
     """
-    on_chip = None
-    if chip is not None:
-        on_chip = (chip.name, chip(counts.config, counts.operations, counts.overheads, counts.images))
+    on_chip = None if chip is None else (chip.name, chip(counts))
     accesses = memory.price(counts) if memory is not None else None
     against = comparisons(counts, costs.convention, memory)
     return dataclasses.replace(costs, chip=on_chip, memory=accesses, against=against)

@@ -118,7 +118,7 @@ def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, object]:
         return {}
     if candidate.status != "complete":
         return {"chip_energy_mj": None, "chip_latency_ms": None, "chip_fits": None}
-    costs = chip(candidate.config, candidate.operations, candidate.overheads, candidate.counted_images)
+    costs = chip(candidate.counts)
     return {"chip_energy_mj": costs.energy_mj, "chip_latency_ms": costs.latency_ms, "chip_fits": costs.fits}
 
 

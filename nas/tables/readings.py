@@ -62,7 +62,7 @@ def reading(
     costs = None
     if chip is not None and record.search_val_accuracy is not None:
         _check_counted(key, record, f"chip {chip.name}")
-        costs = chip(record.config, record.operations, record.overheads, record.counted_images)
+        costs = chip(record.counts)
     accesses = None
     if memory is not None and record.search_val_accuracy is not None:
         _check_counted(key, record, f"memory {memory.name}")

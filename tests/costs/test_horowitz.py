@@ -6,18 +6,13 @@ from typing import Any
 import pytest
 
 from nas.costs import horowitz, memory
-from nas.costs.accesses import NEURONS, Counts, Fired
-from nas.costs.operations import Operation, Overheads
+from nas.costs.accesses import NEURONS, Fired
+from nas.costs.operations import Operation
 from nas.errors import CostError
 from spikformer.operands import BINARY
-from tests.costs.test_chip import CONFIG, FIRST, PRODUCT, SECOND, operation
+from tests.costs.test_chip import FIRST, PRODUCT, SECOND, counts, operation
 
 MODEL = memory.load()
-
-
-def counts(*operations: Operation, updates: int = 0, images: int = 2, **fired: Fired) -> Counts:
-    """Counts over T = 4 steps."""
-    return Counts(CONFIG, operations, Overheads(neuron_updates=updates), images, fired)
 
 
 @pytest.mark.parametrize(

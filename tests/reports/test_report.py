@@ -433,7 +433,7 @@ def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_p
     assert list(report.front["trial"]) == list(plain.front["trial"])
     assert report.findings[:-1] == plain.findings
     complete = {n: c for n, c in study.candidates.items() if c.status == "complete"}
-    found = {n: loihi(c.config, c.operations, c.overheads, c.counted_images) for n, c in complete.items()}
+    found = {n: loihi(c.counts) for n, c in complete.items()}
     page.write(report, tmp_path)
     for name in ("trials.csv", "front.csv"):
         for row in pd.read_csv(tmp_path / name).to_dict("records"):
@@ -494,8 +494,7 @@ def test_inspection_of_a_chip_and_of_memory(study: Study) -> None:
     assert values["against_quantised"][:1] == both.pop("against_quantised")
     assert {key: value for key, value in values.items() if key in both} == both
     candidate = study.candidates[0]
-    counted = candidate.operations, candidate.overheads, candidate.counted_images
-    assert asked.to_dict()["chip"] == {"name": "loihi"} | dataclasses.asdict(chip.loihi(candidate.config, *counted))
+    assert asked.to_dict()["chip"] == {"name": "loihi"} | dataclasses.asdict(chip.load("loihi")(candidate.counts))
     priced = memory.load().price(candidate.counts)
     assert values["memory"]["energy_mj"] == priced.energy_mj
     assert values["memory"]["layers_mj"] == {path: accesses.terms for path, accesses in priced.layers.items()}

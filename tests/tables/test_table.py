@@ -65,7 +65,7 @@ def test_other_prices_equal_those_of_the_live_candidate(tiny: Tiny, live: Candid
     priced = energy.price(live.operations, live.counted_images, energy.convention(convention))
     assert reading.energy_mj == priced.energy_mj
     assert reading.spike_operations == priced.spike_operations
-    assert reading.chip == chip.load("loihi")(live.config, live.operations, live.overheads, live.counted_images)
+    assert reading.chip == chip.load("loihi")(live.counts)
     for name in memory.names():
         assert tiny.table.query(tiny.first, seed=1, memory=name).memory == memory.load(name).price(live.counts).total
 
