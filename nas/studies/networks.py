@@ -16,7 +16,7 @@ from nas.costs import MEASURED, Chip, Convention, MemoryModel, memory_columns
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
-from nas.training import Candidate, described, front_of, in_words, repriced, stem_name
+from nas.training import Candidate, described, front_of, in_words, ranking, repriced, stem_name
 
 if TYPE_CHECKING:
     from nas.studies.study import Study
@@ -142,6 +142,7 @@ def table(
     rows = []
     for n, c in candidates.items():
         row = _row(n, c, n in on_front, priced.broken[n]) | {"convention": convention.label}
+        row[ranking.column_of(study.energy_of)] = c.ranked_mj(study.energy_of)
         row |= _full_row([full for full in full_trainings if full.trial == n])
         row |= {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()}
         rows.append(row | _chip_row(c, chip) | _memory_row(c, memory))

@@ -15,6 +15,7 @@ measurement    accuracy, operations and energy on held-out images
 probing        how fast a network is trained and measured, from a few steps
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
+ranking        which energy ranks networks
 candidate      a config evaluated: one record, with all of it
 description    a network in words
 wording        candidates and numbers as people read them
@@ -27,7 +28,7 @@ from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.training.augmentation import Normalise, settled
-    from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
+    from nas.training.candidate import Candidate, front_of, repriced
     from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
     from nas.training.probing import measured_pace
+    from nas.training.ranking import EnergyOf
     from nas.training.schedule import Schedule
     from nas.training.step import Inputs, Step, momentum_settles
     from nas.training.throughput import Pace
@@ -45,7 +47,7 @@ __getattr__ = attributes(
     __name__,
     {
         "Candidate": "nas.training.candidate",
-        "EnergyOf": "nas.training.candidate",
+        "EnergyOf": "nas.training.ranking",
         "Epoch": "nas.training.epoch",
         "Inputs": "nas.training.step",
         "Measurement": "nas.training.measurement",
@@ -119,6 +121,7 @@ __all__ = [
     "parameter_groups",
     "precision_of",
     "provenance",
+    "ranking",
     "repriced",
     "settled",
     "stem_name",
