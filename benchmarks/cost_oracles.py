@@ -1,8 +1,9 @@
 """What other programs say of small networks: numbers to which `tests/costs` holds the models of memory and of chips.
 
-    python -m venv oracles && oracles/bin/pip install qualia-plugin-snn[codegen] sanafe spikingjelly
+    python -m venv oracles && oracles/bin/pip install qualia-plugin-snn[codegen] sanafe neurobench spikingjelly
     oracles/bin/python benchmarks/cost_oracles.py lemaire tests/data/cost_oracles/lemaire.json
     oracles/bin/python benchmarks/cost_oracles.py step tests/data/cost_oracles/step.json
+    oracles/bin/python benchmarks/cost_oracles.py neurobench tests/data/cost_oracles/neurobench.json
     oracles/bin/python benchmarks/cost_oracles.py loihi tests/data/cost_oracles/loihi.json
 
 The programs are under licences of their own (AGPL and GPL) and lie in an environment of their own: nothing of them is
@@ -43,6 +44,25 @@ def step() -> dict[str, Any]:
         case["bytes"] = {name: n for name, n in report.counts.items() if name.endswith("bytes")}
         case["memory_pj"] = report.energy_memory_pj
     return {"spikingjelly": importlib.metadata.version("spikingjelly"), "images": IMAGES, "cases": cases}
+
+
+def neurobench() -> dict[str, Any]:
+    """Operations of NeuroBench's `SynapticOperations`, over all images, by layer; an image is shown once."""
+    macs_of = importlib.import_module("neurobench.metrics.utils.layers").single_layer_MACs
+    cases = [_case("convolutions", 4, _convolutions), _case("linear", 3, _linear)]
+    for case in cases:
+        x = case["fed"]
+        for part in case["model"]:
+            if hasattr(part, "weight"):
+                layer = next(each for each in case["layers"] if "counted" not in each)
+                part.step_mode = "s"
+                shown = (x if layer["binary"] else x[:1]).flatten(0, 1)
+                met, is_spiking = macs_of(shown, part)
+                layer["counted"] = {"met": int(met), "all": int(macs_of(shown, part, total=True)[0])}
+                layer["counted"]["spiking"] = is_spiking
+                part.step_mode = "m"
+            x = part(x)
+    return {"neurobench": importlib.metadata.version("neurobench"), "images": IMAGES, "cases": cases}
 
 
 def loihi() -> dict[str, Any]:
@@ -247,7 +267,7 @@ def _graph(case: dict[str, Any]) -> tuple[Any, list[str], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    oracles = {"lemaire": lemaire, "step": step, "loihi": loihi}
+    oracles = {"lemaire": lemaire, "step": step, "neurobench": neurobench, "loihi": loihi}
     parser.add_argument("oracle", choices=oracles)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()

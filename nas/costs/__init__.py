@@ -22,6 +22,7 @@ chip_model       what a model of a chip states and answers
 loihi            many cores that wait for each other at each time step
 digital          lanes, one level of buffers, and DRAM
 chip             models of a chip by their names
+neurobench       NeuroBench's metrics under its names
 target           the costs that a proxy predicts for the full-size network
 scaling          a proxy's shape made larger, to a budget of parameters or MACs
 contract         what every block keeps, held against a brute force
@@ -111,6 +112,7 @@ __all__ = [
     "memory",
     "memory_columns",
     "multiplications",
+    "neurobench",
     "overheads_mj",
     "parts",
     "quantised",

@@ -18,6 +18,7 @@ from nas.costs import (
     MemoryModel,
     Operation,
     energy,
+    neurobench,
     quantised,
 )
 from nas.costs import rates as firing
@@ -41,6 +42,7 @@ class Costs:
         totals: energy in mJ of the whole network, by convention.
         chip: name of a chip and what its model says, if one was asked for.
         memory: accesses by a model of memory, if asked for.
+        neurobench: NeuroBench's metrics under its names, of counted networks.
         against: the network against its quantised counterpart, where there is one, by arithmetic and with memory.
     """
 
@@ -53,9 +55,10 @@ class Costs:
     chip: tuple[str, ChipCosts] | None = None
     memory: MemoryEnergy | None = None
     against: tuple[BreakEven, ...] = ()
+    neurobench: PlainTable | None = None
 
     def to_dict(self) -> PlainTable:
-        """Plain values; `chip` and `memory` only if asked for, `against_quantised` only with counts."""
+        """Plain values; `chip` and `memory` only if asked for, comparisons only with counts."""
         costs = dataclasses.asdict(self.convention.costs)
         asked: PlainTable = {}
         if self.chip is not None:
@@ -65,6 +68,8 @@ class Costs:
             terms = self.memory.total.terms
             total = {"energy_mj": self.memory.energy_mj, "terms_mj": terms, "layers_mj": layers}
             asked["memory"] = {"model": self.memory.model} | total
+        if self.neurobench is not None:
+            asked["neurobench"] = self.neurobench
         if self.against:
             asked["against_quantised"] = [each.to_dict() for each in self.against]
         return {
@@ -165,7 +170,9 @@ def with_hardware(costs: Costs, counts: Counts, chip: Chip | None = None, memory
     on_chip = None if chip is None else (chip.name, chip(counts))
     accesses = memory.price(counts) if memory is not None else None
     against = comparisons(counts, costs.convention, memory)
-    return dataclasses.replace(costs, chip=on_chip, memory=accesses, against=against)
+    return dataclasses.replace(
+        costs, chip=on_chip, memory=accesses, against=against, neurobench=neurobench.metrics(counts)
+    )
 
 
 def comparisons(counts: Counts, convention: Convention, memory: MemoryModel | None) -> tuple[BreakEven, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.costs import MEASURED, Chip, Convention, MemoryModel, memory_columns
+from nas.costs import MEASURED, Chip, Convention, MemoryModel, memory_columns, neurobench
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
@@ -82,6 +82,7 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "spike_operations": candidate.spike_operations,
         "real_macs": candidate.real_macs,
         "dense_macs": candidate.dense_macs,
+        **_neurobench(candidate),
         "parameters": candidate.parameters,
         "mean_firing_rate": sum(rates) / len(rates) if rates else None,
         "silent_layers": " ".join(candidate.silent_layers),
@@ -104,6 +105,14 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "config_id": candidate.config_id,
         "reason": candidate.reason,
     }
+
+
+def _neurobench(candidate: Candidate) -> dict[str, float | None]:
+    """NeuroBench's `SynapticOperations` under its names."""
+    names = ("Effective_MACs", "Effective_ACs", "Dense")
+    if candidate.status != "complete":
+        return dict.fromkeys(names)
+    return {**neurobench.synaptic_operations(candidate.operations, candidate.counted_images)}
 
 
 def _full_row(trained: list[FullTraining]) -> dict[str, object]:
