@@ -19,6 +19,7 @@ needs once counts once. Neither counts products of two activations.
 
 from nas.costs.accesses import Counts
 from nas.costs.operations import Operation
+from spikformer.errors import TrustError
 
 
 def synaptic_operations(operations: tuple[Operation, ...], images: int) -> dict[str, float]:
@@ -42,14 +43,24 @@ def activation_sparsity(counts: Counts) -> float | None:
 
 
 def metrics(counts: Counts) -> dict[str, object]:
-    """All metrics of a counted network, by their names."""
+    """All metrics of a counted network, by their names.
+
+    Sizes are None where the network has a block whose module the user did not name: building it would run its code.
+    """
+    operations = synaptic_operations(counts.operations, counts.images)
+    try:
+        return {"SynapticOperations": operations, "ActivationSparsity": activation_sparsity(counts), **_sizes(counts)}
+    except TrustError:
+        unknown = dict.fromkeys(("ActivationSparsity", "ParameterCount", "Footprint"))
+        return {"SynapticOperations": operations, **unknown}
+
+
+def _sizes(counts: Counts) -> dict[str, int]:
     from nas.costs.static import static_model  # torch, only now
 
     model = static_model(counts.config)
     tensors = [*model.parameters(), *model.buffers()]
     return {
-        "SynapticOperations": synaptic_operations(counts.operations, counts.images),
-        "ActivationSparsity": activation_sparsity(counts),
         "ParameterCount": sum(parameter.numel() for parameter in model.parameters()),
         "Footprint": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
     }

@@ -25,7 +25,7 @@ from nas.costs import rates as firing
 from nas.reports.units import unit_of
 from nas.training import Candidate, described, in_si
 from spikformer.config import SpikformerConfig
-from spikformer.errors import ConfigError
+from spikformer.errors import ConfigError, TrustError
 from spikformer.fields import PlainTable
 
 
@@ -180,7 +180,7 @@ def comparisons(counts: Counts, convention: Convention, memory: MemoryModel | No
     try:
         models = [None] if memory is None else [None, memory]
         return tuple(quantised.compare(counts, convention, model) for model in models)
-    except ConfigError:
+    except (ConfigError, TrustError):  # no counterpart, or a record that only code of others could complete
         return ()
 
 
