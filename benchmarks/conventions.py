@@ -15,7 +15,7 @@ import torch
 from header import header, note, table
 from scipy.stats import kendalltau
 
-from nas.costs import chip, contract, energy
+from nas.costs import Counts, chip, contract, energy, fired
 from nas.costs.counter import OperationCounter
 from nas.spaces import load_space
 from spikformer import Spikformer, SpikformerConfig
@@ -59,7 +59,8 @@ def network(config: SpikformerConfig) -> Network:
     operations = counter.operations()
     costs = {name: energy.price(operations, IMAGES, energy.convention(name)).energy_mj for name in energy.names()}
     costs[SPIKINGJELLY] = _spikingjelly_mj(model, images)
-    on_chip = chip.loihi(config, operations, counter.overheads, IMAGES)
+    spikes = fired(config, counter.activity(), {}, IMAGES)
+    on_chip = chip.load("loihi")(Counts(config, operations, counter.overheads, IMAGES, spikes))
     costs[CHIP_ENERGY] = on_chip.energy_mj or 0.0
     costs["chip loihi, latency"] = on_chip.latency_ms or 0.0
     costs["dense MACs"] = sum(op.dense * op.repeats for op in operations if op.kind != "sum") / IMAGES

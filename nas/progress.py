@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from nas.training import Candidate, EnergyOf, Epoch, front_of, in_si, in_words
+from nas.training import Candidate, EnergyOf, Epoch, front_of, in_si, in_words, ranking
 
 _FRONT_ROWS = 8
 
@@ -141,7 +141,7 @@ def front_table(candidates: list[Candidate], energy_of: EnergyOf = "proxy") -> T
     complete = sum(c.status == "complete" for c in candidates)
     members = list(front_of(dict(enumerate(candidates)), energy_of).values())
     table = Table(title=f"front: {len(members)} of {complete} complete", title_justify="left", box=None)
-    for heading in ("search-val", "energy" if energy_of == "proxy" else "energy on ImageNet", "parameters"):
+    for heading in ("search-val", ranking.words_of(ranking.column_of(energy_of)), "parameters"):
         table.add_column(heading, justify="right")
     table.add_column("network")
     for c in members[-_FRONT_ROWS:]:

@@ -74,17 +74,21 @@ class Constraints:
         max_macs (MACs per image): A network with more dense MACs, over all time steps, is not trained.
         max_energy_mj (mJ per image): A network above it, by the energy that ranks the study, stays off the front.
         min_accuracy (share of search-val): A network below it stays off the front.
+        max_latency_ms (ms per image): A network above it stays off the front, by the chip of `fits` or of the ranking.
+        fits (name of a chip): A network that does not fit on it is not trained.
     """
 
     max_params: int | None = None
     max_macs: int | None = None
     max_energy_mj: float | None = None
     min_accuracy: float | None = None
+    max_latency_ms: float | None = None
+    fits: str | None = None
 
     def __post_init__(self) -> None:
         """Raises SpaceError: a limit that no network could keep."""
         for name, limit in dataclasses.asdict(self).items():
-            if limit is not None and not 0 < limit < math.inf:
+            if isinstance(limit, int | float) and not 0 < limit < math.inf:
                 raise SpaceError(f"{name} {limit} must be positive")
         if self.min_accuracy is not None and self.min_accuracy >= 1:
             raise SpaceError(f"min_accuracy {self.min_accuracy} must be a share below 1, such as 0.9 for 90 %")

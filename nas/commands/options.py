@@ -107,19 +107,21 @@ CONVENTION = together(
         help="Energy of each kind of operation in pJ: the name of a built-in table, or a TOML file.",
     ),
 )
-HARDWARE = together(
-    click.option(
-        "--chip",
-        metavar="NAME|MODULE:FUNCTION",
-        help="Chip model, such as loihi, that adds latency and energy estimates to the report; docs/costs.md lists the "
-        "models.",
-    ),
-    click.option(
-        "--memory",
-        is_flag=True,
-        help="Also estimate the energy of memory accesses. It is never added to the energy of operations.",
-    ),
+CHIP = click.option(
+    "--chip",
+    metavar="NAME|MODULE:FUNCTION",
+    help="Chip model, loihi, digital or a function of your own, that adds latency in ms and energy in mJ per image; "
+    "docs/costs.md explains the models.",
 )
+MEMORY = click.option(
+    "--memory",
+    is_flag=False,
+    flag_value="horowitz64",
+    metavar="[NAME]",
+    help="Also estimate the energy of memory accesses in mJ, by lemaire2022, lemaire_64bit, step or, if no name is "
+    "given, horowitz64. It is never added to the energy of operations.",
+)
+HARDWARE = together(CHIP, MEMORY)
 DEVICE = click.option(
     "--device",
     default="auto",
@@ -247,6 +249,7 @@ __all__ = [
     "DEVICE",
     "HARDWARE",
     "HYPERVOLUME_FROM",
+    "MEMORY",
     "RECIPE_SETTINGS",
     "RESULTS_DIR",
     "SEARCH_IMAGES",

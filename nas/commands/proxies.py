@@ -73,6 +73,14 @@ from nas.commands import following, helping, options, tables
     "for ImageNet.",
 )
 @click.option(
+    "--rank-by",
+    default="energy",
+    show_default=True,
+    metavar="energy|energy+memory|energy+MODEL|chip:NAME",
+    help="What ranks networks, per image: the energy of their operations; that and the energy of memory accesses, by "
+    "horowitz64 or the MODEL that --memory takes; or their energy on a chip, loihi or digital.",
+)
+@click.option(
     "--target-image-size",
     default=224,
     show_default=True,
@@ -105,6 +113,18 @@ from nas.commands import following, helping, options, tables
 )
 @options.HYPERVOLUME_FROM
 @click.option(
+    "--max-latency-ms",
+    type=float,
+    metavar="MS",
+    help="Largest latency of a network on the front, in ms per image, on the chip of --fits or --rank-by.  "
+    "[default: no limit]",
+)
+@click.option(
+    "--fits",
+    metavar="CHIP",
+    help="Train only networks that fit on this chip, loihi or digital.  [default: any network]",
+)
+@click.option(
     "--sampler",
     default="searcher",
     show_default=True,
@@ -135,6 +155,8 @@ def search(
     max_macs: int | None,
     max_energy: float | None,
     min_accuracy: float | None,
+    max_latency_ms: float | None,
+    fits: str | None,
     results_dir: str,
     storage: str | None,
     **settings: object,
@@ -148,7 +170,7 @@ def search(
     import nas
     from nas.settings import Constraints
 
-    limits = Constraints(max_params, max_macs, max_energy, min_accuracy)
+    limits = Constraints(max_params, max_macs, max_energy, min_accuracy, max_latency_ms, fits)
     study = nas.search(**settings, constraints=limits, results_dir=results_dir, storage=storage)  # type: ignore[arg-type]  # as click typed them
     following.print_next_about(study.name, "report", results_dir, storage)
 

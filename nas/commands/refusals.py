@@ -41,17 +41,20 @@ def check_evaluation(networks: tuple[str, ...], settings: tuple[str, ...], devic
     check_device(device)
 
 
-def check_prices(convention: str, unit_costs: str, chip: str | None = None) -> None:
+def check_prices(convention: str, unit_costs: str, chip: str | None = None, memory: str | None = None) -> None:
     """
     Raises:
-        CostError: no such convention, preset or chip.
+        CostError: no such convention, preset, chip or model of memory.
     """
     from nas.costs import chip as chips
     from nas.costs import energy
+    from nas.costs import memory as memories
 
     energy.convention(convention, unit_costs)
     if chip is not None:
         chips.load(chip)
+    if memory is not None:
+        memories.load(memory)
 
 
 def check_network(network: str, image_size: int | None, rates: str | None) -> None:

@@ -35,7 +35,7 @@ def report(
     convention: str,
     unit_costs: str,
     chip: str | None,
-    memory: bool,
+    memory: str | None,
     compare: tuple[str, ...],
     latex: bool,
     out: str | None,
@@ -48,7 +48,7 @@ def report(
     """
     import nas
 
-    refusals.check_prices(convention, unit_costs, chip)
+    refusals.check_prices(convention, unit_costs, chip, memory)
     console = tables.console()
 
     def show_front(built: "Report") -> None:
@@ -249,7 +249,7 @@ def inspect(
     convention: str,
     unit_costs: str,
     chip: str | None,
-    memory: bool,
+    memory: str | None,
     storage: str | None,
     results_dir: str,
     as_json: bool,
@@ -268,14 +268,14 @@ def inspect(
         raise click.UsageError(
             "--trial reads the study's record, so --fused and --image-size do not apply. Export the trial first"
         )
-    if trial is None and data_dir is None and (chip is not None or memory):
+    if trial is None and data_dir is None and (chip is not None or memory is not None):
         raise click.UsageError("--chip and --memory need counted spikes: add --trial N or --data-dir DIR")
     _refuse_what_inspect_does_not_read(trial, check, rates, data_dir)
     if check is not None:
         _check_spike_driven(network, image_size, as_json)
     import nas
 
-    refusals.check_prices(convention, unit_costs, chip)
+    refusals.check_prices(convention, unit_costs, chip, memory)
     inspected: str | nas.Study = network
     if trial is None and data_dir is None:
         refusals.check_network(network, image_size, rates)
@@ -298,7 +298,8 @@ def inspect(
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
-        tables.console().print(result.table())
+        for shown in result.tables():
+            tables.console().print(shown)
         for line in result.lines():
             tables.console().print(line, highlight=False, markup=False)
 

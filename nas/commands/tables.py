@@ -94,7 +94,10 @@ def spaces(rows: Iterable["SearchSpace"]) -> "Table":
     return table
 
 
-_NOT_SHOWN = ("share", "seeds", "real_macs", "images_seen", "seconds")
+_NOT_SHOWN = (
+    *("share", "seeds", "real_macs", "images_seen", "seconds"),
+    *(f"memory_{term}_mj" for term in ("inputs", "weights", "biases", "potentials", "outputs", "addressing")),
+)
 """Columns of a table of trained networks that only `--json` and `--csv` have: a line of a terminal is short."""
 
 

@@ -144,6 +144,7 @@ def merge(out: str, sources: tuple[str, ...], results_dir: str) -> None:
     metavar="NAME|MODULE:FUNCTION",
     help="Chip model, such as loihi, that adds latency and energy; docs/costs.md lists the models.  [default: none]",
 )
+@options.MEMORY
 @click.option("--csv", "csv_file", metavar="FILE", help="CSV file for the rows.  [default: none is written]")
 @options.AS_JSON
 @options.BLOCKS
@@ -155,6 +156,7 @@ def query(
     seed: str,
     convention: str,
     chip: str | None,
+    memory: str | None,
     csv_file: str | None,
     as_json: bool,
 ) -> None:
@@ -168,9 +170,11 @@ def query(
 
     if seed != "mean" and not (seed.isascii() and seed.isdecimal() and len(seed) < 10):
         raise click.UsageError(f'--seed "{seed}" must be mean or a whole number')
-    refusals.check_prices(convention, "45nm_fp32", chip)
+    refusals.check_prices(convention, "45nm_fp32", chip, memory)
     loaded = trained.load(file)
-    rows = trained.selected(loaded, network, where, share, "mean" if seed == "mean" else int(seed), convention, chip)
+    rows = trained.selected(
+        loaded, network, where, share, "mean" if seed == "mean" else int(seed), convention, chip, memory
+    )
     if csv_file is not None:
         from nas import files
 

@@ -10,8 +10,19 @@ custom_neurons   what is held against a neuron that the project does not know
 scales           numbers that are a spike times a known scale
 energy           conventions that price operations
 rates            operations at given firing rates
-memory           energy of memory accesses
-chip             energy and latency on a named chip
+accesses         accesses to memory as terms of an energy, and the counts that a cost model reads
+layers_fired     how many spikes each layer of neurons sent
+horowitz         memory as caches of three sizes
+lemaire          memory of an event-driven accelerator by Lemaire et al.
+step             memory at one price for a bit
+memory           models of memory by their names
+counterpart      the quantised network of the same shape without time
+quantised        a network against its quantised counterpart: where their costs are equal
+chip_model       what a model of a chip states and answers
+loihi            many cores that wait for each other at each time step
+digital          lanes, one level of buffers, and DRAM
+chip             models of a chip by their names
+neurobench       NeuroBench's metrics under its names
 target           the costs that a proxy predicts for the full-size network
 scaling          a proxy's shape made larger, to a budget of parameters or MACs
 contract         what every block keeps, held against a brute force
@@ -27,11 +38,14 @@ from typing import TYPE_CHECKING
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
-    from nas.costs.chip import Chip, ChipCosts
+    from nas.costs.accesses import TERMS, Accesses, Counts, MemoryEnergy, MemoryModel, memory_columns
+    from nas.costs.chip import Chip
+    from nas.costs.chip_model import ChipCosts
     from nas.costs.counter import OperationCounter
     from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
-    from nas.costs.memory import MODEL, memory_mj
+    from nas.costs.layers_fired import fired
     from nas.costs.operations import Activity, Operation, Overheads, Part, as_dicts, multiplications
+    from nas.costs.quantised import BreakEven
     from nas.costs.rates import Rates
     from nas.costs.static import parts, static_model, static_operations, total_macs, weighted_macs
     from nas.costs.target import IMAGE_SIZE
@@ -39,12 +53,16 @@ if TYPE_CHECKING:
 __getattr__ = attributes(
     __name__,
     {
+        "Accesses": "nas.costs.accesses",
+        "BreakEven": "nas.costs.quantised",
         "Chip": "nas.costs.chip",
-        "ChipCosts": "nas.costs.chip",
+        "ChipCosts": "nas.costs.chip_model",
         "Convention": "nas.costs.energy",
         "IMAGE_SIZE": "nas.costs.target",
         "MEASURED": "nas.costs.energy",
-        "MODEL": "nas.costs.memory",
+        "Counts": "nas.costs.accesses",
+        "MemoryEnergy": "nas.costs.accesses",
+        "MemoryModel": "nas.costs.accesses",
         "Operation": "nas.costs.operations",
         "OperationCounter": "nas.costs.counter",
         "Activity": "nas.costs.operations",
@@ -53,7 +71,9 @@ __getattr__ = attributes(
         "Rates": "nas.costs.rates",
         "UnitCosts": "nas.costs.energy",
         "as_dicts": "nas.costs.operations",
-        "memory_mj": "nas.costs.memory",
+        "TERMS": "nas.costs.accesses",
+        "memory_columns": "nas.costs.accesses",
+        "fired": "nas.costs.layers_fired",
         "multiplications": "nas.costs.operations",
         "overheads_mj": "nas.costs.energy",
         "parts": "nas.costs.static",
@@ -67,11 +87,16 @@ __getattr__ = attributes(
 __all__ = [
     "IMAGE_SIZE",
     "MEASURED",
-    "MODEL",
+    "TERMS",
+    "Accesses",
     "Activity",
+    "BreakEven",
     "Chip",
     "ChipCosts",
     "Convention",
+    "Counts",
+    "MemoryEnergy",
+    "MemoryModel",
     "Operation",
     "OperationCounter",
     "Overheads",
@@ -81,11 +106,16 @@ __all__ = [
     "as_dicts",
     "chip",
     "contract",
+    "counterpart",
     "energy",
-    "memory_mj",
+    "fired",
+    "memory",
+    "memory_columns",
     "multiplications",
+    "neurobench",
     "overheads_mj",
     "parts",
+    "quantised",
     "rates",
     "scaling",
     "static_model",

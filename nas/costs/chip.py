@@ -10,13 +10,18 @@ A model of one's own is named "package.module:function"; `docs/costs.md` writes 
     overheads   `nas.costs.Overheads`: neuron updates and additions, summed likewise
     images      over how many was counted: divide by it for figures of one image
 
-One model comes with the project, `loihi`. A module is imported when it is named: name only code that you trust.
+Two models come with the project, `loihi` and `digital`: classes that state what they assume (`nas.costs.chip_model`).
+A module is imported when it is named: name only code that you trust.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nas.costs.accesses import Counts
+from nas.costs.chip_model import ChipCosts, ChipModel
+from nas.costs.digital import Digital
+from nas.costs.loihi import Loihi
 from nas.costs.operations import Operation, Overheads
 from nas.errors import CostError
 from spikformer import plugins
@@ -24,56 +29,60 @@ from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import nearest
 
-
-@dataclass(frozen=True)
-class ChipCosts:
-    """Costs of one image on a chip. None where the model does not say.
-
-    Attributes:
-        energy_mj: energy in millijoules.
-        latency_ms: latency in milliseconds.
-        fits: whether the network fits on the chip.
-        note: what a reader should know of these figures.
-    """
-
-    energy_mj: float | None
-    latency_ms: float | None
-    fits: bool | None
-    note: str = ""
-
-
 Model = Callable[[SpikformerConfig, Sequence[Operation], Overheads, int], ChipCosts]
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A model under its name; calling it checks what the model returns."""
+    """A model under its name; calling it checks what the model returns.
+
+    Attributes:
+        model: a class that comes with the project, or a function of the user's own.
+    """
 
     name: str
-    model: Model
+    model: ChipModel | Model
 
     @property
     def summary(self) -> str:
-        """First line of the model's docstring, or ""."""
+        """What the model is, in a line: the first of its docstring, or ""."""
+        if isinstance(self.model, ChipModel):
+            return self.model.summary
         return (self.model.__doc__ or "").strip().partition("\n")[0]
 
-    def __call__(
-        self, config: SpikformerConfig, operations: Sequence[Operation], overheads: Overheads, images: int
-    ) -> ChipCosts:
+    def __call__(self, counts: Counts) -> ChipCosts:
         """What the model says of one image.
 
         Raises:
             CostError: nothing was counted; the model failed, or returned something else than `ChipCosts` of finite
                 positive figures.
         """
-        if not operations or images < 1:
+        if not counts.operations or counts.images < 1:
             raise CostError(f'chip "{self.name}" needs counted operations. Measure the network first')
         try:
-            costs = self.model(config, operations, overheads, images)
+            costs = self._asked(counts)
         except Exception as error:  # a user's code may fail in any way
             raise CostError(f'chip "{self.name}" failed: {_named(error)}. Correct the model') from error
         self._check(costs)
         return costs
+
+    def misfit(self, config: SpikformerConfig) -> str | None:
+        """Why a network does not fit, from its shapes alone; None where it fits, or where the model is a function."""
+        if not isinstance(self.model, ChipModel):
+            return None
+        from nas.costs.static import static_operations  # torch, only now
+
+        return self.model.misfit(Counts(config, static_operations(config), Overheads(), 1, {}))
+
+    @property
+    def tells_fit(self) -> bool:
+        """Whether it says from shapes alone what fits."""
+        return isinstance(self.model, ChipModel)
+
+    def _asked(self, counts: Counts) -> ChipCosts:
+        if isinstance(self.model, ChipModel):
+            return self.model.price(counts)
+        return self.model(counts.config, counts.operations, counts.overheads, counts.images)
 
     def _check(self, costs: object) -> None:
         if not isinstance(costs, ChipCosts):
@@ -137,70 +146,6 @@ def load(name: str) -> Chip:
     return Chip(name, model)
 
 
-# Davies et al., "Loihi: A Neuromorphic Manycore Processor with On-Chip Learning", IEEE Micro 38(1), 2018, table 2,
-# titled "pre-silicon performance and energy measurements": simulated (SDF, SPICE), "consistent with early
-# post-silicon characterization". Read in two independent transcriptions of the table, not in the paper itself.
-_SYNAPSE_PJ, _SYNAPSE_NS = 23.6, 3.5  # "per synaptic spike op": the energy is the table's min, the time its max
-_UPDATE_PJ, _UPDATE_NS = 81.0, 8.4  # "per neuron update", active; inactive 52 pJ and 5.3 ns
-_BARRIER_NS = 465.0  # "mesh-wide barrier sync time (1-32 tiles)" 113-465 ns: of the whole mesh
-_CORES = 128
-_NEURONS = 1024  # a core
-_WEIGHTS = 128 * 1024  # a core: 128 KB of synaptic memory, at 8 bit a weight (the chip holds 1 to 9 bit)
+_MODELS: dict[str, ChipModel] = {model.name: model for model in (Loihi(), Digital())}
 
-
-def loihi(config: SpikformerConfig, operations: Sequence[Operation], overheads: Overheads, images: int) -> ChipCosts:
-    """Many cores that wait for each other at each time step, by the figures printed for Loihi (Davies et al., 2018).
-
-    A chip of this kind, not a prediction for the product: the figures of the paper's table 2 are simulated, before
-    silicon, and nothing here was run on one.
-
-    Each operation has cores of its own: as many as its results of a time step (1,024 a core) and its distinct weights
-    (128 KB a core, 8 bit) need, both spread evenly. What a core does in a step is its share of the synaptic operations
-    of a mean step, 3.5 ns each, and of the results, a neuron update of 8.4 ns each. A step lasts as long as the most
-    loaded core of all, and a barrier over the whole mesh, 465 ns.
-
-    energy   23.6 pJ a synaptic operation, 81 pJ a neuron update (all taken as active)
-    latency  T steps. Layers form a pipeline: this is the time between two images of a stream; the way of the first
-             one through the depth is not added
-    fits     at most 128 cores in all
-
-    What such a chip cannot do is counted as if it could: an event is an event. A multiplication of a real number that
-    is not zero (first convolution, head) counts as a synaptic operation, once for a static image, and an event of a
-    product inside attention likewise, although neither is a spike on a stored weight. Left out: routing, leakage,
-    loading the image, limits of fan-in and fan-out (4,096 a core each), more than one chip.
-    """
-    steps = images * config.time_steps
-    cores = [_cores(op, steps) for op in operations]
-    loads_ns = [_step_ns(op, steps) / n for op, n in zip(operations, cores, strict=True)]
-    busiest = max(range(len(loads_ns)), key=loads_ns.__getitem__)
-    energy_pj = _SYNAPSE_PJ * sum(map(_synaptic, operations)) + _UPDATE_PJ * overheads.neuron_updates
-    return ChipCosts(
-        energy_mj=energy_pj / images * 1e-9,
-        latency_ms=config.time_steps * (loads_ns[busiest] + _BARRIER_NS) * 1e-6,
-        fits=sum(cores) <= _CORES,
-        note=f"{sum(cores)} of {_CORES} cores, the most loaded of {operations[busiest].path}; by simulated figures of "
-        "Davies et al. (2018), for a chip of this kind",
-    )
-
-
-def _synaptic(op: Operation) -> int:
-    return op.nonzero if op.is_real else op.events
-
-
-def _results(op: Operation, steps: int) -> float:
-    """Of a mean time step; what is computed once for a static image takes its compartments at every step."""
-    return op.results * op.repeats / steps
-
-
-def _cores(op: Operation, steps: int) -> int:
-    return max(1, math.ceil(_results(op, steps) / _NEURONS), math.ceil(op.weights / _WEIGHTS))
-
-
-def _step_ns(op: Operation, steps: int) -> float:
-    """What a mean time step of an operation would take on a single core."""
-    return _SYNAPSE_NS * _synaptic(op) / steps + _UPDATE_NS * _results(op, steps)
-
-
-_MODELS: dict[str, Model] = {"loihi": loihi}
-
-__all__ = ["Chip", "ChipCosts", "Model", "load", "loihi", "names"]
+__all__ = ["Chip", "ChipCosts", "ChipModel", "Model", "load", "names"]

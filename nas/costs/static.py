@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import warnings
 from dataclasses import replace
 
@@ -47,6 +48,24 @@ def _counted(config: SpikformerConfig, fused: bool) -> tuple[Operation, ...]:
 
 
 _remembered = functools.lru_cache(maxsize=256)(_counted)
+
+
+@functools.lru_cache(maxsize=256)
+def neuron_sizes(config: SpikformerConfig) -> dict[str, tuple[int, float]]:
+    """Updates of an image, and the value of a spike, by module path of each layer of neurons."""
+    model, stem = static_model(config), config.stem
+    sizes: dict[str, tuple[int, float]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, Neuron):
+            module.register_forward_hook(functools.partial(_note, sizes, path))
+    with torch.no_grad():
+        model(torch.empty(1, stem.in_channels, stem.image_size, stem.image_size, device="meta"))
+    return sizes
+
+
+def _note(sizes: dict[str, tuple[int, float]], path: str, neuron: nn.Module, _inputs: object, spikes_T: Tensor) -> None:
+    assert isinstance(neuron, Neuron)
+    sizes[path] = (math.prod(spikes_T.shape), neuron.spikes.quantum)
 
 
 def total_macs(config: SpikformerConfig) -> int:
@@ -125,4 +144,4 @@ def _ancestors(path: str) -> list[str]:
     return [".".join(names[:i]) for i in range(len(names) + 1)]
 
 
-__all__ = ["dense_macs", "parts", "static_model", "static_operations", "total_macs", "weighted_macs"]
+__all__ = ["dense_macs", "neuron_sizes", "parts", "static_model", "static_operations", "total_macs", "weighted_macs"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from nas.costs import counterpart
 from nas.datasets import Images, check_images
 from nas.errors import DataError, StudyError
 from nas.progress import Dashboard, Observer
@@ -19,7 +20,7 @@ from nas.settings import Recipe
 from nas.stats import promoted
 from nas.studies import Study, handles
 from nas.studies import storage as storages
-from nas.training import Candidate, ann_counterpart, in_words
+from nas.training import Candidate, in_words
 from spikformer.errors import ConfigError
 
 WHAT = "repeats"
@@ -46,7 +47,7 @@ def confirm(
         seeds: number of new seeds, beside the search's own.
         top: "front", or the number of networks to take by non-dominated rank. References are always included.
         spike_penalties: spike penalties to train with beside the recipe's own, for a curve of each network.
-        ann_twin: whether to train the quantised counterparts, too (`nas.training.counterpart`), where there are any.
+        ann_twin: whether to train the quantised counterparts, too (`nas.costs.counterpart`), where there are any.
         data_dir: folder of the images (`nas.datasets.loaders.load`).
         data: the images, if they were given in Python; by default those that the search kept in the cache.
         device, workers, per_gpu: see `nas.searching.opening.search`.
@@ -141,7 +142,7 @@ def _repeat(number: int, candidate: Candidate, recipe: Recipe, seed: int, own: R
 
 def _twin(number: int, candidate: Candidate, recipe: Recipe, seed: int, observer: Observer) -> list[Run]:
     try:
-        config = ann_counterpart(candidate.config)
+        config = counterpart.ann_counterpart(candidate.config)
     except ConfigError as error:
         observer.notice(f"trial {number} has no quantised counterpart: {error}")
         return []

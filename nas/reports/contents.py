@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from nas.costs import MEASURED, Activity, Chip, Convention
+from nas.costs import MEASURED, Activity, Chip, Convention, MemoryModel
 from nas.datasets import tells_imbalance
 from nas.errors import StudyError
 from nas.reports import axes, findings, layer_costs, repeats, rows
@@ -21,7 +21,7 @@ from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
 from nas.studies import Study, networks
-from nas.training import Candidate, in_si
+from nas.training import Candidate, in_si, ranking
 from spikformer.config import SpikformerConfig
 
 
@@ -64,7 +64,7 @@ class Report:
     Attributes:
         study: its name.
         convention: under which energy is priced and the front taken.
-        energy: column by which the front is taken, "energy_mj" or "energy_target_mj".
+        energy: column by which the front is taken, such as "energy_mj" (`nas.training.ranking`).
         trials: a row a candidate, by trial number.
         front: the rows that no other beats in search-val accuracy and energy, by rising energy.
         knee: trial of the front from which on more energy buys little; None without a front.
@@ -145,7 +145,7 @@ class Report:
 
 
 def front_headings(report: Report) -> tuple[str, ...]:
-    energy = "energy" if report.energy == "energy_mj" else "energy on ImageNet"
+    energy = ranking.words_of(report.energy)
     balanced = ("report-val, balanced",) if report.imbalanced else ()
     return "trial", "report-val", *balanced, "search-val", energy, "spike operations", "parameters", "network"
 
@@ -179,8 +179,8 @@ def build(
     study: Study,
     convention: Convention = MEASURED,
     chip: Chip | None = None,
+    memory: MemoryModel | None = None,
     *,
-    memory: bool = False,
     compare: Sequence[Study] = (),
 ) -> Report:
     """Read a study into tables and sentences, its energies priced anew from the counts in its records.
@@ -189,7 +189,7 @@ def build(
 
     Args:
         chip: a model whose energy, latency and fit become columns of their own.
-        memory: whether the methods say what memory accesses would add.
+        memory: a model of memory whose terms become columns of their own.
         compare: studies to be drawn beside it.
 
     Raises:
@@ -200,9 +200,9 @@ def build(
     stored, spent = study.candidates_in(snapshot), study.spent_in(snapshot)
     priced = networks.price(study, stored, convention)
     candidates, broken, front = priced.candidates, priced.broken, priced.front
-    column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
+    column = ranking.column_of(study.energy_of)
     trainings = study.trainings_in(snapshot)
-    trials = networks.table(study, priced, convention, chip, trainings)
+    trials = networks.table(study, priced, convention, chip, trainings, memory)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)
     importance, effects, basis = axes.importance(trainings)
@@ -235,13 +235,14 @@ def build(
         images=_images_in_words(study, stored),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
-    report.findings.extend([*again.findings, *_against_others(report)])
+    against = [layer_costs.comparisons(candidates[n].counts, convention, memory) for n in front]
+    report.findings.extend([*again.findings, *findings.against_quantised(against), *_against_others(report)])
     if chip is not None and stored:
         _add_chip(report, stored, chip)
     if reference is not None:
         report.methods.append(hypervolume_methods(reference, study.hypervolume_from is not None))
-    if memory:
-        report.methods.extend(memory_methods(candidates))
+    if memory is not None:
+        report.methods.extend(memory_methods(trials, memory))
     return report
 
 
@@ -315,7 +316,7 @@ def _other(study: Study, other: Study, convention: Convention) -> _Other:
             f"study {other.name} ranks by the energy of the {other.energy_of}, {study.name} by that of the "
             f"{study.energy_of}, so their fronts cannot be compared. Leave out study {other.name}"
         )
-    column = "energy_mj" if study.energy_of == "proxy" else "energy_target_mj"
+    column = ranking.column_of(study.energy_of)
     priced = networks.price(other, other.candidates, convention)
     trials = networks.table(other, priced, convention, None, other.trainings)
     return trials, rows.points_of(trials, column)

@@ -20,6 +20,7 @@ from nas.reports.findings import by_size
 from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, GREY, LIMIT, MEANS, REFERENCE, REFERENCES
 from nas.reports.units import EnergyUnit, marks_of
 from nas.stats import pareto
+from nas.training import ranking
 
 matplotlib.use("agg")  # files only: no display is needed
 STYLE: Any = {
@@ -57,7 +58,7 @@ def figure(report: Report, width: float = ONE_COLUMN) -> Figure:
         width: in inches, `ONE_COLUMN` or `TWO_COLUMNS`.
     """
     column = report.energy
-    whose = "energy" if column == "energy_mj" else "predicted energy on ImageNet"
+    whose = ranking.axis_of(column)
     with _styled():
         return _drawn(report, column, whose, width)
 

@@ -2,11 +2,12 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import pandas as pd
 from scipy.stats import kendalltau
 
-from nas.costs import MEASURED, Chip, Convention
+from nas.costs import MEASURED, BreakEven, Chip, Convention
 from nas.reports.units import unit_of
 from nas.stats import pareto
 from nas.studies import Study, constraints
@@ -199,6 +200,24 @@ def on_chip(stored: dict[int, Candidate], trials: pd.DataFrame, chip: Chip) -> s
     )
 
 
+def against_quantised(networks: Sequence[tuple[BreakEven, ...]]) -> list[str]:
+    """How the networks of the front stand against their quantised counterparts: a sentence for each comparison."""
+    sentences = []
+    for compared in zip(*filter(None, networks), strict=True):
+        rates, bounds = ([getattr(each, name) for each in compared] for name in ("rate", "break_even"))
+        sentences.append(
+            f"Against quantised counterparts without time, by {compared[0].by}: {sum(each.pays for each in compared)} "
+            f"of {len(compared)} networks of the front cost less. A network pays below {_range(bounds)} spikes per "
+            f"input of a weight on average, and these have {_range(rates)}."
+        )
+    return sentences
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
 def _agreement(pairs: list[tuple[float | None, float | None]]) -> str:
     known = [(a, b) for a, b in pairs if a is not None and b is not None and not math.isnan(b)]
     if len(known) < 3 or len({b for _, b in known}) < 2:
@@ -217,6 +236,7 @@ def _points(networks: pd.DataFrame, column: str) -> list[pareto.Point]:
 
 __all__ = [
     "against_measured",
+    "against_quantised",
     "against_size",
     "against_target",
     "aimed_at",

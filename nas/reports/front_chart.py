@@ -12,14 +12,14 @@ from nas.reports.plotting import Chart, Plot, joules, numbers
 from nas.reports.repeats import Row, interval
 from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, REFERENCE, REFERENCES, TWINS
 from nas.reports.units import EnergyUnit
-from nas.training import in_si
+from nas.training import in_si, ranking
 
 _NUMBERED = 12  # more trial numbers than this would hide each other
 
 
 def front(report: Report) -> Chart:
     """All candidates trained in full, the front, references by name, repeats, the knee and the limits."""
-    column, whose = report.energy, "energy" if report.energy == "energy_mj" else "predicted energy on ImageNet"
+    column, whose = report.energy, ranking.axis_of(report.energy)
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]
     plot = Plot()
     dominated = complete[~complete["on_front"].astype(bool) & (complete["reference"] == "")]

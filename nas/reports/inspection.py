@@ -9,23 +9,14 @@ import json
 from pathlib import Path
 
 from nas.bundles import bundle as bundles
-from nas.costs import (
-    MEASURED,
-    Chip,
-    Convention,
-    Operation,
-    Overheads,
-    Rates,
-    energy,
-    memory_mj,
-    static_operations,
-)
+from nas.costs import MEASURED, Chip, Convention, MemoryModel, Rates, energy, static_operations
 from nas.costs import chip as chips
+from nas.costs import memory as memories
 from nas.costs import rates as firing
 from nas.datasets import Splits
 from nas.datasets import loaders as data
 from nas.errors import CostError, DataError, StudyError
-from nas.reports.layer_costs import Costs, costs_of, counted_on, priced
+from nas.reports.layer_costs import Costs, costs_of, counted_on, priced, with_hardware
 from nas.reports.structure import Inspection, config_at, in_form, structure
 from nas.settings import DataSettings, Recipe
 from nas.spaces import SearchSpace
@@ -43,14 +34,13 @@ def costs(
     number: int,
     convention: Convention = MEASURED,
     chip: Chip | None = None,
-    *,
-    memory: bool = False,
+    memory: MemoryModel | None = None,
 ) -> Costs:
     """What each layer of a trial costs; nothing is loaded or run.
 
     Args:
         chip: a model of a chip, asked too.
-        memory: whether memory accesses are estimated too.
+        memory: a model of memory, asked too.
 
     Raises:
         CostError: the model of the chip fails.
@@ -62,10 +52,9 @@ def costs(
             f"trial {number} of study {study.name} is {candidate.status} and has no counted operations. Give "
             "another trial"
         )
-    images = candidate.counted_images
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
     layers = costs_of(name, candidate, convention)
-    return _with_extras(layers, candidate.config, candidate.operations, candidate.overheads, images, chip, memory)
+    return with_hardware(layers, candidate.counts, chip, memory)
 
 
 def costs_at_rates(
@@ -93,7 +82,7 @@ def costs_on_images(
     chip: Chip | None = None,
     *,
     fused: bool = False,
-    memory: bool = False,
+    memory: MemoryModel | None = None,
 ) -> Costs:
     """What each layer of an exported folder's trained proxy costs on the search-val images of its study.
 
@@ -120,7 +109,7 @@ def costs_on_images(
         raise CostError(f"the proxy of {folder} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"proxy of {folder}", fused)
     layers = priced(name, model.config, counted_on(counts.images), counts.operations, counts.images, convention)
-    return _with_extras(layers, model.config, counts.operations, counts.overheads, counts.images, chip, memory)
+    return with_hardware(layers, measurement.counts_of(model.config, counts), chip, memory)
 
 
 def costs_with_weights(
@@ -131,7 +120,7 @@ def costs_with_weights(
     chip: Chip | None = None,
     *,
     fused: bool = False,
-    memory: bool = False,
+    memory: MemoryModel | None = None,
 ) -> Costs:
     """What each layer of a network costs with the weights that its authors released, on test images.
 
@@ -154,7 +143,7 @@ def costs_with_weights(
         raise CostError(f"{network} with {weights} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"{network} with {weights}", fused)
     layers = priced(name, config, counted_on(counts.images), counts.operations, counts.images, convention)
-    return _with_extras(layers, config, counts.operations, counts.overheads, counts.images, chip, memory)
+    return with_hardware(layers, measurement.counts_of(config, counts), chip, memory)
 
 
 def _structure_with_weights(network: str, weights: str, *, fused: bool) -> Inspection:
@@ -162,21 +151,6 @@ def _structure_with_weights(network: str, weights: str, *, fused: bool) -> Inspe
     bundles.read(network, weights=weights).model()
     note = f"{weights} holds all weights of {network}, and no others that its authors' code uses"
     return dataclasses.replace(structure(network, fused=fused), note=note)
-
-
-def _with_extras(
-    layers: Costs,
-    config: SpikformerConfig,
-    operations: tuple[Operation, ...],
-    overheads: Overheads,
-    images: int,
-    chip: Chip | None,
-    memory: bool,
-) -> Costs:
-    """With a chip's figures and memory accesses, where they were asked for."""
-    on_chip = None if chip is None else (chip.name, chip(config, operations, overheads, images))
-    accesses_mj = memory_mj(operations, overheads, images, config.time_steps) if memory else None
-    return dataclasses.replace(layers, chip=on_chip, memory_mj=accesses_mj)
 
 
 def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Splits:
@@ -211,7 +185,7 @@ def inspect(
     convention: str = "measured",
     unit_costs: str = "45nm_fp32",
     chip: str | None = None,
-    memory: bool = False,
+    memory: str | None = None,
     weights: str | None = None,
 ) -> Inspection | Costs:
     """The structure of a network, or what each of its layers costs.
@@ -225,23 +199,24 @@ def inspect(
         data_dir: images on which an exported folder's proxy is counted, or a network with released weights.
         weights: file that the authors of the network released.
         convention, unit_costs: name of the energy convention, and energy per operation.
-        chip, memory: see `costs`.
+        chip, memory: names of a model of a chip and of a model of memory, asked too.
 
     Raises:
         StudyError: no such trial, or a study without one.
         ConfigError, CostError: see `structure`, `costs_on_images` and `costs_at_rates`.
     """
     chosen, model = energy.convention(convention, unit_costs), None if chip is None else chips.load(chip)
+    accesses = None if memory is None else memories.load(memory)
     if isinstance(network, Study):
         if trial is None:
             raise StudyError(f"study {network.name} has many networks. Give the number of a trial: trial=N")
-        return costs(network, trial, chosen, model, memory=memory)
+        return costs(network, trial, chosen, model, accesses)
     if weights is not None and data_dir is not None:
-        return costs_with_weights(network, weights, data_dir, chosen, model, fused=fused, memory=memory)
+        return costs_with_weights(network, weights, data_dir, chosen, model, fused=fused, memory=accesses)
     if weights is not None:
         return _structure_with_weights(network, weights, fused=fused)
     if data_dir is not None:
-        return costs_on_images(network, data_dir, chosen, model, fused=fused, memory=memory)
+        return costs_on_images(network, data_dir, chosen, model, fused=fused, memory=accesses)
     if rates is not None:
         return costs_at_rates(network, firing.read(rates), chosen, image_size, fused=fused)
     return structure(network, image_size, fused=fused)

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from nas.costs import MODEL as MEMORY_MODEL
-from nas.costs import Convention, UnitCosts, memory_mj, overheads_mj
+import pandas as pd
+
+from nas.costs import Convention, MemoryModel, UnitCosts, overheads_mj
 from nas.datasets import GIVEN
 from nas.reports.repeats import Repeats
 from nas.reports.units import unit_of
@@ -110,17 +111,15 @@ def _energy_methods(candidates: list[Candidate], convention: Convention) -> list
     return sentences
 
 
-def memory_methods(candidates: dict[int, Candidate]) -> list[str]:
-    complete = [c for c in candidates.values() if c.status == "complete" and c.energy_mj]
-    shares = [
-        memory_mj(c.operations, c.overheads, c.counted_images, c.config.time_steps) / (c.energy_mj or math.inf)
-        for c in complete
-    ]
-    if not shares:
+def memory_methods(trials: pd.DataFrame, memory: MemoryModel) -> list[str]:
+    """What memory accesses would add, from the columns of the table of networks."""
+    complete = trials[(trials["status"] == "complete") & (trials["energy_mj"] > 0)]
+    if complete.empty:
         return []
+    shares = complete["memory_mj"] / complete["energy_mj"]
     return [
-        f"Memory accesses, by {MEMORY_MODEL}, would be {min(shares):.1f} to {max(shares):.1f} times the headline; not "
-        "in it."
+        f"Columns memory_*: accesses by {memory.name}: {memory.summary}. They would be {shares.min():.1f} to "
+        f"{shares.max():.1f} times the headline; not in it."
     ]
 
 

@@ -19,7 +19,7 @@ from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.reports.summary import command, summary
 from nas.studies import constraints
-from nas.training import in_si
+from nas.training import in_si, ranking
 from spikformer.fields import PlainTable
 
 _TABLE = {
@@ -184,7 +184,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         unit=report.unit,
         unit_of=_unit_of,
         asked=constraints.in_words(report.constraints),
-        whose="energy" if report.energy == "energy_mj" else "energy on ImageNet",
+        whose=ranking.words_of(report.energy),
         members=[
             {
                 "trial": member.trial,

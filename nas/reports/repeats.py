@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.costs import Convention
+from nas.costs import Convention, counterpart
 from nas.replicates import WHAT, Trained, runs
 from nas.reports.units import EnergyUnit, unit_of
 from nas.stats import Interval, Verdict, deviation, differences, means, verdict
 from nas.studies import Study
-from nas.training import Candidate, bits, in_words, repriced
+from nas.training import Candidate, in_words, repriced
 
 _RUNS = ["trial", "what", "seed", "spike_penalty", "status", "search_val_accuracy", "report_val_accuracy", "energy_mj"]
 _MEANS = [
@@ -116,7 +116,7 @@ def _mj(trained: Trained, study: Study, convention: Convention) -> float | None:
     at_target = study.energy_of == "target" and trained.what == "repeat"
     size = study.target_image_size if at_target else None
     priced = repriced({0: trained.candidate}, convention, size)[0]
-    return priced.energy_target_mj if at_target else priced.energy_mj
+    return priced.ranked_mj(study.energy_of) if trained.what == "repeat" else priced.energy_mj
 
 
 def _group(trained: Sequence[Trained], study: Study, convention: Convention) -> _Group:
@@ -305,11 +305,11 @@ def _twins(
         return pd.DataFrame(columns=_TWINS), []
     rows = []
     for (n, g), columns in zip(twins.items(), _means_and_report(list(twins.values())), strict=True):
-        verdicts = ["not compared: the study ranks by ImageNet's energy"] * 2
+        verdicts = ["not compared: the study ranks by another energy"] * 2
         if study.energy_of == "proxy":
             verdicts = [_twin_verdict(of, plain[n]) for of in (g, as_spikes[n])]
         spikes_mj = 10 ** float(np.mean(as_spikes[n].log_energies)) if as_spikes[n].log_energies else math.nan
-        width = bits(candidates[n].config.time_steps)
+        width = counterpart.bits(candidates[n].config.time_steps)
         rows.append((n, in_words(candidates[n]), width, *columns, spikes_mj, *verdicts))
     table = pd.DataFrame(rows, columns=_TWINS)
     return table, _twin_sentences(table, twins, as_spikes, plain, as_macs) if study.energy_of == "proxy" else []

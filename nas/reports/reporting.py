@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas.costs import chip as chips
 from nas.costs import energy
+from nas.costs import memory as memories
 from nas.reports.contents import Report, build
 from nas.reports.page import write
 from nas.studies import Study
@@ -17,7 +18,7 @@ def report(
     convention: str = "measured",
     unit_costs: str = "45nm_fp32",
     chip: str | None = None,
-    memory: bool = False,
+    memory: str | None = None,
     compare: Sequence[Study] = (),
     latex: bool = False,
     options: Sequence[str] = (),
@@ -33,7 +34,7 @@ def report(
         convention: name of the energy convention (`nas.costs.energy.convention`).
         unit_costs: energy per operation: a preset, or a TOML file.
         chip: name of a model of a chip, or "package.module:function", whose energy and latency become columns.
-        memory: whether the methods say what memory accesses would add.
+        memory: name of a model of memory (`nas.costs.memory`), whose terms become columns; in no other figure.
         compare: studies to be drawn beside it.
         latex: also write the front as a LaTeX table.
         options, program: of the commands that the page shows.
@@ -44,12 +45,13 @@ def report(
         The report; its `files` are those that were written, the page first.
 
     Raises:
-        CostError: no such convention, preset or chip; a record without counts.
+        CostError: no such convention, preset, chip or model of memory; a record without counts.
         StudyError: a study to compare with that ranks by another energy.
         OutputError: a folder that cannot be written.
     """
     model = chips.load(chip) if chip is not None else None
-    result = build(study, energy.convention(convention, unit_costs), model, memory=memory, compare=compare)
+    accesses = memories.load(memory) if memory is not None else None
+    result = build(study, energy.convention(convention, unit_costs), model, accesses, compare=compare)
     on_built(result)
     folder = study.folder if out is None else Path(out)
     paths = write(result, folder, latex=latex, options=options, program=program)

@@ -45,6 +45,10 @@ class Inspection:
         """What stands under the table."""
         return [self.note] if self.note else []
 
+    def tables(self) -> list[Table]:
+        """What a terminal shows."""
+        return [self.table()]
+
     def table(self) -> Table:
         """Parts down to the convolutions."""
         title = Text(f"{self.name}: dense MACs per image over T = {self.config.time_steps}\n{described(self.config)}")

@@ -81,7 +81,7 @@ def _found(report: Report, front: list[Row]) -> str:
 def _reach(report: Report, row: Row) -> str:
     """Its accuracy, energy and number."""
     quoted = report.quoted(row)
-    where = "per image" if report.energy == "energy_mj" else "per image, predicted for its ImageNet version"
+    where = "per image, predicted for its ImageNet version" if report.energy == "energy_target_mj" else "per image"
     accuracy, energy = f"{100 * quoted['report_val_accuracy']:.1f} %", report.unit.text(quoted["energy_mj"])
     return f"{accuracy} of unseen images right at {energy} {where} (trial {row['trial']})"
 

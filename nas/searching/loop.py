@@ -15,7 +15,7 @@ from nas.searching.retention import Retention
 from nas.searching.settings import SEARCHER, SearchSettings
 from nas.searching.setup import Setup
 from nas.searching.stopping import Goal, StoppingRule
-from nas.searching.writer import TrialWriter, failed, recorded, refused, replayed
+from nas.searching.writer import Ending, TrialWriter, failed, recorded, refused, replayed
 from nas.spaces import SearchSpace
 from nas.studies import DIED, INTERRUPTED, Drawn, Leases, Snapshot, Study, starting
 from nas.studies import constraints as limits
@@ -143,7 +143,7 @@ class Loop:
         if equal is not None and attributes.rung_of(equal) >= attributes.rung_of(trial):
             self.writer.close(trial.number, replayed(equal))
         elif not self.proposer.allowed(job.config):
-            self.writer.close(trial.number, refused(self.proposer.violations(job.config)))
+            self.writer.close(trial.number, self._refusal(job.config))
         elif attributes.attempt_of(trial) > ATTEMPTS:
             last = self.snapshot.trials[trial.user_attrs["retry_of"]]
             candidate = given_up(job, self.setup.trainer, last.user_attrs.get("reason", DIED))
@@ -152,6 +152,9 @@ class Loop:
         else:
             return True
         return False
+
+    def _refusal(self, config: SpikformerConfig) -> Ending:
+        return refused(self.proposer.violations(config), limits.misfit(config, self.space.constraints))
 
     def _record(self, job: Job, candidate: Candidate) -> bool:
         """End a trial with a record; False where another process ended it already."""

@@ -13,7 +13,7 @@ from nas.searching.settings import SearchKeywords, SearchSettings
 from nas.searching.stopping import Goal
 from nas.settings import Constraints, Recipe
 from nas.spaces import SearchSpace, load_space, with_proxy
-from nas.studies import Study
+from nas.studies import Study, constraints
 from nas.studies import storage as storages
 
 
@@ -42,6 +42,7 @@ def search(
     """
     chosen = SearchSettings(**settings)
     goal, loaded = goal_of(trials, chosen), space_of(space, chosen)
+    constraints.check_chip(loaded.constraints, chosen.ranking)
     name = chosen.study or loaded.name
     storages.check_writable(storages.study_folder(Path(chosen.results_dir), name, chosen.storage))
     watcher = observer or Dashboard()

@@ -3,16 +3,16 @@
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-from nas.costs import IMAGE_SIZE
+from nas.costs import IMAGE_SIZE, memory
 from nas.datasets import Images, check_images
 from nas.engines import check_places, check_processes
 from nas.errors import StudyError
 from nas.searching.budget import Budget
 from nas.settings import Constraints, ReferencePoint
 from nas.studies import storage as storages
-from nas.training import EnergyOf
+from nas.training import EnergyOf, ranking
 from spikformer.fields import nearest
 
 SEARCHER = "searcher"
@@ -44,7 +44,8 @@ class SearchKeywords(TypedDict, total=False):
     epochs: int | None
     train_images: int | None
     references: bool
-    energy_of: EnergyOf
+    energy_of: Literal["proxy", "target"]
+    rank_by: str
     target_image_size: int
     results_dir: str | Path
     workers: int
@@ -75,6 +76,8 @@ class SearchSettings:
         references: whether the space's reference points are evaluated first, in full; they count as trials.
         energy_of: which energy ranks networks: the proxy's as counted, or the one predicted for the network that
             `export` makes of it (`nas.costs.target`).
+        rank_by: what ranks networks: "energy"; "energy+memory", arithmetic and memory accesses by horowitz64, or
+            "energy+NAME" by another model (`nas.costs.memory`); or "chip:NAME", the energy on a chip.
         target_image_size: input resolution of that network, in pixels; a multiple of 32.
         results_dir: directory that holds the studies.
         workers: number of trainings at a time. More than one run in processes of their own, on all GPUs that `device`
@@ -104,7 +107,8 @@ class SearchSettings:
     epochs: int | None = None
     train_images: int | None = None
     references: bool = True
-    energy_of: EnergyOf = "proxy"
+    energy_of: Literal["proxy", "target"] = "proxy"
+    rank_by: str = "energy"
     target_image_size: int = IMAGE_SIZE
     results_dir: str | Path = "results"
     workers: int = 1
@@ -117,6 +121,12 @@ class SearchSettings:
         self._check_search()
         self._check_engine()
 
+    @property
+    def ranking(self) -> EnergyOf:
+        """What ranks networks, under one name."""
+        named = f"energy+{memory.DEFAULT}" if self.rank_by == "energy+memory" else self.rank_by
+        return self.energy_of if named == "energy" else typing.cast(EnergyOf, named)
+
     def _check_search(self) -> None:
         check_images(self.data, self.data_dir)
         if self.patience is not None and self.patience < 1:
@@ -127,8 +137,13 @@ class SearchSettings:
             raise StudyError(f'sampler "{self.sampler}" is unknown. {nearest(self.sampler, SAMPLERS)}')
         if not 0 <= self.seed < 2**32:
             raise StudyError(f"seed {self.seed} must be between 0 and {2**32 - 1}")
-        if self.energy_of not in typing.get_args(EnergyOf):
+        if self.energy_of not in ("proxy", "target"):
             raise StudyError(f'energy_of "{self.energy_of}" is unknown. Use proxy or target')
+        known = ("energy", "energy+memory", *ranking.NAMED)
+        if self.rank_by not in known:
+            raise StudyError(f'rank_by "{self.rank_by}" is unknown. {nearest(self.rank_by, known)}')
+        if self.rank_by != "energy" and self.energy_of != "proxy":
+            raise StudyError(f"rank_by {self.rank_by} prices the proxy itself. Leave out energy_of {self.energy_of}")
         size = self.target_image_size
         if size < 32 or size % 32:
             raise StudyError(f"target_image_size {size} must be a multiple of 32, such as {IMAGE_SIZE}")

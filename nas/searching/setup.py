@@ -60,7 +60,7 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
         loaded = dataclasses.replace(loaded, recipe=settled(loaded.recipe, splits.train))
         with storages.quiet_optuna(), _exclusive(settings.storage, name):
             identity = identities.identity_of(
-                loaded, splits.fingerprint, settings.seed, settings.energy_of, settings.target_image_size
+                loaded, splits.fingerprint, settings.seed, settings.ranking, settings.target_image_size
             )
             study = _study(name, folder, settings.storage, identity, loaded, splits.account)
             study.keep_data_dir(settings.data_dir)
@@ -96,7 +96,8 @@ def _study(
     with storages.exclusive_lock(folder):
         study = Study(name, folder, storages.create(name, database or storages.journal(folder)))
         identities.check_identity(study, identity)
-        study.optuna.set_user_attr("constraints", dataclasses.asdict(space.constraints))
+        asked = {name: limit for name, limit in dataclasses.asdict(space.constraints).items() if limit is not None}
+        study.optuna.set_user_attr("constraints", asked)
         study.keep_hypervolume_from(space.hypervolume_from)
         study.keep_account(account)
     return study

@@ -36,10 +36,15 @@ def failed(reason: str) -> Ending:
     return Ending(TrialState.FAIL, attributes={"reason": reason})
 
 
-def refused(violations: Mapping[str, float]) -> Ending:
-    """A network that is too large to be trained."""
-    exceeded = ", ".join(f"{name} by {violations[name]:.0%}" for name in limits.violated(violations))
-    attributes = {"reason": f"not trained: exceeds {exceeded}"}
+def refused(violations: Mapping[str, float], misfit: str | None = None) -> Ending:
+    """A network that is too large to be trained.
+
+    Args:
+        misfit: why it does not fit on the chip that is asked for, if that is so.
+    """
+    exceeded = [f"{name} by {violations[name]:.0%}" for name in limits.violated(violations) if name != "fits"]
+    reason = f"exceeds {', '.join(exceeded)}" if exceeded else f"does not fit: {misfit}"
+    attributes = {"reason": f"not trained: {reason}"}
     return Ending(TrialState.PRUNED, attributes=attributes, violations=violations)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.costs import MEASURED, Chip, Convention
+from nas.costs import MEASURED, Chip, Convention, MemoryModel, memory_columns, neurobench
 from nas.stats import wilson
 from nas.studies import constraints as limits
 from nas.studies.records import FullTraining, Training
-from nas.training import Candidate, described, front_of, in_words, repriced, stem_name
+from nas.training import Candidate, described, front_of, in_words, ranking, repriced, stem_name
 
 if TYPE_CHECKING:
     from nas.studies.study import Study
@@ -50,10 +50,12 @@ def price(study: "Study", stored: Mapping[int, Candidate], convention: Conventio
     return Priced(candidates, broken, front)
 
 
-def dataframe(study: "Study", convention: Convention, chip: Chip | None) -> pd.DataFrame:
+def dataframe(
+    study: "Study", convention: Convention, chip: Chip | None, memory: MemoryModel | None = None
+) -> pd.DataFrame:
     """See `Study.to_dataframe`."""
     priced = price(study, study.candidates, convention)
-    return table(study, priced, convention, chip, study.trainings).set_index("trial")
+    return table(study, priced, convention, chip, study.trainings, memory).set_index("trial")
 
 
 def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -> dict[str, object]:
@@ -80,6 +82,7 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
         "spike_operations": candidate.spike_operations,
         "real_macs": candidate.real_macs,
         "dense_macs": candidate.dense_macs,
+        **_neurobench(candidate),
         "parameters": candidate.parameters,
         "mean_firing_rate": sum(rates) / len(rates) if rates else None,
         "silent_layers": " ".join(candidate.silent_layers),
@@ -104,6 +107,14 @@ def _row(number: int, candidate: Candidate, on_front: bool, broken: list[str]) -
     }
 
 
+def _neurobench(candidate: Candidate) -> dict[str, float | None]:
+    """NeuroBench's `SynapticOperations` under its names."""
+    names = ("Effective_MACs", "Effective_ACs", "Dense")
+    if candidate.status != "complete":
+        return dict.fromkeys(names)
+    return {**neurobench.synaptic_operations(candidate.operations, candidate.counted_images)}
+
+
 def _full_row(trained: list[FullTraining]) -> dict[str, object]:
     """Of the longest training, the mean over its seeds."""
     longest = [full for full in trained if full.epochs == max(other.epochs for other in trained)]
@@ -116,8 +127,14 @@ def _chip_row(candidate: Candidate, chip: Chip | None) -> dict[str, object]:
         return {}
     if candidate.status != "complete":
         return {"chip_energy_mj": None, "chip_latency_ms": None, "chip_fits": None}
-    costs = chip(candidate.config, candidate.operations, candidate.overheads, candidate.counted_images)
+    costs = chip(candidate.counts)
     return {"chip_energy_mj": costs.energy_mj, "chip_latency_ms": costs.latency_ms, "chip_fits": costs.fits}
+
+
+def _memory_row(candidate: Candidate, memory: MemoryModel | None) -> dict[str, float | None]:
+    if memory is None:
+        return {}
+    return memory_columns(memory.price(candidate.counts).total if candidate.status == "complete" else None)
 
 
 def table(
@@ -126,6 +143,7 @@ def table(
     convention: Convention,
     chip: Chip | None,
     trainings: Sequence[Training],
+    memory: MemoryModel | None = None,
 ) -> pd.DataFrame:
     """A row a candidate, by trial number; columns `choice_*` have its choices, one an axis of the space."""
     choices = {training.trial: training.choices for training in trainings}
@@ -133,9 +151,10 @@ def table(
     rows = []
     for n, c in candidates.items():
         row = _row(n, c, n in on_front, priced.broken[n]) | {"convention": convention.label}
+        row[ranking.column_of(study.energy_of)] = c.ranked_mj(study.energy_of)
         row |= _full_row([full for full in full_trainings if full.trial == n])
         row |= {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()}
-        rows.append(row | _chip_row(c, chip))
+        rows.append(row | _chip_row(c, chip) | _memory_row(c, memory))
     if not rows:
         return pd.DataFrame(columns=[*_EMPTY, "convention"])
     frame = pd.DataFrame(rows)

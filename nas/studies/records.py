@@ -274,7 +274,7 @@ def constraints_in(study: str, attributes: Mapping[str, object]) -> Constraints:
     """
     stored = attributes.get("constraints", {})
     try:
-        hold_value("constraints", stored, dict[str, float | None])
+        hold_value("constraints", stored, dict[str, object])
         assert isinstance(stored, dict)
         constraints = Constraints(**stored)
         hold(constraints)

@@ -3,7 +3,7 @@
 import html
 from typing import TYPE_CHECKING
 
-from nas.training import Candidate, front_of, in_si, in_words
+from nas.training import Candidate, front_of, in_si, in_words, ranking
 
 if TYPE_CHECKING:
     from nas.studies.study import Study
@@ -27,7 +27,7 @@ def one_line(study: "Study") -> str:
 def as_html(study: "Study") -> str:
     """The front as a table, by rising energy, all energies in mJ."""
     candidates, front = _read(study)
-    whose = "energy" if study.energy_of == "proxy" else "energy on ImageNet"
+    whose = ranking.words_of(ranking.column_of(study.energy_of))
     headings = ("trial", "report-val", "search-val", f"{whose} (mJ)", "parameters", "network")
     rows = "".join(_row(_cells(study, number, candidate)) for number, candidate in front.items())
     caption = f"Study {study.name}: {len(candidates)} networks, {len(front)} on the front"

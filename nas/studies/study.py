@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from nas.costs import IMAGE_SIZE
 from nas.costs import chip as chips
 from nas.costs import energy as conventions
+from nas.costs import memory as memories
 from nas.errors import StudyError
 from nas.settings import Constraints, ReferencePoint
 from nas.spaces import SearchSpace
@@ -228,7 +229,12 @@ class Study:
         return pareto.hypervolume(points, self.reference_point(points)) if points else None
 
     def to_dataframe(
-        self, *, convention: str = "measured", unit_costs: str = "45nm_fp32", chip: str | None = None
+        self,
+        *,
+        convention: str = "measured",
+        unit_costs: str = "45nm_fp32",
+        chip: str | None = None,
+        memory: str | None = None,
     ) -> "pd.DataFrame":
         """A row a network, by the number of its trial: the columns of `trials.csv`, which results/README.md explains.
 
@@ -238,14 +244,16 @@ class Study:
             convention: under which energies are priced and the front is taken (`nas.costs.energy`).
             unit_costs: energy per operation, by name or from a file.
             chip: a model whose energy, latency and fit become columns of their own.
+            memory: a model of memory (`nas.costs.memory`), whose accesses in millijoules become columns of their own.
 
         Raises:
-            CostError: no such convention, preset or chip; a record without counts.
+            CostError: no such convention, preset, chip or model of memory; a record without counts.
         """
         from nas.studies import networks  # pandas, only now
 
         model = chips.load(chip) if chip is not None else None
-        return networks.dataframe(self, conventions.convention(convention, unit_costs), model)
+        accesses = memories.load(memory) if memory is not None else None
+        return networks.dataframe(self, conventions.convention(convention, unit_costs), model, accesses)
 
     @property
     def full_trainings(self) -> list[FullTraining]:

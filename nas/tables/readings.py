@@ -1,11 +1,13 @@
 """What a table says of a training, or of the mean of several seeds."""
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.costs import Chip, ChipCosts, Convention, energy
+from nas.costs import Accesses, Chip, ChipCosts, Convention, MemoryModel, energy
 from nas.errors import TableError
 from nas.tables.contents import Key
 from nas.training import Candidate, Epoch
@@ -25,6 +27,7 @@ class Reading:
         seconds: wall time of training and measuring, of all seeds together.
         curve: training loss and accuracy by epoch.
         chip: energy and latency by a model of a chip, where one was asked for.
+        memory: accesses of an image in millijoules, by a model of memory, where one was asked for.
     """
 
     config_id: str
@@ -44,19 +47,26 @@ class Reading:
     seconds: float
     curve: tuple[Epoch, ...]
     chip: ChipCosts | None = None
+    memory: Accesses | None = None
 
 
-def reading(key: Key, record: Candidate, convention: Convention, chip: Chip | None) -> Reading:
+def reading(
+    key: Key, record: Candidate, convention: Convention, chip: Chip | None, memory: MemoryModel | None = None
+) -> Reading:
     """What a record says.
 
     Raises:
-        TableError: it has no counts, from which that convention or a chip could be priced.
+        TableError: it has no counts, from which that convention, a chip or memory could be priced.
     """
     energy_mj, spike_operations, real_macs = _priced(key, record, convention)
     costs = None
     if chip is not None and record.search_val_accuracy is not None:
         _check_counted(key, record, f"chip {chip.name}")
-        costs = chip(record.config, record.operations, record.overheads, record.counted_images)
+        costs = chip(record.counts)
+    accesses = None
+    if memory is not None and record.search_val_accuracy is not None:
+        _check_counted(key, record, f"memory {memory.name}")
+        accesses = memory.price(record.counts).total
     return Reading(
         key.config_id,
         key.share,
@@ -75,6 +85,7 @@ def reading(key: Key, record: Candidate, convention: Convention, chip: Chip | No
         record.provenance["wall_s"],
         record.history,
         costs,
+        accesses,
     )
 
 
@@ -111,6 +122,7 @@ def mean(readings: Sequence[Reading]) -> Reading:
         seconds=math.fsum(each.seconds for each in readings),
         curve=tuple(Epoch(_mean([e.loss for e in of]), _mean([e.accuracy for e in of])) for of in epochs),
         chip=_mean_costs([each.chip for each in readings]),
+        memory=_mean_accesses([each.memory for each in readings]),
         **figures,
     )
 
@@ -128,6 +140,13 @@ def _mean_of(parts: Sequence[object], name: str) -> float | None:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _mean_accesses(accesses: Sequence[Accesses | None]) -> Accesses | None:
+    known = [each for each in accesses if each is not None]
+    if len(known) < len(accesses):
+        return None
+    return functools.reduce(operator.add, known).times(1 / len(known))
 
 
 def _mean_costs(costs: Sequence[ChipCosts | None]) -> ChipCosts | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from nas.bundles import config_of
+from nas.costs import memory_columns
 from nas.errors import TableError
 from nas.spaces import Choice
 from nas.tables.readings import Reading
@@ -22,6 +23,7 @@ def selected(
     seed: Seed = 0,
     convention: str = "measured",
     chip: str | None = None,
+    memory: str | None = None,
 ) -> list[PlainTable]:
     """A row for each network, best accuracy first: what `Table.query` reads, and its choices on the axes.
 
@@ -32,7 +34,7 @@ def selected(
     Raises:
         TableError: no such network, axis or choice, or none that was trained so.
         ConfigError: a file with no config, or no such name.
-        CostError: no such convention or chip.
+        CostError: no such convention, chip or model of memory.
     """
     asked = _choices(table, where)
     ids = _ids(table, network) if network is not None else list(table.networks)
@@ -44,7 +46,7 @@ def selected(
             f"table {table.name} has no such network at share {share:g} with seed {seed}. It has shares {shares} and "
             f"seeds {seeds}; {len(ids)} of its {len(table.networks)} networks were asked for"
         )
-    rows = [_row(table, table.query(identity, share, seed, convention, chip)) for identity in there]
+    rows = [_row(table, table.query(identity, share, seed, convention, chip, memory)) for identity in there]
     return sorted(rows, key=lambda row: (-(row["accuracy"] or 0.0), row["config_id"]))
 
 
@@ -103,6 +105,8 @@ def _cells(table: Table, reading: Reading) -> Iterator[tuple[str, object]]:
     if reading.chip is not None:
         for name in ("energy_mj", "latency_ms", "fits"):
             yield f"chip_{name}", getattr(reading.chip, name)
+    if reading.memory is not None:
+        yield from memory_columns(reading.memory).items()
     yield from table.choices(reading.config_id).items()
 
 

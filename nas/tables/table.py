@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nas.costs import chip as chips
 from nas.costs import energy
+from nas.costs import memory as memories
 from nas.tables.checking import Checked
 from nas.tables.contents import Contents, Settings
 from nas.tables.networks import Network, Networks
@@ -60,6 +61,7 @@ class Table(Networks):
         seed: int | Literal["mean"] = 0,
         convention: str = "measured",
         chip: str | None = None,
+        memory: str | None = None,
     ) -> Reading:
         """Accuracy and cost of a training.
 
@@ -67,26 +69,30 @@ class Table(Networks):
             seed: "mean" averages over all seeds of that network and share.
             convention: under which its operations are priced (`nas.costs.energy`); below share 1 only "measured".
             chip: a model of a chip, such as "loihi", for energy and latency there; at share 1.
+            memory: a model of memory, such as "lemaire2022" (`nas.costs.memory`); at share 1.
 
         Raises:
             TableError: no such training, or no counts to price.
-            CostError: no such convention or chip.
+            CostError: no such convention, chip or model of memory.
         """
         priced = energy.convention(convention)
         model = chips.load(chip) if chip is not None else None
+        accesses = memories.load(memory) if memory is not None else None
         seeds = self.seeds_of(network, share) if seed == "mean" else (seed,)
         keys = [self._key(network, share, each) for each in seeds or (0,)]
-        readings = [reading(key, self._records.record(key), priced, model) for key in keys]
+        readings = [reading(key, self._records.record(key), priced, model, accesses) for key in keys]
         return readings[0] if seed != "mean" else mean(readings)
 
-    def to_dataframe(self, convention: str = "measured", chip: str | None = None) -> "pd.DataFrame":
+    def to_dataframe(
+        self, convention: str = "measured", chip: str | None = None, memory: str | None = None
+    ) -> "pd.DataFrame":
         """A row per training: key, accuracies, costs, choices on the axes (`choice_*`), signals (`signal_*`).
 
         Below share 1, energies other than "measured" are missing.
         """
         from nas.tables import frames  # pandas, only now
 
-        return frames.dataframe(self, convention, chip)
+        return frames.dataframe(self, convention, chip, memory)
 
     def objective(
         self,

@@ -15,7 +15,7 @@ measurement    accuracy, operations and energy on held-out images
 probing        how fast a network is trained and measured, from a few steps
 throughput     seconds an image, from what trainings took
 provenance     versions, device and times of a training
-counterpart    the quantised network of the same shape without time
+ranking        which energy ranks networks
 candidate      a config evaluated: one record, with all of it
 description    a network in words
 wording        candidates and numbers as people read them
@@ -28,8 +28,7 @@ from nas.lazy import attributes
 
 if TYPE_CHECKING:
     from nas.training.augmentation import Normalise, settled
-    from nas.training.candidate import Candidate, EnergyOf, front_of, repriced
-    from nas.training.counterpart import ann_counterpart, bits
+    from nas.training.candidate import Candidate, front_of, repriced
     from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
     from nas.training.evaluation import died, evaluate
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from nas.training.measurement import Measurement
     from nas.training.optimizer import Update, adamw, parameter_groups
     from nas.training.probing import measured_pace
+    from nas.training.ranking import EnergyOf
     from nas.training.schedule import Schedule
     from nas.training.step import Inputs, Step, momentum_settles
     from nas.training.throughput import Pace
@@ -47,7 +47,7 @@ __getattr__ = attributes(
     __name__,
     {
         "Candidate": "nas.training.candidate",
-        "EnergyOf": "nas.training.candidate",
+        "EnergyOf": "nas.training.ranking",
         "Epoch": "nas.training.epoch",
         "Inputs": "nas.training.step",
         "Measurement": "nas.training.measurement",
@@ -59,9 +59,7 @@ __getattr__ = attributes(
         "Update": "nas.training.optimizer",
         "accuracies": "nas.training.fitting",
         "adamw": "nas.training.optimizer",
-        "ann_counterpart": "nas.training.counterpart",
         "autocast": "nas.training.execution",
-        "bits": "nas.training.counterpart",
         "counts_by_class": "nas.training.fitting",
         "described": "nas.training.description",
         "died": "nas.training.evaluation",
@@ -101,9 +99,7 @@ __all__ = [
     "Update",
     "accuracies",
     "adamw",
-    "ann_counterpart",
     "autocast",
-    "bits",
     "counts_by_class",
     "described",
     "device_memory",
@@ -125,6 +121,7 @@ __all__ = [
     "parameter_groups",
     "precision_of",
     "provenance",
+    "ranking",
     "repriced",
     "settled",
     "stem_name",

@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Activity, Convention, Operation, Overheads, as_dicts, energy, target
+from nas.costs import Activity, Convention, Counts, Operation, Overheads, as_dicts, energy, fired, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
 from nas.training import wording
 from nas.training.epoch import Epoch
+from nas.training.ranking import EnergyOf, total_mj
 from nas.typed import hold, hold_value
 from spikformer import schema
 from spikformer.config import SpikformerConfig
@@ -26,8 +27,6 @@ Status = Literal["complete", "stopped", "silent", "diverged", "out_of_memory", "
 """Only "complete" ones are ranked; "stopped" ones were trained on fewer images than the recipe gives."""
 SCHEMA = 1
 """Of a record in a storage. Those of 0 have no number; the first of them have no rungs and no balanced accuracies."""
-EnergyOf = Literal["proxy", "target"]
-"""Whose energy ranks: that of the network that was trained, or of the one that `export` makes of it."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,26 @@ class Candidate:
         return self.status in ("complete", "stopped")
 
     def ranked_mj(self, energy_of: EnergyOf) -> float | None:
-        """The energy by which a search ranks it."""
-        return self.energy_mj if energy_of == "proxy" else self.energy_target_mj
+        """The energy by which a search ranks it, in millijoules; None where it has none."""
+        if energy_of == "proxy":
+            return self.energy_mj
+        if energy_of == "target":
+            return self.energy_target_mj
+        if energy_of not in self._totals:
+            counted = self.energy_mj and self.operations
+            self._totals[energy_of] = total_mj(energy_of, self.energy_mj or 0.0, self.counts) if counted else None
+        return self._totals[energy_of]
+
+    @functools.cached_property
+    def _totals(self) -> dict[EnergyOf, float | None]:
+        """Totals that were asked for: a search asks for those of all its networks again and again."""
+        return {}
+
+    @property
+    def counts(self) -> Counts:
+        """What cost models read of it."""
+        spikes = fired(self.config, self.activity, self.firing_rates, self.counted_images)
+        return Counts(self.config, self.operations, self.overheads, self.counted_images, spikes)
 
     def point(self, energy_of: EnergyOf = "proxy") -> pareto.Point | None:
         """Accuracy in per cent and log10 of energy in mJ, if it was trained in full and can be ranked."""
@@ -323,4 +340,4 @@ def energy_at_target(
     return target.predicted_energy_mj(operations, large, convention)
 
 
-__all__ = ["Candidate", "EnergyOf", "Status", "energy_at_target", "front_of", "repriced"]
+__all__ = ["Candidate", "Status", "energy_at_target", "front_of", "repriced"]

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.costs import MEASURED, Activity, Operation, OperationCounter, Overheads
+from nas.costs import MEASURED, Activity, Counts, Operation, OperationCounter, Overheads, fired
 from nas.datasets import Split
 from nas.errors import CostError
 from nas.training.augmentation import Normalise
 from nas.training.execution import exact
 from nas.training.fitting import accuracies, batches, counts_by_class, evaluation_batch
+from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
 from spikformer.operands import Operand
 from spikformer.stems import ImageEncoding
@@ -46,6 +47,12 @@ class Measurement:
     overheads: Overheads
     energy_error: float | None
     silent: str | None
+
+
+def counts_of(config: SpikformerConfig, measured: Measurement) -> Counts:
+    """What cost models read of a pass."""
+    spikes = fired(config, measured.activity, measured.firing_rates, measured.images)
+    return Counts(config, measured.operations, measured.overheads, measured.images, spikes)
 
 
 def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measurement:
@@ -218,4 +225,4 @@ class _Constant:
         return self.constant is not None and bool(self.constant.item())
 
 
-__all__ = ["Measurement", "batch_size", "measure", "measure_batches"]
+__all__ = ["Measurement", "batch_size", "counts_of", "measure", "measure_batches"]

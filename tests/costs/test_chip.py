@@ -1,6 +1,5 @@
-"""Models of a chip: the shipped one by hand, one's own from the page, and everything that can go wrong with it."""
+"""Models of a chip: what they are called with, one's own from the page, and everything that can go wrong with it."""
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from nas.costs import chip
+from nas.costs.accesses import Counts, Fired
 from nas.costs.chip import ChipCosts
 from nas.costs.counter import OperationCounter
 from nas.costs.operations import Operation, Overheads
@@ -57,6 +57,11 @@ PRODUCT = operation("product", (BINARY, COUNT), {"left": [64, 16], "right": [16,
 WIDE = operation("weight", (BINARY,), {"input": [2048], "output": [512]}, dense=8 * 512 * 2048, values=8 * 2048)
 
 
+def counts(*operations: Operation, updates: int = 0, images: int = 2, **spiking: Fired) -> Counts:
+    """Counts over T = 4 steps."""
+    return Counts(CONFIG, operations, Overheads(neuron_updates=updates), images, spiking)
+
+
 def test_results_and_weights_by_hand() -> None:
     assert [op.results for op in (FIRST, SECOND, PRODUCT, WIDE)] == [8192, 8 * 32_768, 8 * 8192, 8 * 512]
     assert [op.weights for op in (FIRST, SECOND, PRODUCT, WIDE)] == [64 * 27, 512 * 576, 0, 2**20]
@@ -84,40 +89,6 @@ def test_a_grouped_convolution_holds_a_share_of_the_weights() -> None:
         layer(torch.randn(2, 8, 5, 5))
     (op,) = counter.operations()
     assert (op.weights, op.results) == (8 * 2 * 9, 2 * 8 * 25)
-
-
-def test_loihi_by_hand() -> None:
-    """8 steps. Results of a step: 4096, 32,768, 8192; cores of 1,024 each: 4, 32 and 8.
-
-    Most loaded is a core of the second: 4,608,000 / 8 / 32 = 18,000 operations of 3.5 ns and 1,024 updates of 8.4 ns.
-    """
-    found = chip.loihi(CONFIG, [FIRST, SECOND, PRODUCT], Overheads(neuron_updates=500_000), 2)
-    assert found.latency_ms == pytest.approx(4 * (18_000 * 3.5 + 1024 * 8.4 + 465) * 1e-6, rel=1e-12)
-    operations = 80_000 + 4_608_000 + 8000
-    assert found.energy_mj == pytest.approx((23.6 * operations + 81 * 500_000) / 2 * 1e-9, rel=1e-12)
-    assert found.fits is True
-    assert found.note.startswith("44 of 128 cores, the most loaded of x")
-
-
-def test_weights_ask_for_cores_too() -> None:
-    """2^20 weights of a byte fill 8 cores of 128 KB, 512 neurons not one: 16 such layers fit, 17 do not."""
-    assert chip.loihi(CONFIG, [WIDE] * 16, Overheads(), 2).fits is True
-    assert chip.loihi(CONFIG, [WIDE] * 17, Overheads(), 2).fits is False
-    latency = chip.loihi(CONFIG, [dataclasses.replace(WIDE, events=80_000)], Overheads(), 2).latency_ms
-    assert latency == pytest.approx(4 * (80_000 / 8 / 8 * 3.5 + 512 / 8 * 8.4 + 465) * 1e-6, rel=1e-12)
-
-
-def test_the_chip_prices_a_counted_network() -> None:
-    """Half the spikes are cheaper; the same counts over twice the images are half of everything but the barrier."""
-    model, images = calibrated(small_config(time_steps=2))
-    with torch.no_grad(), OperationCounter(model) as counter:
-        model(images)
-    operations, loihi = counter.operations(), chip.load("loihi")
-    once = loihi(model.config, operations, counter.overheads, 3)
-    twice = loihi(model.config, operations, counter.overheads, 6)
-    assert once.energy_mj == pytest.approx(2 * (twice.energy_mj or 0), rel=1e-12)
-    barriers = 2 * 465e-6
-    assert (once.latency_ms or 0) - barriers == pytest.approx(2 * ((twice.latency_ms or 0) - barriers), rel=1e-9)
 
 
 MODELS = """
@@ -172,14 +143,14 @@ def test_the_documented_model_works_as_printed(mine: Path) -> None:
     """In ten lines; by hand: 4,696,000 operations of 2 pJ over 2 images; 4,608,000 / 8 steps on one unit at 1 GHz."""
     lines = [line for line in (mine / "page.py").read_text().splitlines() if line.strip()]
     assert len(lines) <= 12
-    found = chip.load("page:model")(CONFIG, [FIRST, SECOND, PRODUCT], Overheads(), 2)
+    found = chip.load("page:model")(counts(FIRST, SECOND, PRODUCT))
     assert found.energy_mj == pytest.approx(2 * 4_696_000 / 2 * 1e-9, rel=1e-12)
     assert found.latency_ms == pytest.approx(4_608_000 / 2 * 1e-6, rel=1e-12)
     assert found.fits is True
 
 
 def test_a_model_may_leave_figures_out(mine: Path) -> None:
-    found = chip.load("models:energy")(CONFIG, [FIRST], Overheads(), 2)
+    found = chip.load("models:energy")(counts(FIRST))
     assert found == ChipCosts(2.0, None, None)
 
 
@@ -214,16 +185,31 @@ def test_what_cannot_be_loaded_is_named(mine: Path, name: str, message: str) -> 
 )
 def test_a_model_that_fails_or_answers_wrongly_is_named(mine: Path, name: str, message: str) -> None:
     with pytest.raises(CostError) as caught:
-        chip.load(f"models:{name}")(CONFIG, [FIRST], Overheads(), 2)
+        chip.load(f"models:{name}")(counts(FIRST))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", chip.names())
+def test_a_shipped_model_states_what_it_assumes(name: str) -> None:
+    loaded = chip.load(name)
+    assert isinstance(loaded.model, chip.ChipModel)
+    assert loaded.summary == loaded.model.summary
+    for text in (loaded.model.source, loaded.model.checked, loaded.model.cannot):
+        assert len(text) > 20
+    assert loaded.misfit(CONFIG) is None
+
+
+def test_a_function_says_nothing_of_fit_without_counts(mine: Path) -> None:
+    assert not chip.load("models:energy").tells_fit
+    assert chip.load("models:energy").misfit(CONFIG) is None
 
 
 def test_a_failure_says_where(mine: Path) -> None:
     with pytest.raises(CostError, match=r"models\.py, line 26\)"):
-        chip.load("models:divides")(CONFIG, [FIRST], Overheads(), 2)
+        chip.load("models:divides")(counts(FIRST))
 
 
 def test_nothing_counted_costs_nothing_on_a_chip() -> None:
     for operations, images in (([], 2), ([FIRST], 0)):
         with pytest.raises(CostError, match="needs counted operations"):
-            chip.load("loihi")(CONFIG, operations, Overheads(), images)
+            chip.load("loihi")(counts(*operations, images=images))

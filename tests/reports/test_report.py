@@ -433,7 +433,7 @@ def test_a_chip_adds_columns_and_says_whether_it_ranks_alike(study: Study, tmp_p
     assert list(report.front["trial"]) == list(plain.front["trial"])
     assert report.findings[:-1] == plain.findings
     complete = {n: c for n, c in study.candidates.items() if c.status == "complete"}
-    found = {n: loihi(c.config, c.operations, c.overheads, c.counted_images) for n, c in complete.items()}
+    found = {n: loihi(c.counts) for n, c in complete.items()}
     page.write(report, tmp_path)
     for name in ("trials.csv", "front.csv"):
         for row in pd.read_csv(tmp_path / name).to_dict("records"):
@@ -467,34 +467,43 @@ def test_a_chip_that_says_little_and_candidates_without_counts(study: Study, mon
     assert "latency without one (0 candidates, 0 different figures)" in report.findings[-1]
 
 
-def test_memory_is_a_sentence_and_in_no_figure(study: Study) -> None:
-    plain, report = contents.build(study), contents.build(study, memory=True)
-    assert report.trials.equals(plain.trials)
-    assert report.findings == plain.findings
+@pytest.mark.parametrize("name", memory.names())
+def test_memory_has_columns_of_its_own_and_is_in_no_other_figure(study: Study, name: str) -> None:
+    model = memory.load(name)
+    plain, report = contents.build(study), contents.build(study, memory=model)
+    assert report.trials[plain.trials.columns].equals(plain.trials)
+    assert report.findings[:-1] == plain.findings
+    assert f"by measured and memory {name}: " in report.findings[-1]
     assert report.methods[:-1] == plain.methods
-    shares = [
-        memory.memory_mj(c.operations, c.overheads, c.counted_images, c.config.time_steps) / (c.energy_mj or 0)
-        for c in study.candidates.values()
-        if c.status == "complete"
-    ]
+    complete = {n: c for n, c in study.candidates.items() if c.status == "complete"}
+    priced = {n: model.price(c.counts) for n, c in complete.items()}
+    rows = report.trials.set_index("trial").loc[list(complete)]
+    assert rows["memory_mj"].to_dict() == {n: each.energy_mj for n, each in priced.items()}
+    assert rows["memory_weights_mj"].to_dict() == {n: each.total.weights for n, each in priced.items()}
+    shares = [each.energy_mj / (complete[n].energy_mj or 0) for n, each in priced.items()]
     assert f"would be {min(shares):.1f} to {max(shares):.1f} times the headline; not in it." in report.methods[-1]
 
 
 def test_inspection_of_a_chip_and_of_memory(study: Study) -> None:
     plain = inspection.costs(study, 0)
-    assert plain.lines() == []
-    assert not {"chip", "memory_mj"} & plain.to_dict().keys()
-    asked = inspection.costs(study, 0, chip=chip.load("loihi"), memory=True)
-    assert {key: value for key, value in asked.to_dict().items() if key in plain.to_dict()} == plain.to_dict()
+    (against,) = plain.lines()
+    assert against.startswith("Against its counterpart of 2 bits, by measured: ")
+    assert not {"chip", "memory"} & plain.to_dict().keys()
+    asked = inspection.costs(study, 0, chip=chip.load("loihi"), memory=memory.load())
+    both, values = plain.to_dict(), asked.to_dict()
+    assert values["against_quantised"][:1] == both.pop("against_quantised")
+    assert {key: value for key, value in values.items() if key in both} == both
     candidate = study.candidates[0]
-    counted = candidate.operations, candidate.overheads, candidate.counted_images
-    assert asked.to_dict()["chip"] == {"name": "loihi"} | dataclasses.asdict(chip.loihi(candidate.config, *counted))
-    assert asked.to_dict()["memory_mj"] == memory.memory_mj(*counted, candidate.config.time_steps)
+    assert asked.to_dict()["chip"] == {"name": "loihi"} | dataclasses.asdict(chip.load("loihi")(candidate.counts))
+    priced = memory.load().price(candidate.counts)
+    assert values["memory"]["energy_mj"] == priced.energy_mj
+    assert values["memory"]["layers_mj"] == {path: accesses.terms for path, accesses in priced.layers.items()}
     assert asked.lines()[0].startswith('On the chip "loihi": ')
     assert ", fits (" in asked.lines()[0]
-    assert asked.lines()[1].endswith("times the whole network's energy; not in it.")
+    assert "times the whole network's energy; not in it. weights " in asked.lines()[1]
+    assert asked.lines()[2:] == [plain.lines()[0], asked.against[1].line()]
     silent = inspection.costs(study, 0, chip=chip.Chip("silent", lambda *_: chip.ChipCosts(None, 2e-3, False)))
-    assert silent.lines() == ['On the chip "silent": energy not said, 2 µs, does not fit.']
+    assert silent.lines()[0] == 'On the chip "silent": energy not said, 2 µs, does not fit.'
 
 
 def test_chip_and_memory_on_the_command_line(
@@ -505,7 +514,7 @@ def test_chip_and_memory_on_the_command_line(
     assert (done.returncode, done.stderr) == (0, "")
     assert "Rank agreement with the energy under measured" in done.stdout.replace("\n", " ")
     assert "chip_latency_ms" in (study.folder / "trials.csv").read_text()
-    assert "Memory accesses, by Horowitz's" in (study.folder / "report.md").read_text()
+    assert "accesses by horowitz64: Horowitz's" in (study.folder / "report.md").read_text()
     one = ["inspect", "micro", "--trial", "0", *where]
     done = run_here(*one, "--chip", "loihi", "--memory")
     assert done.returncode == 0

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,15 +19,16 @@ import torch
 from optuna.trial import TrialState
 
 import nas
-from nas.costs import energy, target
+from nas.costs import energy, loihi, target
 from nas.errors import StudyError
 from nas.progress import Observer
 from nas.reports import contents, figure
 from nas.searching import opening
+from nas.settings import Constraints
 from nas.spaces.space import SearchSpace
 from nas.studies.study import Study
 from nas.training import fitting as training
-from nas.training import measurement
+from nas.training import measurement, ranking
 from nas.training.candidate import Candidate
 from nas.training.fitting import DivergedError
 from spikformer import SpikformerError
@@ -442,6 +444,41 @@ def test_a_search_can_rank_by_the_energy_predicted_for_imagenet(micro: Path) -> 
     assert "predicted energy on ImageNet" in figure.figure(report).axes[0].get_xlabel()
     with pytest.raises(StudyError, match=r'energy_of "target" -> null'):
         _search(micro, 6)
+
+
+@pytest.mark.parametrize(
+    "rank_by", ["energy+memory", "energy+lemaire2022", "energy+step", "chip:loihi", "chip:digital"]
+)
+def test_a_search_can_rank_by_a_named_total(micro: Path, rank_by: str) -> None:
+    """Objective, front, weights and report take the total, and pricing the records anew gives the same ranking."""
+    limits = Constraints(fits="loihi", max_latency_ms=10.0)
+    study = _search(micro, 4, rank_by=rank_by, constraints=limits)
+    name = "energy+horowitz64" if rank_by == "energy+memory" else rank_by
+    assert study.energy_of == name
+    again = nas.load_study("micro", results_dir=micro.parent / "results").candidates
+    for number, candidate in again.items():
+        total_mj = ranking.total_mj(study.energy_of, candidate.energy_mj or 0.0, candidate.counts)
+        assert candidate.ranked_mj(study.energy_of) == total_mj
+        assert study.optuna.trials[number].values[1] == math.log10(total_mj or 0.0)
+    report = contents.build(study)
+    assert report.energy == f"{name}_mj"
+    assert set(report.front["trial"]) == set(study.front())
+    assert all(study.weights(c).is_file() == (n in study.front()) for n, c in study.candidates.items())
+    with pytest.raises(StudyError, match=r"energy_of .* -> null"):
+        _search(micro, 4, constraints=limits)
+
+
+def test_networks_that_do_not_fit_are_not_trained(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason in the trial names the layer and what it needs."""
+    monkeypatch.setattr(loihi, "CORES", 13)  # ssa has one operation more than sdsa, and needs 14
+    study = _search(micro, 6, constraints=Constraints(fits="loihi"), sampler="RandomSampler")
+    reasons = [str(trial.user_attrs.get("reason", "")) for trial in study.optuna.trials]
+    told = [reason for reason in reasons if "does not fit" in reason]
+    fitting = {c.config_id for c in study.candidates.values()}
+    assert fitting
+    assert {c.config.stages[0].mixer.kind for c in study.candidates.values()} == {"sdsa"}
+    assert told
+    assert all(re.match(r"not trained: does not fit: \S+ needs \d+ cores?, and the network \d+, but", r) for r in told)
 
 
 @pytest.mark.parametrize(

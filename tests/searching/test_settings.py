@@ -28,6 +28,8 @@ def test_settings_are_frozen_and_all_have_defaults() -> None:
         ({"sampler": "TPESampel"}, 'sampler "TPESampel" is unknown. Did you mean'),
         ({"seed": -1}, "seed -1 must be between 0 and 4294967295"),
         ({"energy_of": "both"}, 'energy_of "both" is unknown. Use proxy or target'),
+        ({"rank_by": "energy+memoryy"}, 'rank_by "energy+memoryy" is unknown. Did you mean "energy+memory"'),
+        ({"rank_by": "chip:loihi", "energy_of": "target"}, "rank_by chip:loihi prices the proxy itself. Leave out"),
         ({"target_image_size": 33}, "target_image_size 33 must be a multiple of 32"),
         ({"device": "tpu"}, 'device "tpu" is unknown. Use auto, cpu, cuda or cuda:1'),
     ],

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nas.costs import contract
 from nas.costs.counter import OperationCounter
+from nas.costs.counterpart import ann_counterpart
 from nas.costs.operations import Operation
-from nas.training.counterpart import ann_counterpart
 from spikformer import Spikformer, SpikformerConfig
 from spikformer.layers import Conv2d
 from spikformer.neurons import MultiSpike, neuron

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.errors import SpaceError
+from nas.errors import SpaceError, StudyError
 from nas.settings import Constraints
 from nas.spaces import load_space
 from nas.studies import constraints
@@ -55,7 +55,29 @@ def test_limits_in_words() -> None:
     assert constraints.in_words(Constraints(max_params=16_000_000, min_accuracy=0.9)) == (
         "max_params 16,000,000, min_accuracy 0.9"
     )
+    assert constraints.in_words(Constraints(max_latency_ms=0.5, fits="loihi")) == "max_latency_ms 0.5, fits loihi"
     assert constraints.in_words(Constraints()) == ""
+
+
+def test_a_network_that_does_not_fit_is_named_with_the_layer() -> None:
+    """Of Spikformer-8-512 at 224 x 224 a single layer has more neurons than Loihi's 128 cores."""
+    config, asked = published.config("spikformer_in_8_512"), Constraints(fits="loihi")
+    assert constraints.size_violations(config, asked) == {"fits": 1.0}
+    reason = constraints.misfit(config, asked)
+    assert reason is not None
+    assert "but the chip has 128" in reason or "and a core has 4,096" in reason
+    small = small_config("ms", "qkta")
+    assert constraints.size_violations(small, asked) == {"fits": 0.0}
+    assert constraints.misfit(small, asked) is constraints.misfit(config, Constraints()) is None
+
+
+def test_a_limit_of_latency_needs_a_chip_of_the_program() -> None:
+    with pytest.raises(StudyError, match=r"max_latency_ms 2 needs a chip\. Name one by fits"):
+        constraints.check_chip(Constraints(max_latency_ms=2), "proxy")
+    constraints.check_chip(Constraints(max_latency_ms=2), "chip:digital")
+    constraints.check_chip(Constraints(max_latency_ms=2, fits="loihi"), "proxy")
+    with pytest.raises(StudyError, match=r'fits "mine:model" is no chip of this program'):
+        constraints.check_chip(Constraints(fits="mine:model"), "proxy")
 
 
 def test_the_model_of_a_limit_is_the_model_that_is_trained() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.costs import chip, energy, memory_mj
+from nas.costs import chip, energy, memory
 from nas.datasets import Splits
 from nas.errors import CostError, TableError
 from nas.tables import contents as kinds
@@ -65,10 +65,9 @@ def test_other_prices_equal_those_of_the_live_candidate(tiny: Tiny, live: Candid
     priced = energy.price(live.operations, live.counted_images, energy.convention(convention))
     assert reading.energy_mj == priced.energy_mj
     assert reading.spike_operations == priced.spike_operations
-    assert reading.chip == chip.load("loihi")(live.config, live.operations, live.overheads, live.counted_images)
-    record = tiny.table.candidate(tiny.first, seed=1)
-    arguments = (live.overheads, live.counted_images, live.config.time_steps)
-    assert memory_mj(record.operations, *arguments) == memory_mj(live.operations, *arguments)
+    assert reading.chip == chip.load("loihi")(live.counts)
+    for name in memory.names():
+        assert tiny.table.query(tiny.first, seed=1, memory=name).memory == memory.load(name).price(live.counts).total
 
 
 def test_the_mean_is_over_the_seeds(tiny: Tiny) -> None:

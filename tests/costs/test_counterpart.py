@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from nas.training.counterpart import ann_counterpart, bits
+from nas.costs.counterpart import ann_counterpart, bits
 from spikformer import ConfigError, Spikformer, published
 from spikformer.config import NeuronConfig
 
