@@ -11,6 +11,8 @@ from nas.training import Pace
 
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _RECORD_BYTES = 40_000  # of a training, in the journal
+_LEAST_BELOW = 3.0  # networks at the lower of two rungs for each that is trained in full
+_HAIR = 1e-9
 _DAY_S = 86_400
 _LONG = (
     "Warning: that is more than a day. Give fewer --trials, a smaller space, fewer --train-images or --epochs, or use "
@@ -88,6 +90,23 @@ class Plan:
         ]
 
 
+def whole(budget: Budget, references: int, images: Sequence[int], per_promotion: Sequence[float]) -> tuple[float, ...]:
+    """How many networks at each rung make up for one at the next, so that a budget of images is spent to its end.
+
+    Between two rungs, these are as many full trainings as `per_promotion` comes near, and as many networks below them
+    as the rest buys: what is left over at the end could no longer train a network in full. All else stays as it is.
+    """
+    left = budget.images - references * sum(images)
+    if len(images) != 2 or math.isinf(left) or left < sum(images):
+        return tuple(per_promotion)
+    low, full = images
+    fulls = max(1, round(left / (full + per_promotion[0] * low)))
+    while fulls > 1 and left - fulls * full < _LEAST_BELOW * fulls * low:
+        fulls -= 1
+    networks = (left - fulls * full) // low
+    return (networks / fulls * (1 + _HAIR),)  # so that after rounding no further one is due
+
+
 def affordable(
     budget: Budget, references: int, images: Sequence[int], per_promotion: Sequence[float], pace: Pace
 ) -> int:
@@ -99,7 +118,7 @@ def affordable(
     hours = pace.seconds(shares, images) / 3600
     whole_hours = pace.seconds([references] * len(images), images) / 3600
     left = (budget.images - references * sum(images)) / seen, (budget.hours - whole_hours) / hours
-    return references + max(0 if references else 1, int(min(left)))
+    return references + max(0 if references else 1, int(min(left) + 1e-6))
 
 
 def _time(seconds: float) -> str:
@@ -110,4 +129,4 @@ def _time(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h" if seconds < 2 * _DAY_S else f"about {seconds / _DAY_S:.0f} days"
 
 
-__all__ = ["Budget", "Plan", "affordable"]
+__all__ = ["Budget", "Plan", "affordable", "whole"]

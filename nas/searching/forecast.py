@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 from nas.costs import static_model
-from nas.searching.budget import Budget, Plan, affordable
+from nas.searching.budget import Budget, Plan, affordable, whole
 from nas.searching.proposals import reductions
 from nas.searching.setup import Setup
 from nas.searching.speed import drawn, space_pace
@@ -27,7 +27,8 @@ class Forecast:
     def __init__(self, begun: Setup, snapshot: Snapshot, references: Mapping[str, SpikformerConfig]) -> None:
         self.setup, self.study, self.goal, self.images = begun, begun.study, begun.goal, begun.images
         self.snapshot, self.references = snapshot, references
-        self.per_promotion = reductions(begun.space.recipe.rungs)
+        per_promotion = reductions(begun.space.recipe.rungs)
+        self.per_promotion = whole(self.goal.budget, len(references), self.images, per_promotion)
 
     @functools.cached_property
     def networks(self) -> list[SpikformerConfig]:

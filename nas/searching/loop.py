@@ -10,7 +10,7 @@ from nas.errors import StudyError
 from nas.progress import Observer
 from nas.searching import setup
 from nas.searching.forecast import Forecast
-from nas.searching.proposals import Proposal, Proposer
+from nas.searching.proposals import Proposal, Proposer, settings
 from nas.searching.retention import Retention
 from nas.searching.settings import SEARCHER, SearchSettings
 from nas.searching.setup import Setup
@@ -181,7 +181,8 @@ def _plan(
     notice = begun.observer.notice
     expected = forecast.expected()
     forecast.announce(expected)
-    proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, constraints, expected, sampler)
+    chosen = settings(begun.space.recipe.rungs, expected, forecast.per_promotion)
+    proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, chosen, sampler)
     for name in sorted(references.keys() - proposer.references.keys()):
         notice(f"{name} is left out, because it exceeds {limits.in_words(constraints)}.")
     if sampler != SEARCHER and len(begun.images) > 1:

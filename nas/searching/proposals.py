@@ -40,13 +40,17 @@ class Proposal:
     queued: FrozenTrial | None = None
 
 
-def settings(rungs: Sequence[float], networks: int | None) -> Settings:
+def settings(rungs: Sequence[float], networks: int | None, per_promotion: Sequence[float] | None = None) -> Settings:
     """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose.
 
     `benchmarks/search_budgets.py` compares the default with other splits.
+
+    Args:
+        per_promotion: how many networks at each rung make up for one at the next; by default `reductions`.
     """
     startup = _STARTUP if networks is None else max(_FEWEST, min(_STARTUP, networks // 4))
-    return Settings(shares=tuple(rungs), reduction_factor=reductions(rungs), startup=startup)
+    factors = reductions(rungs) if per_promotion is None else tuple(per_promotion)
+    return Settings(shares=tuple(rungs), reduction_factor=factors, startup=startup)
 
 
 def reductions(rungs: Sequence[float]) -> tuple[float, ...]:
@@ -67,7 +71,7 @@ class Proposer:
 
     Args:
         references: names and configs to train in full before anything else.
-        networks: how many the study is to have, if that is known.
+        chosen: settings of the searcher.
         sampler: of `nas.searching.settings.SAMPLERS`.
 
     Attributes:
@@ -80,21 +84,19 @@ class Proposer:
         space: SearchSpace,
         seed: int,
         references: Mapping[str, SpikformerConfig],
-        constraints: Constraints,
-        networks: int | None,
+        chosen: Settings,
         sampler: str,
     ) -> None:
         self.study, self.space, self.sampler = study, space, sampler
-        self.constraints = constraints
+        self.constraints = space.constraints
         self._violations: dict[str, dict[str, float]] = {}
         self._asked: set[tuple[str, int]] = set()
         self._barred: set[str] = set()
         self.references = {name: config for name, config in references.items() if self.allowed(config)}
         self._draws = Draws(space, seed)
-        chosen = settings(space.recipe.rungs, networks)
         self.startup = chosen.startup
         configs, aim = ConfigSpace(space, self.allowed), _reference(space.hypervolume_from)
-        self._searcher = Searcher(configs, seed, chosen, _limits(constraints), reference=aim)
+        self._searcher = Searcher(configs, seed, chosen, _limits(space.constraints), reference=aim)
 
     def violations(self, config: SpikformerConfig) -> dict[str, float]:
         """The violation of each limit that needs no training (`nas.studies.constraints`)."""

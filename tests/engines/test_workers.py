@@ -31,7 +31,7 @@ from nas.engines import devices, processes
 from nas.engines import engine as engines
 from nas.errors import StudyError
 from nas.searching import opening
-from nas.searching.proposals import Proposer
+from nas.searching.proposals import Proposer, settings
 from nas.spaces import load_space
 from nas.studies import claims, journal, status, trials, urls
 from nas.studies import storage as storages
@@ -690,7 +690,7 @@ def test_what_another_process_trains_is_not_repeated_beside_it(tmp_path: Path, u
     died = _number(claims.register(study, drawn, {"rung": 0}, None))
     assert died is not None
     study.tell(died, state=TrialState.FAIL)
-    proposer = Proposer(searched, loaded, 0, {}, loaded.constraints, None, "searcher")
+    proposer = Proposer(searched, loaded, 0, {}, settings(loaded.recipe.rungs, None), "searcher")
     proposal = proposer.next(searched.snapshot(), new=False)
     assert proposal is not None
     assert proposal.attributes["retry_of"] == died

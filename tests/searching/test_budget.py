@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nas.errors import StudyError
-from nas.searching.budget import Budget, Plan, affordable
+from nas.searching.budget import Budget, Plan, affordable, whole
 from nas.training.throughput import Pace
 
 
@@ -100,3 +100,25 @@ def test_references_are_trained_in_full_and_paid_first() -> None:
     assert affordable(Budget(images=390 + 176), 3, [5, 25, 100], [4.0, 4.0], Pace(0.0, 1.0)) == 13
     assert affordable(Budget(images=100), 3, [5, 25, 100], [4.0, 4.0], Pace(0.0, 1.0)) == 3
     assert Plan.of(16, 6, [5, 25, 100], [4.0, 4.0]).networks == (16, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("fulls", "networks", "in_full"),
+    [(3, 20, 2), (5, 20, 4), (7, 20, 6), (10, 40, 8), (1.3, 6, 1), (40, 160, 32)],
+)
+def test_a_budget_of_images_is_spent_to_its_end(fulls: float, networks: int, in_full: int) -> None:
+    """By hand, at 5 and 100 images: 3 full trainings' images are two full ones and 20 at 5, and not 12 and a rest."""
+    budget, images = Budget(images=100 * fulls), [5, 100]
+    (per,) = whole(budget, 0, images, [5.0])
+    assert affordable(budget, 0, images, [per], Pace(0.0, 1.0)) == networks
+    assert math.ceil(networks / per) == in_full
+    assert 5 * networks + 100 * in_full <= budget.images < 5 * (networks + 1) + 100 * in_full
+
+
+def test_what_cannot_be_spent_to_its_end_stays_as_it_is() -> None:
+    """Of time, of three rungs, without limit, and of less than one network trained at both rungs."""
+    assert whole(Budget(hours=1), 0, [5, 100], [5.0]) == (5.0,)
+    assert whole(Budget(images=300), 0, [5, 25, 100], [5.0, 2.0]) == (5.0, 2.0)
+    assert whole(Budget(), 0, [5, 100], [5.0]) == (5.0,)
+    assert whole(Budget(images=104), 0, [5, 100], [5.0]) == (5.0,)
+    assert whole(Budget(images=310 + 104), 2, [55, 100], [5.0]) == (5.0,)
