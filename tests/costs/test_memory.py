@@ -7,7 +7,7 @@ import pytest
 
 import nas
 from nas import tables
-from nas.costs import memory
+from nas.costs import chip, memory
 from nas.errors import CostError
 from tests.facts import DATA
 
@@ -48,3 +48,18 @@ def test_a_study_and_a_table_from_before_are_priced(results: Path, name: str) ->
     for candidate in [*study.candidates.values(), *(table.candidate(network) for network in table.networks)]:
         assert candidate.counts.knows_layers
         assert memory.load(name).price(candidate.counts).total.potentials > 0
+
+
+@pytest.mark.parametrize("name", chip.names())
+def test_they_are_priced_on_every_chip(results: Path, name: str) -> None:
+    study, table = nas.load_study("priced", results_dir=results), tables.load(str(TABLE))
+    rows = table.to_dataframe(chip=name)
+    full = rows[rows["share"] == 1]
+    assert (full["chip_energy_mj"] > 0).all()
+    assert (full["chip_latency_ms"] > 0).all()
+    assert full["chip_fits"].isin([True, False]).all()
+    model = chip.load(name)
+    for candidate in study.candidates.values():
+        costs = model(candidate.counts)
+        assert costs.energy_mj is not None
+        assert costs.energy_mj > 0
