@@ -218,6 +218,17 @@ def test_readings_and_score_come_from_one_training_seed(scripts: dict[str, Modul
     assert replay.judge(2).best([first]) == table.query(first).report_accuracy
 
 
+def test_budgets_and_methods_are_those_that_a_table_allows(scripts: dict[str, ModuleType], five: Any) -> None:
+    """A budget is at most a tenth of the networks; without short trainings there is neither a screen nor MO-ASHA."""
+    efficiency = scripts["efficiency"]
+    assert efficiency.affordable_budgets(five, [0.2, 0.5, 3.0]) == [0.2, 0.5]
+    with pytest.raises(SystemExit, match=r"five has 5 networks.*Give --budgets up to 0\.5, or a larger table"):
+        efficiency.affordable_budgets(five, [3.0, 5.0])
+    assert efficiency.possible(five, [*METHODS, "searcher:0.05,0.25,1"]) == list(METHODS)
+    five.shares = (1.0,)
+    assert efficiency.possible(five, METHODS) == ["searcher", "random", "ladder", "tpe", "nsga2", "gp"]
+
+
 def test_a_run_that_was_interrupted_goes_on(
     scripts: dict[str, ModuleType],
     tmp_path: Path,
