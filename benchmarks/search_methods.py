@@ -1,291 +1,190 @@
-"""The searcher and its rivals, each against the same ledger: what a training costs and what has been reached."""
+"""The account that all methods of a replay share; the default searcher, and three rivals that need no model.
+
+Methods run until the account refuses a training. `search_optuna.py` has the rivals that are Optuna's.
+"""
 
 import dataclasses
-import hashlib
+import math
 import random
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TypeVar
 
 import numpy as np
-import optuna
+from search_replays import Replay
+from search_scores import Floats
 
-import nas.searchers
-import nas.stats.pareto
-from nas.searchers.acquisition import Settings
-from nas.searchers.networks import Network, Space
-from nas.searchers.observations import Observation, Record
-from nas.searchers.searcher import Searcher, Step
+from nas.searchers import Network, Observation, Record, Searcher
 from nas.searching.budget import Budget, affordable
 from nas.searching.proposals import settings
-from nas.settings import Recipe
-from nas.spaces import Choice
-from nas.training.throughput import Pace
+from nas.training import Pace
 
-Suggest = Callable[[str, list[Choice]], Choice]
-FULL = 100  # epochs of a full training: the unit of all costs is one of them
-RUNGS = Recipe().rungs  # of the searcher, and its lowest of a screen
-LADDER = (0.05, 0.25, 1.0)  # of MO-ASHA
+SCREENED_FOR_ONE_IN_FULL = 5  # networks
+Suggestion = TypeVar("Suggestion")
 
 
-class Problem(Space, Protocol):
-    """A space with something in place of training."""
-
-    name: str
-
-    def sample(self, suggest: Suggest) -> Network | None: ...
-    def read(self, network: Network, share: float, seed: int) -> Observation | None: ...
-    def score(self, trained: Sequence[str], seed: int) -> dict[str, float]: ...
+class BudgetSpentError(Exception):
+    """The next training would exceed the budget."""
 
 
 class Ledger:
-    """Trains on a problem, pays for it, and scores after every full training.
-
-    Every training is paid whole, as the product trains: a longer one of the same network begins anew.
-
-    Attributes:
-        epochs: spent so far.
-        longest: network -> share of its longest training.
-        events: one a full training, with the epochs spent and the scores.
-        asks: (networks started, seconds of a suggestion).
-    """
-
-    def __init__(self, problem: Problem, seed: int, budget: float) -> None:
-        self.problem, self.seed, self.budget = problem, seed, budget
-        self.epochs = 0.0
-        self.longest: dict[str, float] = {}
-        self.trained: list[str] = []
-        self.events: list[dict[str, float]] = []
-        self.asks: list[tuple[int, float]] = []
-
-    @property
-    def open(self) -> bool:
-        return self.epochs < self.budget
-
-    def affords(self, share: float) -> bool:
-        """Whether one more training keeps the budget, as `search --budget` asks before each."""
-        return self.epochs + FULL * share <= self.budget + 1e-6
-
-    def train(self, network: Network, share: float = 1.0) -> Observation | None:
-        """Up to a share of the epochs; what was trained as long costs nothing and reads the same: a study replays it.
-
-        Returns:
-            None if the network gave no reading, such as a silent one.
-        """
-        reading = self.problem.read(network, share, self.seed)
-        if share > self.longest.get(network.identity, 0.0):
-            self.epochs += FULL * share
-            self.longest[network.identity] = share
-            if share == 1:
-                self.trained += [network.identity] if reading is not None else []
-                self.events.append({"epochs": round(self.epochs, 6)} | self.problem.score(self.trained, self.seed))
-        return reading
-
-    def timed(self, ask: Callable[[], Any]) -> Any:
-        started = time.process_time()
-        answer = ask()
-        self.asks.append((len(self.longest), time.process_time() - started))
-        return answer
-
-
-def ours(ledger: Ledger, chosen: Settings | None = None) -> None:
-    """The searcher with its default settings, of a study whose number of networks is open."""
-    chosen = chosen or settings(RUNGS, None)
-    searcher, records = Searcher(ledger.problem, ledger.seed, chosen), dict[str, Record]()
-    while ledger.open:
-        step = ledger.timed(lambda: searcher.next_step(list(records.values())))
-        records[step.network.identity] = _done(ledger, step, chosen, records)
-
-
-def planned(ledger: Ledger, chosen: Settings, networks: int | None = None) -> None:
-    """The searcher as `search` runs it, which plans for a number of networks.
+    """Trains on a replay and pays as the product does: each training anew, whole, and within the budget.
 
     Args:
-        chosen: rungs and how many are promoted.
-        networks: as `--trials`; None takes as many as the ledger's budget buys, as `--budget`.
+        budget: in full trainings.
+
+    Attributes:
+        spent: so far, in the replay's unit.
+        longest: identity -> share of its longest training.
+        trained: identities of networks that were trained in full, with what was spent by then.
+        suggestions: (networks started, seconds of a suggestion).
     """
-    epochs = [round(FULL * share) for share in chosen.shares]
-    bought = affordable(Budget(images=ledger.budget), 0, epochs, chosen.reduction_factor, Pace(0.0, 1.0))
-    expected = networks or bought
-    chosen = dataclasses.replace(chosen, startup=settings(chosen.shares, expected).startup)
-    searcher, records = Searcher(ledger.problem, ledger.seed, chosen), dict[str, Record]()
-    while True:
+
+    def __init__(self, replay: Replay, seed: int, budget: float) -> None:
+        self.replay, self.seed = replay, seed
+        self.budget = budget * replay.costs[1.0]
+        self.spent = 0.0
+        self.longest: dict[str, float] = {}
+        self.trained: list[tuple[str, float]] = []
+        self.suggestions: list[tuple[int, float]] = []
+
+    def train(self, network: Network, share: float = 1.0) -> Observation | None:
+        """What a training shows; None if it gave no result. One that was paid, or is shorter, costs nothing.
+
+        Raises:
+            BudgetSpentError: the training would exceed the budget.
+        """
+        if share > self.longest.get(network.identity, 0.0):
+            if self.spent + self.replay.costs[share] > self.budget + 1e-6:
+                raise BudgetSpentError
+            self.spent += self.replay.cost_of(network, share, self.seed)
+            self.longest[network.identity] = share
+            if share == 1:
+                self.trained.append((network.identity, self.spent))
+        return self.replay.read(network, share, self.seed)
+
+    def timed(self, suggest: Callable[[], Suggestion]) -> Suggestion:
+        """A suggestion, whose processor time is noted."""
+        started = time.process_time()
+        suggestion = suggest()
+        self.suggestions.append((len(self.longest), time.process_time() - started))
+        return suggestion
+
+
+def searcher(ledger: Ledger, rungs: Sequence[float] | None = None) -> None:
+    """The searcher as `search --budget` runs it: it plans for as many networks as the budget buys.
+
+    Args:
+        rungs: instead of the default ones.
+    """
+    replay, shares = ledger.replay, tuple(rungs or ledger.replay.rungs)
+    costs, reductions = [round(replay.costs[share]) for share in shares], settings(shares, None).reduction_factor
+    expected = affordable(Budget(images=ledger.budget), 0, costs, reductions, Pace(0.0, 1.0))
+    chosen = settings(shares, expected)
+    deciding, records = Searcher(replay, ledger.seed, chosen), dict[str, Record]()
+
+    def next_step() -> tuple[Network, int]:
         known = list(records.values())
-        step = _next(searcher, known, len(known) < expected)
-        if step is None and networks is None:  # what the budget buys was an estimate
-            step = _next(searcher, known, True)
-        if step is None or not ledger.affords(chosen.shares[step.rung]):
-            return
-        records[step.network.identity] = _done(ledger, step, chosen, records)
+        try:
+            step = deciding.next_step(known, new=len(known) < expected)
+        except LookupError:  # what the budget buys is an estimate
+            step = deciding.next_step(known, new=True)
+        return step.network, step.rung
+
+    while True:
+        network, rung = ledger.timed(next_step)
+        observation = ledger.train(network, shares[rung])
+        records[network.identity] = _recorded(network, rung, observation, records)
 
 
-def _next(searcher: Searcher, records: list[Record], new: bool) -> Step | None:
-    try:
-        return searcher.next_step(records, new)
-    except LookupError:
-        return None
+def _recorded(network: Network, rung: int, observation: Observation | None, records: Mapping[str, Record]) -> Record:
+    """The record of a network whose training at a rung has ended."""
+    known, number = records.get(network.identity), sum(len(record.observations) for record in records.values())
+    observations = dict(known.observations) if known else {}
+    if observation is not None:
+        observations[rung] = dataclasses.replace(observation, number=number)
+    return Record(network, observations, rung, failed=observation is None)
 
 
-def _done(ledger: Ledger, step: Step, chosen: Settings, records: Mapping[str, Record]) -> Record:
-    """The record of a step's network once that training has ended."""
-    known = records.get(step.network.identity)
-    number = sum(len(record.observations) for record in records.values())
-    reading = ledger.train(step.network, chosen.shares[step.rung])
-    readings = dict(known.observations) if known else {}
-    if reading is not None:
-        readings[step.rung] = dataclasses.replace(reading, number=number)
-    return Record(step.network, readings, step.rung, failed=reading is None)
+def random_search(ledger: Ledger) -> None:
+    """Random networks, each in full."""
+    for network in random.Random(ledger.seed).sample(ledger.replay.networks, len(ledger.replay.networks)):
+        ledger.train(network)
 
 
-def uniform(ledger: Ledger) -> None:
-    """Random networks, each once, trained to the end."""
-    rng = random.Random(ledger.seed)
-    while ledger.open:
-        ledger.train(_random(ledger.problem, rng))
+def ladder(ledger: Ledger) -> None:
+    """Networks of all sizes, each in full: as many as the budget buys, evenly over the logarithm of MACs."""
+    rng, count = random.Random(ledger.seed), int(ledger.budget / ledger.replay.costs[1.0] + 1e-6)
+    by_identity = {network.identity: network for network in ledger.replay.networks}
+    for identity in size_ladder(ledger.replay.macs, count, rng):
+        ledger.train(by_identity[identity])
+
+
+def size_ladder(macs: Mapping[str, float], count: int, rng: random.Random) -> list[str]:
+    """A random network of each of `count` equal parts of the range of log MACs, in random order.
+
+    Where a part has none left, it is a random one of those that are nearest to its middle.
+    """
+    left = {identity: math.log(own) for identity, own in macs.items()}
+    low, high = min(left.values()), max(left.values())
+    width = (high - low) / count
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for identity, size in left.items():
+        parts[min(int((size - low) / width), count - 1) if width else 0].append(identity)
+    rungs: list[str] = []
+    for k, part in enumerate(parts[: len(left)]):
+        choices = [identity for identity in part if identity in left] or _nearest(left, low + (k + 0.5) * width)
+        rungs.append(rng.choice(choices))
+        del left[rungs[-1]]
+    rng.shuffle(rungs)
+    return rungs
+
+
+def _nearest(sizes: Mapping[str, float], middle: float) -> list[str]:
+    least = min(abs(size - middle) for size in sizes.values())
+    return [identity for identity, size in sizes.items() if abs(size - middle) <= least + 1e-9]
 
 
 def screen(ledger: Ledger) -> None:
-    """Random networks at the lowest rung for half of the budget; the best of them to the end for the other half."""
-    rng = random.Random(ledger.seed)
-    readings: dict[str, tuple[Network, Observation]] = {}
-    while ledger.epochs < ledger.budget / 2:
-        network = _random(ledger.problem, rng)
-        reading = ledger.train(network, RUNGS[0])
-        if reading is not None:
-            readings[network.identity] = (network, reading)
-    networks = list(readings.values())
-    for i in by_rank(_points([reading for _, reading in networks])):
-        if not ledger.open:
-            break
-        ledger.train(networks[i][0])
+    """Random networks at the lowest share, and then one in five of them in full: the best, by non-dominated layers."""
+    replay, rng = ledger.replay, random.Random(ledger.seed)
+    lowest = replay.shares[0]
+    each = replay.costs[lowest] + replay.costs[1.0] / SCREENED_FOR_ONE_IN_FULL
+    networks = rng.sample(replay.networks, min(len(replay.networks), int(ledger.budget / each + 1e-6)))
+    readings = [(network, ledger.train(network, lowest)) for network in networks]
+    known = [(network, reading) for network, reading in readings if reading is not None]
+    for i in by_rank(minimised([reading for _, reading in known])):
+        ledger.train(known[i][0])
 
 
-def halving(ledger: Ledger, proposer: optuna.samplers.BaseSampler | None = None, eta: float = 4.0) -> None:
-    """MO-ASHA (Schmucker et al., arXiv 2106.12639), by its stopping rule, with random networks or Optuna's.
-
-    A network goes on while it is among the best 1/eta of all that reached its rung, by non-dominated rank and,
-    within a rank, farthest from those before it. Objectives are scaled to their range, which Syne Tune leaves out.
-    """
-    rng = random.Random(ledger.seed)
-    study = _study(proposer) if proposer else None
-    seen: list[list[Observation]] = [[] for _ in LADDER]
-    while ledger.open:
-        trial = study.ask() if study else None
-        network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t) if t else _random(ledger.problem, rng))
-        known = network is None or network.identity in ledger.longest
-        if known:
-            if study and trial:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            continue
-        last = _halved(ledger, network, seen, eta)
-        if study and trial:
-            _tell(study, trial, last)
+def minimised(readings: Sequence[Observation]) -> Floats:
+    """(N, 2) values that should be small."""
+    return np.array([(-reading.accuracy, reading.log10_energy) for reading in readings]).reshape(-1, 2)
 
 
-def _halved(ledger: Ledger, network: Network, seen: list[list[Observation]], eta: float) -> Observation | None:
-    """A network on its way up; its reading at the top, if it comes there."""
-    for share, readings in zip(LADDER, seen, strict=True):
-        reading = ledger.train(network, share)
-        if reading is None:
-            return None
-        readings.append(reading)
-        if share < 1 and by_rank(_points(readings)).index(len(readings) - 1) >= len(readings) / eta:
-            return None
-    return reading
-
-
-def optunas(ledger: Ledger, sampler: optuna.samplers.BaseSampler) -> None:
-    """One of Optuna's samplers; every network is trained to the end."""
-    study = _study(sampler)
-    while ledger.open and len(study.trials) < 10 * ledger.budget / FULL:
-        trial = study.ask()
-        network = ledger.timed(lambda t=trial: _proposed(ledger.problem, t))
-        _tell(study, trial, ledger.train(network) if network else None)
-
-
-def _random(problem: Problem, rng: random.Random) -> Network:
-    while True:
-        network = problem.at(problem.draw(rng))
-        if network is not None:
-            return network
-
-
-def _study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-
-
-def _proposed(problem: Problem, trial: optuna.Trial) -> Network | None:
-    return problem.sample(lambda name, choices: trial.suggest_categorical(name, choices))
-
-
-def _tell(study: optuna.Study, trial: optuna.Trial, reading: Observation | None) -> None:
-    if reading is None:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    else:
-        study.tell(trial, [reading.accuracy, reading.log10_energy])
-
-
-def _points(readings: Sequence[Observation]) -> np.ndarray:
-    """(N, 2) to be small."""
-    return np.array([(-reading.accuracy, reading.log10_energy) for reading in readings])
-
-
-def by_rank(points_N2: np.ndarray) -> list[int]:
-    """Indices by non-dominated rank; within a rank by an epsilon-net that starts at the lowest first value."""
+def by_rank(points_N2: Floats) -> list[int]:
+    """Indices by non-dominated layers; within a layer by an epsilon-net that starts at the lowest first value."""
+    if not len(points_N2):
+        return []
     span = np.ptp(points_N2, axis=0)
-    scaled = (points_N2 - points_N2.min(0)) / np.where(span > 0, span, 1)
-    left, order = np.lexsort((scaled[:, 1], scaled[:, 0])).tolist(), []
+    scaled_N2 = (points_N2 - points_N2.min(0)) / np.where(span > 0, span, 1)
+    left, order = np.lexsort((scaled_N2[:, 1], scaled_N2[:, 0])).tolist(), list[int]()
     while left:
-        layer, lowest = [], np.inf
+        layer, lowest = list[int](), math.inf
         for i in left:
-            if scaled[i, 1] < lowest:
+            if scaled_N2[i, 1] < lowest:
                 layer.append(i)
-                lowest = scaled[i, 1]
+                lowest = scaled_N2[i, 1]
         gone = set(layer)
         left = [i for i in left if i not in gone]
-        order += _spread(scaled, layer)
+        order += _spread(scaled_N2, layer)
     return order
 
 
-def _spread(points_N2: np.ndarray, members: list[int]) -> list[int]:
+def _spread(points_N2: Floats, members: list[int]) -> list[int]:
     """The first, then always the one farthest from all before it."""
     order, left = members[:1], members[1:]
     while left:
         apart = [min(float(np.linalg.norm(points_N2[i] - points_N2[j])) for j in order) for i in left]
         order.append(left.pop(int(np.argmax(apart))))
     return order
-
-
-def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if name == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed)
-        if name == "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
-
-
-METHODS: Mapping[str, Callable[[Ledger], None]] = {
-    "searcher": ours,
-    "random": uniform,
-    "nsga2": lambda ledger: optunas(ledger, _sampler("nsga2", ledger.seed)),
-    "tpe": lambda ledger: optunas(ledger, _sampler("tpe", ledger.seed)),
-    "gp": lambda ledger: optunas(ledger, _sampler("gp", ledger.seed)),
-    "mo-asha": halving,
-    "tpe+mo-asha": lambda ledger: halving(ledger, _sampler("tpe", ledger.seed)),
-    "screen": screen,
-}
-"""Name -> method. Each runs until the ledger's budget is spent."""
-
-
-def version(method: str, settings: object) -> str:
-    """Of a method's settings and, for the searcher, its code: raw results of others are not taken for these."""
-    code = b""
-    if method in ("searcher", "planned"):
-        sources = [*sorted(Path(nas.searchers.__path__[0]).glob("*.py")), Path(nas.stats.pareto.__file__)]
-        code = b"".join(source.read_bytes() for source in sources)
-    return hashlib.sha256(f"{method} {settings}".encode() + code).hexdigest()[:10]
