@@ -15,7 +15,7 @@ from search_replays import Replay
 from search_scores import Floats
 
 from nas.searchers import Network, Observation, Record, Searcher
-from nas.searching.budget import Budget, affordable
+from nas.searching.budget import Budget, affordable, whole
 from nas.searching.proposals import settings
 from nas.training import Pace
 
@@ -78,9 +78,10 @@ def searcher(ledger: Ledger, rungs: Sequence[float] | None = None) -> None:
         rungs: instead of the default ones.
     """
     replay, shares = ledger.replay, tuple(rungs or ledger.replay.rungs)
-    costs, reductions = [round(replay.costs[share]) for share in shares], settings(shares, None).reduction_factor
-    expected = affordable(Budget(images=ledger.budget), 0, costs, reductions, Pace(0.0, 1.0))
-    chosen = settings(shares, expected)
+    costs, budget = [round(replay.costs[share]) for share in shares], Budget(images=ledger.budget)
+    reductions = whole(budget, 0, costs, settings(shares, None).reduction_factor)
+    expected = affordable(budget, 0, costs, reductions, Pace(0.0, 1.0))
+    chosen = settings(shares, expected, reductions)
     deciding, records = Searcher(replay, ledger.seed, chosen), dict[str, Record]()
 
     def next_step() -> tuple[Network, int]:

@@ -43,7 +43,7 @@ class Proposal:
 def settings(rungs: Sequence[float], networks: int | None, per_promotion: Sequence[float] | None = None) -> Settings:
     """Of the searcher, for so many networks in all: the fewer, the sooner its model has to choose.
 
-    `benchmarks/search_budgets.py` compares the default with other splits.
+    `benchmarks/search_efficiency.py` compares the default with other rungs.
 
     Args:
         per_promotion: how many networks at each rung make up for one at the next; by default `reductions`.
