@@ -27,8 +27,14 @@ class Forecast:
     def __init__(self, begun: Setup, snapshot: Snapshot, references: Mapping[str, SpikformerConfig]) -> None:
         self.setup, self.study, self.goal, self.images = begun, begun.study, begun.goal, begun.images
         self.snapshot, self.references = snapshot, references
-        per_promotion = reductions(begun.space.recipe.rungs)
-        self.per_promotion = whole(self.goal.budget, len(references), self.images, per_promotion)
+        self.per_promotion = self._per_promotion(reductions(begun.space.recipe.rungs))
+
+    def _per_promotion(self, default: tuple[float, ...]) -> tuple[float, ...]:
+        """The default where `--trials` ends the search before a budget of images does."""
+        trials, budget, references = self.goal.trials, self.goal.budget, len(self.references)
+        if trials is not None and Plan.of(trials, references, self.images, default).all_images <= budget.images:
+            return default
+        return whole(budget, references, self.images, default)
 
     @functools.cached_property
     def networks(self) -> list[SpikformerConfig]:

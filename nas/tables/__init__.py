@@ -24,7 +24,7 @@ running    `table run`
 merging    several sources as one
 exporting  `table export` and `table merge`
 
-Opening and asking import neither torch nor Optuna.
+Opening and asking import neither torch nor Optuna, but for costs on a chip or with memory.
 """
 
 from typing import TYPE_CHECKING
