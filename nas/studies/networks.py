@@ -4,6 +4,7 @@ It stands here and not with the reports, because a study gives it away itself, a
 pandas is imported with this module, so `nas.studies` leaves it to those who need the table.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -147,12 +148,15 @@ def table(
 ) -> pd.DataFrame:
     """A row a candidate, by trial number; columns `choice_*` have its choices, one an axis of the space."""
     choices = {training.trial: training.choices for training in trainings}
-    candidates, on_front, full_trainings = priced.candidates, set(priced.front), study.full_trainings
+    candidates, on_front, energy_of = priced.candidates, set(priced.front), study.energy_of
+    in_full: dict[int, list[FullTraining]] = defaultdict(list)
+    for full in study.full_trainings:
+        in_full[full.trial].append(full)
     rows = []
     for n, c in candidates.items():
         row = _row(n, c, n in on_front, priced.broken[n]) | {"convention": convention.label}
-        row[ranking.column_of(study.energy_of)] = c.ranked_mj(study.energy_of)
-        row |= _full_row([full for full in full_trainings if full.trial == n])
+        row[ranking.column_of(energy_of)] = c.ranked_mj(energy_of)
+        row |= _full_row(in_full[n])
         row |= {f"choice_{axis}": choice for axis, choice in choices.get(n, {}).items()}
         rows.append(row | _chip_row(c, chip) | _memory_row(c, memory))
     if not rows:
