@@ -384,6 +384,7 @@ def test_rungs_limits_and_budget_from_the_command_line(
     assert "max_params 10000, max_macs 1,000,000,000, max_energy_mj 1, min_accuracy 0.01" in done.stdout
 
 
+@pytest.mark.exhaustive  # in CI the next commands that are printed lead along it, and the tutorial in Python
 def test_the_whole_road(micro: Path, tmp_path: Path, run_here: Run) -> None:
     """search, report, export, inspect, as the README has them."""
     done = run_here("search", "--space", str(micro), "--trials", "4", cwd=tmp_path)

@@ -55,6 +55,7 @@ def test_from_a_space_to_a_trained_network(tmp_path: Path, monkeypatch: pytest.M
     assert evaluation.scores.top1 == document["training"]["test_top1"]
 
 
+@pytest.mark.exhaustive  # each name is called by a test of its own; this is about their order
 def test_every_name_of_the_contents_page_can_be_called_after_every_module_was_imported() -> None:
     """A room of the name of a function would take its place."""
     program = (

@@ -289,6 +289,7 @@ def small_published() -> list[Network]:
     return selection.from_papers(load_space("cifar10_cpu"), 60)
 
 
+@pytest.mark.exhaustive  # makes 24 networks small, by a scaling that has tests of its own
 def test_published_networks_become_small_alike(small_published: list[Network]) -> None:
     """Printed figures are those of the papers, and within a family who is wider in print is wider here."""
     assert len(small_published) >= 20

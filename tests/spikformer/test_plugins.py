@@ -205,6 +205,7 @@ def test_neurons_and_channel_mixers_likewise(mine: Path) -> None:
     assert all(check.passed for check in contract.checks(config))
 
 
+@pytest.mark.exhaustive  # in CI the documented attention is held to them
 def test_the_documented_stem_keeps_every_promise(mine: Path) -> None:
     done = _run("check-block", "stems:TwoScales", "--part", "stem", cwd=mine)
     assert done.returncode == 0, done.stdout + done.stderr

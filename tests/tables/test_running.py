@@ -183,6 +183,7 @@ def test_the_plan_and_the_time_are_told_first(
     assert "At the speed measured here" in again.text
 
 
+@pytest.mark.exhaustive  # in CI processes train what one process trains, with the same dispatcher
 def test_two_workers_train_the_same_table(tiny: Tiny, tmp_path: Path) -> None:
     """Two processes; a training in either has the numbers of one here."""
     _run(tiny, tmp_path, 1, 1, workers=2)
