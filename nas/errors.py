@@ -8,7 +8,7 @@ class SpaceError(SpikformerError):
 
 
 class DataError(SpikformerError):
-    """Images that are missing, damaged or of another task than the space says."""
+    """Images or recordings of event cameras that are missing, damaged or of another task than the space says."""
 
 
 class CostError(SpikformerError):

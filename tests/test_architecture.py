@@ -54,6 +54,7 @@ ROOMS = (
     "costs",
     "spaces",
     "bundles",
+    "events",
     "datasets",
     "searchers",
     "training",
@@ -78,13 +79,22 @@ DOORS = {
     "pandas": ("nas.reports.", "nas.studies.networks", "nas.tables.frames"),
     "plotly": ("nas.reports.page", "nas.reports.plots"),
     "matplotlib": ("nas.reports.figure", "nas.reports.evaluated", "nas.reports.proxies"),
-    "spikingjelly": ("spikformer.neurons", "nas.full_training.build"),
+    "spikingjelly": ("spikformer.neurons", "nas.full_training.build", "nas.events.spikingjelly_datasets"),
+    "aedat": ("nas.events.aedat",),
     "ray": ("nas.engines.ray_engine",),
     "timm": ("nas.full_training.",),
     "onnx": ("spikformer.formats",),
     "onnxruntime": ("spikformer.formats",),
 }
-WITHOUT_TORCH = ("spikformer", "spikformer.config", "spikformer.published", "nas", "nas.settings", "nas.spaces")
+WITHOUT_TORCH = (
+    "spikformer",
+    "spikformer.config",
+    "spikformer.published",
+    "nas",
+    "nas.settings",
+    "nas.spaces",
+    "nas.events",
+)
 
 
 def modules() -> dict[str, str]:
