@@ -24,10 +24,10 @@ _NEEDS = "Store the arrays t, x, y and p, or one array frames of shape [T, 2, H,
 def read_npz(path: Path) -> Contents:
     """Raises DataError: the file is damaged or holds other arrays."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = set(archive.files)
             wanted = ("frames",) if "frames" in names else _KEYS
-            arrays = {key: file[key] for key in wanted if key in names}
+            arrays = {key: archive[key] for key in wanted if key in names}
     except _DAMAGED as error:
         raise _damaged(path, error) from None
     if "frames" in arrays:
@@ -41,7 +41,8 @@ def read_npy(path: Path) -> Contents:
     """Raises DataError: the file is damaged or holds another array."""
     array: npt.NDArray[Any]
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
         fields = array.dtype.names
     except _DAMAGED as error:
         raise _damaged(path, error) from None

@@ -40,7 +40,7 @@ def find(
         return moving_digits.find()
     if data_dir is None:
         raise DataError(f"{dataset} needs a data folder, and none was given. {_advice(dataset)}")
-    folder = Path(data_dir).expanduser().absolute()
+    folder = Path(data_dir).expanduser().resolve()  # one cache, however it is named
     if not folder.is_dir():
         raise DataError(f"data folder {folder} does not exist. {_advice(dataset)}")
     if dataset == "event_folder":

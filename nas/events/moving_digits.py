@@ -11,7 +11,9 @@ simulation of it, which needs no download.
   threshold, whenever the logarithm has risen (p = 1) or fallen (p = 0) by that threshold: the model of Rebecq et al.
   (ESIM, CoRL 2018). Luminance is computed every 10 ms and its logarithm is linear in between, which gives times in
   microseconds. Thresholds differ between pixels, as in a real sensor: normally distributed around 0.55 with a standard
-  deviation of 0.03, drawn once from the seed 0, and the same for all images. There is no noise.
+  deviation of 0.03. What a pixel remembers at first differs from what it sees by up to half its threshold, uniformly
+  distributed, because something else was there before. Both are drawn once from the seed 0 and are the same for all
+  images. There is no noise.
 """
 
 import functools
@@ -86,9 +88,9 @@ def moved(ink_HW: Floats, name: str) -> Recording:
     """
     rows_KYH, columns_KXW = _views()
     seen_KYX = np.log(_DARK + rows_KYH @ ink_HW @ columns_KXW.transpose(0, 2, 1))
-    threshold_YX = _thresholds()
+    threshold_YX, surplus_YX = _pixels()
     remembered_KYX, crossings_KYX = np.empty_like(seen_KYX[1:]), np.empty(seen_KYX[1:].shape, np.int64)
-    remembered_YX = seen_KYX[0]
+    remembered_YX = seen_KYX[0] + surplus_YX
     for k, seen_YX in enumerate(seen_KYX[1:]):
         remembered_KYX[k] = remembered_YX
         crossings_KYX[k] = np.trunc((seen_YX - remembered_YX) / threshold_YX)
@@ -102,7 +104,7 @@ def _recording(seen_KYX: Floats, remembered_KYX: Floats, crossings_KYX: Numbers,
     step, y, x = np.unravel_index(places, crossings_KYX.shape)
     number = np.arange(len(places)) - np.searchsorted(places, places) + 1  # first, second... of its pixel and step
     crossings = crossings_KYX[step, y, x]
-    level = remembered_KYX[step, y, x] + np.sign(crossings) * number * _thresholds()[y, x]
+    level = remembered_KYX[step, y, x] + np.sign(crossings) * number * _pixels()[0][y, x]
     before, after = seen_KYX[step, y, x], seen_KYX[step + 1, y, x]
     t = ((step + (level - before) / (after - before)) * _STEP_US).astype(np.int64)
     order = np.argsort(t, kind="stable")
@@ -110,9 +112,14 @@ def _recording(seen_KYX: Floats, remembered_KYX: Floats, crossings_KYX: Numbers,
 
 
 @functools.cache
-def _thresholds() -> Floats:
-    """[34, 34]."""
-    return np.random.default_rng(_SEED).normal(_THRESHOLD, _MISMATCH, SENSOR)
+def _pixels() -> tuple[Floats, Floats]:
+    """Thresholds, and what pixels remember at first beyond what they see, [34, 34] each.
+
+    Without the second, an image that comes back would end exactly at a threshold, and rounding would decide.
+    """
+    generator = np.random.default_rng(_SEED)
+    thresholds = generator.normal(_THRESHOLD, _MISMATCH, SENSOR)
+    return thresholds, thresholds * generator.uniform(-0.5, 0.5, SENSOR)
 
 
 @functools.cache
