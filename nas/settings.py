@@ -1,31 +1,82 @@
-"""Settings of a search that every room reads: images, training of a proxy, limits, the point to improve on."""
+"""Settings of a search that every room reads: data, training of a proxy, limits, the point to improve on."""
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from nas.errors import SpaceError
+
+EVENT_DATASETS: Final = ("dvs_digits", "cifar10dvs", "dvs128gesture", "ncaltech101", "nmnist", "event_folder")
+"""Data sets of recordings of event cameras, of which frames are made."""
+
+EVENT_SPLITS: Final[dict[str, tuple[str, ...]]] = {
+    "cifar10dvs": ("first_90_percent", "tebn"),
+    "dvs128gesture": ("official",),
+    "ncaltech101": ("every_tenth",),
+    "nmnist": ("official",),
+}
+"""How a data set of recordings may be cut into training and test; the first is taken where none is named."""
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images, and how the training images are cut.
+    """Which images or recordings, and how those to train on are cut.
 
     Attributes:
-        dataset: The search reads these images: "digits" is bundled with scikit-learn, "cifar10" and "cifar100" are
+        dataset: The search reads this data. Images: "digits" is bundled with scikit-learn, "cifar10" and "cifar100" are
             downloaded, "image_folder" reads the class folders or shards of `--data-dir`, and "images" stands for
-            images that are given in Python (`nas.Images`).
+            images that are given in Python (`nas.Images`). Recordings of event cameras: "dvs_digits" are those digits
+            moved across a simulated sensor, and "cifar10dvs", "dvs128gesture", "ncaltech101", "nmnist" and
+            "event_folder" lie in `--data-dir`.
         search_val (share of the training images): The search ranks candidates by these images. The share lies between
             0 and 0.5.
         report_val (share of the training images): Only reports read these images. The share lies between 0 and 0.5.
-        classes: An image folder must have classes of these names, in this order. An empty list takes the folder's.
+        classes: The data must have classes of these names, in this order. An empty list takes the data's.
+        split (name of a split): Recordings are cut into training and test by this split: "first_90_percent" or "tebn"
+            for "cifar10dvs", "every_tenth" for "ncaltech101", "official" for "dvs128gesture" and "nmnist". An empty
+            name takes the first.
+        slicing: A recording becomes T frames of equal "number" of events or of equal "time".
+        resize_frames: False puts each event where it belongs in frames of the network's size, so that frames hold
+            counts. True makes frames of the sensor's size and resizes them, as some authors do: the network is then fed
+            real numbers.
+        sensor (width and height in pixels): The camera of an "event_folder" has this size. An empty list takes it from
+            the files.
     """
 
-    dataset: Literal["digits", "cifar10", "cifar100", "image_folder", "images"] = "cifar10"
+    dataset: Literal[
+        "digits",
+        "cifar10",
+        "cifar100",
+        "image_folder",
+        "images",
+        "dvs_digits",
+        "cifar10dvs",
+        "dvs128gesture",
+        "ncaltech101",
+        "nmnist",
+        "event_folder",
+    ] = "cifar10"
     search_val: float = 0.1
     report_val: float = 0.1
     classes: tuple[str, ...] = ()
+    split: str = ""
+    slicing: Literal["number", "time"] = "number"
+    resize_frames: bool = False
+    sensor: tuple[int, ...] = ()
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the data are recordings of event cameras."""
+        return self.dataset in EVENT_DATASETS
+
+    def identity(self) -> dict[str, object]:
+        """The settings that results depend on: those of recordings leave no trace where there are images."""
+        fields = dataclasses.asdict(self)
+        return fields if self.has_events else {key: fields[key] for key in fields if key not in _OF_EVENTS}
+
+
+_OF_EVENTS = ("split", "slicing", "resize_frames", "sensor")
 
 
 @dataclass(frozen=True)
@@ -122,4 +173,4 @@ class ReferencePoint:
             )
 
 
-__all__ = ["Constraints", "DataSettings", "Recipe", "ReferencePoint"]
+__all__ = ["EVENT_DATASETS", "EVENT_SPLITS", "Constraints", "DataSettings", "Recipe", "ReferencePoint"]

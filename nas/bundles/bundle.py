@@ -20,10 +20,11 @@ from nas.bundles.naming import check_name
 from nas.bundles.networks import config_of
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import DataError, OutputError
-from nas.settings import DataSettings
+from nas.settings import EVENT_DATASETS, DataSettings
+from nas.typed import hold, hold_value
 from spikformer import checkpoints, published, schema
 from spikformer.config import SpikformerConfig
-from spikformer.fields import PlainTable
+from spikformer.fields import PlainTable, names
 from spikformer.model import Spikformer
 from spikformer.transfer import transferred
 
@@ -63,8 +64,7 @@ class Bundle:
     def dataset(self) -> str:
         """That of its proxy or of its name, as `--space` files call it; "" where nothing tells."""
         recorded = self.document.get("data", {}).get("dataset", "")
-        named = next((word for word in ("cifar100", "cifar10") if word in self.name.split("_")), "")
-        return str(recorded or named)
+        return str(recorded or _named_dataset(self.name))
 
     @property
     def cut(self) -> tuple[DataSettings, int]:
@@ -73,12 +73,18 @@ class Bundle:
         Raises:
             DataError: the document says what no search writes.
         """
-        data = self.document.get("data", {})
-        shares = {name: data[name] for name in ("search_val", "report_val") if name in data}
+        data = self.document.get("data", {"dataset": self.dataset} if self.dataset in EVENT_DATASETS else {})
+        fields = {name: data[name] for name in names(DataSettings) if name in data}
         seed = data.get("seed", 0)
-        if not all(isinstance(share, float | int) for share in shares.values()) or not isinstance(seed, int):
-            raise DataError(f"{self.name}: config.json does not say how the images were split. Export the bundle again")
-        return DataSettings(**shares), seed
+        try:
+            settings = DataSettings(**fields | {"classes": tuple(fields.get("classes", ()))})
+            hold(settings)
+            hold_value("seed", seed, int)
+        except TypeError:
+            raise DataError(
+                f"{self.name}: config.json does not say how the images were split. Export the bundle again"
+            ) from None
+        return settings, seed
 
     def model(self, config: SpikformerConfig | None = None) -> Spikformer:
         """The network with the bundle's weights, or fresh ones.
@@ -154,20 +160,36 @@ def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None
         config = checkpoints.config_of(folder, document)
         own = folder / RECIPE
         chosen = recipe or (str(own) if own.is_file() else "")
-        return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, ""))
+        dataset = str(document.get("data", {}).get("dataset", ""))
+        return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, "", dataset))
     name = str(bundle)
     config = published.config(name)
-    return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name))
+    return Bundle(
+        name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name, _named_dataset(name))
+    )
 
 
 def _released(network: str, recipe: str, weights: Path) -> Bundle:
     config = config_of(network)
     name = network if network in published.names() else Path(network).resolve().stem
-    return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name), weights)
+    return Bundle(
+        name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name, _named_dataset(name)), weights
+    )
 
 
-def _recipe(config: SpikformerConfig, chosen: str, network: str) -> TrainingRecipe:
-    return recipes.read(chosen, network) if chosen else recipes.for_network(config, network)
+def _recipe(config: SpikformerConfig, chosen: str, network: str, dataset: str) -> TrainingRecipe:
+    if chosen:
+        return recipes.read(chosen, network)
+    return recipes.for_network(config, network, has_events=dataset in EVENT_DATASETS)
+
+
+_DATASETS = {"cifar100": "cifar100", "cifar10": "cifar10", "cifar10dvs": "cifar10dvs", "dvs128": "dvs128gesture"}
+"""Words of published names -> data set."""
+
+
+def _named_dataset(name: str) -> str:
+    """The data set that a published name tells, or ""."""
+    return next((_DATASETS[word] for word in name.split("_") if word in _DATASETS), "")
 
 
 def write(

@@ -68,6 +68,7 @@ class TrainingRecipe:
         mix_off_epoch: from which on nothing is mixed; 0, never.
         random_erasing: chance that a rectangle of an image is erased (Zhong et al., AAAI 2020).
         random_erasing_mode: by zeros, "const", or noise, "pixel".
+        augment_frames: how frames of events are moved about; words as `nas.settings.Recipe.augment`. Of images, "none".
         ema_decay: of the moving average of weights that becomes the trained network; 0, none.
         mean, std: of pixels between 0 and 1, a channel.
         interpolation: when images are resized.
@@ -124,6 +125,15 @@ class TrainingRecipe:
     mix_off_epoch: int = 0
     random_erasing: float = 0.0
     random_erasing_mode: Literal["const", "pixel"] = "const"
+    augment_frames: Literal[
+        "none",
+        "shift",
+        "shift_flip",
+        "event_wide",
+        "event_wide_unmirrored",
+        "event_roll",
+        "event_roll_unmirrored",
+    ] = "none"
     ema_decay: float = 0.0
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -253,22 +263,23 @@ def read(name_or_file: str, network: str = "") -> TrainingRecipe:
         raise TrainingError(f"recipe {name_or_file}: {error}") from None
 
 
-def for_network(config: SpikformerConfig, network: str = "") -> TrainingRecipe:
-    """The recipe of the family that a network is nearest to, for its size of images.
+def for_network(config: SpikformerConfig, network: str = "", *, has_events: bool = False) -> TrainingRecipe:
+    """The recipe of the family that a network is nearest to, for its size of images or for events.
 
     Args:
         network: its published name, if it has one.
+        has_events: whether it is trained on frames of events.
     """
-    return read(f"{_family(config)}_{'imagenet' if config.stem.image_size > _CIFAR_PIXELS else 'cifar'}", network)
+    kind = "events" if has_events else "imagenet" if config.stem.image_size > _CIFAR_PIXELS else "cifar"
+    return read(f"{_family(config, small=kind != 'imagenet')}_{kind}", network)
 
 
 _CIFAR_PIXELS = 64
 
 
-def _family(config: SpikformerConfig) -> str:
+def _family(config: SpikformerConfig, *, small: bool) -> str:
     """By what only that family has; of spikes or membranes added, Spikformer or Spikingformer, where nothing tells."""
     kinds = {mixer.kind for stage in config.stages for mixer in (stage.local, stage.mixer)}
-    small = config.stem.image_size <= _CIFAR_PIXELS
     if "dssa" in kinds:
         return "spikingresformer"
     if config.neuron.kind == "multispike" and not small:

@@ -1,4 +1,4 @@
-"""Every source of images, read in one place, and the parts that they are cut into.
+"""Every source of images and of frames of events, read in one place, and the parts that they are cut into.
 
 loaders       the images of a search as tensors
 splits        train, search-val and report-val; duplicates are kept together
@@ -18,6 +18,12 @@ shards        images inside tar files
 decoding      an image file to its pixels
 overlap       copies of training images among those of the test
 shrinking     images stored smaller, as shards
+parts         train, search-val and report-val together
+event_frames  recordings as frames, for any number of time steps, kept in the cache
+event_splits  recordings cut into train, search-val and report-val
+event_account what was done with recordings
+event_loading the recordings of a search
+frame_images  those of a full training and its test
 """
 
 from typing import TYPE_CHECKING
@@ -27,9 +33,10 @@ from nas.lazy import attributes
 if TYPE_CHECKING:
     from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
     from nas.datasets.decoding import Content, UnreadableError
+    from nas.datasets.frame_images import FrameImages
     from nas.datasets.images import GIVEN, Images, check_images, with_images
     from nas.datasets.imbalance import tells_imbalance
-    from nas.datasets.loaders import Splits
+    from nas.datasets.parts import Splits
     from nas.datasets.shards import Numbers
     from nas.datasets.sources import InMemory, LabelledImages, Source
     from nas.datasets.splits import Split, is_grey
@@ -40,6 +47,7 @@ __getattr__ = attributes(
         "CIFAR100_CLASSES": "nas.datasets.class_names",
         "CIFAR10_CLASSES": "nas.datasets.class_names",
         "Content": "nas.datasets.decoding",
+        "FrameImages": "nas.datasets.frame_images",
         "GIVEN": "nas.datasets.images",
         "Images": "nas.datasets.images",
         "InMemory": "nas.datasets.sources",
@@ -47,7 +55,7 @@ __getattr__ = attributes(
         "Numbers": "nas.datasets.shards",
         "Source": "nas.datasets.sources",
         "Split": "nas.datasets.splits",
-        "Splits": "nas.datasets.loaders",
+        "Splits": "nas.datasets.parts",
         "UnreadableError": "nas.datasets.decoding",
         "check_images": "nas.datasets.images",
         "is_grey": "nas.datasets.splits",
@@ -61,6 +69,7 @@ __all__ = [
     "CIFAR100_CLASSES",
     "GIVEN",
     "Content",
+    "FrameImages",
     "Images",
     "InMemory",
     "LabelledImages",

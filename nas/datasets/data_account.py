@@ -1,14 +1,15 @@
 """What the data step did, in a few sentences: kept in the study, told when trainings begin and in its report."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nas.datasets.imbalance import WORDS as IMBALANCE
 from nas.datasets.pictures import in_words
-from nas.datasets.splits import Copies, Cut, Split, is_grey
+from nas.datasets.splits import Copies, Cut, Numbers, Split, is_grey
 from nas.settings import Recipe
 from spikformer.config import StemConfig
 
@@ -28,10 +29,9 @@ def account(
         details: [n, len(DETAILS)], of all images that were read.
         passed: see `nas.datasets.pictures.in_words`.
     """
-    counts = np.stack([_per_class(part, classes) for part in (cut.train, cut.search_val, cut.report_val)], 1)
+    labels = [part.labels.cpu().numpy() for part in (cut.train, cut.search_val, cut.report_val)]
     sentences = [
-        _per_part(counts, classes),
-        *_imbalance(counts.sum(1), classes),
+        *per_class("images", labels, classes),
         *_copies(cut.copies),
         *in_words(passed),
         *_fitted(details, stem),
@@ -41,15 +41,21 @@ def account(
     return tuple(sentences)
 
 
-def _per_class(part: Split, classes: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return torch.bincount(part.labels.cpu(), minlength=len(classes)).numpy()
+def per_class(kind: Literal["images", "recordings"], labels: Sequence[Numbers], classes: tuple[str, ...]) -> list[str]:
+    """Sentences: how many of each class are in each part, and how much classes differ in size.
+
+    Args:
+        labels: of train, search-val and report-val.
+    """
+    counts = np.stack([np.bincount(part, minlength=len(classes)) for part in labels], 1)
+    return [_per_part(kind, counts, classes), *_imbalance(kind, counts.sum(1), classes)]
 
 
-def _per_part(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes: tuple[str, ...]) -> str:
+def _per_part(kind: str, counts: Numbers, classes: tuple[str, ...]) -> str:
     def of(label: int) -> str:
         return " / ".join(f"{count:,}" for count in counts[label])
 
-    heading = "Images per class (train / search-val / report-val)"
+    heading = f"{kind.capitalize()} per class (train / search-val / report-val)"
     if (counts == counts[0]).all():
         return f"{heading}: {of(0)} of each of {len(classes)} classes."
     if len(classes) <= _LISTED:
@@ -59,13 +65,13 @@ def _per_part(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes: 
     return f"{heading}: {len(classes)} classes, from {classes[few]} {of(few)} to {classes[most]} {of(most)}."
 
 
-def _imbalance(totals: np.ndarray[tuple[int, ...], np.dtype[np.int64]], classes: tuple[str, ...]) -> list[str]:
+def _imbalance(kind: str, totals: Numbers, classes: tuple[str, ...]) -> list[str]:
     few, most = int(totals.argmin()), int(totals.argmax())
     if totals[most] < _IMBALANCED * totals[few]:
         return []
     return [
-        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {IMBALANCE} {classes[few]}: accuracy counts "
-        "images, so it says most about the large classes. The report also has balanced accuracy, the mean over the "
+        f"Class {classes[most]} has {totals[most] / totals[few]:.1f} {IMBALANCE[kind]} {classes[few]}: accuracy counts "
+        f"{kind}, so it says most about the large classes. The report also has balanced accuracy, the mean over the "
         "classes. The search ranks by plain accuracy."
     ]
 
@@ -128,4 +134,4 @@ def _mirrored(train: Split, recipe: Recipe) -> list[str]:
     ]
 
 
-__all__ = ["DETAILS", "account"]
+__all__ = ["DETAILS", "account", "per_class"]

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-WORDS = "times as many images as class"
-"""Of the sentence on the largest and the smallest class."""
+WORDS = {kind: f"times as many {kind} as class" for kind in ("images", "recordings")}
+"""Of the sentence on the largest and the smallest class, for either kind of data."""
 
 
 def tells_imbalance(sentences: Sequence[str]) -> bool:
     """Whether an account says that the largest class has far more images than the smallest."""
-    return any(WORDS in sentence for sentence in sentences)
+    return any(words in sentence for sentence in sentences for words in WORDS.values())
 
 
 __all__ = ["WORDS", "tells_imbalance"]

@@ -1,4 +1,4 @@
-"""The images of a search as uint8 tensors, in the three parts that `nas.datasets.splits` cuts.
+"""The images of a search as uint8 tensors, in the three parts that `nas.datasets.splits` cuts; or its frames of events.
 
 Test images are not opened here at all.
 """
@@ -21,10 +21,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nas import files
-from nas.datasets import cifar, class_folders, digits, fitting, given, splits
+from nas.datasets import cifar, class_folders, digits, event_loading, fitting, given, splits
 from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from nas.datasets.data_account import DETAILS, account
 from nas.datasets.images import GIVEN, Images
+from nas.datasets.parts import Splits
 from nas.datasets.shards import Shards, has_shards, read_parts
 from nas.datasets.splits import Cut, Split, subset
 from nas.errors import DataError, OutputError
@@ -39,29 +40,6 @@ _ANEW = "Leave --data-dir out to download it again, to the user's cache"
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """What a search needs of a data set.
-
-    Attributes:
-        classes: names, in the order of the labels.
-        fingerprint: 12 hex digits of the images and labels that were read, before the cut, and of how they were cut
-            where images have copies or a class is rare.
-        account: what was read and how it was cut, in sentences.
-    """
-
-    train: Split
-    search_val: Split
-    report_val: Split
-    classes: tuple[str, ...]
-    fingerprint: str
-    account: tuple[str, ...] = ()
-
-    def to(self, device: torch.device) -> "Splits":
-        parts = (self.train.to(device), self.search_val.to(device), self.report_val.to(device))
-        return Splits(*parts, self.classes, self.fingerprint, self.account)
 
 
 @dataclass(frozen=True)
@@ -95,7 +73,7 @@ def load(
     Args:
         data_dir: where the images are: a folder with `cifar-10-batches-py` (or `cifar-100-python`), one with
             `train/<class>/`, or one with shards `*train*.tar`. None takes the user's cache folder and downloads CIFAR
-            into it.
+            into it. For recordings of events see `nas.events`.
         seed: of the cut.
         images: those that are given in Python, in place of the space's.
         fingerprint: of the images of a study, which a search may have kept in the cache if they were given in Python.
@@ -106,6 +84,10 @@ def load(
     stem = SpikformerConfig.from_dict(space.base).stem
     if images is not None or (space.data.dataset == GIVEN and data_dir is None):
         return _given(space, stem, seed, on_progress, images, fingerprint)
+    if space.data.has_events:
+        loaded = event_loading.load(space, stem, data_dir, seed, on_progress)
+        _check_classes(space, loaded.classes)
+        return loaded
     read = _read(space.data, stem, data_dir, on_progress)
     _check_classes(space, read.classes)
     origin = space.data.dataset if data_dir is None else str(data_dir)

@@ -1,11 +1,13 @@
 """Whether training images are, byte for byte, among the test images: then the test flatters."""
 
 import hashlib
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from nas.datasets.frame_images import FrameImages
 from nas.datasets.shards import Shards
 from nas.datasets.sources import Folders, InMemory, LabelledImages, Numbers, Source
 
@@ -25,6 +27,9 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
         most_files: class folders with more files are not asked for their sizes.
         most_bytes: images of equal size that have more together are not read.
     """
+    if isinstance(source.train, FrameImages) and isinstance(source.test, FrameImages):
+        digests = [dict(enumerate(part.digests)) for part in (source.train, source.test)]
+        return _told(source, *digests, "recordings", "event by event")
     files = sum(len(part) for part in (source.train, source.test) if isinstance(part, Folders))
     if files > most_files:
         return (
@@ -43,23 +48,29 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
     return _told(source, *(_digests(part, of) for part, of in zip((source.train, source.test), alike, strict=True)))
 
 
-def _told(source: Source, train: dict[int, bytes], test: dict[int, bytes]) -> str:
+def _told(
+    source: Source,
+    train: Mapping[int, Hashable],
+    test: Mapping[int, Hashable],
+    kind: str = "images",
+    how: str = "byte for byte",
+) -> str:
     """
     Args:
-        train, test: digest of each image that was read, by its number.
+        train, test: digest of each image or recording that was read, by its number.
     """
-    first_test: dict[bytes, int] = {}
+    first_test: dict[Hashable, int] = {}
     for number, digest in test.items():
         first_test.setdefault(digest, number)
     both = [number for number, digest in train.items() if digest in first_test]
     if not both:
-        return "No training image is among the test images, byte for byte."
+        return f"No training {kind.removesuffix('s')} is among the test {kind}, {how}."
     known = {train[number] for number in both}
     tested = sum(digest in known for digest in test.values())
     example = f"{source.train.name(both[0])} is {source.test.name(first_test[train[both[0]]])}"
     return (
-        f"Training images that are among the test images, byte for byte: {len(both):,} of {len(source.train):,}. They "
-        f"are {tested:,} of the {len(source.test):,} test images ({source.test_part}), so the test accuracy is "
+        f"Training {kind} that are among the test {kind}, {how}: {len(both):,} of {len(source.train):,}. They "
+        f"are {tested:,} of the {len(source.test):,} test {kind} ({source.test_part}), so the test accuracy is "
         f"optimistic. For example, {example}. Nothing was left out. Remove the copies from one of the two parts."
     )
 

@@ -1,9 +1,10 @@
-"""The images of a full training and those of its test: CIFAR, class folders, or WebDataset shards.
+"""The images of a full training and those of its test: CIFAR, class folders, WebDataset shards, or frames of events.
 
     DIR/train/<class>/*.jpg, DIR/val/<class>/ or DIR/test/<class>/     any images
     DIR/*train*.tar, DIR/*val*.tar or DIR/*test*.tar                   WebDataset shards: KEY.jpg beside KEY.cls
     DIR/cifar-10-batches-py, DIR/cifar-100-python                      downloaded where no DIR is given
     no DIR, for a network that was searched on digits                  `nas.datasets.digits`
+    recordings of event cameras, for a network that was searched on those   `nas.datasets.frame_images`
 
 With both, test/ is the test and val/ stays closed. A label is the place of its class in the sorted names of the
 folders; a `.cls` holds that number, or the name. Names of numbered classes are the lines of DIR/classes.txt.
@@ -20,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import files
-from nas.datasets import cifar, digits, downloads
+from nas.datasets import cifar, digits, downloads, frame_images
 from nas.datasets.class_folders import Folders, listed
 from nas.datasets.decoding import Content
 from nas.datasets.pictures import in_words
 from nas.datasets.shards import Numbers, OnScan, has_shards, read_parts
 from nas.errors import DataError
 from nas.settings import DataSettings
+from spikformer.config import SpikformerConfig
 
 
 class LabelledImages(Protocol):
@@ -65,7 +67,7 @@ class Source:
     test: LabelledImages
     test_part: str
     classes: tuple[str, ...]
-    kind: Literal["cifar", "folder", "shards", "digits"]
+    kind: Literal["cifar", "folder", "shards", "digits", "events"]
     passed_over: tuple[str, ...] = ()
 
     @property
@@ -108,17 +110,21 @@ def find(
     dataset: str = "",
     on_scan: OnScan = lambda _what, _done, _total: None,
     cut: tuple[DataSettings, int] = _USUAL_CUT,
+    network: SpikformerConfig | None = None,
 ) -> Source:
     """The images of a folder, of whichever kind.
 
     Args:
         data_dir: see above; None downloads CIFAR into the user's cache.
         dataset: "cifar10" or "cifar100": which, where both or neither are there; or "digits".
-        cut: settings and seed by which a search cut the digits.
+        cut: settings and seed by which a search cut its data.
+        network: what frames of events are made for.
 
     Raises:
         DataError: no such images, classes without images, classes that differ between train and test.
     """
+    if network is not None and cut[0].has_events:
+        return _events(*cut, data_dir, network, on_scan)
     if data_dir is None:
         if dataset == "digits":
             return _digits(*cut)
@@ -207,6 +213,16 @@ def _digits(settings: DataSettings, seed: int) -> Source:
     train, test = digits.parts(settings, seed)
     held = InMemory(*train, "digits, train and search-val"), InMemory(*test, "digits, report-val")
     return Source(*held, "report-val", digits.CLASSES, "digits")
+
+
+# Events
+
+
+def _events(
+    settings: DataSettings, seed: int, data_dir: str | Path | None, network: SpikformerConfig, on_scan: OnScan
+) -> Source:
+    train, test, part, classes = frame_images.parts(settings, seed, data_dir, network, on_scan)
+    return Source(train, test, part, classes, "events")
 
 
 # Class folders

@@ -115,13 +115,33 @@ def cut(
     if validation is not None:
         return _halved(source, validation, classes, origin, seed, train_images)
     labels, same = source.labels.numpy(), first_alike(source.images)
+    parts, plain = cut_numbers(labels, same, settings, classes, origin, seed, train_images)
+    return Cut(*(source.take(part) for part in parts), _copies(labels, same), plain)
+
+
+def cut_numbers(
+    labels: Numbers,
+    same: Numbers,
+    settings: DataSettings,
+    classes: tuple[str, ...],
+    origin: str,
+    seed: int,
+    train_images: int = 0,
+) -> tuple[tuple[Numbers, Numbers, Numbers], bool]:
+    """The numbers of train, search-val and report-val; and whether the cut is plain (`Cut.plain`).
+
+    Args:
+        same: for each image the number of the first one that equals it, [n].
+
+    Raises:
+        DataError: see `cut`.
+    """
     _check_room(labels, same, settings, classes, origin)
-    sizes = [round(share * len(source)) for share in (settings.search_val, settings.report_val)]
-    search, rest, plain = _parted(np.arange(len(source)), labels, same, sizes[0], 2, seed)
+    sizes = [round(share * len(labels)) for share in (settings.search_val, settings.report_val)]
+    search, rest, plain = _parted(np.arange(len(labels)), labels, same, sizes[0], 2, seed)
     report, train, again = _parted(rest, labels, same, sizes[1], 1, seed)
-    train_part, drawn = _drawn(source.take(train), train_images, seed)
-    parts = (train_part, source.take(search), source.take(report))
-    return Cut(*parts, _copies(labels, same), plain and again and drawn)
+    drawn, drawn_plainly = drawn_numbers(train, labels, train_images, seed)
+    return (drawn, search, report), plain and again and drawn_plainly
 
 
 def _halved(
@@ -354,19 +374,38 @@ def subset(split: Split, images: int, seed: int) -> Split:
 
 def _drawn(split: Split, images: int, seed: int) -> tuple[Split, bool]:
     """See `subset`; and whether the cut was plain."""
-    if images == 0 or images == len(split):
-        return split, True
-    if images > len(split):
-        raise DataError(f"train_images {images} is more than the {len(split)} images of the train split. Use fewer")
-    classes = len(split.labels.unique())
-    if not classes <= images <= len(split) - classes:
+    numbers, plain = drawn_numbers(np.arange(len(split)), split.labels.numpy(), images, seed)
+    return (split if len(numbers) == len(split) else split.take(numbers)), plain
+
+
+def drawn_numbers(numbers: Numbers, labels: Numbers, images: int, seed: int) -> tuple[Numbers, bool]:
+    """See `subset`, of the images of these numbers; and whether the cut was plain."""
+    total = len(numbers)
+    if images in (0, total):
+        return numbers, True
+    if images > total:
+        raise DataError(f"train_images {images} is more than the {total} images of the train split. Use fewer")
+    classes = len(np.unique(labels[numbers]))
+    if not classes <= images <= total - classes:
         raise DataError(
             f"train_images {images} cannot be drawn evenly from {classes} classes. Use {classes} to "
-            f"{len(split) - classes}, or all {len(split)}"
+            f"{total - classes}, or all {total}"
         )
-    every = np.arange(len(split))
-    chosen, _, plain = _parted(every, split.labels.numpy(), every, images, 0, seed)
-    return split.take(chosen), plain
+    in_order = np.sort(numbers)
+    every = np.arange(total)
+    chosen, _, plain = _parted(every, labels[in_order], every, images, 0, seed)
+    return in_order[chosen], plain
 
 
-__all__ = ["Copies", "Cut", "Split", "cut", "cut_given", "first_alike", "is_grey", "subset"]
+__all__ = [
+    "Copies",
+    "Cut",
+    "Split",
+    "cut",
+    "cut_given",
+    "cut_numbers",
+    "drawn_numbers",
+    "first_alike",
+    "is_grey",
+    "subset",
+]

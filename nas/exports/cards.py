@@ -9,12 +9,17 @@ from nas.datasets import GIVEN
 from nas.exports.sizing import Size
 from nas.full_training import memory
 from nas.reports import repeats
+from nas.settings import EVENT_DATASETS
 from nas.studies import Study
 from nas.training import Candidate, in_si, in_words, provenance
 from spikformer import published
 from spikformer.config import SpikformerConfig
 
-_DIGITS = 1_438  # training images, four fifths of all
+_IMAGES = {
+    **{"digits": 1_438, "dvs_digits": 1_438},  # four fifths of all
+    **{"cifar10dvs": 9_000, "dvs128gesture": 1_176, "nmnist": 60_000, "ncaltech101": 7_838},
+}
+"""Of a full training on data sets that are known; of the recordings, by the split that each takes first."""
 _ASSUMED_FLOPS = 100e12  # a second; a quarter of what an A100 to H100 promises for bfloat16: an assumption
 
 
@@ -47,7 +52,7 @@ def _rule(size: Size) -> str:
 def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str = "") -> str:
     """Size, work, memory: what follows from the network, its recipe and the images that it is trained on."""
     macs, parameters = total_macs(network), sum(p.numel() for p in static_model(network).parameters())
-    images = _DIGITS if dataset == "digits" else 1_281_167 if network.stem.image_size > 64 else 50_000
+    images = _IMAGES.get(dataset, 1_281_167 if network.stem.image_size > 64 else 50_000)
     flops = 6 * macs * own.all_epochs * images  # forward and backward: three passes of two operations a MAC
     hours = flops / _ASSUMED_FLOPS / 3600
     kept_gb, checkpointed_gb = memory.kept_gb(network)
@@ -75,8 +80,9 @@ was measured on a GPU. `train --dry-run` measures both on yours."""
 
 def _commands(folder: Path, network: SpikformerConfig, program: str, dataset: str = "") -> str:
     where, place = shlex.quote(str(folder)), "CIFAR" if network.stem.image_size <= 64 else "IMAGENET"
-    place = "DIR" if dataset in ("image_folder", GIVEN) and network.stem.image_size <= 64 else place
-    images = "" if dataset == "digits" else f" --data-dir {place}"
+    has_own = dataset in EVENT_DATASETS or (dataset in ("image_folder", GIVEN) and network.stem.image_size <= 64)
+    place = "DIR" if has_own else place
+    images = "" if dataset in ("digits", "dvs_digits") else f" --data-dir {place}"
     launched = "cli.py" if program.endswith("cli.py") else "-m nas"
     return f"""```
 {program} train {where} --dry-run

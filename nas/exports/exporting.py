@@ -10,6 +10,7 @@ from nas.errors import TrainingError
 from nas.exports.cards import card, published_card
 from nas.exports.picking import pick
 from nas.exports.sizing import Size, why_as_is
+from nas.settings import EVENT_DATASETS
 from nas.studies import Study
 from nas.training import Candidate, in_words
 from spikformer import checkpoints, formats, published
@@ -139,7 +140,10 @@ def _export(
 
 def _recipe_for(network: SpikformerConfig, dataset: str | None) -> TrainingRecipe:
     """That of the images, where they have one, else the family's; for grey images with one mean and deviation."""
-    own = recipe.read("digits") if dataset == "digits" else recipe.for_network(network)
+    if dataset in ("digits", "dvs_digits"):
+        own = recipe.read(dataset)
+    else:
+        own = recipe.for_network(network, has_events=dataset in EVENT_DATASETS)
     return recipe.for_channels(own, network.stem.in_channels)
 
 

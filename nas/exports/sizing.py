@@ -49,12 +49,26 @@ class Size:
 def why_as_is(study: Study, size: Size) -> list[str]:
     """Sentences on why the searched networks themselves are written; none where they are made for ImageNet.
 
-    A size that was asked for is made of any network.
+    A size that was asked for is made of any network for images.
+
+    Raises:
+        TrainingError: a size for ImageNet was asked for networks that take frames of events.
     """
     stem, dataset = study.space.base["stem"], study.identity.get("data.dataset")
     pixels, channels = stem["image_size"], stem["in_channels"]
-    if size.as_is or size.params is not None or size.macs is not None:
+    resized = size.params is not None or size.macs is not None
+    if study.space.data.has_events and resized:
+        raise TrainingError(
+            f"--params and --macs make networks for ImageNet, but those of study {study.name} take frames of events "
+            f"({dataset}). Leave both out: the networks are written as they were searched"
+        )
+    if size.as_is or resized:
         return []
+    if study.space.data.has_events:
+        return [
+            f"Networks for frames of events ({dataset}) are not trained on ImageNet: they are written as they were "
+            "searched"
+        ]
     if channels == 3 and pixels >= _LEAST_PIXELS and dataset != "digits":
         return []
     colours = "colour" if channels == 3 else "grey"

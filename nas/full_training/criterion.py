@@ -48,10 +48,13 @@ class Criterion:
             )
 
     def prepared(self, images: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Images [B, C, H, W], mixed in place, and targets [B, classes]."""
+        """Images [B, C, H, W], or frames [B, T, C, H, W], mixed in place, and targets [B, classes]."""
         over = 0 < self._recipe.mix_off_epoch <= epoch
         if self._mixup is not None and not over:
-            return self._mixup(images, labels)  # type: ignore[no-any-return]
+            # timm knows images: all frames of a recording are mixed alike, as channels of one.
+            together = images.flatten(1, -3)
+            mixed, targets = self._mixup(together, labels)
+            return mixed.view_as(images), targets
         targets: Tensor = mixup_target(labels, self._classes, 1.0, self._recipe.label_smoothing)
         return images, targets
 

@@ -20,7 +20,7 @@ import torch
 
 from nas.bundles import Bundle, TrainingRecipe
 from nas.bundles import bundle as bundles
-from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, InMemory, LabelledImages, Source
+from nas.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, FrameImages, InMemory, LabelledImages, Source
 from nas.datasets import sources as sources
 from nas.full_training import memory
 from nas.full_training.loading import Batch, TrainLoader
@@ -36,7 +36,8 @@ _NOISE_STEPS = 2  # so many steps have images of their own; more are shown them 
 _CPU_PART = 4  # images that a CPU is shown
 _LOADED_S = 3.0
 _READ_AHEAD = 2  # batches that torch lets each reader have ready
-_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
+_BUNDLED = ("digits", "dvs_digits")  # are there without being downloaded
+_CLASSES = {"digits": 10, "dvs_digits": 10, "cifar10": 10, "cifar100": 100}
 """Of the images that are bundled or downloaded."""
 _IMAGES = {10: 50_000, 100: 50_000, 1000: 1_281_167}
 """Training images of CIFAR-10, CIFAR-100 and ImageNet, by their classes, where no folder tells."""
@@ -168,8 +169,8 @@ def run(
     config = chosen.of(opened.config)
     with initialised(device) as group:
         source = None
-        if data_dir is not None or opened.dataset == "digits":  # which are there without being downloaded
-            source = sources.find(data_dir, opened.dataset, cut=opened.cut)
+        if data_dir is not None or opened.dataset in _BUNDLED:
+            source = sources.find(data_dir, opened.dataset, cut=opened.cut, network=config)
             source.check_classes(opened.name, config.head.num_classes, tuple(opened.document.get("classes", ())))
         result = _dry_run(opened, config, chosen, source, group)
         return result if group.is_main else None
@@ -184,7 +185,8 @@ def _dry_run(
     # Its images are noise, read before a step is timed and without readers; these are timed alone, on the folder.
     size = part * group.size * recipe.accumulation
     tried = dataclasses.replace(recipe, batch_size=size, workers=0, draft=False)
-    noise = _noise(config, tried.batch_size * _NOISE_STEPS)
+    count = tried.batch_size * _NOISE_STEPS
+    noise = _noisy_frames(config, count) if bundle.cut[0].has_events else _noise(config, count)
     loaded, resident = _loading_pace(source, recipe, config, group) if source is not None else (None, False)
     image_gb, checkpointed_gb = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
     training = Training(bundle, config, tried, noise, group)
@@ -249,6 +251,14 @@ def _noise(config: SpikformerConfig, count: int) -> Source:
     images = InMemory(pixels, generator.integers(0, classes, count), "noise")
     known = {10: CIFAR10_CLASSES, 100: CIFAR100_CLASSES}
     return Source(images, images, "test", known.get(classes, tuple(map(str, range(classes)))), "cifar")
+
+
+def _noisy_frames(config: SpikformerConfig, count: int) -> Source:
+    stem, classes = config.stem, config.head.num_classes
+    generator = np.random.default_rng(0)
+    counts = generator.poisson(0.2, (count, config.time_steps, 2, stem.image_size, stem.image_size)).astype(np.uint8)
+    frames = FrameImages(torch.from_numpy(counts), generator.integers(0, classes, count), tuple(["noise"] * count))
+    return Source(frames, frames, "test", tuple(map(str, range(classes))), "events")
 
 
 def _loading_pace(

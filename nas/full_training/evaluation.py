@@ -21,7 +21,8 @@ from nas.datasets import LabelledImages, Source
 from nas.datasets import sources as sources
 from nas.errors import TrainingError
 from nas.full_training import checkpoint
-from nas.full_training.loading import Batch, ToDevice, check_readable, test_loader
+from nas.full_training.frames import check_settings, fed_of, time_first, to_device_of
+from nas.full_training.loading import Batch, check_readable, test_loader
 from nas.full_training.process_group import ProcessGroup, initialised
 from nas.settings import DataSettings
 from nas.training import Measurement, accuracies, counts_by_class, exact, measurement
@@ -128,12 +129,13 @@ def _batches(
     images: LabelledImages, recipe: TrainingRecipe, config: SpikformerConfig, group: ProcessGroup, part: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share as the network takes it; images that cannot be read are left out, if they may be."""
-    to_device = ToDevice(recipe, config.stem, group.device)
+    to_device = to_device_of(images, recipe, config, group.device)
     for batch in test_loader(images, recipe, config.stem, group, part):
         check_readable(batch, recipe)
         readable = batch.labels >= 0
         if readable.any():
-            yield to_device(Batch(batch.images[readable], batch.labels[readable], []), training=False)
+            shown, labels = to_device(Batch(batch.images[readable], batch.labels[readable], []), training=False)
+            yield time_first(shown), labels
 
 
 def evaluate(
@@ -177,11 +179,14 @@ def evaluate(
             trained = _opened(network, weights)
             name, model = trained.name, trained.model
             recipe = recipes.with_settings(trained.recipe, settings, recipes.EVALUATION)
+            if trained.cut[0].has_events:
+                check_settings(settings)
             forms = [_at(name, model, *pair) for pair in _pairs(model.config, time_steps, image_sizes)]
-            source = trained.images(data_dir)
-            evaluations += [
-                _evaluated(name, form.to(group.device), recipe, source, convention, group) for form in forms
-            ]
+            source = None
+            for form in forms:
+                if source is None or source.kind == "events":  # frames are made for a network
+                    source = trained.images(data_dir, form.config)
+                evaluations.append(_evaluated(name, form.to(group.device), recipe, source, convention, group))
     return evaluations
 
 
@@ -200,10 +205,11 @@ def counted(
     with initialised("cpu") as group:
         trained = _opened(network, weights)
         form = fuse(trained.model) if fused else trained.model
-        images = trained.images(data_dir).test
+        images = trained.images(data_dir, trained.model.config).test
         recipe = dataclasses.replace(trained.recipe, workers=0)  # counting takes longer than reading
         batches = _batches(images, recipe, trained.model.config, group, _PART)
-        return trained.model.config, measurement.measure_batches(form, batches)
+        fed = fed_of(images, trained.model.config)
+        return trained.model.config, measurement.measure_batches(form, batches, fed=fed)
 
 
 def _pairs(config: SpikformerConfig, steps: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -251,12 +257,15 @@ class _Trained(NamedTuple):
     classes: tuple[str, ...]
     cut: tuple[DataSettings, int]
 
-    def images(self, data_dir: str | Path | None) -> Source:
+    def images(self, data_dir: str | Path | None, config: SpikformerConfig) -> Source:
         """
+        Args:
+            config: of the network, perhaps at other time steps, that is shown them.
+
         Raises:
             DataError: no images, or of other classes than the network tells apart.
         """
-        source = sources.find(data_dir, self.dataset, cut=self.cut)
+        source = sources.find(data_dir, self.dataset, cut=self.cut, network=config)
         source.check_classes(self.name, self.model.config.head.num_classes, self.classes)
         return source
 
@@ -287,7 +296,8 @@ def _evaluated(
     def see(logits: Tensor, labels: Tensor) -> None:
         counts.add_(_counted(logits, labels))
 
-    result = measurement.measure_batches(model, _batches(source.test, recipe, model.config, group, _PART), see)
+    batches = _batches(source.test, recipe, model.config, group, _PART)
+    result = measurement.measure_batches(model, batches, see, fed_of(source.test, model.config))
     priced = None if result.silent else energy.price(result.operations, result.images, convention)
     return Evaluation(
         name,

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nas.bundles import TrainingRecipe
-from nas.datasets import InMemory, LabelledImages, Numbers, decoding
+from nas.datasets import FrameImages, InMemory, LabelledImages, Numbers, decoding
 from nas.errors import DataError, TrainingError
 from nas.full_training import augmentation
 from nas.full_training.augmentation import Pixels, TestTransform, TrainTransform, Transform
 from nas.full_training.process_group import ProcessGroup
-from nas.full_training.resident import Resident, resident_of
+from nas.full_training.resident import Resident, ResidentFrames, resident_of
 from spikformer.config import StemConfig
 
 _LEAVE_S = 0.2  # that each reader has to end by itself, once all were told to
@@ -36,7 +36,8 @@ class Batch(NamedTuple):
     """What a process works on at a time.
 
     Attributes:
-        images: [B, C, H, W], uint8; on the device where they stay there, else in the host's memory.
+        images: [B, C, H, W], uint8, or frames [B, T, C, H, W]; on the device where they stay there, else in the
+            host's memory.
         labels: [B]; -1 where an image could not be read.
         broken: what could not be read, and why.
     """
@@ -193,27 +194,31 @@ class TrainLoader:
             raise TrainingError("draft=true needs JPEG files, but these images are already decoded. Remove draft")
         self.resident = resident_of(images, recipe, stem, group.device)
         self._sampler = _TrainSampler(images, self.steps, recipe, group)
-        dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
-        self._loader = _data_loader(dataset, self._sampler, recipe, group, persistent=True)
+        if self.resident is None:
+            dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
+            self._loader = _data_loader(dataset, self._sampler, recipe, group, persistent=True)
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Parts of an epoch from a step on, `accumulation` of them a step."""
         self._sampler.epoch, self._sampler.first_step = number, first_step
         return iter(self._loader) if self.resident is None else self._gathered(self.resident)
 
-    def _gathered(self, resident: Resident) -> Iterator[Batch]:
-        mirrored = resident.mirrored(self._sampler.epoch)
+    def _gathered(self, resident: Resident | ResidentFrames) -> Iterator[Batch]:
+        gather = resident.gathering(self._sampler.epoch)
         for part in self._sampler:
-            chosen = torch.tensor([number for _, number in part]).to(mirrored.device, non_blocking=True)
-            yield Batch(*resident.batch(chosen, mirrored), [])
+            yield Batch(*gather([number for _, number in part]), [])
 
 
 def test_loader(
     images: LabelledImages, recipe: TrainingRecipe, stem: StemConfig, group: ProcessGroup, part: int
-) -> DataLoader[_Item]:
+) -> Iterator[Batch]:
     """This process's share of the test images, in order, `part` at a time."""
+    sampler = _TestSampler(len(images), part, group)
+    if isinstance(images, FrameImages):
+        held = ResidentFrames(images, torch.device("cpu"))
+        return (Batch(*held.batch([number for _, number in numbers]), []) for numbers in sampler)
     dataset = _Transformed(images, TestTransform(recipe, stem), stem, 0, replace=False)
-    return _data_loader(dataset, _TestSampler(len(images), part, group), recipe, group, persistent=False)
+    return iter(_data_loader(dataset, sampler, recipe, group, persistent=False))
 
 
 def _data_loader(

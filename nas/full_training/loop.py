@@ -15,7 +15,7 @@ from nas.bundles import recipe as recipes
 from nas.datasets import overlap
 from nas.datasets import sources as sources
 from nas.errors import OutputError
-from nas.full_training import checkpoint, results
+from nas.full_training import checkpoint, frames, results
 from nas.full_training import logger as loggers
 from nas.full_training.evaluation import Scores, measured_scores
 from nas.full_training.keeping import Keeper
@@ -93,8 +93,10 @@ def recipe_of(bundle: Bundle, epochs: int, settings: tuple[str, ...]) -> Trainin
     """The bundle's recipe at another length, 0 being its own, and with settings from the command line.
 
     Raises:
-        TrainingError: see `nas.bundles.recipe.with_settings`.
+        TrainingError: see `nas.bundles.recipe.with_settings`; or a setting without effect on frames of events.
     """
+    if bundle.cut[0].has_events:
+        frames.check_settings(settings)
     own = recipes.for_epochs(bundle.recipe, epochs) if epochs else bundle.recipe
     return recipes.with_settings(own, settings)
 
@@ -124,7 +126,7 @@ def prepared(bundle: Bundle, recipe: TrainingRecipe, data_dir: str | Path | None
     """
     config = recipe.of(bundle.config)
     with group.main_first():
-        source = sources.find(data_dir, bundle.dataset, cut=bundle.cut)
+        source = sources.find(data_dir, bundle.dataset, cut=bundle.cut, network=config)
     source.check_classes(bundle.name, config.head.num_classes, tuple(bundle.document.get("classes", ())))
     return Training(bundle, config, recipe, source, group)
 

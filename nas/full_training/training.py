@@ -23,7 +23,8 @@ from nas.full_training.build import (
 )
 from nas.full_training.checkpoint import Checkpoint
 from nas.full_training.criterion import Criterion, teacher_of
-from nas.full_training.loading import Batch, ToDevice, TrainLoader, check_readable
+from nas.full_training.frames import time_first, to_device_of
+from nas.full_training.loading import Batch, TrainLoader, check_readable
 from nas.full_training.process_group import ProcessGroup
 from nas.training import Inputs, Precision, Step, Update, autocast, momentum_settles, tuned
 from spikformer import checkpoints
@@ -32,7 +33,7 @@ from spikformer.model import Spikformer
 
 
 class Loss:
-    """The loss of a network on images and targets; sums it up as it goes.
+    """The loss of a network on images, or frames of events, and targets; sums it up as it goes.
 
     Args:
         separate: whether the network gives the logits of two classifiers (`Spikformer.forward`).
@@ -49,9 +50,9 @@ class Loss:
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss, [], of images [B, C, H, W] with targets [B, classes]."""
+        """The mean loss, [], of images [B, C, H, W], or frames [B, T, C, H, W], with targets [B, classes]."""
         with autocast(self._device, self._precision):
-            logits = self._model(images, **self._options)
+            logits = self._model(time_first(images), **self._options)
         loss = self._criterion(logits, images, targets)
         self.sums[0] += loss.detach().double() * len(images)
         self.sums[1] += len(images)
@@ -73,7 +74,7 @@ class Training:
         self.bundle, self.config, self.recipe, self.source, self.group = bundle, config, recipe, source, group
         self.loader = TrainLoader(source.train, recipe, config.stem, group)
         self.steps = self.loader.steps
-        self._to_device = ToDevice(recipe, config.stem, group.device)
+        self._to_device = to_device_of(source.train, recipe, config, group.device)
         teacher = teacher_of(recipe, config, group.device)
         self._criterion = Criterion(recipe, config.head.num_classes, teacher, self.steps.a_part)
         _seed(recipe.seed)

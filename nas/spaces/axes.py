@@ -53,18 +53,12 @@ def read_axes(document: Document, base: PlainTable) -> tuple[Axis, ...]:
         for path, value in next(iter(axis.assignments.values())).items():
             if ".options." in path and read(base, path)[0] is None:
                 assign(base, path, value)
-    _check_channels(document, base)
     _check_overlap(document, axes, base)
     _check_ratio(document, axes)
     for axis in axes:
         if reason := reason_against(axis, axes, base):
             raise document.error("axes", axis.name, reason)
     return tuple(sorted(axes, key=lambda axis: not _decides(axis)))
-
-
-def _check_channels(document: Document, base: PlainTable) -> None:
-    if base["stem"]["in_channels"] not in (1, 3):
-        raise document.error("base", "stem.in_channels", "must be 1 (grey) or 3 (colour)")
 
 
 def _axis(document: Document, name: str, choices: object, base: PlainTable) -> Axis:

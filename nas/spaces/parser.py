@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nas.errors import SpaceError
-from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
+from nas.settings import EVENT_SPLITS, Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.axes import FIXED, key_of, read_axes
 from nas.spaces.document import Document
 from nas.spaces.paths import assign, copied, flattened, is_known, paths_in, read
@@ -122,8 +122,9 @@ class _Parser:
             if not isinstance(content, dict):
                 raise document.error(section, None, "must be a section of keys and values")
         base = self._base(sections.get("base", {}))
-        axes = read_axes(document, base)
         data = document.settings("data", DataSettings, sections.get("data", {}))
+        _check_data(document, data, base)
+        axes = read_axes(document, base)
         recipe = document.settings("proxy", Recipe, sections.get("proxy", {}))
         constraints = self._asked("constraints", Constraints)
         reference_point = self._asked("hypervolume", ReferencePoint) if "hypervolume" in sections else None
@@ -210,6 +211,34 @@ class _Parser:
             else:
                 raise ConfigError(f'unknown axis or field "{key}". {nearest(key, [*axes, *paths_in(values)])}')
         return SpikformerConfig.from_dict(values)
+
+
+def _check_data(document: Document, data: DataSettings, base: PlainTable) -> None:
+    """That the network takes such data, and that every setting of the data has an effect."""
+    channels = base["stem"]["in_channels"]
+    if not data.has_events:
+        if channels not in (1, 3):
+            raise document.error("base", "stem.in_channels", "must be 1 (grey) or 3 (colour)")
+        for key, value in dataclasses.asdict(data).items():
+            if key not in data.identity() and value != getattr(DataSettings(), key):
+                raise document.error(
+                    "data", key, f'has no effect on images, such as those of "{data.dataset}". Remove it'
+                )
+        return
+    if channels not in (2, 3):
+        raise document.error(
+            "base", "stem.in_channels", "must be 2 (the polarities of events) or 3 (these and their sum)"
+        )
+    if data.sensor and (len(data.sensor) != 2 or min(data.sensor) < 1):
+        raise document.error("data", "sensor", f"{list(data.sensor)} must be a width and a height, such as [346, 260]")
+    if data.sensor and data.dataset != "event_folder":
+        raise document.error("data", "sensor", f'has no effect on "{data.dataset}", whose sensor is known. Remove it')
+    known = EVENT_SPLITS.get(data.dataset, ())
+    if data.split and data.split not in known:
+        remedy = nearest(data.split, known) if known else "Remove it: train/ and test/ are cut already"
+        if data.dataset == "dvs_digits":
+            remedy = "Remove it: as with digits, report-val is what is tested on"
+        raise document.error("data", "split", f'"{data.split}" is not a split of "{data.dataset}". {remedy}')
 
 
 def _check_numbers(document: Document, data: DataSettings, recipe: Recipe) -> None:

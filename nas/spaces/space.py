@@ -173,7 +173,7 @@ class SearchSpace:
         axes = {axis.name: [[choice, values] for choice, values in axis.assignments.items()] for axis in self.axes}
         return {
             "space": {"base": self.base, "axes": axes},
-            "data": dataclasses.asdict(self.data),
+            "data": self.data.identity(),
             "recipe": dataclasses.asdict(self.recipe),
         }
 
