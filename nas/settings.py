@@ -92,8 +92,11 @@ class Recipe:
         warmup (share of the steps): The learning rate rises in the first steps, this share of all.
         label_smoothing (share of the target): This share is spread over the other classes.
         augment: "none" leaves images as they are, "shift" moves them by up to one pixel in 16, and "shift_flip" moves
-            them by up to one in 8 and mirrors them. "auto" is "shift_flip" for coloured images and "shift" where all
-            are grey: digits and letters must not be mirrored.
+            them by up to one in 8 and mirrors them. "auto" is "shift_flip" for coloured images, and "shift" where all
+            are grey and for frames of events: digits and letters must not be mirrored. Frames of events have two more,
+            which mirror: "event_wide" also shears, rotates, shifts by up to 5 pixels in 128 or cuts out, and
+            "event_roll" also rolls by up to a third of the side, rotates or cuts out. With "_unmirrored" behind their
+            names they do not mirror.
         spike_penalty (loss per spike): One spike per neuron and time step, averaged over all neurons, adds this much
             to the loss; 0 leaves spikes free.
         precision: Convolutions and products train in "fp32" or "bf16"; "auto" takes bfloat16 where the hardware
@@ -110,7 +113,16 @@ class Recipe:
     weight_decay: float = 0.05
     warmup: float = 0.2
     label_smoothing: float = 0.1
-    augment: Literal["auto", "none", "shift", "shift_flip"] = "auto"
+    augment: Literal[
+        "auto",
+        "none",
+        "shift",
+        "shift_flip",
+        "event_wide",
+        "event_wide_unmirrored",
+        "event_roll",
+        "event_roll_unmirrored",
+    ] = "auto"
     spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     rungs: tuple[float, ...] = (0.05, 1.0)

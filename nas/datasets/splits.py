@@ -23,10 +23,11 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images.
+    """Labelled images, or recordings of an event camera as frames.
 
     Attributes:
-        images: [n, C, H, W], uint8.
+        images: [n, C, H, W], uint8; or frames [n, T, C, H, W], uint8, which count the events of each pixel and polarity
+            in each of T parts of a recording.
         labels: [n], int64.
     """
 
@@ -36,14 +37,23 @@ class Split:
     def __post_init__(self) -> None:
         """
         Raises:
-            DataError: frames, as events have them, or labels of other images.
+            DataError: a tensor that is neither images nor frames, or labels of others.
         """
-        if self.images.dim() != 4 or len(self.images) != len(self.labels):
+        if self.images.dim() not in (4, 5) or len(self.images) != len(self.labels):
             raise DataError(
-                "a split holds images [n, C, H, W] with a label each, but got images of shape "
-                f"{list(self.images.shape)} and {len(self.labels)} labels. Frames of events are measured by "
-                "nas.training.measurement.measure_batches"
+                "a split holds images [n, C, H, W] or frames [n, T, C, H, W] with a label each, but got images of "
+                f"shape {list(self.images.shape)} and {len(self.labels)} labels"
             )
+
+    @property
+    def time_steps(self) -> int | None:
+        """T of frames; None where an image is shown at every step."""
+        return self.images.shape[1] if self.images.dim() == 5 else None
+
+    @property
+    def pixels(self) -> int:
+        """Places of an image or a frame, H x W."""
+        return self.images.shape[-2] * self.images.shape[-1]
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,7 +1,8 @@
 """Zero-cost signals: what one batch says of a network before it is trained.
 
-The network has the weights of a training with seed 0, is in train mode, and sees 64 images of the train split without
-augmentation. L is the cross-entropy of that batch with the recipe's label smoothing, g its gradient by all weights.
+The network has the weights of a training with seed 0, is in train mode, and sees 64 images or recordings of the train
+split without augmentation. L is the cross-entropy of that batch with the recipe's label smoothing, g its gradient by
+all weights.
 
     gradient_l1   sum of |g|
     gradient_l2   square root of the sum of g^2, the gradient norm of Abdelfattah et al., "Zero-Cost Proxies for
@@ -27,7 +28,7 @@ from nas.datasets import Split
 from nas.settings import Recipe
 from nas.tables import codes
 from nas.tables.contents import SIGNALS, Signals
-from nas.training import Normalise, exact
+from nas.training import exact, network_input
 from spikformer.config import SpikformerConfig
 from spikformer.model import Spikformer
 from spikformer.neurons import Neuron
@@ -50,17 +51,18 @@ class Probe:
 
     def __init__(self, train: Split, recipe: Recipe, device: torch.device) -> None:
         batch = batch_of(train)
-        self._images, self._labels = Normalise(train)(batch.images).to(device), batch.labels.to(device)
-        self._smoothing = recipe.label_smoothing
+        self._train, self._images, self._labels = train, batch.images, batch.labels.to(device)
+        self._inputs: dict[int, Tensor] = {}  # by channels: those of a network for events may be two or three
+        self._smoothing, self._device = recipe.label_smoothing, device
 
     def signals(self, config: SpikformerConfig, seed: int = 0) -> Signals:
         """Every signal of a network, by name. The random state of the process stays as it is."""
         with torch.random.fork_rng(devices=[]), exact():
             torch.manual_seed(seed)
-            model = Spikformer(config).to(self._images.device).train()
+            model = Spikformer(config).to(self._device).train()
             fired = _Fired(model)
             with fired:
-                logits = model(self._images).float()
+                logits = model(self._input_of(model)).float()
             F.cross_entropy(logits, self._labels, label_smoothing=self._smoothing).backward()
         gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
         values = (
@@ -74,6 +76,12 @@ class Probe:
             codes.log_determinant(fired.sparsity_aware),
         )
         return dict(zip(SIGNALS, map(float, values), strict=True))
+
+    def _input_of(self, model: Spikformer) -> Tensor:
+        channels = model.config.stem.in_channels
+        if channels not in self._inputs:
+            self._inputs[channels] = network_input(self._train, model)(self._images).to(self._device)
+        return self._inputs[channels]
 
 
 class _Fired:

@@ -9,7 +9,8 @@ proxy          the steps of a proxy: images and loss
 spikes         spikes counted while training, for a penalty on them
 epoch          what an epoch measured
 fitting        a proxy's training: epochs and checkpoints
-augmentation   what is drawn anew for each batch of a proxy
+augmentation   images and frames as a network is shown them
+event_moves    frames of events, moved about while training
 device_memory  what fits on a device, and what is said when it does not
 measurement    accuracy, operations and energy on held-out images
 probing        how fast a network is trained and measured, from a few steps
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
-    from nas.training.augmentation import Normalise, settled
+    from nas.training.augmentation import EventFrames, NetworkInput, Normalise, network_input, settled
     from nas.training.candidate import Candidate, front_of, repriced
     from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
@@ -49,8 +50,10 @@ __getattr__ = attributes(
         "Candidate": "nas.training.candidate",
         "EnergyOf": "nas.training.ranking",
         "Epoch": "nas.training.epoch",
+        "EventFrames": "nas.training.augmentation",
         "Inputs": "nas.training.step",
         "Measurement": "nas.training.measurement",
+        "NetworkInput": "nas.training.augmentation",
         "Normalise": "nas.training.augmentation",
         "Pace": "nas.training.throughput",
         "Precision": "nas.training.execution",
@@ -75,6 +78,7 @@ __getattr__ = attributes(
         "mixer_name": "nas.training.description",
         "mlp_name": "nas.training.description",
         "momentum_settles": "nas.training.step",
+        "network_input": "nas.training.augmentation",
         "options_for": "nas.training.execution",
         "parameter_groups": "nas.training.optimizer",
         "precision_of": "nas.training.execution",
@@ -89,8 +93,10 @@ __all__ = [
     "Candidate",
     "EnergyOf",
     "Epoch",
+    "EventFrames",
     "Inputs",
     "Measurement",
+    "NetworkInput",
     "Normalise",
     "Pace",
     "Precision",
@@ -117,6 +123,7 @@ __all__ = [
     "mixer_name",
     "mlp_name",
     "momentum_settles",
+    "network_input",
     "options_for",
     "parameter_groups",
     "precision_of",

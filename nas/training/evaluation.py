@@ -11,7 +11,7 @@ from nas.costs import Overheads, contract, energy, multiplications, target
 from nas.datasets import Splits
 from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement, provenance
-from nas.training.augmentation import Normalise
+from nas.training.augmentation import network_input
 from nas.training.candidate import Candidate, Status, energy_at_target
 from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions
@@ -167,9 +167,9 @@ class ProxyTraining:
         return fitting.step_seconds(self.model, self.splits.train, self.recipe, self.seed, self.options, count)
 
     def measure(self) -> None:
-        splits, normalise = self.splits, Normalise(self.splits.train)
-        self.measured = measurement.measure(self.model, splits.search_val, normalise)
-        self.report_accuracy, self.report_balanced = fitting.scores(self.model, splits.report_val, normalise)
+        splits, as_input = self.splits, network_input(self.splits.train, self.model)
+        self.measured = measurement.measure(self.model, splits.search_val, as_input)
+        self.report_accuracy, self.report_balanced = fitting.scores(self.model, splits.report_val, as_input)
 
     def _record(self, i: int, epoch: Epoch) -> None:
         self.history.append(epoch)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.settings import Recipe
 from spikformer import spiking
@@ -66,6 +66,14 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=memory_format)
+
+
+def in_format(images: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Images [B, C, H, W] or frames [T, B, C, H, W], laid out in memory as convolutions read them."""
+    if images.dim() == 4:
+        return images.contiguous(memory_format=memory_format)
+    laid_out_nCHW = images.flatten(0, 1).contiguous(memory_format=memory_format)
+    return laid_out_nCHW.view(images.shape)
 
 
 def precision_of(device: torch.device) -> Literal["fp32", "bf16"]:
@@ -144,6 +152,7 @@ __all__ = [
     "Precision",
     "autocast",
     "exact",
+    "in_format",
     "lay_out",
     "neurons",
     "options_for",

@@ -17,7 +17,7 @@ from nas import files
 from nas.datasets import Split
 from nas.errors import OutputError
 from nas.settings import Recipe
-from nas.training.augmentation import Normalise
+from nas.training.augmentation import NetworkInput
 from nas.training.epoch import Epoch
 from nas.training.execution import ExecutionOptions, exact, lay_out, neurons, options_for, tuned
 from nas.training.proxy import ProxySteps
@@ -132,7 +132,7 @@ def stepping(
 
 def options_of(train: Split, recipe: Recipe) -> ExecutionOptions:
     """How `fit` trains on these images unless told otherwise."""
-    pixels = images_seen(len(train), recipe) * train.images[0, 0].numel()
+    pixels = images_seen(len(train), recipe) * train.pixels
     return options_for(train.labels.device, recipe, pixels)
 
 
@@ -194,18 +194,18 @@ def images_seen(images: int, recipe: Recipe, share: float = 1.0) -> int:
     return steps_of(images, recipe, share) * min(recipe.batch_size, images)
 
 
-def accuracy(model: nn.Module, split: Split, normalise: Normalise) -> float:
+def accuracy(model: nn.Module, split: Split, as_input: NetworkInput) -> float:
     """Share of images whose largest logit is their class; evaluates in eval mode, in float32."""
-    return scores(model, split, normalise)[0]
+    return scores(model, split, as_input)[0]
 
 
-def scores(model: nn.Module, split: Split, normalise: Normalise) -> tuple[float, float]:
+def scores(model: nn.Module, split: Split, as_input: NetworkInput) -> tuple[float, float]:
     """Accuracy, and balanced accuracy, in eval mode and float32: see `accuracies`."""
     model.eval()
     counts_2K: Tensor | None = None
     with torch.no_grad(), exact():
         for images, labels in batches(split, evaluation_batch(split)):
-            part_2K = counts_by_class(model(normalise(images)), labels)
+            part_2K = counts_by_class(model(as_input(images)), labels)
             counts_2K = part_2K if counts_2K is None else counts_2K + part_2K
     return accuracies(counts_2K)
 
@@ -236,7 +236,7 @@ def evaluation_batch(split: Split) -> int:
     """How many images of a split are evaluated at a time on their device."""
     if split.labels.device.type != "cpu":
         return _EVALUATION_BATCH
-    return max(1, min(_EVALUATION_BATCH, _CPU_PIXELS // split.images[0, 0].numel()))
+    return max(1, min(_EVALUATION_BATCH, _CPU_PIXELS // split.pixels))
 
 
 def batches(split: Split, size: int) -> list[tuple[Tensor, Tensor]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.costs import MEASURED, Activity, Counts, Operation, OperationCounter, Overheads, fired
 from nas.datasets import Split
 from nas.errors import CostError
-from nas.training.augmentation import Normalise
+from nas.training.augmentation import NetworkInput
 from nas.training.execution import exact
 from nas.training.fitting import accuracies, batches, counts_by_class, evaluation_batch
 from spikformer.config import SpikformerConfig
@@ -55,16 +55,20 @@ def counts_of(config: SpikformerConfig, measured: Measurement) -> Counts:
     return Counts(config, measured.operations, measured.overheads, measured.images, spikes)
 
 
-def measure(model: Spikformer, split: Split, normalise: Normalise) -> Measurement:
+def measure(model: Spikformer, split: Split, as_input: NetworkInput) -> Measurement:
     """Run `model` over all images of a split in eval mode: accuracy, exact counts, firing rates, signs of life.
 
-    All images are counted, because all are needed for the accuracy anyway.
+    All images are counted, because all are needed for the accuracy anyway. Frames of events are fed as counts, which
+    the first convolution adds up: each event is an accumulate at every place where it meets a weight.
+
+    Args:
+        as_input: what turns images or frames into the input of the network (`nas.training.augmentation.network_input`).
 
     Raises:
         CostError: an operation that cannot be counted exactly, or is fed worse than it declares.
     """
     parts = batches(split, batch_size(split))
-    return measure_batches(model, ((normalise(images), labels) for images, labels in parts))
+    return measure_batches(model, ((as_input(images), labels) for images, labels in parts), fed=as_input.fed)
 
 
 def measure_batches(

@@ -11,7 +11,7 @@ from nas.costs import IMAGE_SIZE
 from nas.datasets import Splits
 from nas.settings import Recipe
 from nas.training import device_memory, fitting, measurement
-from nas.training.augmentation import Normalise
+from nas.training.augmentation import network_input
 from nas.training.candidate import energy_at_target
 from nas.training.evaluation import ProxyTraining
 from nas.training.measurement import Measurement
@@ -53,7 +53,8 @@ def _on_gpu(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace:
 def _on_cpu(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace:
     train, judged = splits.train, splits.search_val
     torch.manual_seed(0)
-    model, normalise = Spikformer(config), Normalise(train)
+    model = Spikformer(config)
+    as_input = network_input(train, model)
     # To compile neurons takes half a minute, and makes a step about a tenth faster: the estimate leaves it out.
     options = dataclasses.replace(fitting.options_of(train, recipe), neurons="auto")
     batch = min(recipe.batch_size, len(train))
@@ -63,8 +64,8 @@ def _on_cpu(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> Pace:
     counts: list[Measurement] = []
 
     def count(images: int) -> None:
-        batch = normalise(judged.images[:images]), judged.labels[:images]
-        counts.append(measurement.measure_batches(model, [batch]))
+        batch = as_input(judged.images[:images]), judged.labels[:images]
+        counts.append(measurement.measure_batches(model, [batch], fed=as_input.fed))
 
     counting = _pace_of(count, measurement.batch_size(judged))
     batches = math.ceil(len(judged) / measurement.batch_size(judged))

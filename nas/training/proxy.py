@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from nas.datasets import Split
 from nas.settings import Recipe
-from nas.training.augmentation import Normalise, augment, settled
-from nas.training.execution import ExecutionOptions, autocast, lay_out
+from nas.training.augmentation import augment, network_input, settled
+from nas.training.execution import ExecutionOptions, autocast, in_format, lay_out
 from nas.training.optimizer import Update, adamw
 from nas.training.spikes import SpikeCount
 from nas.training.step import Step
@@ -32,7 +32,7 @@ class ProxyLoss:
         random: torch.Generator,
     ) -> None:
         self._model, self._train, self._recipe, self._options = model, train, settled(recipe, train), options
-        self._spikes, self._random, self._normalise = spikes, random, Normalise(train)
+        self._spikes, self._random, self._input = spikes, random, network_input(train, model)
         self._format = torch.channels_last if options.channels_last else torch.contiguous_format
         device = train.labels.device
         self._sum, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
@@ -40,10 +40,10 @@ class ProxyLoss:
     def __call__(self, chosen: Tensor) -> Tensor:
         """The mean loss, [], of the images `chosen`, [B]."""
         self._spikes.forget()
-        images = self._normalise(augment(self._train.images, chosen, self._recipe.augment, self._random))
+        images = self._input(augment(self._train.images, chosen, self._recipe.augment, self._random))
         labels = self._train.labels[chosen]
         with autocast(images.device, self._options.precision):
-            logits = self._model(images.contiguous(memory_format=self._format)).float()
+            logits = self._model(in_format(images, self._format)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         if self._recipe.spike_penalty > 0:
             loss = loss + self._recipe.spike_penalty * self._spikes.rate()
