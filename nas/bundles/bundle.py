@@ -161,7 +161,7 @@ def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None
         own = folder / RECIPE
         chosen = recipe or (str(own) if own.is_file() else "")
         dataset = str(document.get("data", {}).get("dataset", ""))
-        return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, "", dataset))
+        return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, dataset=dataset))
     name = str(bundle)
     config = published.config(name)
     return Bundle(
@@ -177,10 +177,10 @@ def _released(network: str, recipe: str, weights: Path) -> Bundle:
     )
 
 
-def _recipe(config: SpikformerConfig, chosen: str, network: str, dataset: str) -> TrainingRecipe:
+def _recipe(config: SpikformerConfig, chosen: str, network: str = "", dataset: str = "") -> TrainingRecipe:
     if chosen:
         return recipes.read(chosen, network)
-    return recipes.for_network(config, network, has_events=dataset in EVENT_DATASETS)
+    return recipes.for_network(config, network, has_events=(dataset or _named_dataset(network)) in EVENT_DATASETS)
 
 
 _DATASETS = {"cifar100": "cifar100", "cifar10": "cifar10", "cifar10dvs": "cifar10dvs", "dvs128": "dvs128gesture"}

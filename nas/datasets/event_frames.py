@@ -91,10 +91,16 @@ class FrameSource:
             known = _listed(found, on_progress)
             _write(path, *known)
         tensors, metadata = known
-        columns = (tensors[name].numpy() for name in ("labels", "groups", "digests", "counts"))
         width, height = json.loads(metadata["sensor"])
-        classes = tuple(json.loads(metadata["classes"]))
-        return Listing(*columns, classes, (width, height), metadata["fingerprint"])
+        return Listing(
+            labels=tensors["labels"].numpy(),
+            groups=tensors["groups"].numpy(),
+            digests=tensors["digests"].numpy(),
+            counts=tensors["counts"].numpy(),
+            classes=tuple(json.loads(metadata["classes"])),
+            sensor=(width, height),
+            fingerprint=metadata["fingerprint"],
+        )
 
     def frames(
         self, time_steps: int, on_progress: OnProgress = lambda _what, _done, _total: None

@@ -28,8 +28,8 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
         most_bytes: images of equal size that have more together are not read.
     """
     if isinstance(source.train, FrameImages) and isinstance(source.test, FrameImages):
-        digests = [dict(enumerate(part.digests)) for part in (source.train, source.test)]
-        return _told(source, *digests, "recordings", "event by event")
+        train, test = (dict(enumerate(part.digests)) for part in (source.train, source.test))
+        return _told(source, train, test, "recordings", "event by event")
     files = sum(len(part) for part in (source.train, source.test) if isinstance(part, Folders))
     if files > most_files:
         return (
@@ -45,7 +45,7 @@ def in_words(source: Source, most_files: int = MOST_FILES, most_bytes: int = MOS
             f"The test images were not searched for copies of training images: {sum(map(len, alike)):,} images of "
             f"equal size have {total / 1e9:.1f} GB, more than the limit of {most_bytes / 1e9:g} GB."
         )
-    return _told(source, *(_digests(part, of) for part, of in zip((source.train, source.test), alike, strict=True)))
+    return _told(source, _digests(source.train, alike[0]), _digests(source.test, alike[1]))
 
 
 def _told(

@@ -126,7 +126,8 @@ def cut(
         return _halved(source, validation, classes, origin, seed, train_images)
     labels, same = source.labels.numpy(), first_alike(source.images)
     parts, plain = cut_numbers(labels, same, settings, classes, origin, seed, train_images)
-    return Cut(*(source.take(part) for part in parts), _copies(labels, same), plain)
+    train, search_val, report_val = (source.take(part) for part in parts)
+    return Cut(train, search_val, report_val, _copies(labels, same), plain)
 
 
 def cut_numbers(

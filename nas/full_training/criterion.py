@@ -53,8 +53,8 @@ class Criterion:
         if self._mixup is not None and not over:
             # timm knows images: all frames of a recording are mixed alike, as channels of one.
             together = images.flatten(1, -3)
-            mixed, targets = self._mixup(together, labels)
-            return mixed.view_as(images), targets
+            mixed, mixed_targets = self._mixup(together, labels)
+            return mixed.view_as(images), mixed_targets
         targets: Tensor = mixup_target(labels, self._classes, 1.0, self._recipe.label_smoothing)
         return images, targets
 

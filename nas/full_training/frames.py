@@ -7,7 +7,7 @@ from nas.bundles import TrainingRecipe
 from nas.datasets import FrameImages, LabelledImages
 from nas.errors import TrainingError
 from nas.full_training.loading import Batch, ToDevice
-from nas.training import augment, events_input
+from nas.training import EventFrames, augment
 from spikformer.config import SpikformerConfig
 from spikformer.fields import listed, names
 from spikformer.operands import Operand
@@ -48,9 +48,9 @@ class FramesToDevice:
         ConfigError: a stem of neither two nor three channels.
     """
 
-    def __init__(self, recipe: TrainingRecipe, config: SpikformerConfig, device: torch.device) -> None:
+    def __init__(self, images: FrameImages, recipe: TrainingRecipe, config: SpikformerConfig, device: torch.device):
         self._kind, self._device = recipe.augment_frames, device
-        self._input = events_input(config)
+        self._input = _input_of(images, config)
 
     def __call__(self, batch: Batch, *, training: bool) -> tuple[Tensor, Tensor]:
         """Frames [B, T, C, H, W] and labels [B] on the device.
@@ -82,12 +82,16 @@ def to_device_of(
         return ToDevice(recipe, config.stem, device)
     if recipe.teacher:
         raise TrainingError(f"teacher {recipe.teacher} knows images, but the data are frames of events. Remove teacher")
-    return FramesToDevice(recipe, config, device)
+    return FramesToDevice(images, recipe, config, device)
 
 
 def fed_of(images: LabelledImages, config: SpikformerConfig) -> Operand | None:
     """Class of the numbers that a network is fed, as `nas.training.measurement.measure_batches` takes it."""
-    return events_input(config).fed if isinstance(images, FrameImages) else None
+    return _input_of(images, config).fed if isinstance(images, FrameImages) else None
+
+
+def _input_of(images: FrameImages, config: SpikformerConfig) -> EventFrames:
+    return EventFrames(config, images.frames.shape[-1])
 
 
 def time_first(images: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Images and frames of events that stay in memory, where a training needs no reader.
 
 Without RandAugment and colour jitter, and with crops of the whole image, all that a CIFAR recipe does to a pixel is to
-mirror the image and to erase a part of it: the device does both for a whole batch at once. Frames are moved about on the
-device too (`nas.full_training.frames`).
+mirror the image and to erase a part of it: the device does both for a whole batch at once. Frames are moved about on
+the device too (`nas.full_training.frames`).
 """
 
 from collections.abc import Callable

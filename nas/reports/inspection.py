@@ -21,7 +21,7 @@ from nas.reports.structure import Inspection, config_at, in_form, structure
 from nas.settings import DataSettings, Recipe
 from nas.spaces import SearchSpace
 from nas.studies import Study
-from nas.training import Normalise, measurement
+from nas.training import measurement, network_input
 from nas.typed import hold, hold_value
 from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig
@@ -104,7 +104,7 @@ def costs_on_images(
     model = load(folder, "proxy")
     splits = _images(Path(folder), model.config, data_dir)
     form = fuse(model) if fused else model
-    counts = measurement.measure(form, splits.search_val, Normalise(splits.train))
+    counts = measurement.measure(form, splits.search_val, network_input(splits.train, model))
     if counts.silent is not None:
         raise CostError(f"the proxy of {folder} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"proxy of {folder}", fused)

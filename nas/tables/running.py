@@ -222,7 +222,7 @@ class _Filling:
         from nas.engines import device_of
         from nas.tables import signals  # torch, only now
 
-        return signals.Probe(self.splits.train, self.space.recipe, device_of(self.place.device))
+        return signals.Probe(self.splits, self.space.recipe, device_of(self.place.device))
 
     def _keep_signals(self, config_id: str, signals: dict[str, float]) -> None:
         self._signals[config_id] = signals

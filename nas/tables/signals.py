@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.costs import multiplications, static_operations
-from nas.datasets import Split
+from nas.datasets import Split, Splits
 from nas.settings import Recipe
 from nas.tables import codes
 from nas.tables.contents import SIGNALS, Signals
@@ -49,10 +49,9 @@ class Probe:
         device: on which networks are probed.
     """
 
-    def __init__(self, train: Split, recipe: Recipe, device: torch.device) -> None:
-        batch = batch_of(train)
-        self._train, self._images, self._labels = train, batch.images, batch.labels.to(device)
-        self._inputs: dict[int, Tensor] = {}  # by channels: those of a network for events may be two or three
+    def __init__(self, splits: Splits, recipe: Recipe, device: torch.device) -> None:
+        self._splits, self._labels = splits, batch_of(splits.train).labels.to(device)
+        self._inputs: dict[tuple[int, int], Tensor] = {}  # by time steps and channels, which frames of events are for
         self._smoothing, self._device = recipe.label_smoothing, device
 
     def signals(self, config: SpikformerConfig, seed: int = 0) -> Signals:
@@ -78,10 +77,12 @@ class Probe:
         return dict(zip(SIGNALS, map(float, values), strict=True))
 
     def _input_of(self, model: Spikformer) -> Tensor:
-        channels = model.config.stem.in_channels
-        if channels not in self._inputs:
-            self._inputs[channels] = network_input(self._train, model)(self._images).to(self._device)
-        return self._inputs[channels]
+        config = model.config
+        key = (config.time_steps if self._splits.frames is not None else 1, config.stem.in_channels)
+        if key not in self._inputs:
+            train = self._splits.at(config.time_steps).train
+            self._inputs[key] = network_input(train, model)(batch_of(train).images).to(self._device)
+        return self._inputs[key]
 
 
 class _Fired:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from nas.lazy import attributes
 
 if TYPE_CHECKING:
-    from nas.training.augmentation import EventFrames, NetworkInput, Normalise, network_input, settled
+    from nas.training.augmentation import EventFrames, NetworkInput, Normalise, augment, network_input, settled
     from nas.training.candidate import Candidate, front_of, repriced
     from nas.training.description import described, mixer_name, mlp_name, stem_name
     from nas.training.epoch import Epoch
@@ -62,6 +62,7 @@ __getattr__ = attributes(
         "Update": "nas.training.optimizer",
         "accuracies": "nas.training.fitting",
         "adamw": "nas.training.optimizer",
+        "augment": "nas.training.augmentation",
         "autocast": "nas.training.execution",
         "counts_by_class": "nas.training.fitting",
         "described": "nas.training.description",
@@ -105,6 +106,7 @@ __all__ = [
     "Update",
     "accuracies",
     "adamw",
+    "augment",
     "autocast",
     "counts_by_class",
     "described",

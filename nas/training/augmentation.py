@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.datasets import Split, is_grey
@@ -12,7 +13,7 @@ from nas.training import event_moves
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.model import Spikformer
-from spikformer.operands import Operand
+from spikformer.operands import REAL, Operand
 
 
 class Normalise:
@@ -43,18 +44,21 @@ class EventFrames:
     """uint8 frames of events to what a network takes: counts as they are, time first.
 
     A network of three channels is fed both polarities and their sum, as SpikingResformer is (Shi et al., CVPR 2024).
+    Frames of another size than the network's are resized, which makes real numbers of counts.
+
+    Args:
+        side: of the frames, in pixels.
 
     Attributes:
-        fed: class of the numbers that the network is fed: counts.
+        fed: class of the numbers that the network is fed: counts, or real numbers.
 
     Raises:
         ConfigError: a stem of neither two nor three channels.
     """
 
-    fed: Operand | None = Operand("count")
-
-    def __init__(self, config: SpikformerConfig) -> None:
-        self._channels = config.stem.in_channels
+    def __init__(self, config: SpikformerConfig, side: int) -> None:
+        self._channels, self._size = config.stem.in_channels, config.stem.image_size
+        self.fed: Operand | None = Operand("count") if side == self._size else REAL
         if self._channels not in (2, 3):
             raise ConfigError(
                 f"stem.in_channels {self._channels} does not fit frames of events. Use 2, a channel for each polarity, "
@@ -63,8 +67,13 @@ class EventFrames:
             )
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """[B, T, 2, H, W], uint8, to [T, B, 2 or 3, H, W], float32."""
+        """[B, T, 2, side, side], uint8, to [T, B, 2 or 3, H, W], float32."""
         counts_TBCHW = frames.transpose(0, 1).float()
+        if frames.shape[-1] != self._size:
+            resized = F.interpolate(
+                counts_TBCHW.flatten(0, 1), (self._size, self._size), mode="bilinear", antialias=True
+            )
+            counts_TBCHW = resized.unflatten(0, counts_TBCHW.shape[:2])
         if self._channels == 2:
             return counts_TBCHW
         return torch.cat([counts_TBCHW, counts_TBCHW.sum(2, keepdim=True)], 2)
@@ -88,7 +97,7 @@ def network_input(train: Split, model: nn.Module) -> NetworkInput:
     assert isinstance(model, Spikformer)
     frames, steps = train.time_steps, model.config.time_steps
     assert frames == steps, f"recordings are cut into {frames} frames, but the network has T = {steps}"
-    return EventFrames(model.config)
+    return EventFrames(model.config, train.images.shape[-1])
 
 
 def settled(recipe: Recipe, train: Split) -> Recipe:

@@ -46,6 +46,7 @@ def evaluate(
         DeviceError: other processes hold the memory that this one may use.
     """
     contract.hold_to_costs(config)
+    splits = splits.at(config.time_steps)
     device = splits.train.labels.device
     started = time.monotonic()
     images, all_images = (fitting.images_seen(len(splits.train), recipe, part) for part in (share, 1.0))

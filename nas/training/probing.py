@@ -32,7 +32,7 @@ def measured_pace(config: SpikformerConfig, splits: Splits, recipe: Recipe) -> P
     """
     probe = _on_cpu if splits.train.labels.device.type == "cpu" else _on_gpu
     try:
-        return probe(config, splits, recipe)
+        return probe(config, splits.at(config.time_steps), recipe)
     except (RuntimeError, MemoryError) as error:
         if not device_memory.is_full(error):
             raise

@@ -52,7 +52,7 @@ def test_equal_codes_have_no_volume() -> None:
 
 @pytest.fixture(scope="module")
 def probe(tiny: Tiny, splits: Splits) -> Probe:
-    return Probe(splits.train, tiny.table.space.recipe, torch.device("cpu"))
+    return Probe(splits, tiny.table.space.recipe, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
