@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nas.costs.counter import OperationCounter
     from nas.costs.energy import MEASURED, Convention, UnitCosts, overheads_mj
     from nas.costs.layers_fired import fired
-    from nas.costs.operations import Activity, Operation, Overheads, Part, as_dicts, multiplications
+    from nas.costs.operations import Activity, Operation, Overheads, Part, as_dicts, multiplications, reads_counts
     from nas.costs.quantised import BreakEven
     from nas.costs.rates import Rates
     from nas.costs.static import parts, static_model, static_operations, total_macs, weighted_macs
@@ -77,6 +77,7 @@ __getattr__ = attributes(
         "multiplications": "nas.costs.operations",
         "overheads_mj": "nas.costs.energy",
         "parts": "nas.costs.static",
+        "reads_counts": "nas.costs.operations",
         "static_model": "nas.costs.static",
         "static_operations": "nas.costs.static",
         "total_macs": "nas.costs.static",
@@ -117,6 +118,7 @@ __all__ = [
     "parts",
     "quantised",
     "rates",
+    "reads_counts",
     "scaling",
     "static_model",
     "static_operations",

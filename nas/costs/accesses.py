@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nas.costs import rates
-from nas.costs.operations import Activity, Operation, Overheads
+from nas.costs.operations import Activity, Operation, Overheads, reads_counts
 from nas.errors import CostError
 from spikformer.config import SpikformerConfig
 
@@ -115,10 +115,15 @@ class Counts:
         return sum(layer.updates for layer in self.fired.values()) == self.overheads.neuron_updates
 
     def silent(self) -> "Counts":
-        """The same network as if no neuron fired: what it costs does not depend on spikes."""
+        """The same network as if no neuron fired: what it costs does not depend on spikes.
+
+        Events of a camera are no spikes of a neuron: what adds them up costs the same.
+        """
+        read = 1 if reads_counts(self.operations) else 0
+        fed = (op if op.is_real else _silent(op) for op in self.operations[read:])
         return dataclasses.replace(
             self,
-            operations=tuple(op if op.is_real else _silent(op) for op in self.operations),
+            operations=(*self.operations[:read], *fed),
             fired={path: Fired(layer.updates, 0) for path, layer in self.fired.items()},
         )
 

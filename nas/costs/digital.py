@@ -25,8 +25,8 @@ class Digital(ChipModel):
 
     energy   for each synaptic operation an addition of 16 bits, a weight of 8 bits read from the buffer, and a
              potential of 16 bits read and written there; a multiplication of 8 bits more where numbers are real; for
-             each neuron update a potential read and written; for each spike one bit written and read; all weights once
-             an image from DRAM where together they exceed the buffer
+             each neuron update a potential read and written; for each spike, and each event of a camera, one bit
+             written and read; all weights once an image from DRAM where together they exceed the buffer
     latency  for each layer the longer of its synaptic operations on 256 lanes at 500 MHz, and of the reading of its
              weights from DRAM at 12.8 GB/s where that happens
     fits     the potentials of a layer, and the weights of one output of it, are in the buffer together

@@ -11,6 +11,19 @@ are arithmetic in a named process, not measurements of a chip. `docs/costs.md` s
     paper_strict     the same, but a layer fed anything but 0 and 1 costs dense multiplications
                      (Zhou et al., Spikingformer, 2023, its comparison with Spikformer)
 
+The first convolution of a network that is fed frames of events reads counts, and each convention prices them as it
+prices any number of several spikes:
+
+    measured         an accumulate for each event at every place where it meets a weight: a count of 3 is 3 of them
+    measured_single  one accumulate for each count that is not 0
+    measured_mac     one multiplication for each count that is not 0: exactly what Yao et al. (Attention Spiking Neural
+                     Networks, 2022, table S1) estimate by the share of pixels that are not 0
+    paper            mean count x dense accumulates. The papers of Spikformer print no energy of an event network, and
+                     it is unknown what they would take for its first layer
+    paper_strict     dense multiplications, as Spikingformer's script has the first convolution of every network
+
+SpikingResformer's code leaves the first layer out; no convention here does.
+
 Behind a name, "+" adds and "-" leaves out: "paper+head+bias" is Spikingformer's own table, "measured+repeat"
 counts the first convolution of a static image at each of the T steps.
 """

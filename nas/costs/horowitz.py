@@ -10,6 +10,8 @@ An access to a cache of 8 KB costs 10 pJ, of 32 KB 20 pJ, of 1 MB 100 pJ. An acc
                 the layer is fed
     inputs      and one word is read there
 
+Counts of a camera's events are fed as spikes: a word is written and read for each event.
+
 Between the three sizes energy is interpolated, both on logarithms (it grows about as the square root of the size).
 Smaller memories cost as much as 8 KB, larger ones as much as 1 MB: nothing lies outside the chip. Left out: products
 inside attention, numbers that are real, additions of the residual stream, biases, addressing, every kind of reuse.

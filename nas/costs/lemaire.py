@@ -13,9 +13,10 @@ of neurons sends, the accesses are (numbers of equations are those of the paper)
     addressing  s k additions and 2 s multiplications with an addition of a convolution; of a linear layer one addition
                 for each output and each spike of a mean input (16, 17; `docs/costs.md` says how the paper differs)
 
-A layer that is fed real numbers counts those that are not zero, in a single step for inputs, weights and addressing
-and in all steps for potentials. Padding is not left out: a spike at the border counts all taps. Everything is 32 bits
-wide. Arithmetic other than addressing is not here: a convention counts it.
+An event of a camera is a spike that a layer is fed. A layer that is fed real numbers counts those that are not zero, in
+a single step for inputs, weights and addressing and in all steps for potentials. Padding is not left out: a spike at
+the border counts all taps. Everything is 32 bits wide. Arithmetic other than addressing is not here: a convention
+counts it.
 """
 
 import math

@@ -39,9 +39,10 @@ class Loihi(ChipModel):
              one through the depth is not added
     fits     at most 128 cores in all, and no neuron with more than 4,096 inputs
 
-    An event of a product inside attention, and a multiplication of a real number that is not zero (first convolution,
-    head), counts as a synaptic operation, although neither is a spike on a stored weight. Left out: hops on the mesh (3
-    to 4.2 pJ each), waiting for its links, leakage, loading the image, learning, more than one chip.
+    An event of a camera is a spike that the first layer is fed. An event of a product inside attention, and a
+    multiplication of a real number that is not zero (first convolution of images, head), counts as a synaptic
+    operation, although neither is a spike on a stored weight. Left out: hops on the mesh (3 to 4.2 pJ each), waiting
+    for its links, leakage, loading an image, learning, more than one chip.
     """
 
     name = "loihi"

@@ -12,9 +12,9 @@ Not here: ConnectionSparsity, which needs the trained weights, and MembraneUpdat
 NeuroBench counts for snnTorch's neurons alone.
 
 The operations equal NeuroBench's wherever its own count is exact: it decides by the values that a layer is fed whether
-these are spikes, and here the layer declares it. A network that adds spikes (`sew`) may feed a layer that declares
-numbers of spikes nothing but zeros and ones; NeuroBench then calls its operations accumulates. What a static image
-needs once counts once. Neither counts products of two activations.
+these are spikes, and here the layer declares it. A network that adds spikes (`sew`), or that is fed counts of events,
+may feed a layer that declares numbers of spikes nothing but zeros and ones; NeuroBench then calls its operations
+accumulates. What a static image needs once counts once. Neither counts products of two activations.
 """
 
 from nas.costs.accesses import Counts

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -138,6 +138,11 @@ def multiplications(operations: Iterable[Operation]) -> int:
     return sum(op.dense * op.repeats for op in operations if op.kind != "sum")
 
 
+def reads_counts(operations: Sequence[Operation]) -> bool:
+    """Whether the network was fed whole numbers, as frames of events hold: its first operation reads its input."""
+    return bool(operations) and operations[0].operands[0].kind == "count"
+
+
 @dataclass(frozen=True)
 class Part:
     """A module and what it holds, per image over all time steps.
@@ -163,4 +168,4 @@ def as_dicts(operations: Iterable[Operation]) -> list[PlainTable]:
     ]
 
 
-__all__ = ["Activity", "Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications"]
+__all__ = ["Activity", "Kind", "Operation", "Overheads", "Part", "as_dicts", "multiplications", "reads_counts"]

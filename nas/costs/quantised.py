@@ -2,7 +2,7 @@
 
 The counterpart (`nas.costs.counterpart`) has one time step and activations of ceil(log2(T + 1)) bits. It runs each
 layer once, at full density: it multiplies every input that spikes feed here, and skips no zero. Layers that are fed
-real numbers multiply the same in both.
+real numbers multiply the same in both. A network that is fed frames of events has no counterpart.
 
 The cost of a spiking network is a line over its firing rates where all of them change by one factor:
 
@@ -25,7 +25,8 @@ from nas.costs import energy
 from nas.costs.accesses import Counts, MemoryModel, steps_of
 from nas.costs.counterpart import ann_counterpart, bits
 from nas.costs.energy import MEASURED, Convention
-from nas.costs.operations import Operation
+from nas.costs.operations import Operation, reads_counts
+from spikformer.errors import ConfigError
 from spikformer.operands import REAL
 
 
@@ -94,6 +95,11 @@ def compare(counts: Counts, convention: Convention = MEASURED, memory: MemoryMod
         CostError: nothing was counted.
     """
     ann_counterpart(counts.config)
+    if reads_counts(counts.operations):
+        raise ConfigError(
+            "a network that is fed frames of events has no quantised counterpart: it is fed other events at each step, "
+            "and a network without time steps would be fed other data"
+        )
     width, silent = bits(counts.time_steps), counts.silent()
     energy_mj, fixed_mj = (_energy_mj(each, convention, memory) for each in (counts, silent))
     once = [_dense(op, steps_of(op, counts)) for op in counts.operations]

@@ -1,7 +1,7 @@
 """Memory at one price for a bit, by STEP (arXiv 2505.11151, table 9) as SpikingJelly 2.0's simple energy model has it.
 
     weights     four bytes are read for each event of a layer that is fed zeros and ones; for each multiplication,
-                padding included, of a layer that is fed anything else
+                padding included, of a layer that is fed anything else, such as counts of a camera's events
     biases      four bytes are read for each addition of a bias
     potentials  four bytes are read and four written for each neuron update
 

@@ -1,4 +1,8 @@
-"""The network to train in full, from the proxy that is searched: its geometry, and its predicted energy."""
+"""The network to train in full, from the proxy that is searched: its geometry, and its predicted energy.
+
+A network that is fed frames of events has no such network for ImageNet: its proxy says nothing of how busy layers are
+behind pixels.
+"""
 
 import dataclasses
 import math
@@ -7,7 +11,8 @@ from typing import Any
 
 from nas.costs import energy
 from nas.costs.energy import MEASURED, Convention
-from nas.costs.operations import Operation
+from nas.costs.operations import Operation, reads_counts
+from nas.errors import CostError
 from spikformer.config import ConvConfig, MixerConfig, SpikformerConfig, StageConfig, StemConfig
 from spikformer.fields import divisors
 
@@ -129,9 +134,18 @@ def predicted_energy_mj(
     Args:
         operations: counted on the proxy.
         target: the network; `for_imagenet` of the proxy's config.
+
+    Raises:
+        CostError: the proxy was fed frames of events, and the network is fed images.
     """
     from nas.costs.static import static_operations  # torch, only now
 
+    operations = tuple(operations)
+    if reads_counts(operations):
+        raise CostError(
+            "no energy on ImageNet is predicted from frames of events: layers behind pixels are busy in other ways. "
+            "Train the network as it was searched"
+        )
     return energy.price(_at_rates(operations, static_operations(target)), 1, convention).energy_mj
 
 

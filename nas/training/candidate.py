@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from nas.costs import Activity, Convention, Counts, Operation, Overheads, as_dicts, energy, fired, target
+from nas.costs import Activity, Convention, Counts, Operation, Overheads, as_dicts, energy, fired, reads_counts, target
 from nas.errors import CostError, RecordError
 from nas.settings import Recipe
 from nas.stats import pareto
@@ -46,7 +46,7 @@ class Candidate:
         energy_mj, energy_repeated_mj, spike_operations, real_macs: per image, under the convention "measured" (the
             second under "measured+repeat"), counted on all `counted_images` search-val images.
         energy_target_mj: predicted for the network that `export` makes of it for ImageNet, under "measured": its own
-            operations at the proxy's rates. None where there is no such network.
+            operations at the proxy's rates. None where there is no such network, and for frames of events.
         energy_error: standard error of `energy_mj` over images, as a share of it. The spread over seeds is another,
             larger number.
         dense_macs: per image over all T, padding included.
@@ -332,7 +332,12 @@ def energy_at_target(
     image_size: int,
     convention: Convention = energy.MEASURED,
 ) -> float | None:
-    """Predicted energy of an image, in mJ, of the network that `export` makes for ImageNet; None if there is none."""
+    """Predicted energy of an image, in mJ, of the network that `export` makes for ImageNet; None if there is none.
+
+    None too where frames of events were counted: what they say of rates does not hold for images.
+    """
+    if reads_counts(operations):
+        return None
     try:
         large = target.for_imagenet(config, image_size)
     except ConfigError:  # its stages halve the grid too often

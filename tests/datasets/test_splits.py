@@ -202,3 +202,18 @@ def test_only_a_folder_with_copies_has_another_fingerprint_than_before(
     assert data.load(image_space("image_folder", 3), tmp_path).fingerprint == before()
     (tmp_path / "train" / "cat" / "again.png").symlink_to("000.png")
     assert data.load(image_space("image_folder", 3), tmp_path).fingerprint != before()
+
+
+def test_a_split_of_frames_tells_its_time_steps() -> None:
+    labels = torch.arange(3)
+    frames = Split(torch.zeros(3, 4, 2, 8, 6, dtype=torch.uint8), labels)
+    assert (frames.time_steps, frames.pixels, len(frames)) == (4, 48, 3)
+    assert frames.take(np.array([2, 0])).images.shape == (2, 4, 2, 8, 6)
+    images = Split(torch.zeros(3, 1, 8, 6, dtype=torch.uint8), labels)
+    assert (images.time_steps, images.pixels) == (None, 48)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 1, 4, 2, 8, 8), (4, 4, 2, 8, 8)])
+def test_a_split_holds_images_or_frames_with_a_label_each(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"images \[n, C, H, W\] or frames \[n, T, C, H, W\] with a label each"):
+        Split(torch.zeros(shape, dtype=torch.uint8), torch.arange(3))

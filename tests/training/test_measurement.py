@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.costs import energy
 from nas.datasets.loaders import Split
-from nas.errors import CostError, DataError
+from nas.errors import CostError
 from nas.training.augmentation import Normalise
 from nas.training.fitting import accuracies, accuracy, counts_by_class, scores
 from nas.training.measurement import Measurement, measure, measure_batches
@@ -232,13 +232,6 @@ def test_batches_that_cannot_be_counted_together_are_refused() -> None:
         measure_batches(model, [(images, labels), (frames, labels)])
     with pytest.raises(CostError, match="are 3, but there are 4 labels"):
         measure_batches(model, [(frames, torch.zeros(FRAMES, dtype=torch.int64))])
-
-
-def test_a_split_holds_no_frames() -> None:
-    with pytest.raises(
-        DataError, match=r"holds images \[n, C, H, W\] with a label each, but got images of shape \[4, 3, 2, 8, 8\]"
-    ):
-        Split(torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("kind", ["lif", "ternary", "multispike"])

@@ -322,7 +322,8 @@ def test_the_pace_on_a_cpu_is_that_of_few_images(monkeypatch: pytest.MonkeyPatch
         sizes.append(len(chosen))
         now[0] += 0.2 + 0.1 * len(chosen)
 
-    def measure(_model: Spikformer, batches: list[tuple[Tensor, Tensor]]) -> mock.Mock:
+    def measure(_model: Spikformer, batches: list[tuple[Tensor, Tensor]], fed: object) -> mock.Mock:
+        assert fed is None
         now[0] += sum(0.1 + 0.01 * len(labels) for _, labels in batches)
         return mock.Mock()
 
