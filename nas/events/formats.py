@@ -46,16 +46,16 @@ def read(path: Path, sensor: Sensor, *, is_given: bool) -> Recording | StoredFra
 
 
 def sensor_of(paths: Iterable[Path]) -> Sensor:
-    """The sensor that the first recording states, or the smallest one that holds the events of all.
+    """The sensor that the first recording to state one states, or the smallest one that holds the events of all.
 
     Raises:
         DataError: a file is damaged or of another format.
     """
     width = height = 1
-    for number, path in enumerate(paths):
+    for path in paths:
         contents = _contents(path)
         stated = _stated(contents)
-        if number == 0 and stated is not None:
+        if stated is not None:
             return stated
         if isinstance(contents, Events):
             width, height = max(width, _extent(contents.x)), max(height, _extent(contents.y))

@@ -85,6 +85,7 @@ def test_the_sensor_is_what_the_first_recording_states(tmp_path: Path) -> None:
     other = recordings.write(tmp_path / "b.aedat", _EVENTS)
     assert formats.sensor_of([stated, other]) == (20, 10)
     assert formats.sensor_of([other, stated]) == (128, 128)
+    assert formats.sensor_of([recordings.write(tmp_path / "a.npz", [(0, 30, 0, 1)]), other]) == (128, 128)
     with pytest.raises(DataError, match=r"b\.aedat is of a sensor of 128 x 128 pixels, but .* 20 x 10\. Put"):
         formats.read(other, (20, 10), is_given=False)
     assert recordings.events_of(formats.read(other, (20, 10), is_given=True)) == _EVENTS
