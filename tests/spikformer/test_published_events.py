@@ -1,6 +1,9 @@
 """Published networks for event cameras: the authors' settings and parameter counts, and what is printed of them."""
 
+import functools
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,6 +96,7 @@ def test_every_network_is_counted() -> None:
     assert sorted(POINTS) == sorted({*COUNTED, *BY_HAND}) == sorted(FRAMES)
 
 
+@functools.cache
 def parameters(name: str) -> int:
     return sum(p.numel() for p in static_model(published.config(name)).parameters())
 
@@ -158,6 +162,19 @@ def test_printed_accuracies_say_how_they_came_about(name: str) -> None:
     assert ("log of" in figures.protocol) == bool(log)
     assert all(f"{percent} %" in figures.protocol for percent in log)
     assert figures.in_words().endswith(figures.protocol or "none known.")
+
+
+def test_the_page_of_networks_lists_them_all_with_what_is_printed() -> None:
+    """Its first table has the parameters, its second the accuracies."""
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|(?: [\w, ]+ \|)? ([\d,.]+\*?[^|]*) \|", page, re.MULTILINE)
+    listed: dict[str, list[str]] = {}
+    for names, numbers in rows:
+        for name, number in zip(re.findall(r"\w+", names), numbers.split("; "), strict=False):
+            listed.setdefault(name, []).append(number.removesuffix(" *"))
+    assert {name: numbers[0] for name, numbers in listed.items()} == {name: f"{parameters(name):,}" for name in POINTS}
+    printed = {name: numbers[1] for name, numbers in listed.items() if len(numbers) > 1}
+    assert printed == {name: f"{accuracy:.1f} %" for name, (accuracy, _, _) in PRINTED.items()}
 
 
 def test_figures_of_images_say_nothing_of_the_protocol_of_events() -> None:
