@@ -115,15 +115,15 @@ def test_parameters_of_networks_without_a_count_of_their_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(FRAMES))
 def test_frames_become_logits(name: str) -> None:
-    """Shapes alone, of a batch of two."""
+    """Shapes alone, of one time step, which takes a tenth of the time."""
     config, shapes = published.config(name), []
     time_steps, channels, image_size, classes, grid = FRAMES[name]
     assert config.time_steps == time_steps
     assert (config.stem.in_channels, config.stem.image_size) == (channels, image_size)
-    model = static_model(config)
+    model = static_model(replace(config, time_steps=1))
     model.register_forward_hook(lambda _model, _frames, logits: shapes.append(logits.shape))
     with torch.no_grad():
-        model(torch.empty(time_steps, 2, channels, image_size, image_size, device="meta"))
+        model(torch.empty(1, 2, channels, image_size, image_size, device="meta"))
     assert shapes == [(2, classes)]
     assert config.grids[-1] == grid
 
