@@ -498,6 +498,19 @@ def test_inspect_gives_parameters_and_macs_as_json(run_here: Run) -> None:
     assert "3.71 G" in run_here("inspect", "spikformer_cifar10_4_384").stdout
 
 
+def test_inspect_tells_what_is_printed_about_a_published_network(tmp_path: Path, run_here: Run) -> None:
+    """A file of the same name is another network, of which nothing is printed."""
+    name = "maxformer_cifar10dvs_256"
+    shown = " ".join(run_here("inspect", name).stdout.split())
+    assert "1,455,626" in shown
+    assert "NeurIPS 2025. Printed accuracy: 84.2 % (official README or log). Of each class of CIFAR10-DVS" in shown
+    assert "a mean of 82.54 % in the last ten." in shown
+    assert json.loads(run_here("inspect", name, "--json").stdout)["figures"]["accuracy"] == 84.2
+    (tmp_path / name).write_text("{}")
+    assert json.loads(run_here("inspect", name, "--json", cwd=tmp_path).stdout)["figures"] is None
+    assert "Printed" not in run_here("inspect", name, cwd=tmp_path).stdout
+
+
 def test_spaces_lists_names_and_sizes() -> None:
     listed = _run("spaces").stdout
     assert all(name in listed for name in ("spikformer_tiny", "cifar10_cpu", "spikformer_small"))

@@ -188,12 +188,10 @@ Recipe (`recipe.toml`): {own.source}. Changed: {own.changes}.
 
 
 def _in_print(name: str) -> str:
-    """The paper of a network, and the accuracy that it prints."""
+    """The paper of a network, the accuracy that it prints, and how that came about."""
     if name not in published.names():
         return "The network of a config file."
-    figures = published.figures(name)
-    printed = f"{figures.accuracy:g} % ({figures.source})" if figures.accuracy is not None else "none known"
-    return f"{figures.paper}. Printed accuracy: {printed}."
+    return published.figures(name).in_words()
 
 
 __all__ = ["card", "predicted", "published_card"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from nas.bundles import config_of
 from nas.costs import Part
 from nas.training import described, in_si
+from spikformer import published
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
@@ -20,12 +22,14 @@ class Inspection:
     Attributes:
         name: the published name or the file.
         parts: the whole network first, then its modules.
+        figures: what is printed about a published network.
         note: what is to be said of it besides.
     """
 
     name: str
     config: SpikformerConfig
     parts: tuple[Part, ...]
+    figures: published.Figures | None = None
     note: str = ""
 
     def to_dict(self) -> PlainTable:
@@ -37,13 +41,15 @@ class Inspection:
             "config_id": self.config.config_id,
             "parameters": whole.parameters,
             "macs": whole.dense_macs,
+            "figures": None if self.figures is None else dataclasses.asdict(self.figures),
             "config": self.config.to_dict(),
             "parts": [dataclasses.asdict(part) for part in self.parts],
         }
 
     def lines(self) -> list[str]:
         """What stands under the table."""
-        return [self.note] if self.note else []
+        printed = "" if self.figures is None else self.figures.in_words()
+        return [line for line in (printed, self.note) if line]
 
     def tables(self) -> list[Table]:
         """What a terminal shows."""
@@ -79,7 +85,9 @@ def structure(network: str, image_size: int | None = None, *, fused: bool = Fals
     config = config_at(network, image_size)
     from nas.costs import parts, static_model  # torch, only now
 
-    return Inspection(in_form(network, fused), config, tuple(parts(static_model(config, fused=fused))))
+    is_name = network in published.names() and not Path(network).exists()
+    figures = published.figures(network) if is_name else None
+    return Inspection(in_form(network, fused), config, tuple(parts(static_model(config, fused=fused))), figures)
 
 
 def not_spike_driven(network: str, image_size: int | None = None) -> list[str]:

@@ -28,7 +28,7 @@ from nas.errors import DataError, OutputError, TrainingError
 from nas.full_training import checkpoint, criterion, evaluation, keeping, logger, loop, process_group
 from nas.full_training.process_group import ProcessGroup, SynchronisedBatchNorm2d
 from nas.full_training.training import Training
-from spikformer import checkpoints, published
+from spikformer import checkpoints, published, published_networks
 from spikformer.config import HeadConfig, NeuronConfig
 from spikformer.errors import CheckpointError
 from spikformer.fields import names
@@ -498,7 +498,7 @@ def test_published_networks_are_exported_and_tried(network: str, pixels: int, tm
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("network", [name for name in published.names() if "cifar" not in name])
+@pytest.mark.parametrize("network", [name for name in published_networks.POINTS if "cifar" not in name])
 def test_every_published_imagenet_network_is_exported_and_tried(network: str, tmp_path: Path) -> None:
     _dry_run(network, 64, tmp_path)
 

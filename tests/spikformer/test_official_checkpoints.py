@@ -15,7 +15,16 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from spikformer import CheckpointError, ConfigError, Spikformer, SpikformerConfig, official, published
+from spikformer import (
+    CheckpointError,
+    ConfigError,
+    Spikformer,
+    SpikformerConfig,
+    official,
+    published,
+    published_events,
+    published_networks,
+)
 from spikformer.checkpoints import load_official
 from spikformer.neurons import Neuron
 from tests.facts import config_of, points
@@ -165,11 +174,25 @@ PUBLISHED = {
 """Published networks by the start of their names, and a checkpoint of the same family."""
 
 
-@pytest.mark.parametrize("name", published.names())
+@pytest.mark.parametrize("name", published_networks.POINTS)
 def test_published_networks_are_those_that_their_family_asks_for(name: str) -> None:
     (point,) = (point for start, point in PUBLISHED.items() if name.startswith(start))
     family = official.family_of(_weights(POINTS[point]))
     assert family.differences(published.config(name)) == []
+
+
+EVENTS_READ = ("sdt2_", "spikingresformer_cifar10dvs", "spikingresformer_s_")
+"""Networks for events that compute what their family does with images; the weights tell their widths and depths."""
+
+
+@pytest.mark.parametrize("name", published_events.POINTS)
+def test_weights_for_images_never_fill_a_network_for_events_that_computes_something_else(name: str) -> None:
+    """By every checkpoint for images of its family."""
+    checkpoints = [point for start, point in PUBLISHED.items() if start.split("_")[0] == name.split("_")[0]]
+    families = [official.family_of(_weights(POINTS[point])) for point in checkpoints]
+    differences = [family.differences(published.config(name)) for family in families]
+    assert differences
+    assert all((different == []) == name.startswith(EVENTS_READ) for different in differences)
 
 
 def test_a_network_can_be_given_by_name(tmp_path: Path) -> None:
@@ -316,6 +339,28 @@ def test_a_config_that_computes_something_else_is_refused(
         part[last] = part[last] | value if isinstance(value, dict) else value
     _refused(
         _plain(_weights(POINTS[SPIKFORMER]), tmp_path / "released.pth"), SpikformerConfig.from_dict(values), message
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("tiny_sdt3_base", {"neuron": {"divisor": 8}}, r"neuron\.quantum is 0\.125 instead of 0\.25"),
+        ("tiny_sdt3_large", {"neuron": {"divisor": 1}}, r"neuron\.quantum is 1\.0 instead of 0\.25"),
+        ("tiny_sdt1_cifar", {"mixer": {"erode": True}}, r"stages\.0\.mixer\.erode is True instead of False"),
+    ],
+)
+def test_what_only_networks_for_events_have_is_refused(
+    name: str, changed: dict[str, dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    """The weights and their names are the same."""
+    config = config_of(POINTS[name]["config"])
+    neuron = replace(config.neuron, **changed.get("neuron", {}))
+    stages = tuple(replace(stage, mixer=replace(stage.mixer, **changed.get("mixer", {}))) for stage in config.stages)
+    _refused(
+        _plain(_weights(POINTS[name]), tmp_path / "released.pth"),
+        replace(config, neuron=neuron, stages=stages),
+        message,
     )
 
 
