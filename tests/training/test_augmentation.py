@@ -22,6 +22,7 @@ from nas.training.proxy import ProxyLoss
 from nas.training.spikes import SpikeCount
 from spikformer import ConfigError, Spikformer, SpikformerConfig
 from spikformer.neurons import Neuron
+from spikformer.operands import REAL, Operand
 from tests.helpers import small_config
 
 STEPS = 4
@@ -48,7 +49,7 @@ def _splits(device: torch.device | str = "cpu") -> Splits:
 
 def test_a_network_of_two_channels_is_fed_the_counts_themselves() -> None:
     frames = _recordings(3).images
-    fed = EventFrames(_config(2))(frames)
+    fed = EventFrames(_config(2), 8)(frames)
     assert fed.shape == (STEPS, 3, 2, 8, 8)
     for b in range(3):
         for t in range(STEPS):
@@ -57,10 +58,24 @@ def test_a_network_of_two_channels_is_fed_the_counts_themselves() -> None:
 
 def test_a_network_of_three_channels_is_fed_their_sum_too() -> None:
     """255 and 255 make 510, which a byte would not hold."""
-    frames = torch.tensor([[[[[255]], [[255]]], [[[3]], [[4]]]]], dtype=torch.uint8)
-    assert EventFrames(_config(3))(frames).flatten().tolist() == [255, 255, 510, 3, 4, 7]
+    frames = torch.tensor([[[255, 255], [3, 4]]], dtype=torch.uint8)[..., None, None].expand(1, 2, 2, 8, 8)
+    fed = EventFrames(_config(3), 8)(frames)
+    assert fed[..., 0, 0].flatten().tolist() == fed[..., 7, 3].flatten().tolist() == [255, 255, 510, 3, 4, 7]
     with pytest.raises(ConfigError, match=r"stem.in_channels 1 does not fit frames of events. Use 2"):
-        EventFrames(_config(1))
+        EventFrames(_config(1), 8)
+
+
+def test_frames_of_another_size_are_resized_to_real_numbers() -> None:
+    """Each place of half the side is the mean of 4 x 4 places, weighted by 1, 3, 3, 1 along each side (triangle)."""
+    frames = torch.zeros(1, STEPS, 2, 16, 16, dtype=torch.uint8)
+    frames[0, 1, 0, 4, 4], frames[0, 2, 1] = 64, 5
+    resized = EventFrames(_config(), 16)
+    fed = resized(frames)
+    assert resized.fed == REAL
+    assert EventFrames(_config(), 8).fed == Operand("count")
+    assert fed[1, 0, 0].nonzero().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    assert fed[1, 0, 0, 1:3, 1:3].flatten().tolist() == pytest.approx([1.0, 3.0, 3.0, 9.0])
+    assert bool((fed[2, 0, 1] - 5).abs().max() < 1e-5)
 
 
 def test_one_door_tells_what_a_split_needs() -> None:
@@ -165,8 +180,8 @@ def test_batches_and_compiling_depend_on_the_size_of_a_frame() -> None:
 
 
 def test_zero_cost_signals_of_frames_against_a_plain_computation() -> None:
-    train, recipe = _recordings(), Recipe(label_smoothing=0.0)
-    probe = Probe(train, recipe, torch.device("cpu"))
+    splits, recipe = _splits(), Recipe(label_smoothing=0.0)
+    train, probe = splits.train, Probe(splits, recipe, torch.device("cpu"))
     for channels in (2, 3, 2):
         found = probe.signals(_config(channels))
         torch.manual_seed(0)
