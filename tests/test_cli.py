@@ -20,6 +20,8 @@ from nas.commands import helping
 from tests.conftest import MICRO, Run
 from tests.helpers import interruptible
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "search",
@@ -498,8 +500,8 @@ def test_inspect_gives_parameters_and_macs_as_json(run_here: Run) -> None:
     assert "3.71 G" in run_here("inspect", "spikformer_cifar10_4_384").stdout
 
 
-def test_spaces_lists_names_and_sizes() -> None:
-    listed = _run("spaces").stdout
+def test_spaces_lists_names_and_sizes(run_here: Run) -> None:
+    listed = run_here("spaces").stdout
     assert all(name in listed for name in ("spikformer_tiny", "cifar10_cpu", "spikformer_small"))
     assert "2,484" in listed
 

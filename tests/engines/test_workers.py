@@ -41,6 +41,8 @@ from spikformer import SpikformerError
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard, interruptible
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 ROOT = Path(__file__).parents[2]
 POSTGRES = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
 LARGE = MICRO.replace(
@@ -729,7 +731,7 @@ def test_who_was_taken_for_dead_loses_the_training_and_nothing_else(tmp_path: Pa
     assert [t.state.name for t in study.optuna.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
-def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None:
+def test_status_tells_who_works_on_what(tmp_path: Path, run_here: Run, unhurried: None) -> None:
     class Looks(Heard):
         found: list[status.Work]
 
@@ -746,10 +748,7 @@ def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None
     assert "attention=" in work.network
     assert (looks.line.evaluated, looks.line.running) == (1, 1)
     assert status.work(study) == []
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "studies", "--results-dir", str(tmp_path / "results"), "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = run_here("studies", "--results-dir", str(tmp_path / "results"), "--json")
     (row,) = json.loads(done.stdout)
     assert (row["name"], row["evaluated"], row["fully"], row["running"], row["trouble"]) == ("large", 2, 2, 0, "")
 

@@ -32,6 +32,8 @@ from nas.studies.records import Training
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
 MJ_PER_UNIT = {"J": 1e3, "mJ": 1.0, "µJ": 1e-3, "nJ": 1e-6, "pJ": 1e-9}
 HOSTILE = '<script>alert("1")</script> ünïcode \' & $x_1$ | %'
