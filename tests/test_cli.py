@@ -156,7 +156,8 @@ def _in_one_process(commands: str, folder: Path) -> subprocess.CompletedProcess[
         "    sys.argv = ['cli.py', *line.split()]\n"
         "    try:\n        cli.run()\n"
         "    except SystemExit as end:\n"
-        "        heavy = [name for name in ('torch', 'scipy', 'pandas') if name in sys.modules]\n"
+        "        names = ['torch', 'scipy', 'pandas', *(['optuna', 'rich'] if '--help' in line else [])]\n"
+        "        heavy = [name for name in names if name in sys.modules]\n"
         "        lists = '--help' in line or line in ('spaces', 'studies', '--version')\n"
         "        assert bool(end.code) != lists and not heavy, (line, heavy)\n"
     )

@@ -52,6 +52,10 @@ def _comparable(study: Study) -> list[dict[str, Any]]:
     return records
 
 
+def _weights(study: Study) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (study.folder / "weights").iterdir()}
+
+
 def test_trials_counts_different_finished_networks_references_included(micro: Path, device: torch.device) -> None:
     study = _search(micro, 5, device=str(device))
     found = study.candidates
@@ -142,11 +146,12 @@ def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:
 
 
 def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
-    """Also of networks that these tests remember (`tests.remembered`): the second search trains all of them."""
-    one = _search(micro, 4)
+    """And the same weights, which holds as well where these tests remember a training (`tests.remembered`)."""
+    one, two = (_search(micro, 4, study=name) for name in ("trained", "remembered"))
     with remembered.anew():
         other = opening.search(micro, 4, results_dir=tmp_path / "again", observer=Observer())
-    assert _comparable(one) == _comparable(other)
+    assert _comparable(one) == _comparable(two) == _comparable(other)
+    assert _weights(one) == _weights(two) == _weights(other)
     different = opening.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
     assert _comparable(different)[0] != _comparable(one)[0]
 

@@ -16,8 +16,6 @@ from nas.searching import opening
 from nas.studies import storage
 from tests.helpers import Heard
 
-pytestmark = pytest.mark.usefixtures("trained_once")
-
 
 def test_equal_relative_paths_in_two_folders_are_two_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches of both run at once; the absolute path of one means the same database as its relative one."""
