@@ -313,6 +313,7 @@ def test_networks_that_are_too_large_are_not_trained(ladder: Path) -> None:
     ["searcher", pytest.param("GPSampler", marks=pytest.mark.exhaustive)],  # proposals end alike for every sampler
 )
 def test_a_space_with_nothing_small_enough_is_exhausted(ladder: Path, sampler: str) -> None:
+    ladder.write_text(MICRO)
     said = Heard()
     with pytest.raises(StudyError, match=r"none was found within max_params 10\."):
         _search(ladder, 5, constraints=Constraints(max_params=10), observer=said, sampler=sampler)
