@@ -17,6 +17,7 @@ from nas.engines import engine as engines
 from nas.searching import forecast
 from nas.training import measurement
 from spikformer import plugins
+from tests import remembered
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 USUAL_BATCHES, USUAL_PACE = measurement._BATCHES, vars(engines)["measured_pace"]
@@ -119,6 +120,13 @@ def usual_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search begins with the trainings that tell how long it will take."""
     monkeypatch.setattr(engines, "measured_pace", USUAL_PACE)
     monkeypatch.setattr(forecast, "space_pace", USUAL_SPACE_PACE)
+
+
+@pytest.fixture(scope="module")
+def trained_once() -> Iterator[None]:
+    """Networks that a test trained before are not trained again: for files about what comes after a training."""
+    with remembered.once():
+        yield
 
 
 @pytest.fixture(autouse=True)

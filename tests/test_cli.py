@@ -20,6 +20,8 @@ from nas.commands import helping
 from tests.conftest import MICRO, Run
 from tests.helpers import interruptible
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "search",
@@ -154,7 +156,8 @@ def _in_one_process(commands: str, folder: Path) -> subprocess.CompletedProcess[
         "    sys.argv = ['cli.py', *line.split()]\n"
         "    try:\n        cli.run()\n"
         "    except SystemExit as end:\n"
-        "        heavy = [name for name in ('torch', 'scipy', 'pandas') if name in sys.modules]\n"
+        "        names = ['torch', 'scipy', 'pandas', *(['optuna', 'rich'] if '--help' in line else [])]\n"
+        "        heavy = [name for name in names if name in sys.modules]\n"
         "        lists = '--help' in line or line in ('spaces', 'studies', '--version')\n"
         "        assert bool(end.code) != lists and not heavy, (line, heavy)\n"
     )
@@ -511,8 +514,8 @@ def test_inspect_tells_what_is_printed_about_a_published_network(tmp_path: Path,
     assert "Printed" not in run_here("inspect", name, cwd=tmp_path).stdout
 
 
-def test_spaces_lists_names_and_sizes() -> None:
-    listed = _run("spaces").stdout
+def test_spaces_lists_names_and_sizes(run_here: Run) -> None:
+    listed = run_here("spaces").stdout
     assert all(name in listed for name in ("spikformer_tiny", "cifar10_cpu", "spikformer_small"))
     assert "2,484" in listed
 

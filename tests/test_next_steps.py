@@ -15,6 +15,8 @@ from nas.commands import following
 from nas.studies.study import Study
 from tests.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -22,6 +22,7 @@ from nas.progress import Observer
 from nas.studies import Study
 from tests.conftest import MICRO
 
+pytestmark = pytest.mark.usefixtures("trained_once")
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "python.md").read_text()
 AS_THEY_ARE = ("plot_pareto_front", "plot_param_importances", "plot_parallel_coordinate", "plot_timeline")

@@ -24,7 +24,9 @@ from nas.studies.study import Study
 from spikformer import ConfigError, SpikformerConfig, TrustError, plugins
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard
-from tests.test_cli import ROOT, _run
+from tests.test_cli import _run
+
+pytestmark = pytest.mark.usefixtures("trained_once")
 
 KIND = "results.gift.payload:Mixer"
 PAYLOAD = "from pathlib import Path\nPath({!r}).touch()\nfrom tests.test_trust import Mixer\n"
@@ -212,13 +214,14 @@ def test_a_space_file_names_the_modules_of_its_blocks(own: Path, workers: int) -
     assert sys.path == path
 
 
-def test_results_with_blocks_are_used_by_naming_their_module(own: Path) -> None:
-    """A process each: nothing is left of the one before."""
-    found = _run("search", "--space", "own.toml", "--trials", "1", "--no-references", cwd=own)
-    assert f"Next: python {ROOT / 'cli.py'} report --study own --blocks {own / 'besides.py'}" in found.stdout, (
-        found.stderr
-    )
-    done = _run("export", "--study", "--pick", "0", "--as-is", cwd=own)
+def test_results_with_blocks_are_used_by_naming_their_module(
+    own: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last command in a process of its own, to which nothing is left of the one before."""
+    found = run_here("search", "--space", "own.toml", "--trials", "1", "--no-references", cwd=own)
+    assert f"Next: python cli.py report --study own --blocks {own / 'besides.py'}" in found.stdout, found.stderr
+    monkeypatch.setattr(plugins, "_named", {})
+    done = run_here("export", "--study", "--pick", "0", "--as-is", cwd=own)
     assert done.returncode == 1
     assert "the module besides was not imported" in done.stderr
     done = _run("export", "--study", "--pick", "0", "--as-is", "--blocks", "besides.py", cwd=own)

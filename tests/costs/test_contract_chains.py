@@ -183,7 +183,7 @@ def assert_counts_hold(config: SpikformerConfig, device: torch.device) -> None:
     assert [(op.path, op.dense * len(images)) for op in static] == [(op.path, op.dense) for op in operations]
 
 
-IN_CI = 10
+IN_CI = 8
 
 
 @pytest.mark.parametrize("combination", pairwise_cover(0)[:IN_CI], ids="-".join)

@@ -41,6 +41,8 @@ from spikformer import SpikformerError
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard, interruptible
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 ROOT = Path(__file__).parents[2]
 POSTGRES = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
 LARGE = MICRO.replace(
@@ -196,7 +198,7 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 # Networks, searches, and how many of these are killed.
 CREWS = [
-    pytest.param(30, 3, 2, marks=pytest.mark.slow),
+    pytest.param(20, 2, 2, marks=pytest.mark.slow),
     pytest.param(200, 8, 20, marks=pytest.mark.exhaustive),
 ]
 
@@ -224,13 +226,13 @@ def _some_are_killed(crew: Crew, server: dict[str, Any] | None, searches: int, k
     url = server["url"] if server else None
     for _ in range(searches):
         crew.join()
-    _wait_for(crew, 10, url)
+    _wait_for(crew, 5, url)
     for killed in range(kills):
         crew.kill(rng)
-        time.sleep(rng.uniform(0.5, 3.0))
-        if killed == kills // 2 and server is not None:
+        time.sleep(rng.uniform(0.5, 1.5))
+        if killed == (kills - 1) // 2 and server is not None:
             server["stop"]()
-            time.sleep(2)
+            time.sleep(1)
             server["start"]()
     crew.finish(600)
     _check(crew.study(url), crew.networks, searches)
@@ -280,13 +282,13 @@ def test_processes_give_what_one_process_gives(tmp_path: Path, usual_batches: No
     spellings = [
         {"embed_dim": 8, "num_heads": 1, "residual": residual, "attention": "ssa", "time_steps": steps, "mlp_ratio": 1}
         | {"depth": depth}
-        for residual, steps, depth in (("sew", 1, 2), ("ms", 2, 1), ("sew", 2, 2), ("ms", 1, 1))
+        for residual, steps, depth in (("sew", 1, 2), ("ms", 2, 1))
     ]  # fmt: skip
     one, two = (_search(tmp_path, 1, study=name) for name in ("one", "two"))
     for study in (one, two):
         for params in spellings:
             study.optuna.enqueue_trial(params)
-    one, two = _search(tmp_path, 5, study="one"), _search(tmp_path, 5, study="two", workers=2)
+    one, two = _search(tmp_path, 3, study="one"), _search(tmp_path, 3, study="two", workers=2)
     assert _records(one) == _records(two)
     assert {t.user_attrs["holder"]["pid"] for t in two.optuna.trials} == {os.getpid()}
     assert one.front().keys()
@@ -627,7 +629,7 @@ def test_a_relative_results_folder_is_one_place_whatever_becomes_of_the_working_
 @pytest.mark.slow
 def test_a_full_disk_is_a_clear_stop_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """No file may grow beyond 60 kB: an append is cut in its middle, as on a full disk."""
-    crew = Crew(tmp_path, 6)
+    crew = Crew(tmp_path, 6, pretend=True)
     first = crew.join(largest_file=60_000)
     _wait_until(lambda: not _lives(first))
     said = (tmp_path / "0.err").read_text()
@@ -729,7 +731,7 @@ def test_who_was_taken_for_dead_loses_the_training_and_nothing_else(tmp_path: Pa
     assert [t.state.name for t in study.optuna.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
-def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None:
+def test_status_tells_who_works_on_what(tmp_path: Path, run_here: Run, unhurried: None) -> None:
     class Looks(Heard):
         found: list[status.Work]
 
@@ -746,10 +748,7 @@ def test_status_tells_who_works_on_what(tmp_path: Path, unhurried: None) -> None
     assert "attention=" in work.network
     assert (looks.line.evaluated, looks.line.running) == (1, 1)
     assert status.work(study) == []
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "studies", "--results-dir", str(tmp_path / "results"), "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = run_here("studies", "--results-dir", str(tmp_path / "results"), "--json")
     (row,) = json.loads(done.stdout)
     assert (row["name"], row["evaluated"], row["fully"], row["running"], row["trouble"]) == ("large", 2, 2, 0, "")
 

@@ -22,6 +22,8 @@ from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 from tests.helpers import Heard
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 # Fast trainings that hardly tell networks apart: what is tested is the bookkeeping.
 
 

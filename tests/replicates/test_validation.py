@@ -25,6 +25,8 @@ from spikformer import SpikformerConfig, published
 from tests.conftest import MICRO
 from tests.helpers import Heard
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _counted_once() -> Iterator[None]:

@@ -32,8 +32,11 @@ from nas.studies.records import Training
 from nas.studies.study import Study, load_study
 from tests.conftest import MICRO
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 RUNGS = MICRO.replace("rungs = [1]", "rungs = [0.5, 1]")
 MJ_PER_UNIT = {"J": 1e3, "mJ": 1.0, "µJ": 1e-3, "nJ": 1e-6, "pJ": 1e-9}
+OPTIONS = ["--results-dir", "x y"]
 HOSTILE = '<script>alert("1")</script> ünïcode \' & $x_1$ | %'
 
 
@@ -55,8 +58,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def written(study: Study) -> Path:
-    page.write(contents.build(study), study.folder, latex=True, options=["--results-dir", "x y"])
+def report(study: Study) -> contents.Report:
+    return contents.build(study)
+
+
+@pytest.fixture(scope="module")
+def written(study: Study, report: contents.Report) -> Path:
+    page.write(report, study.folder, latex=True, options=OPTIONS)
     return study.folder
 
 
@@ -281,8 +289,7 @@ def test_a_study_of_an_earlier_version_has_no_map(
     assert not (tmp_path / "activity.csv").exists()
 
 
-def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
-    report = contents.build(study)
+def test_the_last_hypervolume_is_that_of_the_front(study: Study, report: contents.Report) -> None:
     assert report.trajectory["hypervolume"].iloc[-1] == pytest.approx(report.hypervolume)
     assert report.trajectory["images"].iloc[-1] <= study.spent.images
     assert study.hypervolume() == pytest.approx(report.hypervolume)
@@ -291,36 +298,35 @@ def test_the_last_hypervolume_is_that_of_the_front(study: Study) -> None:
 
 
 def test_all_measure_from_the_reference_point_that_the_search_was_given(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, report: contents.Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hand: beyond it lies the most accurate network of the front alone, one point and one decade away."""
-    derived = contents.build(study)
-    assert "This point is derived from the networks" in derived.methods[-1]
-    assert not any("The last search aimed at" in sentence for sentence in derived.findings)
-    best = derived.front.iloc[-1]
+    assert "This point is derived from the networks" in report.methods[-1]
+    assert not any("The last search aimed at" in sentence for sentence in report.findings)
+    best = report.front.iloc[-1]
     asked = ReferencePoint(best["search_val_accuracy"] - 0.01, 10 * best["energy_mj"])
     monkeypatch.setattr(Study, "hypervolume_from", asked)
-    report = contents.build(study)
-    assert report.reference_point == (100 * asked.accuracy, math.log10(asked.energy_mj))
+    aimed = contents.build(study)
+    assert aimed.reference_point == (100 * asked.accuracy, math.log10(asked.energy_mj))
     (row,) = status.overview(study.folder.parent, None)
     (line,) = json.loads(plots.plot_hypervolume(study).to_json())["data"]
-    last = report.trajectory["hypervolume"].iloc[-1]
-    assert [report.hypervolume, study.hypervolume(), row.hypervolume, line["y"][-1], last] == pytest.approx([1.0] * 5)
-    assert f"reference point of {100 * asked.accuracy:.1f} % of search-val accuracy and " in report.methods[-1]
-    assert "The last search of the study asked for this point" in report.methods[-1]
-    (sentence,) = [s for s in report.findings if s.startswith("The last search aimed at")]
-    assert f"Number of such networks on the front: 1 of {len(report.front)}" in sentence
+    last = aimed.trajectory["hypervolume"].iloc[-1]
+    assert [aimed.hypervolume, study.hypervolume(), row.hypervolume, line["y"][-1], last] == pytest.approx([1.0] * 5)
+    assert f"reference point of {100 * asked.accuracy:.1f} % of search-val accuracy and " in aimed.methods[-1]
+    assert "The last search of the study asked for this point" in aimed.methods[-1]
+    (sentence,) = [s for s in aimed.findings if s.startswith("The last search aimed at")]
+    assert f"Number of such networks on the front: 1 of {len(aimed.front)}" in sentence
 
 
 def test_a_front_that_does_not_reach_the_reference_point_has_no_hypervolume(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, report: contents.Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share of nothing is not told."""
-    assert any("of the front's hypervolume" in sentence for sentence in contents.build(study).findings)
+    assert any("of the front's hypervolume" in sentence for sentence in report.findings)
     monkeypatch.setattr(Study, "hypervolume_from", ReferencePoint(0.9, 1e-12))
-    report = contents.build(study)
-    assert report.hypervolume == study.hypervolume() == 0
-    assert not any("of the front's hypervolume" in sentence for sentence in report.findings)
+    aimed = contents.build(study)
+    assert aimed.hypervolume == study.hypervolume() == 0
+    assert not any("of the front's hypervolume" in sentence for sentence in aimed.findings)
 
 
 def test_nothing_in_the_page_comes_from_elsewhere(written: Path) -> None:
@@ -368,12 +374,11 @@ def test_paper_figures_and_latex(written: Path, study: Study) -> None:
     assert r"\toprule" in table
 
 
-def test_equal_reports_are_equal_files(study: Study, tmp_path: Path) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    for folder in (first, second):
-        page.write(contents.build(study), folder, latex=True)
-    for path in first.iterdir():
-        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+def test_equal_reports_are_equal_files(study: Study, written: Path, tmp_path: Path) -> None:
+    files = page.write(contents.build(study), tmp_path, latex=True, options=OPTIONS)
+    assert files
+    for path in files:
+        assert path.read_bytes() == (written / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("text", [r"50 % & $x_1$ #{~^\}", "µ < >"])

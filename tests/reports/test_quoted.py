@@ -24,6 +24,8 @@ from nas.studies.study import Study
 from nas.training.candidate import Candidate
 from tests.conftest import MICRO
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 SEARCH, REPORT, CONFIRMED = 0.91, 0.62, 0.57
 """Accuracies that no one confuses: 91 % chose, 62 % is the search's seed on report-val, 57 % the mean of more seeds."""
 

@@ -30,6 +30,8 @@ from nas.training.candidate import repriced
 from spikformer import CheckpointError, Spikformer, published
 from tests.conftest import MICRO, Run
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
@@ -315,7 +317,7 @@ def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
     """224 x 224 pixels, at most 56 x 56 tokens, 14 x 14 of them at the end where the stem can halve so often."""
     loaded = load_space(name)
     rng = random.Random(0)
-    for config in [*loaded.references.values(), *(loaded.random(rng) for _ in range(20))]:
+    for config in [*loaded.references.values(), *(loaded.random(rng) for _ in range(8))]:
         large = target.for_imagenet(config)
         assert (large.stem.image_size, large.stem.in_channels, large.head.num_classes) == (224, 3, 1000)
         assert large.grids[-1] == (14 if config.stem.kind == "sps" or len(config.stages) > 2 else large.grids[0])

@@ -32,9 +32,11 @@ from nas.training import measurement, ranking
 from nas.training.candidate import Candidate
 from nas.training.fitting import DivergedError
 from spikformer import SpikformerError
+from tests import remembered
 from tests.conftest import MICRO, USUAL_BATCHES, Run
 from tests.helpers import Heard, interruptible
 
+pytestmark = pytest.mark.usefixtures("trained_once")
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +50,10 @@ def _comparable(study: Study) -> list[dict[str, Any]]:
     for record in records:
         del record["provenance"]
     return records
+
+
+def _weights(study: Study) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (study.folder / "weights").iterdir()}
 
 
 def test_trials_counts_different_finished_networks_references_included(micro: Path, device: torch.device) -> None:
@@ -140,9 +146,12 @@ def test_somebody_elses_study_is_refused(micro: Path, tmp_path: Path) -> None:
 
 
 def test_same_seed_same_candidates_in_every_field(micro: Path, tmp_path: Path) -> None:
-    one = _search(micro, 6)
-    other = opening.search(micro, 6, results_dir=tmp_path / "again", observer=Observer())
-    assert _comparable(one) == _comparable(other)
+    """And the same weights, which holds as well where these tests remember a training (`tests.remembered`)."""
+    one, two = (_search(micro, 4, study=name) for name in ("trained", "remembered"))
+    with remembered.anew():
+        other = opening.search(micro, 4, results_dir=tmp_path / "again", observer=Observer())
+    assert _comparable(one) == _comparable(two) == _comparable(other)
+    assert _weights(one) == _weights(two) == _weights(other)
     different = opening.search(micro, 2, seed=1, results_dir=tmp_path / "seed", observer=Observer())
     assert _comparable(different)[0] != _comparable(one)[0]
 
@@ -173,12 +182,13 @@ def test_a_study_that_another_torch_began_says_so(micro: Path, monkeypatch: pyte
 
 @pytest.fixture(scope="module")
 def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """All trained in this process; in the test the process that is killed trains the first ones."""
     torch.set_num_threads(1)  # as the processes that it is compared with
     folder = tmp_path_factory.mktemp("whole")
     (folder / "micro.toml").write_text(MICRO)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement, "_BATCHES", USUAL_BATCHES)
-        return _comparable(opening.search(folder / "micro.toml", 5, epochs=3, results_dir=folder, observer=Observer()))
+        return _comparable(opening.search(folder / "micro.toml", 4, epochs=3, results_dir=folder, observer=Observer()))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +204,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(
     usual_batches: None,
 ) -> None:
     """A process is really killed in the middle of a training; the study ends as if it never had been."""
-    settings = ["--space", str(micro), "--trials", "5", "--epochs", "3", "--results-dir", str(tmp_path / "killed")]
+    settings = ["--space", str(micro), "--trials", "4", "--epochs", "3", "--results-dir", str(tmp_path / "killed")]
     command = [sys.executable, str(ROOT / "cli.py"), "search", *settings]
     journal = tmp_path / "killed" / "micro" / "journal.log"
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in another order round otherwise
@@ -214,7 +224,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(
     assert done.returncode == 0, done.stderr
     assert "continues" in done.stderr
     study = nas.load_study("micro", results_dir=tmp_path / "killed")
-    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 5
+    assert len({c.config_id for c in study.candidates.values()}) == len(study.candidates) == 4
     assert {trial.state for trial in study.optuna.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert sum(trial.state == TrialState.FAIL for trial in study.optuna.trials) == 1
     assert _comparable(study) == never_interrupted

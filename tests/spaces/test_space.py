@@ -41,7 +41,7 @@ def test_shipped_spaces(name: str) -> None:
 
 @pytest.mark.parametrize("name", space_names())
 def test_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> None:
-    for config in _samples(name):
+    for config in _samples(name)[:8]:
         _assert_trains(_tiny(config))
 
 

@@ -14,7 +14,7 @@ from nas.costs import contract
 from nas.errors import CostError
 from nas.spaces import load_space
 from spikformer import ConfigError, Spikformer, SpikformerConfig, plugins
-from tests.conftest import MICRO
+from tests.conftest import MICRO, Run
 from tests.test_cli import ROOT, _run
 
 PAGE = (ROOT / "docs" / "your_own_block.md").read_text()
@@ -167,10 +167,10 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(name, None)
 
 
-def test_the_documented_attention_keeps_every_promise_in_thirty_lines(mine: Path) -> None:
+def test_the_documented_attention_keeps_every_promise_in_thirty_lines(mine: Path, run_here: Run) -> None:
     lines = [line for line in (mine / "mine.py").read_text().splitlines() if line.strip()]
     assert len(lines) <= 30
-    done = _run("check-block", "mine:AdditionOnly", cwd=mine)
+    done = run_here("check-block", "mine:AdditionOnly", cwd=mine)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("kept") == 1 + 2 * 2 * 8  # equality; two residuals, two numbers of steps, eight promises
     assert "BROKEN" not in done.stdout
@@ -280,8 +280,8 @@ def test_broken_promises_are_seen(mine: Path, block: str, name: str, detail: str
     assert any(re.search(detail, check.detail) for check in broken)
 
 
-def test_the_command_fails_where_a_promise_is_broken(mine: Path) -> None:
-    assert _run("check-block", "others:Falls", cwd=mine).returncode == 1
+def test_the_command_fails_where_a_promise_is_broken(mine: Path, run_here: Run) -> None:
+    assert run_here("check-block", "others:Falls", cwd=mine).returncode == 1
 
 
 @pytest.mark.parametrize(

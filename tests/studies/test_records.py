@@ -15,6 +15,8 @@ from nas.settings import ReferencePoint
 from tests.conftest import MICRO, Run
 from tests.helpers import Heard
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 TRIALS = 4
 LEFT_OUT = "The record of trial 1 of study micro cannot be read and is left out"
 
