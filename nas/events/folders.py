@@ -4,8 +4,9 @@
 
 Other files and hidden ones are passed over. All recordings are of one sensor. Its size is, in this order: what the
 caller gives; what a training recording states in its header, or by the shape of its frames, the first one that does;
-the smallest that holds the events of all training recordings, which reads them all. Recordings lie in it as they were recorded, with x
-and y from its left and top. A recording whose header states another size is refused, unless the size was given.
+the smallest that holds the events of all training recordings, which reads them all. Recordings lie in it as they were
+recorded, with x and y from its left and top. A recording whose header states another size is refused, unless the size
+was given.
 """
 
 from pathlib import Path

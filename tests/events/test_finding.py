@@ -30,6 +30,6 @@ from nas.errors import DataError
     ],
 )
 def test_a_wrong_question_is_answered(tmp_path: Path, asked: dict[str, Any], words: str) -> None:
-    question = {"dataset": "cifar10dvs", "data_dir": tmp_path, "split": "", "part": "train"} | asked
+    question: dict[str, Any] = {"dataset": "cifar10dvs", "data_dir": tmp_path, "split": "", "part": "train"} | asked
     with pytest.raises(DataError, match=re.escape(words)):
         events.find(**question)
