@@ -65,14 +65,14 @@ def _counted(recording: Recording, time_steps: int, slicing: Slicing, side: int)
     row = _moved(recording.y, recording.height, recording, side)
     column = _moved(recording.x, recording.width, recording, side)
     cell = ((step * 2 + recording.p) * side + row) * side + column
-    counts = np.bincount(cell, minlength=time_steps * 2 * side * side).astype(np.int64)
-    return counts.reshape(time_steps, 2, side, side)
+    return np.bincount(cell, minlength=time_steps * 2 * side * side).reshape(time_steps, 2, side, side)
 
 
 def _moved(places: Numbers, size: int, recording: Recording | StoredFrames, side: int) -> Numbers:
     """Rows or columns of a frame, of those of a sensor that is `size` pixels high or wide."""
     square = _square(recording)
-    return (places + (square - size) // 2) * side // square
+    moved: Numbers = (places + (square - size) // 2) * side // square
+    return moved
 
 
 def _placement(size: int, recording: StoredFrames, side: int) -> Numbers:
