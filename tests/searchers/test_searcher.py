@@ -14,7 +14,7 @@ from nas.searchers.acquisition import Settings, expected_hypervolume_improvement
 from nas.searchers.networks import ConfigSpace, Network
 from nas.searchers.observations import Observation, Observations, Record, thinned
 from nas.searchers.searcher import Searcher, Step
-from nas.searchers.surrogate import Evidence, Surrogate, distances
+from nas.searchers.surrogate import Evidence, Gaps, Surrogate, distances
 from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto
@@ -130,11 +130,11 @@ def test_slopes_of_the_likelihood_are_its_differences() -> None:
     """Central differences in each parameter's logarithm."""
     rng = np.random.default_rng(0)
     levels, rows = rng.integers(0, 3, (9, 3)) / 2, np.array([*range(9), 2, 5, 7, 5])
-    rungs = np.array([0] * 9 + [1] * 3 + [2])
+    rungs = np.array([0] * 5 + [2, 2, 3, 4] + [1] * 3 + [2])
     apart = distances(levels[rows], levels[rows], np.array([True, False, True]))
-    gaps = np.abs(np.subtract.outer(np.log([0.1, 0.3, 1.0]), np.log([0.1, 0.3, 1.0])))
+    gaps = Gaps.of(np.array([0.1, 1.0, 0.3, 1.0, 1.0]), np.array([0, 0, 1, 1, 2]))
     evidence = Evidence(apart, (rows[:, None] == rows).astype(float), rungs, rng.normal(size=13), gaps)
-    sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 3, "noises": 3, "own": 1, "decays": 2}
+    sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 5, "noises": 5, "own": 1, "decays": 2, "aways": 2}
     logs = {name: rng.normal(-0.5, 0.5, size) for name, size in sizes.items()}
 
     def misfit(name: str, place: int, step: float) -> float:
