@@ -15,7 +15,7 @@ from scipy import special
 from nas.searchers.encoding import Encoder
 from nas.searchers.networks import Network
 from nas.searchers.observations import MOST, Record, energies, errors
-from nas.searchers.prior import NO_PRIOR, Prior
+from nas.searchers.prior import FIRST, NO_PRIOR, Prior
 from nas.searchers.surrogate import Array, Indices, Surrogate
 from nas.stats import pareto
 
@@ -70,7 +70,7 @@ class Posterior:
         self.records, self.settings, self._limits, self._asked = records, settings, limits, asked
         self._startup = settings.startup if startup is None else startup
         self._before = {record.network.identity for record in prior.records}
-        self.known = known = prior.beside(records, settings.startup, MOST)
+        self.known = known = prior.beside(records, MOST)
         rungs = len(settings.shares)
         counts = [sum(rung in r.observations for r in known) for rung in range(rungs)]
         self.rung = max((rung for rung, n in enumerate(counts) if n >= FEW), default=0)
@@ -123,9 +123,7 @@ class Posterior:
     ) -> Array:
         """What candidates are expected to add to the study's networks at a rung or on their way to it, and above."""
         there = [self._point(i) for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
-        return expected_hypervolume_improvement(
-            accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, self.reference
-        )
+        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, self.reference)
 
     def _point(self, row: int) -> pareto.Point:
         return float(self.accuracy_N[row]), float(self.energy_N[row])
@@ -144,13 +142,13 @@ class Posterior:
         """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.
 
         It is the reference point of report and study (`nas.stats`): the user's, or that of a sample that no choice has
-        drawn to one side. Where a prior makes these networks fewer, the sample is filled up with beliefs about what its
-        networks would read in this study. Below the top rung networks are not yet as accurate as in the end, so that
+        drawn to one side. A prior makes these networks fewer: what its first networks are believed to read in this
+        study joins them. Below the top rung networks are not yet as accurate as in the end, so that
         the accuracy that the user asked for, or a limit on it, might rule out all of them.
         """
         random = range(min(self._startup, len(self.records)))
         others = [i for i, r in enumerate(self.known) if r.network.identity in self._before and i not in random]
-        first = [self._point(i) for i in [*random, *others][: self.settings.startup]]
+        first = [self._point(i) for i in [*random, *others[:FIRST]]]
         accuracy, energy = pareto.reference_point(first, self._asked)
         if self.rung < len(self.settings.shares) - 1:
             return pareto.reference_point(first)[0], min(energy, self._limits[1])

@@ -3,13 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.searchers.networks import Network
-from nas.searchers.observations import Record, thinned
+from nas.searchers.observations import MOST, Record, thinned
 
+FIRST = 40  # networks that are always kept: those of a study began at random, as do those of a table
 _FEWEST = 5  # networks that two studies share before their rankings are compared
 _SIGNIFICANCE = 0.05
 
@@ -30,6 +32,10 @@ class Prior:
     records: Sequence[Record] = ()
     shares: tuple[float, ...] = ()
     studies: tuple[int, ...] = ()
+
+    def thinned(self) -> Self:
+        """What a search can use: at most 500 readings, of the first networks and of the best ranked at each rung."""
+        return dataclasses.replace(self, records=thinned(self.records, FIRST, MOST))
 
     def alike(self, own_rungs: int) -> int:
         """How many networks have readings of the same quantities as the study's own."""
@@ -57,15 +63,14 @@ class Prior:
                 return True
         return False
 
-    def beside(self, records: Sequence[Record], first: int, most: int) -> list[Record]:
+    def beside(self, records: Sequence[Record], most: int) -> list[Record]:
         """The networks of a study with all that was read of them, then the others: those that a model is fitted to.
 
         Args:
-            first: networks that are always among the others.
             most: observations in all, of which the study's own come first; of the others at least a fifth as many.
         """
         room = max(most // 5, most - sum(len(record.observations) for record in records))
-        others = {record.network.identity: record for record in thinned(self.records, first, room)}
+        others = {record.network.identity: record for record in thinned(self.records, FIRST, room)}
         own = [_with(record, others.pop(record.network.identity, None)) for record in records]
         return [*own, *others.values()]
 
@@ -86,4 +91,4 @@ def _rank_alike(pairs_N2: npt.NDArray[np.float64]) -> bool:
     return bool(stats.kendalltau(pairs_N2[:, 0], pairs_N2[:, 1], alternative="greater").pvalue < _SIGNIFICANCE)
 
 
-__all__ = ["NO_PRIOR", "Prior"]
+__all__ = ["FIRST", "NO_PRIOR", "Prior"]

@@ -18,8 +18,6 @@ rungs it is the Markov form of Kennedy and O'Hagan (Biometrika 87(1):1, 2000). P
 """
 
 import math
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +33,7 @@ Indices = npt.NDArray[np.int64]
 _MOST = 150  # observations to estimate parameters from: more would cost seconds and change little
 _STEPS = 25  # of L-BFGS
 _JITTER = 1e-6  # of a variance of 1
+_NOISE, _NOISE_OF_OTHERS = 0.2, 0.6  # of readings, as shares of the scale, before anything is known
 _AWAY = 0.5  # of another study, before anything is known: a correlation of 0.6
 
 
@@ -73,7 +72,7 @@ class Surrogate:
     ) -> None:
         self._features_ND, self._ordinal_D, self._observations = features_ND, ordinal_D, observations
         studies_R = np.zeros(len(shares_R), dtype=int) if studies_R is None else studies_R
-        self._gaps = Gaps.of(shares_R, studies_R)
+        self._gaps = Gaps(shares_R, studies_R)
         self._blocks = _blocks(features_ND.shape[1], studies_R, observations)
         self.parameters = self._estimated() if parameters is None else parameters
         self._condition()
@@ -134,23 +133,18 @@ class Surrogate:
         self._root_NN, self._means_R, self._solved_N = evidence.conditioned(self._unpacked(self.parameters))
 
 
-@dataclass(frozen=True)
 class Gaps:
     """How far rungs are from each other.
 
     Attributes:
         shares_RR: difference of the logarithms of their shares.
-        studies_SRR: how often the way from one to the other leads out of each of the other studies, S, or into it.
+        studies_SRR: for each of the other studies, S, 1 where just one of two rungs is of it.
     """
 
-    shares_RR: Array
-    studies_SRR: Array
-
-    @classmethod
-    def of(cls, shares_R: Array, studies_R: Indices) -> Self:
-        others_SR = np.arange(1, 1 + studies_R.max())[:, None] == studies_R
-        studies_SRR = (others_SR[:, :, None] != others_SR[:, None, :]).astype(float)
-        return cls(np.abs(np.log(shares_R)[:, None] - np.log(shares_R)), studies_SRR)
+    def __init__(self, shares_R: Array, studies_R: Indices) -> None:
+        of_study_SR = np.arange(1, 1 + studies_R.max())[:, None] == studies_R
+        self.shares_RR: Array = np.abs(np.log(shares_R)[:, None] - np.log(shares_R))
+        self.studies_SRR: Array = (of_study_SR[:, :, None] != of_study_SR[:, None, :]).astype(float)
 
 
 class Evidence:
@@ -240,16 +234,15 @@ def _blocks(axes: int, studies_R: Indices, observations: Observations) -> dict[s
     studies_N = studies_R[observations.rungs]
     spreads = {study: _spread(observations, studies_N == study) for study in np.unique(studies_N).tolist()}
     scales_R = np.array([spreads.get(study, 1.0) for study in studies_R.tolist()])
-    rungs, others = len(studies_R), int(studies_R.max())
     return {
         "weights": (np.full(axes, math.log(1 / axes)), 1.0),
         "mains": (np.zeros(axes), 1.0),
         "main": (np.zeros(1), 1.0),
         "scales": (np.log(scales_R), 0.3),
-        "noises": (np.full(rungs, math.log(0.2)), 0.7),
+        "noises": (np.log(np.where(studies_R == 0, _NOISE, _NOISE_OF_OTHERS)), 0.7),
         "own": (np.full(1, math.log(0.2)), 0.7),
         "decays": (np.log([0.1, 0.3]), 0.7),
-        "aways": (np.full(others, math.log(_AWAY)), 1.0),
+        "aways": (np.full(studies_R.max(), math.log(_AWAY)), 1.0),
     }
 
 

@@ -132,7 +132,7 @@ def test_slopes_of_the_likelihood_are_its_differences() -> None:
     levels, rows = rng.integers(0, 3, (9, 3)) / 2, np.array([*range(9), 2, 5, 7, 5])
     rungs = np.array([0] * 5 + [2, 2, 3, 4] + [1] * 3 + [2])
     apart = distances(levels[rows], levels[rows], np.array([True, False, True]))
-    gaps = Gaps.of(np.array([0.1, 1.0, 0.3, 1.0, 1.0]), np.array([0, 0, 1, 1, 2]))
+    gaps = Gaps(np.array([0.1, 1.0, 0.3, 1.0, 1.0]), np.array([0, 0, 1, 1, 2]))
     evidence = Evidence(apart, (rows[:, None] == rows).astype(float), rungs, rng.normal(size=13), gaps)
     sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 5, "noises": 5, "own": 1, "decays": 2, "aways": 2}
     logs = {name: rng.normal(-0.5, 0.5, size) for name, size in sizes.items()}
