@@ -1,5 +1,6 @@
 """Studies and tables that a search begins with, by the names that the command line gives them."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def loaded(names: Sequence[str], storage: str | None, results_dir: str) -> "list
 
 
 def _loaded(name: str, storage: str | None, results_dir: str) -> "Study | Table":
-    if re.search(r"\.safetensors(\.gz)?$", name) or Path(name).is_file():
+    if re.search(r"\.safetensors(\.gz)?$", name) or os.path.isfile(name):  # noqa: PTH113 - a Path raises if too long
         from nas import tables
 
         return tables.load(name)
