@@ -39,6 +39,12 @@ _VALUES: tuple[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], ..
         ("90,0.01", "-0.1,0.01", "nan,1", "0.8,0", "0.8,-1", "0.8,inf"),
     ),
     (_SEARCH, "--sampler", (), ("", "x", "GridSampler")),
+    (
+        (*_SEARCH, "--study", "new"),
+        "--warm-start",
+        (),
+        ("", "nope", "micro.toml", "nowhere/micro", "none.safetensors", "small/bundle", "x" * 5000, "y/" + "x" * 5000),
+    ),
     (_SEARCH, "--engine", ("x", ""), ()),
     (_SEARCH, "--energy-of", ("x",), ()),
     (_SEARCH, "--rank-by", (), ("x", "", "energy+", "energy+nope", "chip:", "chip:os:path")),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands import following, helping, options, tables
+from nas.commands import following, helping, options, priors, tables
 
 
 @helping.command(
@@ -149,6 +149,7 @@ from nas.commands import following, helping, options, tables
     metavar="HOST:PORT",
     help="Address of the Ray cluster.  [default: a cluster is started on this machine]",
 )
+@priors.OPTION
 @options.RESULTS_DIR
 def search(
     max_params: int | None,
@@ -159,6 +160,7 @@ def search(
     fits: str | None,
     results_dir: str,
     storage: str | None,
+    warm_start: tuple[str, ...],
     **settings: object,
 ) -> None:
     """Train networks of a search space until --trials of them are evaluated or the --budget is spent.
@@ -170,8 +172,9 @@ def search(
     import nas
     from nas.settings import Constraints
 
-    limits = Constraints(max_params, max_macs, max_energy, min_accuracy, max_latency_ms, fits)
-    study = nas.search(**settings, constraints=limits, results_dir=results_dir, storage=storage)  # type: ignore[arg-type]  # as click typed them
+    settings["constraints"] = Constraints(max_params, max_macs, max_energy, min_accuracy, max_latency_ms, fits)
+    settings["warm_start"] = priors.loaded(warm_start, storage, results_dir)
+    study = nas.search(**settings, results_dir=results_dir, storage=storage)  # type: ignore[arg-type]  # as click typed them
     following.print_next_about(study.name, "report", results_dir, storage)
 
 

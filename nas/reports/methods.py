@@ -10,7 +10,7 @@ from nas.datasets import GIVEN
 from nas.reports.repeats import Repeats
 from nas.reports.units import unit_of
 from nas.stats import pareto
-from nas.studies import Spent, Study
+from nas.studies import Spent, Study, warm_start
 from nas.training import Candidate, provenance
 from spikformer.fields import PlainTable
 
@@ -30,6 +30,7 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
         f"{recipe.batch_size}, AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one "
         f"seed ({one.seed}) a candidate, so differences within seed noise are not established.",
         *_rungs(study, spent),
+        *_warm_start(study),
         *_energy_methods(every, convention),
         f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "
         f"{', '.join(versions)}; {_code(every)}.",
@@ -87,6 +88,17 @@ def _rungs(study: Study, spent: Spent) -> list[str]:
         f"Rungs: {', '.join(steps)}, each a training of its own with a whole schedule; {spent.images:,} images in all. "
         "Which networks went on was decided by their search-val accuracy and energy. Only those trained on all images "
         "can be on the front."
+    ]
+
+
+def _warm_start(study: Study) -> list[str]:
+    sources = warm_start.sources_of(study)
+    if not sources:
+        return []
+    named = "; ".join(source.sentence for source in sources)
+    return [
+        f"Warm start: the searcher knew {named}. None of their results is one of this study: its front, its budget and "
+        "its hypervolume are of its own trainings."
     ]
 
 

@@ -14,7 +14,8 @@ from scipy import special
 
 from nas.searchers.encoding import Encoder
 from nas.searchers.networks import Network
-from nas.searchers.observations import Record, energies, errors
+from nas.searchers.observations import MOST, Record, energies, errors
+from nas.searchers.prior import FIRST, NO_PRIOR, Prior
 from nas.searchers.surrogate import Array, Indices, Surrogate
 from nas.stats import pareto
 
@@ -31,7 +32,8 @@ class Settings:
     Attributes:
         shares: of the images at each rung, rising, the last 1.
         reduction_factor: how many networks of a rung make up for one at the next.
-        startup: networks at random, spread over the space, before the model chooses.
+        startup: networks at random, spread over the space, before the model chooses. With prior observations they may
+            be fewer (`nas.searchers.searcher`).
         kappa: by which standard deviations shrink when networks are promoted, where a wrong hope costs more.
         pool, neighbours: candidates for a new network: drawn once, and one choice from the believed front.
     """
@@ -45,7 +47,14 @@ class Settings:
 
 
 class Posterior:
-    """What is believed of every network that was started, at the highest rung that was read a few times."""
+    """What is believed of every network that is known, at the highest rung that was read a few times.
+
+    Attributes:
+        records: of the networks that the search has started.
+        known: these in their order, then those that only the prior knows, N in all.
+        rung: of the beliefs.
+        reference: from which hypervolume is measured.
+    """
 
     def __init__(
         self,
@@ -55,17 +64,24 @@ class Posterior:
         limits: pareto.Point,
         parameters: Parameters = (None, None),
         asked: pareto.Point | None = None,
+        prior: Prior = NO_PRIOR,
+        startup: int | None = None,
     ) -> None:
         self.records, self.settings, self._limits, self._asked = records, settings, limits, asked
-        counts = [sum(rung in r.observations for r in records) for rung in range(len(settings.shares))]
+        self._startup = settings.startup if startup is None else startup
+        self._before = {record.network.identity for record in prior.records}
+        self.known = known = prior.beside(records, MOST)
+        rungs = len(settings.shares)
+        counts = [sum(rung in r.observations for r in known) for rung in range(rungs)]
         self.rung = max((rung for rung, n in enumerate(counts) if n >= FEW), default=0)
-        features_ND, rows_N = encoder.features([r.network.params for r in records]), np.arange(len(records))
-        shares_R, ordinal_D = np.array(settings.shares), encoder.ordinal_D
-        self._energy = Surrogate(features_ND, ordinal_D, shares_R, energies(records), parameters[0])
+        features_ND, rows_N = encoder.features([r.network.params for r in known]), np.arange(len(known))
+        shares_R, ordinal_D = np.array([*settings.shares, *prior.shares]), encoder.ordinal_D
+        studies_R = np.array([0] * rungs + list(prior.studies))
+        self._energy = Surrogate(features_ND, ordinal_D, shares_R, energies(known), parameters[0], studies_R)
         self.energy_N, self.energy_sd_N = self._energy.posterior(features_ND, rows_N, self.rung)
         self._span = (float(self.energy_N.min()), float(np.ptp(self.energy_N)) or 1.0)
-        along_ND = self._along(features_ND, self.energy_N)
-        self._error = Surrogate(along_ND, np.append(ordinal_D, True), shares_R, errors(records), parameters[1])
+        along_ND, along_D = self._along(features_ND, self.energy_N), np.append(ordinal_D, True)
+        self._error = Surrogate(along_ND, along_D, shares_R, errors(known, rungs), parameters[1], studies_R)
         self.accuracy_N, self.accuracy_sd_N = self._accuracy(features_ND, self.energy_N, rows_N)
         self.reference = self._reference()
 
@@ -74,18 +90,22 @@ class Posterior:
         return self._energy.parameters, self._error.parameters
 
     def front(self) -> list[Network]:
-        """Networks that are believed to be non-dominated."""
-        members = [i for i, r in enumerate(self.records) if not r.failed]
-        points = [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
-        return [self.records[members[k]].network for k in pareto.front(points)]
+        """Networks that are believed to be non-dominated, those of the prior among them."""
+        members = [i for i, r in enumerate(self.known) if not r.failed]
+        return [self.known[members[k]].network for k in pareto.front([self._point(i) for i in members])]
 
     def improvement_of_new(self, features_MD: Array) -> Array:
         """Hypervolume (M,) that networks are expected to add to all that were started."""
         rows_M = np.full(len(features_MD), -1)
         energy_M, energy_sd_M = self._energy.posterior(features_MD, rows_M, self.rung)
         accuracy_M, accuracy_sd_M = self._accuracy(features_MD, energy_M, rows_M)
-        front = self._members(0)
-        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, front, self.reference)
+        return self._improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, 0)
+
+    def improvement_of_prior(self) -> Array:
+        """Hypervolume that networks which only the prior knows, in the order of `known`, are expected to add."""
+        rows = slice(len(self.records), None)
+        accuracy, accuracy_sd = self.accuracy_N[rows], self.accuracy_sd_N[rows]
+        return self._improvement(accuracy, accuracy_sd, self.energy_N[rows], self.energy_sd_N[rows], 0)
 
     def best_for(self, rung: int) -> Network | None:
         """Which waiting network is expected to add most to those at a rung or on their way to it."""
@@ -95,16 +115,21 @@ class Posterior:
         if not len(rows):
             return None
         accuracy_sd, energy_sd = (self.settings.kappa * sd[rows] for sd in (self.accuracy_sd_N, self.energy_sd_N))
-        accuracy, energy, there = self.accuracy_N[rows], self.energy_N[rows], self._members(rung)
-        improvement = expected_hypervolume_improvement(accuracy, accuracy_sd, energy, energy_sd, there, self.reference)
+        improvement = self._improvement(self.accuracy_N[rows], accuracy_sd, self.energy_N[rows], energy_sd, rung)
         return self.records[int(rows[np.argmax(improvement)])].network
 
-    def _members(self, rung: int) -> list[pareto.Point]:
-        members = [i for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
-        return [(float(self.accuracy_N[i]), float(self.energy_N[i])) for i in members]
+    def _improvement(
+        self, accuracy_M: Array, accuracy_sd_M: Array, energy_M: Array, energy_sd_M: Array, rung: int
+    ) -> Array:
+        """What candidates are expected to add to the study's networks at a rung or on their way to it, and above."""
+        there = [self._point(i) for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
+        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, self.reference)
+
+    def _point(self, row: int) -> pareto.Point:
+        return float(self.accuracy_N[row]), float(self.energy_N[row])
 
     def _along(self, features_MD: Array, energy_M: Array) -> Array:
-        """Levels with the believed energy as one more ordinal axis, 0 to 1 over the networks that were started."""
+        """Levels with the believed energy as one more ordinal axis, 0 to 1 over the networks that are known."""
         low, span = self._span
         return np.column_stack([features_MD, np.clip((energy_M - low) / span, 0, 1.5)])
 
@@ -117,11 +142,13 @@ class Posterior:
         """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.
 
         It is the reference point of report and study (`nas.stats`): the user's, or that of a sample that no choice has
-        drawn to one side. Below the top rung networks are not yet as accurate as in the end, so that the accuracy that
-        the user asked for, or a limit on it, might rule out all of them.
+        drawn to one side. A prior makes these networks fewer: what its first networks are believed to read in this
+        study joins them. Below the top rung networks are not yet as accurate as in the end, so that
+        the accuracy that the user asked for, or a limit on it, might rule out all of them.
         """
-        points = [(float(a), float(e)) for a, e in zip(self.accuracy_N, self.energy_N, strict=True)]
-        first = points[: self.settings.startup]
+        random = range(min(self._startup, len(self.records)))
+        others = [i for i, r in enumerate(self.known) if r.network.identity in self._before and i not in random]
+        first = [self._point(i) for i in [*random, *others[:FIRST]]]
         accuracy, energy = pareto.reference_point(first, self._asked)
         if self.rung < len(self.settings.shares) - 1:
             return pareto.reference_point(first)[0], min(energy, self._limits[1])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nas.searchers.networks import Network
 from nas.stats import pareto
 
-_MOST = 500  # observations that a posterior rests on: its cost grows with their cube
+MOST = 500  # observations that a posterior rests on: its cost grows with their cube
 _OUTLYING = 3.0  # ranges between quartiles beyond which a value counts as that far
 
 
@@ -68,9 +68,13 @@ def earlier(records: Sequence[Record], observations: int) -> list[Record]:
     return [Record(r.network, k, max(k), False) for r, k in zip(records, observed, strict=True) if k]
 
 
-def thinned(records: Sequence[Record], first: int) -> list[Record]:
-    """What a posterior rests on: all, or of too many the first, those in flight and the best ranked of each rung."""
-    if sum(len(r.observations) for r in records) <= _MOST:
+def thinned(records: Sequence[Record], first: int, most: int = MOST) -> list[Record]:
+    """What a posterior rests on: all, or of too many the first, those in flight and the best ranked of each rung.
+
+    Args:
+        most: observations in all.
+    """
+    if sum(len(r.observations) for r in records) <= most:
         return list(records)
     rungs = [max(r.observations, default=-1) for r in records]
     ranks = {i: 0 for i, rung in enumerate(rungs) if i < first or rung < 0}
@@ -85,7 +89,7 @@ def thinned(records: Sequence[Record], first: int) -> list[Record]:
             left, rank = [i for i in left if i not in layer], rank + 1
     ranked = sorted(ranks, key=lambda i: (ranks[i], i))
     totals = itertools.accumulate(len(records[i].observations) for i in ranked)
-    indices = {i for i, total in zip(ranked, totals, strict=True) if total <= _MOST}
+    indices = {i for i, total in zip(ranked, totals, strict=True) if total <= most}
     return [record for i, record in enumerate(records) if i in indices]
 
 
@@ -93,8 +97,12 @@ def energies(records: Sequence[Record]) -> Observations:
     return _pooled([{k: x.log10_energy for k, x in r.observations.items()} for r in records])
 
 
-def errors(records: Sequence[Record]) -> Observations:
-    """Logarithm of error. A network that failed counts as the worst at that rung, so that its like are avoided."""
+def errors(records: Sequence[Record], own_rungs: int) -> Observations:
+    """Logarithm of error. A network that failed counts as the worst at that rung, so that its like are avoided.
+
+    Args:
+        own_rungs: of the study. Those of other studies follow, where errors count by their ranks, as normal scores.
+    """
     log_errors = [{k: math.log(max(1 - x.accuracy, 1e-4)) for k, x in r.observations.items()} for r in records]
     worst = [
         max((f[k] for f in log_errors if k in f), default=None) for k in range(1 + max(r.highest_rung for r in records))
@@ -103,7 +111,20 @@ def errors(records: Sequence[Record]) -> Observations:
         at = worst[record.highest_rung]
         if record.failed and at is not None:
             own[record.highest_rung] = at
+    for rung in {k for own in log_errors for k in own if k >= own_rungs}:
+        members = [own for own in log_errors if rung in own]
+        for own, score in zip(members, _normal_scores([own[rung] for own in members]), strict=True):
+            own[rung] = score
     return _pooled(log_errors)
+
+
+def _normal_scores(values: Sequence[float]) -> list[float]:
+    """Quantiles of the standard normal distribution at the ranks of the values; equal ones share their mean rank."""
+    from scipy import special, stats  # slow to import
+
+    ranks = stats.rankdata(values)
+    scores: list[float] = special.ndtri((ranks - 0.5) / len(values)).tolist()
+    return scores
 
 
 def _pooled(values_of: Sequence[Mapping[int, float]]) -> Observations:

@@ -7,7 +7,10 @@ laws have equal scales at all rungs, and along energy as well as the axes: activ
 follows from counts alone, so no worker ever waits. The expected improvement is exact for two independent normals
 (Emmerich et al., 2011; the strips are ours).
 
-Everything follows from the seed and the records; nothing is remembered but what can be computed again.
+Networks that other studies trained before may inform the model (`prior`). They are no networks of the search: they are
+not promoted, and hypervolume is not measured with them. They may be proposed like any other.
+
+Everything follows from the seed, the records and the prior; nothing is remembered but what can be computed again.
 """
 
 import functools
@@ -22,6 +25,7 @@ from nas.searchers.acquisition import FEW, Parameters, Posterior, Settings
 from nas.searchers.encoding import Encoder
 from nas.searchers.networks import Network, Space
 from nas.searchers.observations import Record, earlier, thinned
+from nas.searchers.prior import NO_PRIOR, Prior
 from nas.searchers.surrogate import Array, distances
 from nas.spaces import Choice
 from nas.stats import pareto
@@ -49,6 +53,7 @@ class Searcher:
         limits: accuracy below which and log10 energy above which a network is of no use.
         reference: accuracy and log10 energy from which hypervolume is measured; None derives them from the first
             networks.
+        prior: what other studies showed of networks of the space.
     """
 
     def __init__(
@@ -58,9 +63,10 @@ class Searcher:
         settings: Settings | None = None,
         limits: pareto.Point = (-math.inf, math.inf),
         reference: pareto.Point | None = None,
+        prior: Prior = NO_PRIOR,
     ) -> None:
         self.space, self.seed, self.settings, self.limits = space, seed, settings or Settings(), limits
-        self.reference = reference
+        self.reference, self.prior = reference, prior
         self.encoder = Encoder(space.axes)
         self._estimated: dict[int, Parameters] = {}
 
@@ -100,7 +106,7 @@ class Searcher:
         Where it is 0, a new network may as well come from elsewhere, such as a sampler of Optuna's. When no more are to
         come, counts are rounded up, so that even a few networks send one to the top.
         """
-        if new and sum(not r.failed for r in records) < self.settings.startup:
+        if new and self._is_starting(records):
             return 0
         for rung in range(len(self.settings.shares) - 1, 0, -1):
             here, below = (sum(r.highest_rung >= at for r in records) for at in (rung, rung - 1))
@@ -111,17 +117,37 @@ class Searcher:
         return 0
 
     def _new(self, records: Sequence[Record]) -> Network:
-        known = sum(0 in r.observations for r in records)
-        if sum(not r.failed for r in records) < self.settings.startup or known < FEW:
+        known = sum(0 in r.observations for r in records) + self.prior.alike(len(self.settings.shares))
+        if self._is_starting(records) or known < FEW:
             return self._drawn(records)
         posterior = self._posterior(records)
         offered = [*self._neighbours(posterior.front(), len(records)), *self._pool]
         improvement = posterior.improvement_of_new(self.encoder.features(offered))
+        offered += [r.network.params for r in posterior.known[len(posterior.records) :]]
+        improvement = np.append(improvement, posterior.improvement_of_prior())
         return self._first(offered, -improvement, records) or self._drawn(records)
 
+    def _is_starting(self, records: Sequence[Record]) -> bool:
+        """Whether the model does not choose yet."""
+        started = sum(not r.failed for r in records)
+        return started < self._startup and not self.prior.agrees(records, len(self.settings.shares))
+
+    @functools.cached_property
+    def _startup(self) -> int:
+        """Networks at random, at most: those that a prior has read in the quantities of the study count as such."""
+        return max(0, self.settings.startup - self.prior.alike(len(self.settings.shares)))
+
     def _drawn(self, records: Sequence[Record]) -> Network:
-        """At random, but of a few the one least like what was started: by chance alone, rare kinds are missed."""
-        rng = random.Random(f"draw {self.seed} {len(records)}")
+        """At random, but of a few the one least like what was started: by chance alone, rare kinds are missed.
+
+        Every other one is of another study's networks, if there are any, to find out whether its ranking holds here.
+        """
+        rng, others = random.Random(f"draw {self.seed} {len(records)}"), self.prior.of_others(len(self.settings.shares))
+        if others and len(records) % 2 == 0:
+            offered = [rng.choice(others).params for _ in range(_OFFERED)]
+            network = self._first(offered, self._similarity(offered, records), records)
+            if network is not None:
+                return network
         for _ in range(_DRAWS // _OFFERED):
             offered = [self.space.draw(rng) for _ in range(_OFFERED)]
             network = self._first(offered, self._similarity(offered, records), records)
@@ -176,16 +202,25 @@ class Searcher:
 
     def _posterior(self, records: Sequence[Record]) -> Posterior:
         """With parameters estimated from the observations at the last milestone: a restart estimates the same."""
-        observations = sum(len(r.observations) for r in records)
-        steps = math.floor(math.log(observations / FEW) / math.log(_GROWTH) + 1e-9)
-        milestone = math.ceil(FEW * _GROWTH**steps - 1e-9)
+        observations, milestone = sum(len(r.observations) for r in records), 0
+        if observations >= FEW:
+            steps = math.floor(math.log(observations / FEW) / math.log(_GROWTH) + 1e-9)
+            milestone = math.ceil(FEW * _GROWTH**steps - 1e-9)
         if milestone not in self._estimated:
             self._estimated[milestone] = self._conditioned(earlier(records, milestone)).parameters
         return self._conditioned(records, self._estimated[milestone])
 
     def _conditioned(self, records: Sequence[Record], parameters: Parameters = (None, None)) -> Posterior:
         telling = thinned(records, self.settings.startup)
-        return Posterior(telling, self.encoder, self.settings, self.limits, parameters, self.reference)
+        chosen = self.encoder, self.settings, self.limits, parameters, self.reference, self.prior
+        return Posterior(telling, *chosen, startup=self._random(records))
+
+    def _random(self, records: Sequence[Record]) -> int:
+        """How many of the records were drawn at random: where a ranking proved true, fewer than there might be."""
+        for count in range(min(self._startup, len(records))):
+            if not self._is_starting(records[:count]):
+                return count
+        return self._startup
 
 
 __all__ = ["Searcher", "Settings", "Step"]

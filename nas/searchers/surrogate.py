@@ -7,9 +7,12 @@ A network i reads at rung r
 where f depends on its axes and g is its own, and both are alike at rungs that are near each other:
 
     cov(f) = (main sum_d m_d (1 - distance_d(i, j)) + (1 - main) exp(-sum_d w_d distance_d(i, j))) R_f(r, s)
-    cov(g) = own [i = j] R_g(r, s)            R(r, s) = exp(-decay |log share_r - log share_s|)
+    cov(g) = own [i = j] R_g(r, s)            R(r, s) = exp(-decay |log share_r - log share_s| - apart(r, s))
 
-So a low rung is believed as far as it has proved to be like the high ones. The first part of cov(f) is that of main
+So a low rung is believed as far as it has proved to be like the high ones. Readings of another study are rungs of their
+own: apart(r, s) = away_a + away_b between rungs of different studies a and b, where away of the study itself is 0, and
+0 within a study. So an old study is believed as far as it has proved to be like the new one, at one distance for all of
+its rungs (R is a covariance, as a product of two). The first part of cov(f) is that of main
 effects, the second that of a product of categories with a weight an axis (COMBO, Oh et al., arXiv 1902.00448); over
 rungs it is the Markov form of Kennedy and O'Hagan (Biometrika 87(1):1, 2000). Parameters are maximum a posteriori.
 """
@@ -30,6 +33,8 @@ Indices = npt.NDArray[np.int64]
 _MOST = 150  # observations to estimate parameters from: more would cost seconds and change little
 _STEPS = 25  # of L-BFGS
 _JITTER = 1e-6  # of a variance of 1
+_NOISE, _NOISE_OF_OTHERS = 0.2, 0.6  # of readings, as shares of the scale, before anything is known
+_AWAY = 0.5  # of another study, before anything is known: a correlation of 0.6
 
 
 def distances(a_ND: Array, b_MD: Array, ordinal_D: Flags) -> Array:
@@ -51,8 +56,9 @@ class Surrogate:
         features_ND: of the networks that were read, an axis a column.
         ordinal_D: which columns are ordinal, between 0 and 1.
         shares_R: of the images at each rung.
-        observations: at least one at the lowest rung.
+        observations: at least one at a rung of the study itself.
         parameters: from `parameters` of another model of these axes and rungs; None estimates them.
+        studies_R: whose each rung is: 0 the study itself, which comes first, 1 and more other studies. None is all 0.
     """
 
     def __init__(
@@ -62,10 +68,12 @@ class Surrogate:
         shares_R: Array,
         observations: Observations,
         parameters: Array | None = None,
+        studies_R: Indices | None = None,
     ) -> None:
         self._features_ND, self._ordinal_D, self._observations = features_ND, ordinal_D, observations
-        self._gaps_RR = np.abs(np.log(shares_R)[:, None] - np.log(shares_R))
-        self._blocks = _blocks(features_ND.shape[1], len(shares_R), observations)
+        studies_R = np.zeros(len(shares_R), dtype=int) if studies_R is None else studies_R
+        self._gaps = Gaps(shares_R, studies_R)
+        self._blocks = _blocks(features_ND.shape[1], studies_R, observations)
         self.parameters = self._estimated() if parameters is None else parameters
         self._condition()
 
@@ -78,7 +86,7 @@ class Surrogate:
         """
         p = self._unpacked(self.parameters)
         rows_N, rungs_N = self._observations.rows, self._observations.rungs
-        smooth_RR, own_RR = _relations(p, self._gaps_RR)
+        smooth_RR, own_RR = _relations(p, self._gaps)
         effects_MN, product_MN = _kernels(p, distances(features_MD, self._features_ND, self._ordinal_D))
         kernel_MN = _mixed(p, effects_MN, product_MN)
         covariance_MN = kernel_MN[:, rows_N] * smooth_RR[rung, rungs_N]
@@ -99,7 +107,7 @@ class Surrogate:
         apart_DNN = distances(self._features_ND[rows], self._features_ND[rows], self._ordinal_D)
         same_NN = (rows[:, None] == rows).astype(float)
         rungs_N, values_N = self._observations.rungs[indices], self._observations.values[indices]
-        return Evidence(apart_DNN, same_NN, rungs_N, values_N, self._gaps_RR)
+        return Evidence(apart_DNN, same_NN, rungs_N, values_N, self._gaps)
 
     def _estimated(self) -> Array:
         """The parameters of the highest posterior density, by L-BFGS from the middle of their priors."""
@@ -125,6 +133,20 @@ class Surrogate:
         self._root_NN, self._means_R, self._solved_N = evidence.conditioned(self._unpacked(self.parameters))
 
 
+class Gaps:
+    """How far rungs are from each other.
+
+    Attributes:
+        shares_RR: difference of the logarithms of their shares.
+        studies_SRR: for each of the other studies, S, 1 where just one of two rungs is of it.
+    """
+
+    def __init__(self, shares_R: Array, studies_R: Indices) -> None:
+        of_study_SR = np.arange(1, 1 + studies_R.max())[:, None] == studies_R
+        self.shares_RR: Array = np.abs(np.log(shares_R)[:, None] - np.log(shares_R))
+        self.studies_SRR: Array = (of_study_SR[:, :, None] != of_study_SR[:, None, :]).astype(float)
+
+
 class Evidence:
     """How well parameters explain observations.
 
@@ -132,18 +154,18 @@ class Evidence:
         apart_DNN: distances of their networks by axis.
         same_NN: whether two are of one network.
         rungs_N, values_N: where they were read, and what.
-        gaps_RR: between the logarithms of the rungs' shares.
+        gaps: between the rungs.
     """
 
-    def __init__(self, apart_DNN: Array, same_NN: Array, rungs_N: Indices, values_N: Array, gaps_RR: Array) -> None:
+    def __init__(self, apart_DNN: Array, same_NN: Array, rungs_N: Indices, values_N: Array, gaps: Gaps) -> None:
         self._apart_DNN, self._same_NN = apart_DNN, same_NN
-        self._rungs_N, self._values_N, self._gaps_RR = rungs_N, values_N, gaps_RR
-        self._hot_NR = np.eye(len(gaps_RR))[rungs_N]
+        self._rungs_N, self._values_N, self._gaps = rungs_N, values_N, gaps
+        self._hot_NR = np.eye(len(gaps.shares_RR))[rungs_N]
 
     def conditioned(self, p: Parameters) -> tuple[Array, Array, Array]:
         """Root of the covariance K, (N, N); mean of each rung, (R,); K^-1 times what means leave of values, (N,)."""
         kernel_NN = _mixed(p, *_kernels(p, self._apart_DNN))
-        return self._solved(p, kernel_NN, *_relations(p, self._gaps_RR))
+        return self._solved(p, kernel_NN, *_relations(p, self._gaps))
 
     def misfit(self, p: Parameters) -> tuple[float, Parameters]:
         """Minus the logarithm of the likelihood, but for a constant, and its slopes in the parameters' logarithms.
@@ -154,7 +176,7 @@ class Evidence:
         """
         effects_NN, product_NN = _kernels(p, self._apart_DNN)
         kernel_NN = _mixed(p, effects_NN, product_NN)
-        smooth_RR, own_RR = _relations(p, self._gaps_RR)
+        smooth_RR, own_RR = _relations(p, self._gaps)
         root_NN, means_R, solved_N = self._solved(p, kernel_NN, smooth_RR, own_RR)
         rest_N = self._values_N - means_R[self._rungs_N]
         misfit = 0.5 * float(rest_N @ solved_N) + float(np.log(np.diagonal(root_NN)).sum())
@@ -167,7 +189,7 @@ class Evidence:
         covariance_NN = kernel_NN * self._by_pairs(smooth_RR) + self._same_NN * self._by_pairs(own_RR)
         covariance_NN[np.diag_indices_from(covariance_NN)] += _noise(p)[self._rungs_N]
         root_NN: Array = linalg.cholesky(covariance_NN, lower=True, check_finite=False)
-        means_R, rest_N = _means_and_rest(root_NN, self._rungs_N, self._values_N, len(self._gaps_RR))
+        means_R, rest_N = _means_and_rest(root_NN, self._rungs_N, self._values_N, len(self._gaps.shares_RR))
         solved_N: Array = linalg.cho_solve((root_NN, True), rest_N, check_finite=False)
         return root_NN, means_R, solved_N
 
@@ -193,31 +215,41 @@ class Evidence:
         of_smooth_RR = smooth_RR * (self._hot_NR.T @ (gradient_NN * kernel_NN) @ self._hot_NR)
         of_own_RR = own_RR * (self._hot_NR.T @ (gradient_NN * self._same_NN) @ self._hot_NR)
         of_noise_R = self._hot_NR.T @ np.diagonal(gradient_NN)
-        of_decays = [(of_RR * self._gaps_RR).sum() for of_RR in (of_smooth_RR, of_own_RR)]
+        of_decays = [(of_RR * self._gaps.shares_RR).sum() for of_RR in (of_smooth_RR, of_own_RR)]
+        of_aways_S = np.tensordot(self._gaps.studies_SRR, of_smooth_RR + of_own_RR, axes=2)
         return {
             "scales": 2 * ((of_smooth_RR + of_own_RR).sum(1) + _noise(p) * of_noise_R),
             "noises": 2 * (p["scales"] * p["noises"]) ** 2 * of_noise_R,
             "own": np.array([of_own_RR.sum()]),
             "decays": -p["decays"] * of_decays,
+            "aways": -p["aways"] * of_aways_S,
         }
 
 
-def _blocks(axes: int, rungs: int, observations: Observations) -> dict[str, tuple[Array, float]]:
+def _blocks(axes: int, studies_R: Indices, observations: Observations) -> dict[str, tuple[Array, float]]:
     """Priors of the logarithms of the parameters: where they are centred, and their standard deviation.
 
-    Scales start at the spread at the lowest rung, for higher ones hold chosen networks only.
+    Scales start at the spread at the lowest rung that was read of a study, for higher ones hold chosen networks only.
     """
-    lowest = observations.values[observations.rungs == 0]
-    scale = max(float(np.std(lowest)), 1e-3)
+    studies_N = studies_R[observations.rungs]
+    spreads = {study: _spread(observations, studies_N == study) for study in np.unique(studies_N).tolist()}
+    scales_R = np.array([spreads.get(study, 1.0) for study in studies_R.tolist()])
     return {
         "weights": (np.full(axes, math.log(1 / axes)), 1.0),
         "mains": (np.zeros(axes), 1.0),
         "main": (np.zeros(1), 1.0),
-        "scales": (np.full(rungs, math.log(scale)), 0.3),
-        "noises": (np.full(rungs, math.log(0.2)), 0.7),
+        "scales": (np.log(scales_R), 0.3),
+        "noises": (np.log(np.where(studies_R == 0, _NOISE, _NOISE_OF_OTHERS)), 0.7),
         "own": (np.full(1, math.log(0.2)), 0.7),
         "decays": (np.log([0.1, 0.3]), 0.7),
+        "aways": (np.full(studies_R.max(), math.log(_AWAY)), 1.0),
     }
+
+
+def _spread(observations: Observations, of_study_N: Flags) -> float:
+    """Standard deviation at the lowest rung of those that are of a study."""
+    lowest = observations.rungs[of_study_N].min()
+    return max(float(np.std(observations.values[observations.rungs == lowest])), 1e-3)
 
 
 def _main(p: Parameters) -> float:
@@ -237,10 +269,11 @@ def _mixed(p: Parameters, effects_NM: Array, product_NM: Array) -> Array:
     return main * effects_NM + (1 - main) * product_NM
 
 
-def _relations(p: Parameters, gaps_RR: Array) -> tuple[Array, Array]:
+def _relations(p: Parameters, gaps: Gaps) -> tuple[Array, Array]:
     """(R, R): covariances between rungs of the part that axes explain and of a network's own."""
     scales_RR = np.outer(p["scales"], p["scales"])
-    smooth_RR, own_RR = (scales_RR * np.exp(-decay * gaps_RR) for decay in p["decays"])
+    apart_RR = np.tensordot(p["aways"], gaps.studies_SRR, axes=1)
+    smooth_RR, own_RR = (scales_RR * np.exp(-decay * gaps.shares_RR - apart_RR) for decay in p["decays"])
     return smooth_RR, own_RR * p["own"]
 
 
@@ -272,4 +305,4 @@ def _thinned(rungs_N: Indices, most: int) -> Indices:
     return np.array(sorted(indices))
 
 
-__all__ = ["Evidence", "Surrogate", "distances"]
+__all__ = ["Evidence", "Gaps", "Surrogate", "distances"]

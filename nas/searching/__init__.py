@@ -4,6 +4,7 @@ opening    `search`, which refuses what cannot be searched before torch is impor
 loop       the loop of one process
 settings   `SearchSettings`: all that a search may be told
 setup      what a search begins with: space, images, study
+warm_start  prior observations, out of other studies and tables
 speed      how fast the networks of a space are trained, before any was
 forecast   how many networks a study will have
 proposals  which network is trained next, by the searcher or by a sampler of Optuna's

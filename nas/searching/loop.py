@@ -182,7 +182,7 @@ def _plan(
     expected = forecast.expected()
     forecast.announce(expected)
     chosen = settings(begun.space.recipe.rungs, expected, forecast.per_promotion)
-    proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, chosen, sampler)
+    proposer = Proposer(begun.study, begun.space, begun.trainer.seed, references, chosen, sampler, begun.prior)
     for name in sorted(references.keys() - proposer.references.keys()):
         notice(f"{name} is left out, because it exceeds {limits.in_words(constraints)}.")
     if sampler != SEARCHER and len(begun.images) > 1:

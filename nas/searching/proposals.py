@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.searchers import ConfigSpace, Record, Searcher, Settings
+from nas.searchers import NO_PRIOR, ConfigSpace, Prior, Record, Searcher, Settings
 from nas.searching.draws import Draws, is_stuck
 from nas.searching.settings import SEARCHER
 from nas.settings import Constraints, ReferencePoint
@@ -73,6 +73,7 @@ class Proposer:
         references: names and configs to train in full before anything else.
         chosen: settings of the searcher.
         sampler: of `nas.searching.settings.SAMPLERS`.
+        prior: what other studies showed before this one began.
 
     Attributes:
         startup: networks at random before the searcher's model chooses, and any goes on.
@@ -86,6 +87,7 @@ class Proposer:
         references: Mapping[str, SpikformerConfig],
         chosen: Settings,
         sampler: str,
+        prior: Prior = NO_PRIOR,
     ) -> None:
         self.study, self.space, self.sampler = study, space, sampler
         self.constraints = space.constraints
@@ -96,7 +98,7 @@ class Proposer:
         self._draws = Draws(space, seed)
         self.startup = chosen.startup
         configs, aim = ConfigSpace(space, self.allowed), _reference(space.hypervolume_from)
-        self._searcher = Searcher(configs, seed, chosen, _limits(space.constraints), reference=aim)
+        self._searcher = Searcher(configs, seed, chosen, _limits(space.constraints), aim, prior)
 
     def violations(self, config: SpikformerConfig) -> dict[str, float]:
         """The violation of each limit that needs no training (`nas.studies.constraints`)."""

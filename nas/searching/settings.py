@@ -1,6 +1,7 @@
 """Settings of a search beside its space and its number of trials, checked when they are made."""
 
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -10,7 +11,9 @@ from nas.datasets import Images, check_images
 from nas.engines import check_places, check_processes
 from nas.errors import StudyError
 from nas.searching.budget import Budget
+from nas.searching.warm_start import TrainedNetworks
 from nas.settings import Constraints, ReferencePoint
+from nas.studies import Study
 from nas.studies import storage as storages
 from nas.training import EnergyOf, ranking
 from spikformer.fields import nearest
@@ -53,6 +56,7 @@ class SearchKeywords(TypedDict, total=False):
     engine: str
     address: str | None
     proxy: str | Path | None
+    warm_start: Sequence[Study | TrainedNetworks]
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class SearchSettings:
         engine: "local", or "ray": trainings are tasks on a Ray cluster.
         address: address of that cluster, as `ray.init` takes it; by default one is started on this machine.
         proxy: a TOML file whose [proxy] replaces settings of the space's, as `validate-proxy` writes it.
+        warm_start: studies (`nas.load_study`) and tables (`nas.tables.load`) whose networks the searcher knows from the
+            beginning; they are no results of the study.
 
     Raises:
         StudyError: on construction, when a setting is out of its range or contradicts another.
@@ -116,6 +122,7 @@ class SearchSettings:
     engine: str = "local"
     address: str | None = None
     proxy: str | Path | None = None
+    warm_start: Sequence[Study | TrainedNetworks] = ()
 
     def __post_init__(self) -> None:
         self._check_search()
@@ -135,6 +142,7 @@ class SearchSettings:
             Budget.parse(self.budget)
         if self.sampler not in SAMPLERS:
             raise StudyError(f'sampler "{self.sampler}" is unknown. {nearest(self.sampler, SAMPLERS)}')
+        self._check_warm_start()
         if not 0 <= self.seed < 2**32:
             raise StudyError(f"seed {self.seed} must be between 0 and {2**32 - 1}")
         if self.energy_of not in ("proxy", "target"):
@@ -147,6 +155,19 @@ class SearchSettings:
         size = self.target_image_size
         if size < 32 or size % 32:
             raise StudyError(f"target_image_size {size} must be a multiple of 32, such as {IMAGE_SIZE}")
+
+    def _check_warm_start(self) -> None:
+        texts = [self.warm_start] if isinstance(self.warm_start, str) else self.warm_start
+        named = next((source for source in texts if isinstance(source, str | Path)), None)
+        if named is not None:
+            raise StudyError(
+                f'warm_start has "{named}", which is neither a study nor a table. Give nas.load_study(NAME) or '
+                "nas.tables.load(FILE)"
+            )
+        if self.warm_start and self.sampler != SEARCHER:
+            raise StudyError(
+                f"{self.sampler} cannot use the networks of --warm-start. Leave out --warm-start or --sampler"
+            )
 
     def _check_engine(self) -> None:
         if self.engine not in ("local", "ray"):

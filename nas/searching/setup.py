@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from nas.datasets import loaders as data
 from nas.engines import Engine, InProcess, OnRay, Processes, Trainer, device_of, places_of
 from nas.errors import StudyError
 from nas.progress import Observer
+from nas.searchers import Prior
 from nas.searching.settings import SearchSettings
 from nas.searching.stopping import Goal
+from nas.searching.warm_start import TrainedNetworks, check_same, gathered
 from nas.spaces import SearchSpace, check_blocks
-from nas.studies import Study
+from nas.studies import Study, warm_start
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import images_seen, settled
@@ -29,6 +31,7 @@ class Setup:
     Attributes:
         images: that a training at each rung sees.
         identity: what the study's results depend on.
+        prior: what other studies showed before this one began.
     """
 
     study: Study
@@ -36,6 +39,7 @@ class Setup:
     trainer: Trainer
     images: tuple[int, ...]
     identity: PlainTable
+    prior: Prior
     goal: Goal
     engine: Engine
     observer: Observer
@@ -62,13 +66,16 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
             identity = identities.identity_of(
                 loaded, splits.fingerprint, settings.seed, settings.ranking, settings.target_image_size
             )
+            given, counted = gathered(settings.warm_start, loaded, identity, settings.ranking)
             study = _study(name, folder, settings.storage, identity, loaded, splits.account)
             study.keep_data_dir(settings.data_dir)
-            for sentence in (*splits.account, *filter(None, [torch_versions(study)])):
+            told = _warmed(study, loaded, settings.warm_start, given)
+            for sentence in (*splits.account, *filter(None, [torch_versions(study)]), *counted, *told):
                 watcher.notice(sentence)
             trainer = Trainer(splits, loaded.recipe, settings.seed, settings.target_image_size, folder / "unfinished")
             engine, images = _engine(trainer, settings, watcher), _images(splits, loaded)
-            yield Setup(study, loaded, trainer, images, identity, goal, engine, watcher)
+            prior = warm_start.prior_of(study, loaded.axes)
+            yield Setup(study, loaded, trainer, images, identity, prior, goal, engine, watcher)
 
 
 _CACHE_REMEDY = (
@@ -101,6 +108,23 @@ def _study(
         study.keep_hypervolume_from(space.hypervolume_from)
         study.keep_account(account)
     return study
+
+
+def _warmed(
+    study: Study, space: SearchSpace, sources: Sequence[Study | TrainedNetworks], given: warm_start.WarmStart | None
+) -> list[str]:
+    """Let a study begin with prior observations, which it keeps; says what it began with.
+
+    Raises:
+        StudyError: it began without these.
+    """
+    if given is not None:
+        with storages.exclusive_lock(study.folder):
+            if warm_start.sources_of(study) or study.snapshot().trials:
+                check_same(study, sources)
+            else:
+                warm_start.keep(study, given, space.axes)
+    return [f"The searcher knows {source.sentence}." for source in warm_start.sources_of(study)]
 
 
 def _images(splits: Splits, space: SearchSpace) -> tuple[int, ...]:

@@ -13,14 +13,27 @@ networks     the table of its networks, priced under a convention; it imports pa
 shown        what a study says of itself in a notebook or a console
 study        Study: candidates, front and settings of a search
 identity     what results depend on, and whether a search may go on with a study
+warm_start   what other studies showed before it began
 starting     searches that have not trained anything yet
 status       what is running now
 """
 
-from nas.studies import claims, constraints, handles, identity, starting, status, storage, study, trials, urls
+from nas.studies import (
+    claims,
+    constraints,
+    handles,
+    identity,
+    starting,
+    status,
+    storage,
+    study,
+    trials,
+    urls,
+    warm_start,
+)
 from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, INTERRUPTED, Leases
-from nas.studies.records import FullTraining, Spent, Training
+from nas.studies.records import FullTraining, Spent, Training, trained_otherwise
 from nas.studies.study import Study, load_study
 from nas.studies.trials import Snapshot
 
@@ -45,6 +58,8 @@ __all__ = [
     "status",
     "storage",
     "study",
+    "trained_otherwise",
     "trials",
     "urls",
+    "warm_start",
 ]

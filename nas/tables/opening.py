@@ -32,15 +32,15 @@ def load(name_or_path: str | Path) -> Table:
         data = path.read_bytes()
     except OSError as error:
         raise TableError(f"table {path} cannot be read: {error.strerror}. Correct the path") from None
-    digits = _digits_in(path.name)
-    if digits is not None and hashlib.sha256(data).hexdigest()[:16] != digits:
+    digits, digest = _digits_in(path.name), hashlib.sha256(data).hexdigest()[:16]
+    if digits is not None and digest != digits:
         raise TableError(
             f"table {path} is damaged or was renamed: its name says that its SHA-256 begins with {digits}, but it "
-            f"begins with {hashlib.sha256(data).hexdigest()[:16]}. Get it again, or give it back its name"
+            f"begins with {digest}. Get it again, or give it back its name"
         )
     if path.name.endswith(".gz"):
         data = _unpacked(data, path)
-    return Table(checked(data, f"table {path}"), path, names_digits=digits is not None)
+    return Table(checked(data, f"table {path}"), path, digest, names_digits=digits is not None)
 
 
 def shipped() -> list[str]:

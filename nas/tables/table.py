@@ -10,6 +10,7 @@ from nas.tables.checking import Checked
 from nas.tables.contents import Contents, Settings
 from nas.tables.networks import Network, Networks
 from nas.tables.readings import Reading, mean, reading
+from nas.training import Candidate
 from spikformer.fields import PlainTable
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ class Table(Networks):
         name: the name under which it was exported.
         space: the search space of its networks, with images and recipe; references are not kept.
         path: the file.
-        names_digits: whether its name carries digits of its SHA-256, which were compared.
+        digest: the first 16 hex digits of the SHA-256 of the file.
+        names_digits: whether its name carries these digits, which were compared.
     """
 
-    def __init__(self, parts: Checked, path: Path, *, names_digits: bool) -> None:
+    def __init__(self, parts: Checked, path: Path, digest: str, *, names_digits: bool) -> None:
         super().__init__(parts)
-        self.path, self.names_digits = path, names_digits
+        self.path, self.digest, self.names_digits = path, digest, names_digits
         self._header = parts.header
 
     def __repr__(self) -> str:
@@ -117,6 +119,15 @@ class Table(Networks):
         from nas.tables import objective  # Optuna, only now
 
         return objective.objective(self, kind, share, seed, convention, data_dir)
+
+    @property
+    def identity(self) -> PlainTable:
+        """Space, images, recipe and seed of the split, as a study has them."""
+        return self.settings.identity
+
+    def trainings(self) -> list[tuple[float, Candidate]]:
+        """Share of the recipe's images, and record, of each training."""
+        return [(key.share, self._records.record(key)) for key in self.keys]
 
     def contents(self) -> Contents:
         """All of it, to be merged and written again."""

@@ -13,8 +13,9 @@ import pytest
 from nas.searchers.acquisition import Settings, expected_hypervolume_improvement
 from nas.searchers.networks import ConfigSpace, Network
 from nas.searchers.observations import Observation, Observations, Record, thinned
+from nas.searchers.prior import Prior
 from nas.searchers.searcher import Searcher, Step
-from nas.searchers.surrogate import Evidence, Surrogate, distances
+from nas.searchers.surrogate import Evidence, Gaps, Surrogate, distances
 from nas.spaces import load_space
 from nas.spaces.space import Choice
 from nas.stats import pareto
@@ -130,11 +131,11 @@ def test_slopes_of_the_likelihood_are_its_differences() -> None:
     """Central differences in each parameter's logarithm."""
     rng = np.random.default_rng(0)
     levels, rows = rng.integers(0, 3, (9, 3)) / 2, np.array([*range(9), 2, 5, 7, 5])
-    rungs = np.array([0] * 9 + [1] * 3 + [2])
+    rungs = np.array([0] * 5 + [2, 2, 3, 4] + [1] * 3 + [2])
     apart = distances(levels[rows], levels[rows], np.array([True, False, True]))
-    gaps = np.abs(np.subtract.outer(np.log([0.1, 0.3, 1.0]), np.log([0.1, 0.3, 1.0])))
+    gaps = Gaps(np.array([0.1, 1.0, 0.3, 1.0, 1.0]), np.array([0, 0, 1, 1, 2]))
     evidence = Evidence(apart, (rows[:, None] == rows).astype(float), rungs, rng.normal(size=13), gaps)
-    sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 3, "noises": 3, "own": 1, "decays": 2}
+    sizes = {"weights": 3, "mains": 3, "main": 1, "scales": 5, "noises": 5, "own": 1, "decays": 2, "aways": 2}
     logs = {name: rng.normal(-0.5, 0.5, size) for name, size in sizes.items()}
 
     def misfit(name: str, place: int, step: float) -> float:
@@ -404,3 +405,112 @@ def test_a_limit_on_accuracy_counts_once_it_can_be_judged() -> None:
         assert not records or len(records) <= QUICK.startup or searcher._posterior(records).reference[0] < 0.86
         records = after(records, searcher.next_step(records))
     assert searcher._posterior(records).reference[0] == 0.86
+
+
+def before(networks: int, *, alike: bool, wrong: bool = False) -> Prior:
+    """What an older study read of random networks at the last rung; a wrong one reads those of other networks."""
+    rng, by_identity = random.Random(7), dict[str, Network]()
+    while len(by_identity) < networks:
+        network = Toy().at(Toy().draw(rng))
+        by_identity[network.identity] = network
+    every = list(by_identity.values())
+    shown = rng.sample(every, len(every)) if wrong else every
+    rung = 2 if alike else 3
+    records = [
+        Record(n, {rung: read(other, 2, i)}, rung) for i, (n, other) in enumerate(zip(every, shown, strict=True))
+    ]
+    return Prior(records) if alike else Prior(records, (1.0,), (1,))
+
+
+def informed(prior: Prior, steps: int, seed: int = 0, interrupted_at: Sequence[int] = ()) -> list[Record]:
+    """Records of a search, in which a searcher that knows nothing but records and prior goes on after interruptions."""
+    searcher, records = Searcher(Toy(), seed, QUICK, prior=prior), list[Record]()
+    for i in range(steps):
+        searcher = Searcher(Toy(), seed, QUICK, prior=prior) if i in interrupted_at else searcher
+        records = after(records, searcher.next_step(records))
+    return records
+
+
+def best_of_first(records: Sequence[Record], count: int = 6) -> float:
+    """Hypervolume, by truth, of the first networks that were started."""
+    return pareto.hypervolume([truth(record.network) for record in records[:count]], (0.5, 2.0))
+
+
+def test_another_study_is_as_far_away_as_its_distance_says() -> None:
+    """One network read in a second and in a third study: correlations with the study's own are exp(-away), by hand.
+
+    Between the two they are exp(-away_1 - away_2), and the posterior is that of three correlated normals.
+    """
+    levels, shares, studies = np.array([[0.0], [1.0]]), np.ones(3), np.array([0, 1, 2])
+    logs = np.log([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.2, 0.3, 0.5, 1.0, 1.0, 0.7, 0.2])
+    values, rows, rungs = np.array([0.3, 1.0, -2.0, 0.4]), np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0])
+    model = Surrogate(levels, np.array([False]), shares, Observations(rows, rungs, values), logs, studies)
+    aways, noises = [0.0, 0.7, 0.2], [0.1, 0.2, 0.3]
+
+    def covariance(i: int, r: int, j: int, s: int) -> float:
+        likeness = 1.0 if i == j else 0.5 * math.exp(-1.0)  # half of it by main effects, which are 0 there
+        return (likeness + (0.5 if i == j else 0.0)) * math.exp(-(aways[r] + aways[s] if r != s else 0.0))
+
+    read_at = list(zip(rows.tolist(), rungs.tolist(), strict=True))
+    k = np.array([[covariance(i, r, j, s) for j, s in read_at] for i, r in read_at])
+    k += np.diag([noises[r] ** 2 + 1e-6 for r in rungs])
+    hot = np.eye(3)[rungs]
+    system = np.block([[k, hot], [hot.T, np.zeros((3, 3))]])
+    solved = np.linalg.solve(system, np.concatenate([values, np.zeros(3)]))
+    c = np.array([covariance(1, 0, j, s) for j, s in read_at])
+    mean, _ = model.posterior(levels[1:], np.array([1]), 0)
+    assert mean.item() == pytest.approx(c @ solved[:4] + solved[4])
+
+
+def test_readings_of_the_same_quantities_replace_random_networks() -> None:
+    """Eight random ones at first, less one for each network that was read: 8, 3 and 0."""
+    for networks, expected in ((0, 8), (5, 3), (30, 0)):
+        searcher = Searcher(Toy(), 0, QUICK, prior=before(networks, alike=True))
+        records, random_ones = list[Record](), 0
+        while searcher._is_starting(records):
+            records = after(records, searcher.next_step(records))
+            random_ones += 1
+        assert random_ones == expected
+
+
+def test_a_ranking_of_another_study_ends_the_random_networks_once_it_has_proved_true() -> None:
+    """Of up to 30 networks, not before five were read by both; one that does not hold shortens nothing."""
+    many = dataclasses.replace(QUICK, startup=30)
+    for wrong in (False, True):
+        searcher = Searcher(Toy(), 0, many, prior=before(40, alike=False, wrong=wrong))
+        records = list[Record]()
+        while searcher._is_starting(records):
+            records = after(records, Step(searcher._new(records), 0))
+        assert len(records) == 30 if wrong else 5 <= len(records) < 15
+
+
+def test_a_prior_that_tells_finds_better_networks_at_once() -> None:
+    """The first six networks of four searches, by truth."""
+    for seed in range(4):
+        told = informed(before(40, alike=True), 7, seed)
+        assert best_of_first(told) > best_of_first(informed(Prior(), 7, seed))
+
+
+def test_a_prior_that_is_wrong_does_no_harm_in_the_end() -> None:
+    none, wrong = (best_of_first(informed(p, 18), 18) for p in (Prior(), before(40, alike=False, wrong=True)))
+    assert wrong > 0.97 * none
+
+
+def test_a_search_with_a_prior_follows_from_seed_records_and_prior() -> None:
+    prior = before(20, alike=True)
+    assert informed(prior, 8, interrupted_at=(1, 4, 7)) == informed(prior, 8)
+
+
+def test_networks_of_a_prior_are_none_of_the_search() -> None:
+    """None is promoted before it was started, and what the search has is measured without them."""
+    prior = before(30, alike=True)
+    searcher, records = Searcher(Toy(), 0, QUICK, prior=prior), list[Record]()
+    for _ in range(16):
+        step = searcher.next_step(records)
+        assert step.rung == 0 or step.network.identity in {r.network.identity for r in records}
+        records = after(records, step)
+    posterior = searcher._posterior(records)
+    assert posterior.records == records
+    assert len(posterior.known) > len(records)
+    started = {r.network.identity for r in records}
+    assert started & {r.network.identity for r in prior.records}, "networks of a prior may be proposed"
