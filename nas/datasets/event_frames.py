@@ -16,9 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nas import events, files
+from nas import files
 from nas.datasets.splits import Numbers, Split
 from nas.errors import DataError
+from nas.events import EventSet, Part, Recording, StoredFrames, find
+from nas.events import frames as frames_of
 from nas.settings import DataSettings
 
 _FORMAT = 1  # of the files in the cache
@@ -69,14 +71,14 @@ class FrameSource:
     settings: DataSettings
     data_dir: str | None
     image_size: int
-    part: events.Part = "train"
+    part: Part = "train"
 
     @property
-    def recordings(self) -> events.EventSet:
+    def recordings(self) -> EventSet:
         """The recordings, found anew."""
         settings = self.settings
         sensor = (settings.sensor[0], settings.sensor[1]) if settings.sensor else None
-        return events.find(settings.dataset, self.data_dir, settings.split, self.part, sensor=sensor)
+        return find(settings.dataset, self.data_dir, settings.split, self.part, sensor=sensor)
 
     def listing(self, on_progress: OnProgress = lambda _what, _done, _total: None) -> Listing:
         """All that is known without frames; every recording is read once, then the cache knows.
@@ -129,18 +131,18 @@ class FrameSource:
             )
         return square if self.settings.resize_frames else self.image_size
 
-    def _made(self, found: events.EventSet, time_steps: int, side: int, on_progress: OnProgress) -> dict[str, Tensor]:
+    def _made(self, found: EventSet, time_steps: int, side: int, on_progress: OnProgress) -> dict[str, Tensor]:
         total = len(found.recordings)
         frames = torch.empty(total, time_steps, 2, side, side, dtype=torch.uint8)
         saturated = torch.empty(total, dtype=torch.int64)
         for i in range(total):
-            made = events.frames(found.recordings.recording(i), time_steps, self.settings.slicing, side)
+            made = frames_of(found.recordings.recording(i), time_steps, self.settings.slicing, side)
             frames[i], saturated[i] = torch.from_numpy(made.counts), made.saturated
             if i % _EVERY == _EVERY - 1 or i + 1 == total:
                 on_progress(f"making frames, T = {time_steps}", i + 1, total)
         return {"frames": frames, "saturated": saturated}
 
-    def _key(self, found: events.EventSet) -> str:
+    def _key(self, found: EventSet) -> str:
         """Of files in the cache: it changes with any recording, and with which of them belong to this part."""
         words = (_FORMAT, self.settings.dataset, self.settings.split, self.part, found.recordings.digest())
         return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
@@ -170,7 +172,7 @@ class CutFrames:
         return train, search_val, report_val
 
 
-def _listed(found: events.EventSet, on_progress: OnProgress) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _listed(found: EventSet, on_progress: OnProgress) -> tuple[dict[str, Tensor], dict[str, str]]:
     total, digest = len(found.recordings), hashlib.sha256(found.recordings.labels.tobytes())
     digests, counts = np.empty(total, np.int64), np.empty(total, np.int64)
     for i in range(total):
@@ -178,7 +180,7 @@ def _listed(found: events.EventSet, on_progress: OnProgress) -> tuple[dict[str, 
         content = _content(recording)
         digest.update(content)
         digests[i] = int.from_bytes(content[:8], "little", signed=True)
-        counts[i] = len(recording) if isinstance(recording, events.Recording) else recording.counts.sum()
+        counts[i] = len(recording) if isinstance(recording, Recording) else recording.counts.sum()
         if i % _EVERY == _EVERY - 1 or i + 1 == total:
             on_progress("reading recordings", i + 1, total)
     columns = {
@@ -195,9 +197,9 @@ def _listed(found: events.EventSet, on_progress: OnProgress) -> tuple[dict[str, 
     return {name: torch.from_numpy(column) for name, column in columns.items()}, metadata
 
 
-def _content(recording: events.Recording | events.StoredFrames) -> bytes:
+def _content(recording: Recording | StoredFrames) -> bytes:
     """A digest of the events, or of the frames that are there instead."""
-    if isinstance(recording, events.StoredFrames):
+    if isinstance(recording, StoredFrames):
         arrays: tuple[Numbers, ...] = (np.array(recording.counts.shape), recording.counts)
     else:
         arrays = (recording.t, recording.x, recording.y, recording.p)

@@ -78,7 +78,8 @@ def _moved(places: Numbers, size: int, recording: Recording | StoredFrames, side
 def _placement(size: int, recording: StoredFrames, side: int) -> Numbers:
     """[side, size]: 1 where a row or column of the sensor comes to one of the frame."""
     moved = _moved(np.arange(size), size, recording, side)
-    return (np.arange(side)[:, None] == moved).astype(np.int64)
+    ones: Numbers = (np.arange(side)[:, None] == moved).astype(np.int64)
+    return ones
 
 
 def _square(recording: Recording | StoredFrames) -> int:
