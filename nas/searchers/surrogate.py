@@ -42,10 +42,14 @@ def distances(a_ND: Array, b_MD: Array, ordinal_D: Flags) -> Array:
 
     A negative level is that of an axis that a network does not have: 1 from every level, equal to its like.
     """
-    apart_DNM: Array = (a_ND.T[:, :, None] != b_MD.T[:, None, :]).astype(float)
-    a_DN, b_DM = a_ND.T[ordinal_D], b_MD.T[ordinal_D]
-    both = (a_DN[:, :, None] >= 0) & (b_DM[:, None, :] >= 0)
-    apart_DNM[ordinal_D] = np.where(both, np.abs(a_DN[:, :, None] - b_DM[:, None, :]), apart_DNM[ordinal_D])
+    apart_DNM: Array = np.empty((len(ordinal_D), len(a_ND), len(b_MD)))
+    for apart_NM, a_N, b_M, is_ordinal in zip(apart_DNM, a_ND.T, b_MD.T, ordinal_D, strict=True):  # without copies
+        if is_ordinal:
+            np.abs(np.subtract.outer(a_N, b_M, out=apart_NM), out=apart_NM)
+            if (a_N < 0).any() or (b_M < 0).any():
+                np.copyto(apart_NM, np.not_equal.outer(a_N, b_M), where=np.logical_or.outer(a_N < 0, b_M < 0))
+        else:
+            np.not_equal.outer(a_N, b_M, out=apart_NM)
     return apart_DNM
 
 

@@ -437,13 +437,14 @@ def best_of_first(records: Sequence[Record], count: int = 6) -> float:
 
 
 def test_another_study_is_as_far_away_as_its_distance_says() -> None:
-    """One network read in a second and in a third study: correlations with the study's own are exp(-away), by hand.
+    """Two networks read in two other studies: correlations with the study's own are exp(-away), by hand.
 
-    Between the two they are exp(-away_1 - away_2), and the posterior is that of three correlated normals.
+    Between the others they are exp(-away_1 - away_2). Means solve the augmented system.
     """
     levels, shares, studies = np.array([[0.0], [1.0]]), np.ones(3), np.array([0, 1, 2])
     logs = np.log([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.2, 0.3, 0.5, 1.0, 1.0, 0.7, 0.2])
-    values, rows, rungs = np.array([0.3, 1.0, -2.0, 0.4]), np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0])
+    values = np.array([0.3, 1.0, -2.0, 0.4, 0.7])
+    rows, rungs = np.array([0, 0, 1, 0, 1]), np.array([0, 1, 1, 2, 2])
     model = Surrogate(levels, np.array([False]), shares, Observations(rows, rungs, values), logs, studies)
     aways, noises = [0.0, 0.7, 0.2], [0.1, 0.2, 0.3]
 
@@ -459,7 +460,7 @@ def test_another_study_is_as_far_away_as_its_distance_says() -> None:
     solved = np.linalg.solve(system, np.concatenate([values, np.zeros(3)]))
     c = np.array([covariance(1, 0, j, s) for j, s in read_at])
     mean, _ = model.posterior(levels[1:], np.array([1]), 0)
-    assert mean.item() == pytest.approx(c @ solved[:4] + solved[4])
+    assert mean.item() == pytest.approx(c @ solved[:5] + solved[5])
 
 
 def test_readings_of_the_same_quantities_replace_random_networks() -> None:
