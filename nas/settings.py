@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from nas.errors import SpaceError
+from nas.typed import hold
 
 EVENT_DATASETS: Final = ("dvs_digits", "cifar10dvs", "dvs128gesture", "ncaltech101", "nmnist", "event_folder")
 """Data sets of recordings of event cameras, of which frames are made."""
@@ -17,6 +19,15 @@ EVENT_SPLITS: Final[dict[str, tuple[str, ...]]] = {
     "nmnist": ("official",),
 }
 """How a data set of recordings may be cut into training and test; the first is taken where none is named."""
+
+TRAINING_RECORDINGS: Final = {
+    "dvs_digits": 1_438,  # four fifths of all
+    "cifar10dvs": 9_000,
+    "dvs128gesture": 1_176,  # as SpikingJelly cuts them
+    "nmnist": 60_000,
+    "ncaltech101": 7_838,
+}
+"""Recordings that a full training has, by the split that each data set takes first."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,19 @@ class DataSettings:
         """The settings that results depend on: those of recordings leave no trace where there are images."""
         fields = dataclasses.asdict(self)
         return fields if self.has_events else {key: fields[key] for key in fields if key not in _OF_EVENTS}
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, object]) -> "DataSettings":
+        """The settings that JSON holds, perhaps among other values.
+
+        Raises:
+            TypeError: a value of another type.
+        """
+        fields = {f.name: recorded[f.name] for f in dataclasses.fields(cls) if f.name in recorded}
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        settings = cls(**fields | lists)  # type: ignore[arg-type]  # the next line looks at them
+        hold(settings)
+        return settings
 
 
 _OF_EVENTS = ("split", "slicing", "resize_frames", "sensor")
@@ -185,4 +209,12 @@ class ReferencePoint:
             )
 
 
-__all__ = ["EVENT_DATASETS", "EVENT_SPLITS", "Constraints", "DataSettings", "Recipe", "ReferencePoint"]
+__all__ = [
+    "EVENT_DATASETS",
+    "EVENT_SPLITS",
+    "TRAINING_RECORDINGS",
+    "Constraints",
+    "DataSettings",
+    "Recipe",
+    "ReferencePoint",
+]

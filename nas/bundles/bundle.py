@@ -21,10 +21,10 @@ from nas.bundles.networks import config_of
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import DataError, OutputError
 from nas.settings import EVENT_DATASETS, DataSettings
-from nas.typed import hold, hold_value
+from nas.typed import hold_value
 from spikformer import checkpoints, published, schema
 from spikformer.config import SpikformerConfig
-from spikformer.fields import PlainTable, names
+from spikformer.fields import PlainTable
 from spikformer.model import Spikformer
 from spikformer.transfer import transferred
 
@@ -74,11 +74,9 @@ class Bundle:
             DataError: the document says what no search writes.
         """
         data = self.document.get("data", {"dataset": self.dataset} if self.dataset in EVENT_DATASETS else {})
-        fields = {name: data[name] for name in names(DataSettings) if name in data}
         seed = data.get("seed", 0)
         try:
-            settings = DataSettings(**fields | {"classes": tuple(fields.get("classes", ()))})
-            hold(settings)
+            settings = DataSettings.of(data)
             hold_value("seed", seed, int)
         except TypeError:
             raise DataError(

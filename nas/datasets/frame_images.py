@@ -67,8 +67,8 @@ def parts(
     every = np.arange(len(listing.labels))
     if settings.dataset == "dvs_digits":
         fitted, searched, reported = event_splits.cut(listing, settings, settings.dataset, seed)
-        both = np.sort(np.concatenate([fitted, searched]))
-        held = [_held(train, listing, numbers, network, on_progress) for numbers in (both, reported)]
+        both = np.concatenate([fitted, searched])
+        held = [_held(train, listing, np.sort(numbers), network, on_progress) for numbers in (both, reported)]
         return held[0], held[1], "report-val", listing.classes
     test = FrameSource(settings, folder, network.stem.image_size, "test")
     tested = test.listing(on_progress)

@@ -26,7 +26,9 @@ def find(
         dataset: a key of `SPLITS`. "event_folder" stands for the user's own recordings (`nas.events.folders`), and
             "dvs_digits" for a simulation (`nas.events.moving_digits`), all of whose recordings are "train".
         data_dir: folder of the data set; None for "dvs_digits".
-        split: one of `SPLITS[dataset]`; an empty text takes the first.
+        split: one of `SPLITS[dataset]`; an empty text takes the first. "cifar10dvs" has "first_90_percent" and "tebn",
+            "dvs128gesture" and "nmnist" have "official", "ncaltech101" has "every_tenth", which is a split of this
+            program because none was published, "event_folder" has "folders" and "dvs_digits" has "all".
         part: "train" or "test". While "train" is asked for, recordings of the test are not read, and those that lie in
             a folder of their own are not listed. Only making `events_np` reads both (`nas.events.building`).
         sensor: width and height in pixels of the camera of an "event_folder", which counts more than its headers.

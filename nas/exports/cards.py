@@ -9,17 +9,13 @@ from nas.datasets import GIVEN
 from nas.exports.sizing import Size
 from nas.full_training import memory
 from nas.reports import repeats
-from nas.settings import EVENT_DATASETS
+from nas.settings import EVENT_DATASETS, TRAINING_RECORDINGS
 from nas.studies import Study
 from nas.training import Candidate, in_si, in_words, provenance
 from spikformer import published
 from spikformer.config import SpikformerConfig
 
-_IMAGES = {
-    **{"digits": 1_438, "dvs_digits": 1_438},  # four fifths of all
-    **{"cifar10dvs": 9_000, "dvs128gesture": 1_176, "nmnist": 60_000, "ncaltech101": 7_838},
-}
-"""Of a full training on data sets that are known; of the recordings, by the split that each takes first."""
+_IMAGES = TRAINING_RECORDINGS | {"digits": 1_438}  # four fifths of all digits
 _ASSUMED_FLOPS = 100e12  # a second; a quarter of what an A100 to H100 promises for bfloat16: an assumption
 
 
@@ -55,7 +51,7 @@ def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str =
     images = _IMAGES.get(dataset, 1_281_167 if network.stem.image_size > 64 else 50_000)
     flops = 6 * macs * own.all_epochs * images  # forward and backward: three passes of two operations a MAC
     hours = flops / _ASSUMED_FLOPS / 3600
-    kept_gb, checkpointed_gb = memory.kept_gb(network)
+    kept_gb, checkpointed_gb = memory.kept_gb(network, has_frames=dataset in EVENT_DATASETS)
     states_gb = memory.states_gb(parameters, own)
     stem, epochs = network.stem, own.all_epochs
     rows = {
@@ -177,11 +173,11 @@ def published_card(bundle: Bundle, folder: Path, program: str) -> str:
 
 {_in_print(bundle.name)} {weights}
 
-{_requirements(config, own)}
+{_requirements(config, own, bundle.dataset)}
 
 ## Train
 
-{_commands(folder, config, program)}
+{_commands(folder, config, program, bundle.dataset)}
 
 Recipe (`recipe.toml`): {own.source}. Changed: {own.changes}.
 """

@@ -27,6 +27,7 @@ from nas.full_training.loading import Batch, TrainLoader
 from nas.full_training.loop import recipe_of
 from nas.full_training.process_group import ProcessGroup, initialised
 from nas.full_training.training import Training
+from nas.settings import TRAINING_RECORDINGS
 from spikformer.config import SpikformerConfig
 from spikformer.fields import PlainTable
 
@@ -186,9 +187,10 @@ def _dry_run(
     size = part * group.size * recipe.accumulation
     tried = dataclasses.replace(recipe, batch_size=size, workers=0, draft=False)
     count = tried.batch_size * _NOISE_STEPS
-    noise = _noisy_frames(config, count) if bundle.cut[0].has_events else _noise(config, count)
+    has_events = bundle.cut[0].has_events
+    noise = _noisy_frames(config, count) if has_events else _noise(config, count)
     loaded, resident = _loading_pace(source, recipe, config, group) if source is not None else (None, False)
-    image_gb, checkpointed_gb = memory.kept_gb(config) if on_cpu else (0.0, 0.0)
+    image_gb, checkpointed_gb = memory.kept_gb(config, has_frames=has_events) if on_cpu else (0.0, 0.0)
     training = Training(bundle, config, tried, noise, group)
     if not on_cpu:
         torch.cuda.reset_peak_memory_stats(group.device)
@@ -197,7 +199,8 @@ def _dry_run(
     parameters = sum(p.numel() for p in training.model.parameters())
     states_gb = memory.states_gb(parameters, recipe)
     pace = tried.batch_size / step_s
-    images = len(source.train) if source is not None else _IMAGES.get(config.head.num_classes, 50_000)
+    known = TRAINING_RECORDINGS.get(bundle.dataset, _IMAGES.get(config.head.num_classes, 50_000))
+    images = len(source.train) if source is not None else known
     return DryRun(
         name=bundle.name,
         config=config,

@@ -20,17 +20,20 @@ def states_gb(parameters: int, recipe: TrainingRecipe) -> float:
     return parameters * 4 * (4 + (recipe.ema_decay > 0)) / 1e9
 
 
-def kept_gb(config: SpikformerConfig) -> tuple[float, float]:
+def kept_gb(config: SpikformerConfig, *, has_frames: bool = False) -> tuple[float, float]:
     """What a training image keeps for its backward pass, in GB: all, or block inputs and one block at a time.
+
+    Args:
+        has_frames: whether the network is shown a frame of its own at each time step, as of events.
 
     Shapes and types tell it, without a number computed: in bfloat16 a CPU would take minutes for a large network. One
     whose way depends on its values is run.
     """
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _kept_gb(_without_values(config))
+            return _kept_gb(_without_values(config), has_frames=has_frames)
     except RuntimeError:  # the base of all by which tensors without values refuse to show them
-        return _kept_gb(Spikformer(config))
+        return _kept_gb(Spikformer(config), has_frames=has_frames)
 
 
 def _without_values(config: SpikformerConfig) -> Spikformer:
@@ -45,11 +48,12 @@ def _without_values(config: SpikformerConfig) -> Spikformer:
     return model
 
 
-def _kept_gb(model: Spikformer) -> tuple[float, float]:
+def _kept_gb(model: Spikformer, *, has_frames: bool) -> tuple[float, float]:
     model.train()
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     stem = model.config.stem
-    images = torch.randn(_IMAGES, stem.in_channels, stem.image_size, stem.image_size)
+    steps = (model.config.time_steps,) if has_frames else ()
+    images = torch.randn(*steps, _IMAGES, stem.in_channels, stem.image_size, stem.image_size)
     by_block: dict[str, int] = {}
     inputs = 0
     with _within_blocks(model) as place:

@@ -58,6 +58,11 @@ def confirm(
         KeyboardInterrupt: nothing is lost; the same call continues.
     """
     _check(seeds, top, spike_penalties)
+    if ann_twin and study.space.data.has_events:
+        raise StudyError(
+            f"study {study.name} is on frames of events. Networks on these have no quantised counterpart: without time "
+            "steps it would be shown other data. Leave the counterparts out"
+        )
     check_images(data, data_dir)
     chosen = members(study, top)
     place = Place(study.folder, device, workers, per_gpu)

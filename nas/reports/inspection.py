@@ -22,7 +22,7 @@ from nas.settings import DataSettings, Recipe
 from nas.spaces import SearchSpace
 from nas.studies import Study
 from nas.training import measurement, network_input
-from nas.typed import hold, hold_value
+from nas.typed import hold_value
 from spikformer.checkpoints import load
 from spikformer.config import SpikformerConfig
 from spikformer.errors import CheckpointError
@@ -71,6 +71,11 @@ def costs_at_rates(
         CostError: a layer without a rate, or a rate without a layer.
     """
     config = config_at(network, image_size)
+    if config.stem.in_channels == 2:
+        raise CostError(
+            f"{network} takes frames of events, and no firing rate tells how many events its first layer is fed. Give "
+            "--trial with a study, or --data-dir with a bundle"
+        )
     operations = firing.at(static_operations(config, fused=fused), rates)
     return priced(in_form(network, fused), config, "at the rates given, not measured", operations, 1, convention)
 
@@ -158,8 +163,7 @@ def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Spl
     try:
         recorded = dict(json.loads((folder / "config.json").read_text())["data"])
         seed, fingerprint, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
-        settings = DataSettings(**recorded | {"classes": tuple(recorded.get("classes", ()))})
-        hold(settings)
+        settings = DataSettings.of(recorded)
         hold_value("seed", seed, int)
         hold_value("train_images", train_images, int)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -57,6 +57,11 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
     """
     name = settings.study or loaded.name
     check_blocks(loaded)
+    if loaded.data.has_events and settings.energy_of == "target":
+        raise StudyError(
+            f'energy_of "target" predicts the energy on ImageNet, but space {loaded.name} is on frames of events. Rank '
+            'by "proxy"'
+        )
     folder = storages.study_folder(Path(settings.results_dir), name, settings.storage)
     places_of(settings.device, settings.workers, settings.per_gpu)  # before images are read for them
     with observer as watcher:

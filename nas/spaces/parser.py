@@ -250,6 +250,13 @@ def _check_numbers(document: Document, data: DataSettings, recipe: Recipe) -> No
     for key, low in limits.items():
         if not getattr(recipe, key) >= low:
             raise document.error("proxy", key, f"{getattr(recipe, key)} must be at least {low}")
+    if recipe.augment.startswith("event_") and not data.has_events:
+        raise document.error(
+            "proxy",
+            "augment",
+            f'"{recipe.augment}" moves frames of events, but "{data.dataset}" has images. Use "shift", "shift_flip" or '
+            '"auto"',
+        )
     for key in ("warmup", "label_smoothing"):
         if getattr(recipe, key) >= 1:
             raise document.error("proxy", key, f"{getattr(recipe, key)} must be below 1")

@@ -213,9 +213,8 @@ def space_of(study: str, identity: Mapping[str, object]) -> SearchSpace:
         parts.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
     try:
         axes = [Axis(name, dict(pairs)) for name, pairs in parts["space"]["axes"].items()]
-        settings = {name: value for name, value in parts["data"].items() if name != "images"}
         recipe = Recipe(**parts["recipe"])
-        return SearchSpace(study, parts["space"]["base"], tuple(axes), {}, DataSettings(**settings), recipe)
+        return SearchSpace(study, parts["space"]["base"], tuple(axes), {}, DataSettings.of(parts["data"]), recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise StudyError(
             f"study {study} does not say what it searched ({type(error).__name__}: {error}). Search again "

@@ -229,9 +229,8 @@ def _space(name: str, identity: PlainTable) -> SearchSpace:
     for pairs in identity["space.axes"].values():
         hold_value("an axis", [assigned for _, assigned in pairs], list[dict[str, object]])
     axes = tuple(Axis(str(axis), dict(pairs)) for axis, pairs in identity["space.axes"].items())
-    recipe, settings = Recipe(**parts["recipe"]), DataSettings(**parts["data"])
+    recipe, settings = Recipe(**parts["recipe"]), DataSettings.of(parts["data"])
     hold(recipe)
-    hold(settings)
     hold_value("data.images", identity["data.images"], str)
     hold_value("seed", identity["seed"], int)
     if not all(0 < share <= 1 for share in recipe.rungs) or not math.isfinite(recipe.learning_rate):

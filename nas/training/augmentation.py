@@ -26,6 +26,7 @@ class Normalise:
     fed: Operand | None = None
 
     def __init__(self, train: Split) -> None:
+        assert train.time_steps is None, "frames of events are not normalised"
         # From whole-number histograms: the same to the last bit on any device and number of threads.
         levels = torch.arange(256, dtype=torch.float64)
         counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in train.images.unbind(1)])
