@@ -77,6 +77,11 @@ class FrameSource:
     def recordings(self) -> EventSet:
         """The recordings, found anew."""
         settings = self.settings
+        if settings.dataset == "dvs_digits" and self.data_dir is not None:
+            raise DataError(
+                f"dvs_digits is simulated from scikit-learn's digits, and is in no folder. Leave --data-dir "
+                f"{self.data_dir} out"
+            )
         sensor = (settings.sensor[0], settings.sensor[1]) if settings.sensor else None
         return find(settings.dataset, self.data_dir, settings.split, self.part, sensor=sensor)
 

@@ -74,7 +74,16 @@ def check_images(data: object, data_dir: object) -> None:
 
 
 def with_images(space: SearchSpace, data: Images | None) -> SearchSpace:
-    """The space, which says that its images are given in Python if they are."""
+    """The space, which says that its images are given in Python if they are.
+
+    Raises:
+        DataError: the networks of the space take frames of events.
+    """
+    if data is not None and space.data.has_events:
+        raise DataError(
+            f"space {space.name} is on recordings of events ({space.data.dataset}), but images were given. Give the "
+            "folder of the recordings as data_dir, or a space on images"
+        )
     return space if data is None else dataclasses.replace(space, data=dataclasses.replace(space.data, dataset=GIVEN))
 
 

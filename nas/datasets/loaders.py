@@ -139,6 +139,8 @@ def _given(
 
 def _read(settings: DataSettings, stem: StemConfig, data_dir: str | Path | None, on_progress: OnProgress) -> _Read:
     if settings.dataset == "digits":
+        if data_dir is not None:
+            raise DataError(f"the digits come with scikit-learn and are in no folder. Leave --data-dir {data_dir} out")
         return _digits(stem)
     folder = None if data_dir is None else Path(data_dir)
     if folder is not None and not folder.is_dir():

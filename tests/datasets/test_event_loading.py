@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.datasets import event_loading, loaders
+from nas.datasets import Images, event_loading, loaders, with_images
 from nas.errors import DataError, SpaceError
 from nas.settings import DataSettings
 from nas.spaces import SearchSpace, load_space
@@ -149,3 +149,16 @@ def test_recorded_settings_are_read_back(recorded: dict[str, object]) -> None:
     assert DataSettings.of(recorded | other) == DataSettings("event_folder", sensor=(346, 260))
     with pytest.raises(TypeError, match='"slicing" is'):
         DataSettings.of({"slicing": "halves"})
+
+
+def test_a_folder_has_no_effect_on_what_is_bundled(tmp_path: Path) -> None:
+    for name in ("digits", "dvs_digits"):
+        space = load_space("spikformer_tiny" if name == "digits" else "dvs_digits_tiny")
+        with pytest.raises(DataError, match=r"Leave --data-dir /.* out"):
+            loaders.load(space, tmp_path)
+
+
+def test_images_do_not_take_the_place_of_recordings(space: SearchSpace) -> None:
+    pairs = [(np.zeros((8, 8), np.uint8), i % 2) for i in range(20)]
+    with pytest.raises(DataError, match="is on recordings of events"):
+        with_images(space, Images(pairs))
