@@ -19,6 +19,11 @@ EVENT_SPLITS: Final[dict[str, tuple[str, ...]]] = {
 """How a data set of recordings may be cut into training and test; the first is taken where none is named."""
 
 
+def sample_of(dataset: object) -> str:
+    """What a data set holds, in a word: each sample is a "recording" of an event camera, or an "image"."""
+    return "recording" if dataset in EVENT_DATASETS else "image"
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Which images or recordings, and how those to train on are cut.
@@ -185,4 +190,4 @@ class ReferencePoint:
             )
 
 
-__all__ = ["EVENT_DATASETS", "EVENT_SPLITS", "Constraints", "DataSettings", "Recipe", "ReferencePoint"]
+__all__ = ["EVENT_DATASETS", "EVENT_SPLITS", "Constraints", "DataSettings", "Recipe", "ReferencePoint", "sample_of"]
