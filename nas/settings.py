@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 from nas.errors import SpaceError
 
@@ -69,6 +70,15 @@ class DataSettings:
     slicing: Literal["number", "time"] = "number"
     resize_frames: bool = False
     sensor: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """The settings that a JSON file holds, where tuples are lists. Their types are not checked here.
+
+        Raises:
+            TypeError: unknown names.
+        """
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
 
     @property
     def has_events(self) -> bool:

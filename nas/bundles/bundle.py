@@ -77,7 +77,7 @@ class Bundle:
         fields = {name: data[name] for name in names(DataSettings) if name in data}
         seed = data.get("seed", 0)
         try:
-            settings = DataSettings(**fields | {"classes": tuple(fields.get("classes", ()))})
+            settings = DataSettings.of(fields)
             hold(settings)
             hold_value("seed", seed, int)
         except TypeError:

@@ -14,7 +14,11 @@ _POLARITIES = ("off", "on")  # 0 is darker, 1 is brighter
 def svg(shown: ShownFrames) -> str:
     """One picture for each time step, side by side; the more events at a place, the stronger is its colour."""
     steps, _, side, _ = shown.counts.shape
-    strongest = max(1.0, float(np.quantile(shown.counts[shown.counts > 0], 0.95))) if shown.counts.any() else 1.0
+    strongest = (
+        max(1.0, float(np.quantile(shown.counts[shown.counts > 0], 0.95, method="higher")))
+        if shown.counts.any()
+        else 1.0
+    )
     shades = np.minimum(np.ceil(_SHADES * shown.counts / strongest), _SHADES).astype(int)  # [T, 2, side, side]
     width = steps * (side + _GAP) - _GAP
     label = html.escape(f"{steps} frames of a recording of class {shown.label}", quote=True)
@@ -38,12 +42,11 @@ def _picture(shades_PHW: np.ndarray[tuple[int, ...], np.dtype[np.int_]], left: i
 
 def in_words(shown: ShownFrames) -> str:
     """What is seen."""
-    steps = shown.counts.shape[0]
     added = f" A place is the sum of {shown.added} x {shown.added} pixels." if shown.added > 1 else ""
     return (
-        f"What networks are fed at T = {steps}: frames of recordings to train on, one row for each recording and one "
-        "picture for each time step. Blue is polarity 1 (brighter) and orange is polarity 0 (darker); the stronger the "
-        f"colour, the more events.{added}"
+        "What networks are fed: frames of recordings to train on, at the fewest time steps of the space. Each row is a "
+        "recording, and each picture is a time step, of which at most 24 are shown. Blue is polarity 1 (brighter) and "
+        f"orange is polarity 0 (darker); the stronger the colour, the more events.{added}"
     )
 
 

@@ -160,7 +160,7 @@ def _images(folder: Path, config: SpikformerConfig, data_dir: str | None) -> Spl
     try:
         recorded = dict(json.loads((folder / "config.json").read_text())["data"])
         seed, fingerprint, train_images = (recorded.pop(key) for key in ("seed", "images", "train_images"))
-        settings = DataSettings(**recorded | {"classes": tuple(recorded.get("classes", ()))})
+        settings = DataSettings.of(recorded)
         hold(settings)
         hold_value("seed", seed, int)
         hold_value("train_images", train_images, int)

@@ -20,7 +20,7 @@ RECORDINGS = 4
 _KEY = "frames_preview"
 _SIDES = (32, 16, 8)  # of a picture, at most: the first at which all pictures fit
 _MOST_BYTES = 20_000  # of them all, as they are stored
-_MOST_STEPS = 64  # of a recording: more pictures in a row show nothing
+_MOST_STEPS = 24  # of a recording: with the smallest pictures, whatever they hold fits
 
 Counts = npt.NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ class ShownFrames:
     Attributes:
         label: name of its class.
         added: a place is the sum of this many pixels in each direction.
-        counts (events): [T, 2, side, side]; 255 stands for more, too.
+        counts (events): [T, 2, side, side] of at most 24 time steps; 255 stands for more, too.
     """
 
     label: str
