@@ -132,7 +132,7 @@ DEVICE = click.option(
 SEARCH_IMAGES = click.option(
     "--data-dir",
     metavar="DIR",
-    help="Directory with the images.  [default: the user's cache folder, into which CIFAR is downloaded]",
+    help="Directory with the images or recordings.  [default: the user's cache folder, into which CIFAR is downloaded]",
 )
 TRAINING_IMAGES = click.option(
     "--data-dir",

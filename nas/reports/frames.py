@@ -14,11 +14,8 @@ _POLARITIES = ("off", "on")  # 0 is darker, 1 is brighter
 def svg(shown: ShownFrames) -> str:
     """One picture for each time step, side by side; the more events at a place, the stronger is its colour."""
     steps, _, side, _ = shown.counts.shape
-    strongest = (
-        max(1.0, float(np.quantile(shown.counts[shown.counts > 0], 0.95, method="higher")))
-        if shown.counts.any()
-        else 1.0
-    )
+    events = shown.counts[shown.counts > 0]
+    strongest = float(np.quantile(events, 0.95, method="higher")) if events.size else 1.0
     shades = np.minimum(np.ceil(_SHADES * shown.counts / strongest), _SHADES).astype(int)  # [T, 2, side, side]
     width = steps * (side + _GAP) - _GAP
     label = html.escape(f"{steps} frames of a recording of class {shown.label}", quote=True)
