@@ -78,7 +78,10 @@ class DataSettings:
         Raises:
             TypeError: unknown names.
         """
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        return cls(**fields)
 
     @property
     def has_events(self) -> bool:

@@ -137,8 +137,8 @@ SEARCH_IMAGES = click.option(
 TRAINING_IMAGES = click.option(
     "--data-dir",
     metavar="DIR",
-    help="Directory with class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded; digits are "
-    "bundled]",
+    help="Directory with class folders, WebDataset shards, CIFAR or recordings.  [default: CIFAR is downloaded; "
+    "digits are bundled]",
 )
 WORKERS = together(
     click.option(
