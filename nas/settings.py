@@ -30,6 +30,11 @@ TRAINING_RECORDINGS: Final = {
 """Recordings that a full training has, by the split that each data set takes first."""
 
 
+def sample_of(dataset: object) -> str:
+    """What a data set holds, in a word: each sample is a "recording" of an event camera, or an "image"."""
+    return "recording" if dataset in EVENT_DATASETS else "image"
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Which images or recordings, and how those to train on are cut.
@@ -88,18 +93,19 @@ class DataSettings:
 
     @classmethod
     def of(cls, recorded: Mapping[str, object]) -> "DataSettings":
-        """The settings that JSON holds, perhaps among other values.
+        """The settings that JSON holds, where tuples are lists, and beside which data and their cut may be recorded.
 
         Raises:
-            TypeError: a value of another type.
+            TypeError: an unknown name, or a value of another type.
         """
-        fields = {f.name: recorded[f.name] for f in dataclasses.fields(cls) if f.name in recorded}
+        fields = {name: value for name, value in recorded.items() if name not in _RECORDED_BESIDE}
         lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         settings = cls(**fields | lists)  # type: ignore[arg-type]  # the next line looks at them
         hold(settings)
         return settings
 
 
+_RECORDED_BESIDE = ("images", "seed", "train_images")
 _OF_EVENTS = ("split", "slicing", "resize_frames", "sensor")
 
 
@@ -217,4 +223,5 @@ __all__ = [
     "DataSettings",
     "Recipe",
     "ReferencePoint",
+    "sample_of",
 ]

@@ -132,13 +132,13 @@ DEVICE = click.option(
 SEARCH_IMAGES = click.option(
     "--data-dir",
     metavar="DIR",
-    help="Directory with the images.  [default: the user's cache folder, into which CIFAR is downloaded]",
+    help="Directory with the images or recordings.  [default: the user's cache folder, into which CIFAR is downloaded]",
 )
 TRAINING_IMAGES = click.option(
     "--data-dir",
     metavar="DIR",
-    help="Directory with class folders, WebDataset shards or CIFAR.  [default: CIFAR is downloaded; digits are "
-    "bundled]",
+    help="Directory with class folders, WebDataset shards, CIFAR or recordings.  [default: CIFAR is downloaded; "
+    "digits are bundled]",
 )
 WORKERS = together(
     click.option(

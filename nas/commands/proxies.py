@@ -56,7 +56,7 @@ from nas.commands import following, helping, options, priors, tables
     "--train-images",
     type=int,
     metavar="N",
-    help="Number of images that each proxy is trained on.  [default: as the space file says]",
+    help="Number of images or recordings that each proxy is trained on.  [default: as the space file says]",
 )
 @click.option(
     "--references/--no-references",
@@ -296,7 +296,7 @@ def confirm(
     "--train-images",
     type=int,
     metavar="N",
-    help="Number of images that each proxy is trained on.  [default: as the space file says]",
+    help="Number of images or recordings that each proxy is trained on.  [default: as the space file says]",
 )
 @options.SEARCH_IMAGES
 @options.DEVICE

@@ -229,7 +229,8 @@ def export(
 @click.option(
     "--data-dir",
     metavar="DIR",
-    help="Directory with images, on which the operations of a bundle's proxy, or of --weights, are counted.",
+    help="Directory with images or recordings, on which the operations of a bundle's proxy, or of --weights, are "
+    "counted.",
 )
 @options.CONVENTION
 @options.HARDWARE

@@ -33,6 +33,7 @@ from nas.lazy import attributes
 if TYPE_CHECKING:
     from nas.datasets.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES
     from nas.datasets.decoding import Content, UnreadableError
+    from nas.datasets.event_loading import time_steps_of
     from nas.datasets.frame_images import FrameImages
     from nas.datasets.images import GIVEN, Images, check_images, with_images
     from nas.datasets.imbalance import tells_imbalance
@@ -60,6 +61,7 @@ __getattr__ = attributes(
         "check_images": "nas.datasets.images",
         "is_grey": "nas.datasets.splits",
         "tells_imbalance": "nas.datasets.imbalance",
+        "time_steps_of": "nas.datasets.event_loading",
         "with_images": "nas.datasets.images",
     },
 )
@@ -87,5 +89,6 @@ __all__ = [
     "shrinking",
     "sources",
     "tells_imbalance",
+    "time_steps_of",
     "with_images",
 ]

@@ -176,6 +176,20 @@ class CutFrames:
         train, search_val, report_val = (whole.take(numbers).to(device) for numbers in self.parts)
         return train, search_val, report_val
 
+    def examples(self, time_steps: int, most: int) -> tuple[Numbers, Tensor]:
+        """Labels, [k], and frames, [k, T, 2, side, side], of one recording to train on of each of the first classes.
+
+        Args:
+            most: number of classes, where there are as many.
+
+        Raises:
+            DataError: see `FrameSource.frames`.
+        """
+        train, frames = self.parts[0], self.source.frames(time_steps)[0]
+        _, first = np.unique(self.labels[train], return_index=True)
+        chosen = train[first[:most]]
+        return self.labels[chosen], frames[chosen]
+
 
 def _listed(found: EventSet, on_progress: OnProgress) -> tuple[dict[str, Tensor], dict[str, str]]:
     total, digest = len(found.recordings), hashlib.sha256(found.recordings.labels.tobytes())

@@ -9,7 +9,7 @@ from nas.datasets import GIVEN
 from nas.exports.sizing import Size
 from nas.full_training import memory
 from nas.reports import repeats
-from nas.settings import EVENT_DATASETS, TRAINING_RECORDINGS
+from nas.settings import EVENT_DATASETS, TRAINING_RECORDINGS, sample_of
 from nas.studies import Study
 from nas.training import Candidate, in_si, in_words, provenance
 from spikformer import published
@@ -53,17 +53,17 @@ def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str =
     hours = flops / _ASSUMED_FLOPS / 3600
     kept_gb, checkpointed_gb = memory.kept_gb(network, has_frames=dataset in EVENT_DATASETS)
     states_gb = memory.states_gb(parameters, own)
-    stem, epochs = network.stem, own.all_epochs
+    stem, epochs, sample = network.stem, own.all_epochs, sample_of(dataset)
     rows = {
-        "images": f"{stem.image_size} x {stem.image_size}, {network.head.num_classes} classes",
+        _shown(sample): f"{stem.image_size} x {stem.image_size}, {network.head.num_classes} classes",
         "time steps": network.time_steps,
         "blocks x width, by stage": ", ".join(f"{stage.depth} x {stage.embed_dim}" for stage in network.stages),
         "parameters": f"{parameters:,}",
-        "dense MACs per image, all time steps": in_si(macs, "").strip(),
-        "GPU memory": f"{states_gb:.1f} GB, and {1000 * kept_gb:.0f} MB for each image that it processes at a time "
+        f"dense MACs per {sample}, all time steps": in_si(macs, "").strip(),
+        "GPU memory": f"{states_gb:.1f} GB, and {1000 * kept_gb:.0f} MB for each {sample} that it processes at a time "
         f"({1000 * checkpointed_gb:.0f} MB with `checkpointing=true`)",
-        "work of the whole recipe": f"{flops:.1e} FLOP for {images:,} images and {epochs} epochs: {hours:,.0f} hours "
-        f"at {_ASSUMED_FLOPS / 1e12:.0f} TFLOP/s",
+        "work of the whole recipe": f"{flops:.1e} FLOP for {images:,} {sample}s and {epochs} epochs: "
+        f"{hours:,.0f} hours at {_ASSUMED_FLOPS / 1e12:.0f} TFLOP/s",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""| of the network to train | |
@@ -72,6 +72,11 @@ def _requirements(network: SpikformerConfig, own: TrainingRecipe, dataset: str =
 
 The memory is estimated on a CPU from what a forward pass in bfloat16 keeps, and the speed is an assumption. Neither
 was measured on a GPU. `train --dry-run` measures both on yours."""
+
+
+def _shown(sample: str) -> str:
+    """What networks are shown of images or of recordings."""
+    return "frames" if sample == "recording" else f"{sample}s"
 
 
 def _commands(folder: Path, network: SpikformerConfig, program: str, dataset: str = "") -> str:
@@ -114,6 +119,7 @@ def card(
     energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
     foreseen = "" if size.as_is else predicted(target.predicted_energy_mj(candidate.operations, network))
     proxy, pixels = candidate.recipe, candidate.config.stem.image_size
+    sample = study.sample
     dataset = str(study.identity.get("data.dataset")) if size.as_is else ""  # else it is trained on ImageNet
     proxy_weights = (
         "`spikformer.load(folder, 'proxy')` gives the proxy with its trained weights."
@@ -130,12 +136,12 @@ They rank candidates against each other. They do not predict the accuracy that t
 | of the proxy | |
 |---|---|
 {_accuracies(study, number, candidate)}
-| energy per image, convention "measured" | {energy} |
-| spike operations per image | {in_si(candidate.spike_operations or 0, "").strip()} |
+| energy per {sample}, convention "measured" | {energy} |
+| spike operations per {sample} | {in_si(candidate.spike_operations or 0, "").strip()} |
 | parameters | {candidate.parameters:,} |
 
-Data: {study.identity.get("data.dataset")}, images {pixels} x {pixels}; {candidate.images_seen}
-training images seen in {proxy.epochs} epochs; energy counted exactly on {candidate.counted_images} images, 45 nm
+Data: {study.identity.get("data.dataset")}, {_shown(sample)} {pixels} x {pixels}; {candidate.images_seen}
+training {sample}s seen in {proxy.epochs} epochs; energy counted exactly on {candidate.counted_images} {sample}s, 45 nm
 arithmetic only (Horowitz, ISSCC 2014). {provenance.code_of(candidate.provenance).capitalize()}.
 
 {_rule(size)}

@@ -28,7 +28,7 @@ _COLUMNS = ["objective", "axis", "importance", "low", "high"]
 _EFFECTS = ["objective", "axis", "choice", "mean", "low", "high", "networks"]
 
 
-def importance(trainings: Sequence[Training]) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def importance(trainings: Sequence[Training], sample: str = "image") -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Importance of the axes, effects of their choices, and on what both rest.
 
     Taken is the last rung at which enough networks were measured: accuracies of different rungs do not compare.
@@ -56,7 +56,7 @@ def importance(trainings: Sequence[Training]) -> tuple[pd.DataFrame, pd.DataFram
         explained.append(f"{100 * (1 - rounds.unexplained.mean()):.0f} % of the variance of {objective}")
     images = known[0].images_seen
     basis = (
-        f"From {len(known)} networks, each trained on {images:,} images; accuracy is that of search-val. "
+        f"From {len(known)} networks, each trained on {images:,} {sample}s; accuracy is that of search-val. "
         f"On networks that it did not see the forest explains {' and '.join(explained)}. The shares of the axes, of "
         "their interactions and of what is not explained add up to 100 %."
     )

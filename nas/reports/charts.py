@@ -31,10 +31,10 @@ def trajectory(report: Report) -> Chart:
             mode="lines",
             line={"shape": "hv", "color": color, "dash": dash},
             name=html.escape(name),
-            hovertemplate="%{x:,} images<br>hypervolume %{y:.2f}<extra></extra>",
+            hovertemplate=f"%{{x:,}} {report.sample}s<br>hypervolume %{{y:.2f}}<extra></extra>",
         )
     return plot.drawn(
-        "images seen by all training runs",
+        f"{report.sample}s seen by all training runs",
         "hypervolume (points of search-val x decades)",
         showlegend=len(lines) > 1,
     )
@@ -65,7 +65,7 @@ def attainment(report: Report) -> Chart | None:
         )
     unit = unit_of(grid)
     joules(plot, grid, unit)
-    return plot.drawn(f"energy per image ({unit.name})", "search-val accuracy attained (%)")
+    return plot.drawn(f"energy per {report.sample} ({unit.name})", "search-val accuracy attained (%)")
 
 
 def _attained(front: pd.DataFrame, column: str, mj: float) -> float:
@@ -197,11 +197,12 @@ def rungs(report: Report) -> Chart:
                 "opacity": DIM if not is_front else 1.0,
                 "name": name,
                 "customdata": numbers,
-                "hovertemplate": "trial %{customdata}<br>%{x:,} images<br>search-val %{y:.1f} %<extra></extra>",
+                "hovertemplate": f"trial %{{customdata}}<br>%{{x:,}} {report.sample}s<br>"
+                "search-val %{y:.1f} %<extra></extra>",
             }
         )
     plot.update_axis("xaxis", type="log")
-    return plot.drawn("images that a training saw", "search-val accuracy (%)")
+    return plot.drawn(f"{report.sample}s that a training saw", "search-val accuracy (%)")
 
 
 def _broken_lines(table: pd.DataFrame) -> tuple[list[float | None], list[float | None], list[int | None]]:

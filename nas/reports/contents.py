@@ -20,7 +20,7 @@ from nas.reports.repeats import Repeats, Row
 from nas.reports.units import EnergyUnit, unit_of
 from nas.settings import Constraints
 from nas.stats import pareto
-from nas.studies import Study, networks
+from nas.studies import ShownFrames, Study, networks, preview
 from nas.training import Candidate, in_si, ranking
 from spikformer.config import SpikformerConfig
 
@@ -84,6 +84,8 @@ class Report:
         changed: when the last training ended.
         imbalanced: whether classes differ so much in size that balanced accuracy is shown too.
         images: what it was searched on, in words.
+        sample: one of these, in a word: "image" or "recording".
+        preview: frames of some recordings; empty where there are only images.
         files: those that were written of it.
     """
 
@@ -112,6 +114,8 @@ class Report:
     changed: str = ""
     imbalanced: bool = False
     images: str = ""
+    sample: str = "image"
+    preview: tuple[ShownFrames, ...] = ()
     files: tuple[Path, ...] = ()
 
     def table(self) -> Table:
@@ -122,6 +126,11 @@ class Report:
         for cells in front_cells(self):
             table.add_row(*map(Text, cells))
         return table
+
+    @property
+    def fed(self) -> str:
+        """What networks are shown, in a word."""
+        return "frames" if self.sample == "recording" else self.sample
 
     @functools.cached_property
     def unit(self) -> EnergyUnit:
@@ -205,7 +214,7 @@ def build(
     trials = networks.table(study, priced, convention, chip, trainings, memory)
     points = rows.points_of(trials, column)
     reference, compared = _in_one_frame(study, compare, convention, points, column)
-    importance, effects, basis = axes.importance(trainings)
+    importance, effects, basis = axes.importance(trainings, study.sample)
     again = repeats.read(study, candidates, convention)
     front_table = trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
     report = Report(
@@ -233,6 +242,8 @@ def build(
         running=len(snapshot.running),
         imbalanced=tells_imbalance(study.account),
         images=_images_in_words(study, stored),
+        sample=study.sample,
+        preview=preview.kept_by(study),
         changed=max((t.ended.isoformat(" ", "seconds") for t in trainings if t.ended is not None), default=""),
     )
     against = [layer_costs.comparisons(candidates[n].counts, convention, memory) for n in front]
@@ -240,7 +251,7 @@ def build(
     if chip is not None and stored:
         _add_chip(report, stored, chip)
     if reference is not None:
-        report.methods.append(hypervolume_methods(reference, study.hypervolume_from is not None))
+        report.methods.append(hypervolume_methods(reference, study.hypervolume_from is not None, study.sample))
     if memory is not None:
         report.methods.extend(memory_methods(trials, memory))
     return report
@@ -279,7 +290,7 @@ def _knee(front: Sequence[int], points: dict[int, pareto.Point]) -> int | None:
 
 
 def _member(study: Study, number: int, candidate: Candidate, convention: Convention) -> Member:
-    costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention)
+    costs = layer_costs.costs_of(f"{study.name}, trial {number}", candidate, convention, study.sample)
     return Member(number, candidate.config, costs, tuple(candidate.silent_layers), candidate.activity)
 
 
@@ -339,7 +350,7 @@ def _against_others(report: Report) -> list[str]:
     if not report.compared or report.hypervolume is None:
         return []
     others = [
-        f"{other.name} {other.hypervolume:.2f} with {other.images:,} images"
+        f"{other.name} {other.hypervolume:.2f} with {other.images:,} {report.sample}s"
         + (f" (NOT comparable: {', '.join(other.differs[:3])} differ)" if other.differs else "")
         for other in report.compared
     ]

@@ -20,15 +20,18 @@ class _Box:
     residual: bool = False
 
 
-def svg(config: SpikformerConfig, title: str) -> str:
+def svg(config: SpikformerConfig, title: str, fed: str = "image") -> str:
     """The way of an image through a network, top to bottom; `title` is read out for those who cannot see it.
+
+    Args:
+        fed: what the network is shown, in a word: "image" or "frames".
 
     Colours are the page's: classes `stem`, `mixer`, `mlp`, `head`, `edge`, `frame`.
     """
     parts: list[str] = []
     y = 10
     stem = config.stem
-    y = _text(parts, y, f"image {stem.in_channels} x {stem.image_size} x {stem.image_size}, T = {config.time_steps}")
+    y = _text(parts, y, f"{fed} {stem.in_channels} x {stem.image_size} x {stem.image_size}, T = {config.time_steps}")
     y = _boxes(parts, y, [_Box("stem", f"{stem_name(stem)}, to {_tokens(config.grids[0])}", "stem")])
     for i, stage in enumerate(config.stages):
         boxes = _stage(config, stage)

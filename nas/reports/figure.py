@@ -74,7 +74,7 @@ def _styled() -> Iterator[None]:
 def _drawn(report: Report, column: str, whose: str, width: float) -> Figure:
     fig = Figure(figsize=(width, _HEIGHTS[width]), layout="constrained")
     axes = fig.add_subplot()
-    label = f"{whose} per image ({report.unit.name}, convention '{report.convention}')"
+    label = f"{whose} per {report.sample} ({report.unit.name}, convention '{report.convention}')"
     axes.set(xscale="log", xlabel=textwrap.fill(label, _LETTERS[width]), ylabel="report-val accuracy (%)")
     axes.grid(alpha=0.25, lw=0.5)
     complete = report.trials[(report.trials["status"] == "complete") & report.trials[column].notna()]

@@ -35,7 +35,7 @@ def counts(trials: pd.DataFrame) -> str:
 
 
 _NOT_DRAWN = {
-    "stopped": "stopped early, after training on a part of the images",
+    "stopped": "stopped early, after training on a part of the {sample}s",
     "silent": "silent",
     "diverged": "diverged",
     "out_of_memory": "failed for lack of memory",
@@ -43,14 +43,15 @@ _NOT_DRAWN = {
 }
 
 
-def drawn(trials: pd.DataFrame, column: str) -> str:
+def drawn(trials: pd.DataFrame, column: str, sample: str = "image") -> str:
     """How many of the networks are points of the front's chart, and why the others are not."""
     if trials.empty:
         return ""
     complete = trials[trials["status"] == "complete"]
     points = complete[complete[column].astype(float) > 0]
     others = trials[trials["status"] != "complete"]["status"].value_counts()
-    reasons = [f"{count:,} {_NOT_DRAWN.get(str(status), status)}" for status, count in others.items()]
+    words = [_NOT_DRAWN.get(str(status), str(status)).format(sample=sample) for status in others.index]
+    reasons = [f"{count:,} {word}" for word, count in zip(words, others, strict=True)]
     if len(points) < len(complete):
         reasons.append(f"{len(complete) - len(points):,} without an energy above 0, for which its scale has no place")
     breaking = int((points["constraints"] != "").sum())
@@ -79,8 +80,8 @@ def aimed_at(study: Study, front: pd.DataFrame, column: str) -> list[str]:
     beyond = front[(front["search_val_accuracy"] > asked.accuracy) & (front[column] < asked.energy_mj)]
     return [
         f"The last search aimed at networks with more than {100 * asked.accuracy:.1f} % of search-val accuracy and "
-        f"less than {unit_of([asked.energy_mj]).text(asked.energy_mj)} per image. Number of such "
-        f"networks on the front: {len(beyond)} of {len(front)}; others add nothing to hypervolume."
+        f"less than {unit_of([asked.energy_mj]).text(asked.energy_mj)} per {study.sample}. Number of "
+        f"such networks on the front: {len(beyond)} of {len(front)}; others add nothing to hypervolume."
     ]
 
 
@@ -115,7 +116,7 @@ def trained_in_full(study: Study, candidates: dict[int, Candidate]) -> list[str]
             f"{known} of report-val"
         )
     agreement = f" Kendall's tau between both: {_agreement(pairs)}." if len(pairs) > 2 else ""
-    return [f"Trained in full, accuracy on test images: {'; '.join(scores)}.{agreement}"]
+    return [f"Trained in full, accuracy on test {study.sample}s: {'; '.join(scores)}.{agreement}"]
 
 
 def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str, reference: pareto.Point) -> list[str]:

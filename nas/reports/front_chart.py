@@ -11,7 +11,6 @@ from nas.reports.contents import Compared, Report
 from nas.reports.plotting import Chart, Plot, joules, numbers
 from nas.reports.repeats import Row, interval
 from nas.reports.symbols import COMPARED, DIM, DOMINATED, FRONT, LIMIT, MEANS, REFERENCE, REFERENCES, TWINS
-from nas.reports.units import EnergyUnit
 from nas.training import in_si, ranking
 
 _NUMBERED = 12  # more trial numbers than this would hide each other
@@ -38,7 +37,7 @@ def front(report: Report) -> Chart:
     _lines(plot, report, column)
     joules(plot, [mj for mj in complete[column] if mj > 0], report.unit)
     return plot.drawn(
-        f"{whose} per image ({report.unit.name}), convention {html.escape(report.convention)}",
+        f"{whose} per {report.sample} ({report.unit.name}), convention {html.escape(report.convention)}",
         "search-val accuracy (%), by which the search ranks",
         height=520,
     )
@@ -89,9 +88,9 @@ def _hover(row: Row, column: str, report: Report) -> str:
     lines = [
         f"<b>trial {row['trial']}</b>",
         *_wrapped(network),
-        f"report-val {100 * row['report_val_accuracy']:.1f} % (95 % over images: {low:.1f} to {high:.1f})",
+        f"report-val {100 * row['report_val_accuracy']:.1f} % (95 % over {report.sample}s: {low:.1f} to {high:.1f})",
         f"search-val {100 * row['search_val_accuracy']:.1f} %",
-        f"{report.unit.text(row[column])} per image, convention {html.escape(report.convention)}",
+        f"{report.unit.text(row[column])} per {report.sample}, convention {html.escape(report.convention)}",
         f"{row['parameters']:,} parameters, {in_si(row['spike_operations'], '').strip()} spike operations",
     ]
     if row["constraints"]:
@@ -142,9 +141,9 @@ def _repeats(plot: Plot, report: Report) -> None:
         return
     if not repeats.confirmed.empty:
         _ties(plot, repeats.confirmed, report)
-        _means(plot, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report.unit)
+        _means(plot, repeats.confirmed, "mean of more seeds, 95 %", "line-ew-open", MEANS, report)
     if not repeats.twins.empty:
-        _means(plot, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report.unit)
+        _means(plot, repeats.twins, "quantised counterparts, 95 %", "x", TWINS, report)
     for i, (trial, rows) in enumerate(repeats.curves.groupby("trial")):
         ordered = rows.sort_values("energy_mj")
         plot.add(
@@ -178,7 +177,7 @@ def _ties(plot: Plot, confirmed: pd.DataFrame, report: Report) -> None:
     plot.add("scatter", x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="to its mean")
 
 
-def _means(plot: Plot, table: pd.DataFrame, name: str, symbol: str, color: str, unit: EnergyUnit) -> None:
+def _means(plot: Plot, table: pd.DataFrame, name: str, symbol: str, color: str, report: Report) -> None:
     known = table[table["seeds"] > 0]
     x, y = known["energy_mj"].to_numpy(), 100 * known["search_val_accuracy"].to_numpy()
     plot.add(
@@ -200,18 +199,19 @@ def _means(plot: Plot, table: pd.DataFrame, name: str, symbol: str, color: str, 
         mode="markers",
         marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2}},
         name=name,
-        hovertext=[_mean_hover(row, unit) for row in known.to_dict("records")],
+        hovertext=[_mean_hover(row, report) for row in known.to_dict("records")],
         hoverinfo="text",
         customdata=[int(n) for n in known["trial"]],
         meta="means",
     )
 
 
-def _mean_hover(row: Row, unit: EnergyUnit) -> str:
+def _mean_hover(row: Row, report: Report) -> str:
     return (
         f"trial {row['trial']}: mean of {row['seeds']} further seeds, 95 %<br>report-val {interval(row, 'report_val')}"
         f"<br>search-val {interval(row, 'search_val')}"
-        f"<br>{unit.text(row['energy_mj'])} per image<br>{'<br>'.join(_wrapped(html.escape(row['network'])))}"
+        f"<br>{report.unit.text(row['energy_mj'])} per {report.sample}<br>"
+        f"{'<br>'.join(_wrapped(html.escape(row['network'])))}"
     )
 
 

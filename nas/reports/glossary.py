@@ -65,6 +65,20 @@ TERMS = {
     "out_of_memory": "The training needed more memory than there was, twice.",
     "died": "The process that trained it ended without a result each time.",
 }
+_OF_EVENTS = {
+    "recording": "What an event camera sent of one scene or gesture: events, each with a time, a pixel and a polarity.",
+    "event": "What a pixel of an event camera sends when its brightness changes: time, place and polarity.",
+    "polarity": "Whether a pixel became brighter (1) or darker (0). Each polarity is a channel of its own in a frame.",
+    "frame": "The events of one slice of a recording, counted by polarity and pixel. It is the network's input at one "
+    "time step.",
+    "accumulate": "One addition, here of a weight that a spike or an event selects. It costs less energy than a MAC.",
+    "spike operations": "Additions that spikes and events cause, per recording (SOP, synaptic operations): a layer "
+    "adds a weight only where a spike arrives, and the first layer where an event does.",
+    "time step": "A network is shown the T frames of a recording one after the other, one at each of T time steps, in "
+    "each of which every neuron may fire.",
+    "token": "A place of the frame, after the stem cut it into patches, with its channels.",
+}
+"""Of a study on recordings of event cameras: what other studies have no use for, or say otherwise."""
 _RESIDUALS = {
     "ms": "membrane shortcut: blocks add membrane currents, and each neuron stands in front of its convolution",
     "sew": "spike-element-wise shortcut: blocks add spikes, and each neuron stands behind its convolution",
@@ -86,7 +100,7 @@ _FORMS = {
     "trial": "trials?",
     "candidate": "candidates?",
     "seed": "(?:random )?seeds?",
-    "95 % interval": "95 % intervals?|95 % over images|95 %",
+    "95 % interval": "95 % intervals?|95 % over (?:image|recording)s|95 %",
     "front": "Pareto front|(?<!in )fronts?(?! of trial| members)",
     "knee": "knee",
     "reference": "references?(?! point)",
@@ -111,6 +125,11 @@ _FORMS = {
     "attention head": "(?:attention )?heads",
     "real": "real(?= winner|;| \\(| if| and point)",
     "decade": "decades?",
+    "recording": "recordings?",
+    "event": "events?",
+    "polarity": "polarit(?:y|ies)",
+    "frame": "(?<!one )frames?",
+    "test recordings": "test recordings?",
     "MLP": "MLPs?|mlp",
     "ms": r"(?<!\d )ms|membrane shortcut",
     "sew": "sew|spike-element-wise shortcut",
@@ -137,30 +156,49 @@ class Entry:
     match: str
 
 
-def entries() -> list[Entry]:
-    """The whole glossary by alphabet; where one word begins as another does, the longer one is to be tried first."""
-    meanings = TERMS | _RESIDUALS | {kind: meaning for kind, meaning in _MIXERS.items() if kind != "identity"}
+def entries(sample: str = "image") -> list[Entry]:
+    """The whole glossary by alphabet; where one word begins as another does, the longer one is to be tried first.
+
+    Args:
+        sample: what the study's data set holds, in a word (`nas.settings.sample_of`).
+    """
+    mixers = {kind: meaning for kind, meaning in _MIXERS.items() if kind != "identity"}
+    meanings = _meanings(sample) | _RESIDUALS | mixers
     listed = [Entry(name, meaning, _FORMS.get(name, re.escape(name))) for name, meaning in meanings.items()]
     return sorted(listed, key=lambda entry: entry.name.lower())
 
 
-def terms(names: Iterable[str]) -> Words:
+def _meanings(sample: str) -> dict[str, str]:
+    """The terms, of images or of recordings."""
+    if sample == "image":
+        return TERMS
+    return {_said_of(sample, term): _said_of(sample, meaning) for term, meaning in TERMS.items()} | _OF_EVENTS
+
+
+def _said_of(sample: str, text: str) -> str:
+    """The same of samples of another kind, of what is written of images."""
+    words = {"an image": f"a {sample}", "image": sample, "Image": sample.capitalize()}
+    return re.sub(r"\b(?:an image|[iI]mage)(?=s?\b)", lambda match: words[match[0]], text)
+
+
+def terms(names: Iterable[str], sample: str = "image") -> Words:
     """Those of the names that have an entry."""
-    return [(name, TERMS[name]) for name in names if name in TERMS]
+    meanings = _meanings(sample)
+    return [(name, meanings[name]) for name in names if name in meanings]
 
 
-def statuses(table: pd.DataFrame) -> Words:
-    """Of the endings in a report's `statuses`, and of rungs where trainings were stopped at one."""
-    names = list(dict.fromkeys(table["status"]))
-    return terms([*(["rung"] if "stopped" in names else []), *names])
+def endings(statuses: pd.DataFrame) -> list[str]:
+    """Terms of the endings in a report's `statuses`, and of rungs where trainings were stopped at one."""
+    names = list(dict.fromkeys(statuses["status"]))
+    return [*(["rung"] if "stopped" in names else []), *names]
 
 
-def shorthand(trials: pd.DataFrame) -> Words:
+def shorthand(trials: pd.DataFrame, sample: str = "image") -> Words:
     """How the column `network` is read, word by word: only words that networks of this table have."""
-    return list(_entries(trials)) if not trials.empty else []
+    return list(_entries(trials, sample)) if not trials.empty else []
 
 
-def _entries(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def _entries(trials: pd.DataFrame, sample: str) -> Iterator[tuple[str, str]]:
     first = trials.iloc[0]
     kinds = [str(joined).split("+") for joined in trials["attention"]]  # of each network, the first stage's in front
     for residual in sorted(set(trials["residual"])):
@@ -176,7 +214,8 @@ def _entries(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
         yield f"heads {with_heads['num_heads'].iloc[0]}", "number of groups of channels that attend on their own"
     meaning = "width of the hidden layer of each block's MLP, as a multiple of the tokens' width"
     yield f"mlp {first['mlp_ratio']:g}", meaning
-    yield f"T{first['time_steps']}", "number of time steps for which each image is shown"
+    of_time = "for which each image is shown" if sample == "image" else f"and so of frames of each {sample}"
+    yield f"T{first['time_steps']}", f"number of time steps {of_time}"
     yield from _flags(trials, trials[[several[0] == "ssa" for several in kinds]])
 
 
@@ -190,4 +229,4 @@ def _flags(trials: pd.DataFrame, with_map: pd.DataFrame) -> Iterator[tuple[str, 
         yield "head neuron", "a neuron stands in front of the classifier"
 
 
-__all__ = ["TERMS", "Entry", "Words", "entries", "shorthand", "statuses", "terms"]
+__all__ = ["TERMS", "Entry", "Words", "endings", "entries", "shorthand", "terms"]

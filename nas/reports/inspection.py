@@ -53,7 +53,7 @@ def costs(
             "another trial"
         )
     name = f"{study.name}, trial {number}" + (f", {candidate.reason}" if candidate.status == "stopped" else "")
-    layers = costs_of(name, candidate, convention)
+    layers = costs_of(name, candidate, convention, study.sample)
     return with_hardware(layers, candidate.counts, chip, memory)
 
 
@@ -113,7 +113,9 @@ def costs_on_images(
     if counts.silent is not None:
         raise CostError(f"the proxy of {folder} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"proxy of {folder}", fused)
-    layers = priced(name, model.config, counted_on(counts.images), counts.operations, counts.images, convention)
+    sample = "recording" if splits.frames is not None else "image"
+    source = counted_on(counts.images, sample)
+    layers = priced(name, model.config, source, counts.operations, counts.images, convention, sample)
     return with_hardware(layers, measurement.counts_of(model.config, counts), chip, memory)
 
 
@@ -147,7 +149,7 @@ def costs_with_weights(
     if counts.silent is not None:
         raise CostError(f"{network} with {weights} is silent: {counts.silent}. Its energy means nothing")
     name = in_form(f"{network} with {weights}", fused)
-    layers = priced(name, config, counted_on(counts.images), counts.operations, counts.images, convention)
+    layers = priced(name, config, counted_on(counts.images, "image"), counts.operations, counts.images, convention)
     return with_hardware(layers, measurement.counts_of(config, counts), chip, memory)
 
 

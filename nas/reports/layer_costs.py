@@ -37,11 +37,12 @@ class Costs:
         name: of the network.
         description: the network in words.
         source: how its spikes are known.
-        layers: module path, class of what it is fed, and per image: dense MACs over all T, mean spikes per number,
+        layers: module path, class of what it is fed, and per sample: dense MACs over all T, mean spikes per number,
             accumulates, multiplications, energy in mJ.
         totals: energy in mJ of the whole network, by convention.
         chip: name of a chip and what its model says, if one was asked for.
         memory: accesses by a model of memory, if asked for.
+        sample: what it is fed, in a word: an image or a recording.
         neurobench: NeuroBench's metrics under its names, of counted networks.
         against: the network against its quantised counterpart, where there is one, by arithmetic and with memory.
     """
@@ -56,6 +57,7 @@ class Costs:
     memory: MemoryEnergy | None = None
     against: tuple[BreakEven, ...] = ()
     neurobench: PlainTable | None = None
+    sample: str = "image"
 
     def to_dict(self) -> PlainTable:
         """Plain values; `chip` and `memory` only if asked for, comparisons only with counts."""
@@ -96,13 +98,14 @@ class Costs:
 
     def tables(self) -> list[Table]:
         """What a terminal shows: the layers, and their memory accesses, if asked for."""
-        return [self.table(), *([_memory_table(self.memory)] if self.memory is not None else [])]
+        return [self.table(), *([_memory_table(self.memory, self.sample)] if self.memory is not None else [])]
 
     def table(self) -> Table:
         """Layers in the order in which they run, and the totals."""
         table = Table(
             title=Text(
-                f"{self.name}, {self.source}: an image under the convention {self.convention.label}\n{self.description}"
+                f"{self.name}, {self.source}: per {self.sample} under the convention {self.convention.label}\n"
+                f"{self.description}"
             ),
             show_footer=True,
         )
@@ -128,12 +131,12 @@ def _count(n: float) -> str:
     return in_si(n, "").strip() if n else "0"
 
 
-def _memory_table(memory: MemoryEnergy) -> Table:
+def _memory_table(memory: MemoryEnergy, sample: str) -> Table:
     """Memory accesses by layer and by what is accessed, in the order in which layers run, and the totals."""
     total, rows = memory.total, memory.layers
     unit = unit_of([accesses.total for accesses in rows.values()])
     shown = [name for name in TERMS if total.terms[name]]
-    table = Table(title=Text(f"Memory accesses, by {memory.model}: an image"), show_footer=True)
+    table = Table(title=Text(f"Memory accesses, by {memory.model}: per {sample}"), show_footer=True)
     table.add_column("layer", footer="whole network")
     for name in shown:
         table.add_column(name, justify="right", footer=unit.text(total.terms[name]))
@@ -155,10 +158,11 @@ def _chip_line(name: str, costs: ChipCosts) -> str:
     return f'On the chip "{name}": {energy_j}, {latency_s}, {fit}' + (f" ({costs.note})." if costs.note else ".")
 
 
-def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED) -> Costs:
+def costs_of(name: str, candidate: Candidate, convention: Convention = MEASURED, sample: str = "image") -> Costs:
     """What each layer of a candidate costs, by the counts in its record."""
-    images = candidate.counted_images
-    return priced(name, candidate.config, counted_on(images), candidate.operations, images, convention)
+    counted = candidate.counted_images
+    source = counted_on(counted, sample)
+    return priced(name, candidate.config, source, candidate.operations, counted, convention, sample)
 
 
 def with_hardware(costs: Costs, counts: Counts, chip: Chip | None = None, memory: MemoryModel | None = None) -> Costs:
@@ -191,6 +195,7 @@ def priced(
     operations: tuple[Operation, ...],
     images: int,
     convention: Convention,
+    sample: str = "image",
 ) -> Costs:
     return Costs(
         name,
@@ -199,6 +204,7 @@ def priced(
         convention,
         [_layer(op, images, convention) for op in operations],
         {name: energy.price(operations, images, energy.convention(name)).energy_mj for name in energy.names()},
+        sample=sample,
     )
 
 
@@ -215,8 +221,8 @@ def _layer(op: Operation, images: int, convention: Convention) -> PlainTable:
     }
 
 
-def counted_on(images: int) -> str:
-    return f"counted on {images} images"
+def counted_on(samples: int, sample: str) -> str:
+    return f"counted on {samples} {sample}s"
 
 
 __all__ = ["Costs", "comparisons", "costs_of", "counted_on", "priced", "with_hardware"]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from nas.costs import Convention, MemoryModel, UnitCosts, overheads_mj
+from nas.costs import Convention, MemoryModel, UnitCosts, overheads_mj, reads_counts
 from nas.datasets import GIVEN
 from nas.reports.repeats import Repeats
 from nas.reports.units import unit_of
+from nas.settings import EVENT_SPLITS
 from nas.stats import pareto
 from nas.studies import Spent, Study, warm_start
 from nas.training import Candidate, provenance
@@ -21,28 +22,30 @@ def methods(study: Study, candidates: dict[int, Candidate], convention: Conventi
     identity, recipe = study.identity, one.recipe
     versions = sorted({f"{name} {v}" for c in every for name, v in c.provenance["versions"].items()})
     return [
-        f"Images: {identity.get('data.dataset')} (fingerprint {identity.get('data.images')}); "
+        f"{study.sample.capitalize()}s: {_data(identity)} (fingerprint {identity.get('data.images')}); "
         f"{one.train_images} to train on, {one.counted_images} for search-val, "
-        f"{one.report_val_images} for report-val, {_cut(identity)}, stratified, seed {one.seed}. "
-        "No test image was read.",
+        f"{one.report_val_images} for report-val, {_cut(study)}, seed {one.seed}. "
+        f"No test {study.sample} was read.",
         *study.account,
-        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} images shown, batch "
+        f"Proxy: {recipe.epochs} epochs, {max(c.images_seen for c in every):,} {study.sample}s shown, batch "
         f"{recipe.batch_size}, AdamW, peak learning rate {recipe.learning_rate:g}, augmentation {recipe.augment}; one "
         f"seed ({one.seed}) a candidate, so differences within seed noise are not established.",
         *_rungs(study, spent),
         *_warm_start(study),
-        *_energy_methods(every, convention),
+        *_energy_methods(every, convention, study.sample),
+        *_first_layer(every, convention, study),
         f"Ran on {', '.join(_machines(every))} in {spent.hours:.2f} h of training and measuring; "
         f"{', '.join(versions)}; {_code(every)}.",
     ]
 
 
-def hypervolume_methods(reference: pareto.Point, is_asked_for: bool) -> str:
+def hypervolume_methods(reference: pareto.Point, is_asked_for: bool, sample: str = "image") -> str:
     """Which reference point hypervolume is measured from, and where the point comes from.
 
     Args:
         reference: search-val accuracy in per cent and log10 energy in mJ.
         is_asked_for: whether the last search named it.
+        sample: what the study's data set holds, in a word (`nas.settings.sample_of`).
     """
     accuracy, energy_mj = reference[0], 10 ** reference[1]
     origin = (
@@ -53,13 +56,22 @@ def hypervolume_methods(reference: pareto.Point, is_asked_for: bool) -> str:
     )
     return (
         f"Hypervolume is measured from the reference point of {accuracy:.1f} % of search-val accuracy and "
-        f"{unit_of([energy_mj]).text(energy_mj)} per image. {origin}."
+        f"{unit_of([energy_mj]).text(energy_mj)} per {sample}. {origin}."
     )
 
 
-def _cut(identity: PlainTable) -> str:
-    given = identity.get("data.dataset") == GIVEN
-    return "given apart or cut from the training images" if given else "cut from the training images"
+def _data(identity: PlainTable) -> str:
+    """The data set, and of recordings the split into training and test by which it is known."""
+    dataset = str(identity.get("data.dataset"))
+    split = identity.get("data.split") or next(iter(EVENT_SPLITS.get(dataset, ())), "")
+    return f'{dataset}, split "{split}"' if split else dataset
+
+
+def _cut(study: Study) -> str:
+    """Recordings may be cut by subject, which the account says; images of a class are always spread over the parts."""
+    given = study.identity.get("data.dataset") == GIVEN
+    cut = f"{'given apart or ' if given else ''}cut from the training {study.sample}s"
+    return cut if study.space.data.has_events else f"{cut}, stratified"
 
 
 def _machines(candidates: list[Candidate]) -> list[str]:
@@ -83,11 +95,11 @@ def _rungs(study: Study, spent: Spent) -> list[str]:
     shares = study.identity.get("recipe.rungs", [1.0])
     if len(shares) == 1:
         return []
-    steps = [f"{n} on {share:.0%} of these images" for n, share in zip(spent.networks, shares, strict=False)]
+    steps = [f"{n} on {share:.0%} of these {study.sample}s" for n, share in zip(spent.networks, shares, strict=False)]
     return [
-        f"Rungs: {', '.join(steps)}, each a training of its own with a whole schedule; {spent.images:,} images in all. "
-        "Which networks went on was decided by their search-val accuracy and energy. Only those trained on all images "
-        "can be on the front."
+        f"Rungs: {', '.join(steps)}, each a training of its own with a whole schedule; {spent.images:,} "
+        f"{study.sample}s in all. Which networks went on was decided by their search-val accuracy and energy. Only "
+        f"those trained on all {study.sample}s can be on the front."
     ]
 
 
@@ -102,15 +114,15 @@ def _warm_start(study: Study) -> list[str]:
     ]
 
 
-def _energy_methods(candidates: list[Candidate], convention: Convention) -> list[str]:
+def _energy_methods(candidates: list[Candidate], convention: Convention, sample: str) -> list[str]:
     costs = convention.costs
     errors = [c.energy_error for c in candidates if c.energy_error is not None]
     complete = [c for c in candidates if c.status == "complete"]
-    sure = f"; its standard error over images is at most {100 * max(errors):.2f} %" if errors else ""
+    sure = f"; its standard error over {sample}s is at most {100 * max(errors):.2f} %" if errors else ""
     sentences = [
         f"Energy, convention '{convention.label}' (docs/costs.md): {costs.pj_per_ac:g} pJ an accumulate, "
         f"{costs.pj_per_mac:g} pJ a multiplication with its addition ({costs.source}), priced from the operations "
-        f"counted on all search-val images{sure}. The spread between seeds is larger (`confirm` measures it). An "
+        f"counted on all search-val {sample}s{sure}. The spread between seeds is larger (`confirm` measures it). An "
         "estimate of arithmetic, not a measurement of a chip.",
     ]
     if complete:
@@ -121,6 +133,32 @@ def _energy_methods(candidates: list[Candidate], convention: Convention) -> list
             "accesses are not in it either."
         )
     return sentences
+
+
+_COUNTS = {
+    "events": "a count of n costs as much as n spikes",
+    "single": "a count that is not 0 costs as much as one spike",
+    "mac": "a count that is not 0 costs a multiplication with its addition",
+}
+
+
+def _first_layer(candidates: list[Candidate], convention: Convention, study: Study) -> list[str]:
+    """What the first layer of networks for frames of events is fed, and what that costs."""
+    if not study.space.data.has_events:
+        return []
+    counted = [c for c in candidates if c.operations]
+    if any(not reads_counts(c.operations) for c in counted):
+        what = "frames that were resized, which are real numbers: each costs a multiplication with its addition"
+    elif convention.exact:
+        what = f"counts of events: where it meets a weight, {_COUNTS[convention.counts]}"
+    elif convention.counts == "mac":
+        what = "counts of events: this convention prices the whole layer as dense multiplications with their additions"
+    else:
+        what = "counts of events: this convention prices the mean count times the dense accumulates"
+    return [
+        f"Energy is that of a recording, which is all T of its frames. The first layer computes each frame anew. It is "
+        f"fed {what} (docs/events.md)."
+    ]
 
 
 def memory_methods(trials: pd.DataFrame, memory: MemoryModel) -> list[str]:
@@ -180,9 +218,9 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
             + f"; space, data, recipe and seed {study.seed} are stored with the study",
         ),
         Check(
-            "Were all candidates trained alike: images, recipe, code?",
+            f"Were all candidates trained alike: {study.sample}s, recipe, code?",
             "not recorded" if nothing else "yes" if len(commits) == 1 else "partly",
-            "one space, one cut of the images and one recipe, which a study refuses to change; "
+            f"one space, one cut of the {study.sample}s and one recipe, which a study refuses to change; "
             f"{len(commits)} commit(s)",
         ),
         Check(
@@ -195,7 +233,11 @@ def _checks_of_code(study: Study, candidates: list[Candidate]) -> list[Check]:
             "yes" if retrained else "no",
             f"{len(retrained)} networks of this study, by `train --study`" if retrained else "export, train --study",
         ),
-        Check("Was nothing chosen by test images?", "yes", "a search cannot open them; report-val chooses nothing"),
+        Check(
+            f"Was nothing chosen by test {study.sample}s?",
+            "yes",
+            "a search cannot open them; report-val chooses nothing",
+        ),
     ]
 
 
@@ -217,7 +259,7 @@ def _checks_of_comparisons(study: Study, compared: list[Study], spent: Spent) ->
         Check(
             "Is performance told over time, not only at the end?",
             "yes" if spent.images else "no",
-            "hypervolume against trained images, above",
+            f"hypervolume against trained {study.sample}s, above",
         ),
     ]
 
@@ -251,7 +293,7 @@ def _checks_of_effort(study: Study, spent: Spent) -> list[Check]:
         Check(
             "What did it cost from end to end?",
             "yes" if spent.images else "no",
-            f"{spent.images:,} images, {spent.hours:.2f} h of training and measuring; repeats and full "
+            f"{spent.images:,} {study.sample}s, {spent.hours:.2f} h of training and measuring; repeats and full "
             "training runs apart",
         ),
         Check(

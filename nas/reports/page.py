@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from nas import files
 from nas.costs import MEASURED
-from nas.reports import charts, drawing, figure, findings, front_chart, glossary, repeats, texts, units
+from nas.reports import charts, drawing, figure, findings, frames, front_chart, glossary, repeats, texts, units
 from nas.reports.contents import Member, Report
 from nas.reports.plotting import Chart
 from nas.reports.summary import command, summary
@@ -178,9 +178,11 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
         means=report.means,
         interval=repeats.interval,
         energy_interval=repeats.energy_interval,
-        shorthand=glossary.shorthand(shown),
-        glossary=glossary.entries(),
-        points_drawn=findings.drawn(report.trials, report.energy),
+        shorthand=glossary.shorthand(shown, report.sample),
+        glossary=glossary.entries(report.sample),
+        preview=[(shown.label, Markup(frames.svg(shown))) for shown in report.preview],
+        preview_words=frames.in_words(report.preview[0]) if report.preview else "",
+        points_drawn=findings.drawn(report.trials, report.energy, report.sample),
         unit=report.unit,
         unit_of=_unit_of,
         asked=constraints.in_words(report.constraints),
@@ -190,7 +192,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
                 "trial": member.trial,
                 "row": rows[member.trial],
                 "quoted": report.quoted(rows[member.trial]),
-                "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}")),
+                "drawing": Markup(drawing.svg(member.config, f"network of trial {member.trial}", report.fed)),
                 "layers": table[table["trial"] == member.trial].to_dict("records"),
                 "silent": member.silent_layers,
                 "export": command(program, "export", report.study, options, "--pick", str(member.trial)),

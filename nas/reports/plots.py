@@ -87,7 +87,8 @@ def plot_network(network: str | Study | Candidate | SpikformerConfig, trial: int
         ConfigError: no such network.
     """
     config, title = _network(network, trial)
-    svg = drawing.svg(config, title)
+    of_events = isinstance(network, Study) and network.sample == "recording"
+    svg = drawing.svg(config, title, "frames" if of_events else "image")
     picture = svg.replace(">", f"><style>{_STYLE}</style>", 1)
     _, _, width, height = map(int, ElementTree.fromstring(svg).attrib["viewBox"].split())
     source = f"data:image/svg+xml;base64,{base64.b64encode(picture.encode()).decode()}"

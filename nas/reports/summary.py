@@ -54,7 +54,7 @@ def _without_front(report: Report) -> Summary:
     why = "none of them qualifies for the front: either none is trained in full, or those that are break your limits"
     return Summary(
         f"{found}, and {why}." if trained else f"{found}.",
-        "There is nothing to be sure of yet: an accuracy counts once a network is trained on all images.",
+        f"There is nothing to be sure of yet: an accuracy counts once a network is trained on all {report.sample}s.",
         "Run the same search command again with more trials: it goes on where it stopped.",
     )
 
@@ -81,9 +81,10 @@ def _found(report: Report, front: list[Row]) -> str:
 def _reach(report: Report, row: Row) -> str:
     """Its accuracy, energy and number."""
     quoted = report.quoted(row)
-    where = "per image, predicted for its ImageNet version" if report.energy == "energy_target_mj" else "per image"
+    where = f"per {report.sample}"
+    where += ", predicted for its ImageNet version" if report.energy == "energy_target_mj" else ""
     accuracy, energy = f"{100 * quoted['report_val_accuracy']:.1f} %", report.unit.text(quoted["energy_mj"])
-    return f"{accuracy} of unseen images right at {energy} {where} (trial {row['trial']})"
+    return f"{accuracy} of unseen {report.sample}s right at {energy} {where} (trial {row['trial']})"
 
 
 def _sure(report: Report, front: list[Row]) -> str:
@@ -92,7 +93,7 @@ def _sure(report: Report, front: list[Row]) -> str:
         points = max(map(_half_width, front))
         return (
             f"These accuracies are not confirmed: each comes from a single training (one random seed), and the number "
-            f"of images alone makes it uncertain by up to {points:.1f} points either way (95 %), so smaller "
+            f"of {report.sample}s alone makes it uncertain by up to {points:.1f} points either way (95 %), so smaller "
             f"differences mean nothing yet; {_SHORT}."
         )
     points, seeds = max(map(_half_width, trained_again)), _range([row["seeds"] for row in trained_again])

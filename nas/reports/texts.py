@@ -34,7 +34,7 @@ def markdown(
     """
     lines = [f"# {_inline(report.study)}", "", *_first(summary(report, options, program))]
     lines += [*map(_inline, report.findings), "", f"![front]({picture})", ""]
-    lines += [findings.drawn(report.trials, report.energy), ""]
+    lines += [findings.drawn(report.trials, report.energy, report.sample), ""]
     lines += ["## Front", ""]
     lines += _table(front_headings(report), front_cells(report))
     lines += [
@@ -42,8 +42,8 @@ def markdown(
         "Quote report-val: it was not used to choose. With a 95 % interval, it and the energy are means of further "
         "seeds; else they are of the search's one seed. The search ranks by search-val, which flatters what it chose.",
     ]
-    lines += _words("How to read a network", glossary.shorthand(report.front))
-    lines += _words("Words", [*glossary.terms(_TERMS), *glossary.statuses(report.statuses)])
+    lines += _words("How to read a network", glossary.shorthand(report.front, report.sample))
+    lines += _words("Words", glossary.terms([*_TERMS, *glossary.endings(report.statuses)], report.sample))
     if report.repeats is not None and not report.repeats.confirmed.empty:
         lines += ["", "## More seeds", ""]
         lines += _table(
@@ -104,7 +104,8 @@ def latex(report: Report) -> str:
         [
             r"% needs \usepackage{booktabs}",
             rf"% {_tex(report.study)}, energy under the convention {_tex(report.convention)}",
-            r"% accuracy: report-val images, which chose nothing; the front was chosen by others (search-val)",
+            f"% accuracy: report-val {report.sample}s, which chose nothing; "
+            "the front was chosen by others (search-val)",
             r"% with an interval: mean and 95 \% interval over that many further seeds; without: the search's one seed",
             r"\begin{tabular}{rlrrrrr}",
             r"\toprule",

@@ -70,21 +70,24 @@ class Plan:
         """That all trainings see."""
         return sum(n * seen for n, seen in zip(self.networks, self.images, strict=True))
 
-    def lines(self, pace: Pace, parameters: int, at_once: int) -> list[str]:
+    def lines(self, pace: Pace, parameters: int, at_once: int, sample: str = "image") -> list[str]:
         """For people.
 
         Args:
             parameters: of a typical network.
             at_once: trainings at a time.
+            sample: what a data set holds, in a word (`nas.settings.sample_of`).
         """
         spent, seconds = self.all_images, pace.seconds(self.networks, self.images) / at_once
         full = self.images[-1]
-        steps = [f"{n} of them to {seen:,} images" for n, seen in zip(self.networks[1:], self.images[1:], strict=True)]
-        rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} images each", *steps])
+        steps = [
+            f"{n} of them to {seen:,} {sample}s" for n, seen in zip(self.networks[1:], self.images[1:], strict=True)
+        ]
+        rungs = ", ".join([f"{self.networks[0]} networks to {self.images[0]:,} {sample}s each", *steps])
         disk_mb = (sum(self.networks) * _RECORD_BYTES + self.networks[-1] * 4 * parameters) / 1e6
         return [
-            f"Plan: about {rungs}; {spent:,} images in all. With as many images, random search would train "
-            f"{spent // full} networks in full.",
+            f"Plan: about {rungs}; {spent:,} {sample}s in all. With as many {sample}s, random search would "
+            f"train {spent // full} networks in full.",
             f"At the speed measured here, that takes {_time(seconds)} in all and up to {disk_mb:,.0f} MB on disk.",
             *([_LONG] if seconds > _DAY_S else []),
         ]

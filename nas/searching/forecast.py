@@ -91,7 +91,7 @@ class Forecast:
             notice(f"Study {name} continues: {done}{of} candidates are finished.")
         if expected is not None and self.pace is not None:
             plan = Plan.of(expected, len(self.references), self.images, self.per_promotion)
-            for line in plan.lines(self.pace, self._typical_parameters, self.setup.engine.slots):
+            for line in plan.lines(self.pace, self._typical_parameters, self.setup.engine.slots, self.study.sample):
                 notice(line)
 
     @property

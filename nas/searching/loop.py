@@ -194,7 +194,8 @@ def _job(trial: FrozenTrial, drawn: Drawn, begun: Setup) -> Job:
     """The training of a claimed trial."""
     reference, rung = trial.user_attrs.get("reference"), attributes.rung_of(trial)
     reference = reference if reference in begun.space.references else None
-    label = f"trial {trial.number}" + (f" on {begun.images[rung]:,} images" if len(begun.images) > 1 else "")
+    amount = f" on {begun.images[rung]:,} {begun.study.sample}s" if len(begun.images) > 1 else ""
+    label = f"trial {trial.number}{amount}"
     return Job(trial.number, label, drawn.config, reference, begun.space.recipe.rungs[rung])
 
 

@@ -11,7 +11,7 @@ from nas.progress import Dashboard, Observer
 from nas.searching.budget import Budget
 from nas.searching.settings import SearchKeywords, SearchSettings
 from nas.searching.stopping import Goal
-from nas.settings import Constraints, Recipe
+from nas.settings import Constraints, Recipe, sample_of
 from nas.spaces import SearchSpace, load_space, with_proxy
 from nas.studies import Study, constraints
 from nas.studies import storage as storages
@@ -53,12 +53,13 @@ def search(
 
 
 def _beginning(space: SearchSpace, goal: Goal, name: str) -> str:
-    """What begins, in a sentence: reading the images and measuring the speed take a while."""
+    """What begins, in a sentence: reading the data and measuring the speed take a while."""
     combinations = math.prod(len(axis.choices) for axis in space.axes)
+    sample = sample_of(space.data.dataset)
     asked = f"{goal.trials} networks" if goal.trials is not None else "as many networks as the budget allows"
     return (
         f"Study {name} searches {space.name}, which has up to {combinations:,} networks, on {space.data.dataset}. It "
-        f"evaluates {asked}. First it reads the images, then it measures the speed of this machine."
+        f"evaluates {asked}. First it reads the {sample}s, then it measures the speed of this machine."
     )
 
 

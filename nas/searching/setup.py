@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.datasets import Splits
+from nas.datasets import Splits, time_steps_of
 from nas.datasets import loaders as data
 from nas.engines import Engine, InProcess, OnRay, Processes, Trainer, device_of, places_of
 from nas.errors import StudyError
@@ -17,7 +17,7 @@ from nas.searching.settings import SearchSettings
 from nas.searching.stopping import Goal
 from nas.searching.warm_start import TrainedNetworks, check_same, gathered
 from nas.spaces import SearchSpace, check_blocks
-from nas.studies import Study, warm_start
+from nas.studies import Study, preview, warm_start
 from nas.studies import identity as identities
 from nas.studies import storage as storages
 from nas.training import images_seen, settled
@@ -74,6 +74,7 @@ def opened(loaded: SearchSpace, goal: Goal, settings: SearchSettings, observer: 
             given, counted = gathered(settings.warm_start, loaded, identity, settings.ranking)
             study = _study(name, folder, settings.storage, identity, loaded, splits.account)
             study.keep_data_dir(settings.data_dir)
+            _keep_frames(study, loaded, splits)
             told = _warmed(study, loaded, settings.warm_start, given)
             for sentence in (*splits.account, *filter(None, [torch_versions(study)]), *counted, *told):
                 watcher.notice(sentence)
@@ -113,6 +114,14 @@ def _study(
         study.keep_hypervolume_from(space.hypervolume_from)
         study.keep_account(account)
     return study
+
+
+def _keep_frames(study: Study, space: SearchSpace, splits: Splits) -> None:
+    """Let a study on recordings keep frames of some of them for its report, of as few time steps as the space has."""
+    if splits.frames is not None and not preview.is_kept(study):
+        labels, frames = splits.frames.examples(time_steps_of(space)[0], preview.RECORDINGS)
+        named = [splits.classes[label] for label in labels.tolist()]
+        preview.keep(study, zip(named, frames.numpy(), strict=True))
 
 
 def _warmed(

@@ -14,6 +14,7 @@ shown        what a study says of itself in a notebook or a console
 study        Study: candidates, front and settings of a search
 identity     what results depend on, and whether a search may go on with a study
 warm_start   what other studies showed before it began
+preview      frames of a few recordings, for its report
 starting     searches that have not trained anything yet
 status       what is running now
 """
@@ -23,6 +24,7 @@ from nas.studies import (
     constraints,
     handles,
     identity,
+    preview,
     starting,
     status,
     storage,
@@ -33,6 +35,7 @@ from nas.studies import (
 )
 from nas.studies.claims import Claim, Drawn
 from nas.studies.leases import DIED, INTERRUPTED, Leases
+from nas.studies.preview import ShownFrames
 from nas.studies.records import FullTraining, Spent, Training, trained_otherwise
 from nas.studies.study import Study, load_study
 from nas.studies.trials import Snapshot
@@ -44,6 +47,7 @@ __all__ = [
     "Drawn",
     "FullTraining",
     "Leases",
+    "ShownFrames",
     "Snapshot",
     "Spent",
     "Study",
@@ -54,6 +58,7 @@ __all__ = [
     "identity",
     "load_study",
     "networks",
+    "preview",
     "starting",
     "status",
     "storage",

@@ -21,7 +21,7 @@ from nas.costs import chip as chips
 from nas.costs import energy as conventions
 from nas.costs import memory as memories
 from nas.errors import StudyError
-from nas.settings import Constraints, ReferencePoint
+from nas.settings import Constraints, ReferencePoint, sample_of
 from nas.spaces import SearchSpace
 from nas.stats import pareto
 from nas.studies import constraints as limits
@@ -127,6 +127,11 @@ class Study:
     def space(self) -> SearchSpace:
         """The space that it searched; see `records.space_of`."""
         return records.space_of(self.name, self.identity)
+
+    @property
+    def sample(self) -> str:
+        """What its data set holds, in a word: "image" or "recording"."""
+        return sample_of(self.identity.get("data.dataset"))
 
     @property
     def account(self) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def _measured(
         activity=counter.activity(),
         overheads=counter.overheads,
         energy_error=_standard_error(marks),
-        silent=_silence(model, stream, head_input),
+        silent=_silence(model, stream, head_input, "recording" if images.dim() == 5 else "image"),
     )
 
 
@@ -203,13 +203,13 @@ def _time_first(x: Tensor) -> Tensor:
     return x if x.dim() == 3 else x[None]
 
 
-def _silence(model: nn.Module, stream: "_Constant", head_input: "_Constant") -> str | None:
+def _silence(model: nn.Module, stream: "_Constant", head_input: "_Constant", sample: str) -> str | None:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     if any(m.num_batches_tracked is not None and m.num_batches_tracked.item() == 0 for m in norms):
         return "its batch norm was never calibrated: no training batch has passed"
     if stream.is_constant():
-        return "its residual stream is the same for every validation image"
-    return "its head sees the same for every validation image" if head_input.is_constant() else None
+        return f"its residual stream is the same for every validation {sample}"
+    return f"its head sees the same for every validation {sample}" if head_input.is_constant() else None
 
 
 class _Constant:

@@ -98,7 +98,7 @@ def test_the_glossary_has_each_word_once_by_alphabet() -> None:
 
 def test_rungs_are_explained_where_trainings_stop_at_one() -> None:
     for names, words in ((["complete"], ["complete"]), (["stopped", "complete"], ["rung", "stopped", "complete"])):
-        assert [word for word, _ in glossary.statuses(pd.DataFrame({"status": names}))] == words
+        assert glossary.endings(pd.DataFrame({"status": names})) == words
 
 
 def test_who_is_no_point_of_the_chart_is_counted() -> None:
