@@ -8,10 +8,13 @@ Wilson's for one seed, and for all seeds together with the recordings as the onl
 """
 
 import argparse
-import math
 from pathlib import Path
 
+import numpy as np
+from header import header, table
+
 import nas
+from nas.stats import wilson
 
 SPACE = """
 [base]
@@ -47,16 +50,13 @@ SEEDS = (0, 1, 2)
 SETTINGS = ("batch_size=16", "epochs=100", "evaluate_every_epochs=1000")
 
 
-def wilson(share: float, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share of so many independent trials (Wilson, 1927)."""
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
-    return middle - half, middle + half
+def row(name: str, share: float, recordings: int) -> tuple[str, ...]:
+    low, high = (100 * float(end) for end in wilson(np.array(share), np.array(recordings)))
+    return name, f"{100 * share:.1f} %", f"{low:.1f} to {high:.1f} %"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description="Full training on real recordings of an event camera.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
@@ -68,20 +68,18 @@ def main() -> None:
         space, trials=arguments.trials, data_dir=arguments.folder, results_dir=arguments.results_dir, device="cpu"
     )
     bundle = nas.export(study, "accuracy")[0]
-    accuracies = []
+    shares, recordings = [], 0
     for seed in SEEDS:
         out = arguments.results_dir / f"trained-{seed}"
         trained = nas.train(bundle, arguments.folder, out, settings=(*SETTINGS, f"seed={seed}"), device="cpu")
         assert trained is not None
-        low, high = wilson(trained.scores.top1, trained.scores.images)
-        accuracies.append(trained.scores.top1)
-        print(
-            f"seed {seed}: {100 * trained.scores.top1:.1f} % of {trained.scores.images} test recordings, 95 % interval "
-            f"{100 * low:.1f} to {100 * high:.1f} %"
-        )
-    mean = sum(accuracies) / len(accuracies)
-    low, high = wilson(mean, trained.scores.images)
-    print(f"mean of {len(SEEDS)} seeds: {100 * mean:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %")
+        shares.append(trained.scores.top1)
+        recordings = trained.scores.images
+    rows = [row(f"seed {seed}", share, recordings) for seed, share in zip(SEEDS, shares, strict=True)]
+    rows.append(row("mean", sum(shares) / len(shares), recordings))
+    print(header("python benchmarks/event_recordings.py FOLDER"))
+    print(f"\n{bundle.name}, tested once on {recordings} recordings\n")
+    print(table([("", "test accuracy", "95 % interval"), *rows]))
 
 
 if __name__ == "__main__":
