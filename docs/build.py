@@ -22,12 +22,14 @@ sys.path.insert(0, str(ROOT))
 
 
 def write_references() -> None:
-    """Write the pages that are generated from the commands and from the settings of a space file."""
+    """Write the pages that are generated from the commands, the settings of a space file and published figures."""
     import cli_reference
+    import published_reference
     import space_reference
 
     (DOCS / "reference" / "cli.md").write_text(cli_reference.page(), encoding="utf-8")
     (DOCS / "reference" / "space_file.md").write_text(space_reference.page(), encoding="utf-8")
+    (DOCS / "published_numbers.md").write_text(published_reference.page(), encoding="utf-8")
 
 
 def run_tutorial() -> None:

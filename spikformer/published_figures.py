@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from spikformer import published_protocols
+from spikformer.published_protocols import Log
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -17,8 +20,9 @@ class Figures:
         source: where operations, energy and accuracy were read.
         verified: whether that is the authors' own text (paper, official README or log). The number of
             parameters needs no trust: it is held against the network.
-        protocol: how the accuracy came about, in sentences: the split, which epoch, on which set; empty where it is
-            not known.
+        protocol: how the accuracy came about, in sentences: the split, which epoch, on which set, the seeds, and what
+            is not known of these; empty where no accuracy is printed and nothing is known.
+        log: accuracies of the training that its authors released a log of; None, no log is known.
     """
 
     paper: str
@@ -30,6 +34,7 @@ class Figures:
     source: str = "no figure known"
     verified: bool = False
     protocol: str = ""
+    log: Log | None = None
 
     def in_words(self) -> str:
         """The paper, the printed accuracy with its source, and the protocol."""
@@ -42,14 +47,25 @@ def of(name: str) -> Figures:
     """The figures of a published network; without numbers where none are known."""
     paper = _PAPERS[name.split("_")[0]]
     if name in ON_EVENTS:
-        parameters, accuracy, source, protocol = ON_EVENTS[name]
-        verified = source in _OF_THE_AUTHORS
-        return Figures(paper, parameters, accuracy=accuracy, source=source, verified=verified, protocol=protocol)
-    if name not in ON_IMAGES:
+        parameters, accuracy, source = ON_EVENTS[name]
+        operations = energy = None
+    elif name in ON_IMAGES:
+        parameters, operations, energy, accuracy, source = ON_IMAGES[name]
+    else:
         return Figures(paper)
-    parameters, operations, energy, accuracy, source = ON_IMAGES[name]
-    verified = source in _OF_THE_AUTHORS
-    return Figures(paper, parameters, operations, energy, accuracy, AT_SIZE.get(name), source, verified)
+    protocol = published_protocols.of(name, accuracy)
+    return Figures(
+        paper,
+        parameters,
+        operations,
+        energy,
+        accuracy,
+        AT_SIZE.get(name),
+        source,
+        verified=source in _OF_THE_AUTHORS,
+        protocol="" if protocol is None else protocol.in_words(),
+        log=published_protocols.LOGS.get(name),
+    )
 
 
 _FANG = 'Fang et al., "Spiking Neural Networks Need High-Frequency Information", NeurIPS 2025'
@@ -143,78 +159,23 @@ ON_IMAGES: dict[str, tuple[float | None, float | None, float | None, float | Non
 
 AT_SIZE = {"sdt1_in_8_768": 288}
 
-_NINE_TENTHS = (
-    "Of each class of CIFAR10-DVS, the first 90 % of the recordings train, in the order of their file names as text, "
-    "and the others are the test set."
-)
-_USERS = "Users 1 to 23 of DVS128 Gesture train, and users 24 to 29 are the test set."
-_BEST = (
-    "The accuracy is the highest of all epochs on the test set, which also selects the checkpoint; there is no "
-    "validation set."
-)
-
-
-def _log(epochs: int, best: float, last: float, mean: float) -> str:
-    return (
-        f"The authors' log of {epochs} epochs has {best:g} % at best, {last:g} % in the last epoch, and a mean of "
-        f"{mean:g} % in the last ten."
-    )
-
-
-# Parameters (M), top-1 accuracy (%), source, protocol. Parameters are those of released logs, which count the weights
-# that are never used. Those of QKFormer are official, although its accuracy is not.
-ON_EVENTS: dict[str, tuple[float | None, float | None, str, str]] = {
-    "spikformer_cifar10dvs_2_256": (None, 80.9, _MEMORY, f"{_NINE_TENTHS} {_BEST}"),
-    "spikingformer_cifar10dvs_2_256": (
-        2.568714,
-        81.3,
-        _OFFICIAL,
-        f"{_NINE_TENTHS} {_BEST} {_log(106, 81.3, 80.7, 80.18)} With 10 time steps, 79.9 % are printed.",
-    ),
-    "spikingformer_dvs128_2_256": (
-        None,
-        98.3,
-        _OFFICIAL,
-        f"{_USERS} {_BEST} With 10 time steps, 96.2 % are printed.",
-    ),
-    "sdt1_cifar10dvs_2_256": (
-        None,
-        80.0,
-        _MEMORY,
-        "The split is one of two, and which is not known: the first 90 % of the recordings of each class for training, "
-        f"or the ready-made tensors of TET. {_BEST}",
-    ),
-    "sdt1_dvs128_2_256": (None, 99.3, _MEMORY, f"{_USERS} {_BEST}"),
-    "qkformer_cifar10dvs_256": (1.504138, 84.0, _MEMORY, f"{_NINE_TENTHS} {_BEST} {_log(106, 84.1, 83.3, 83.24)}"),
-    "qkformer_dvs128_256": (None, 98.6, _MEMORY, f"{_USERS} {_BEST}"),
-    "maxformer_cifar10dvs_256": (None, 84.2, _OFFICIAL, f"{_NINE_TENTHS} {_BEST} {_log(106, 84.2, 82.3, 82.54)}"),
-    "maxformer_dvs128_256": (
-        None,
-        98.6,
-        _OFFICIAL,
-        f"{_USERS} {_BEST} {_log(160, 98.61, 96.53, 96.6)} One of the 288 test recordings is 0.35 percentage points.",
-    ),
-    "spikingresformer_cifar10dvs": (None, None, _UNKNOWN, f"{_NINE_TENTHS} {_BEST}"),
-    "spikingresformer_dvs128": (None, None, _UNKNOWN, f"{_USERS} {_BEST}"),
-    "spikingresformer_s_cifar10dvs": (
-        None,
-        84.8,
-        _MEMORY,
-        f"It starts from weights trained on ImageNet. {_NINE_TENTHS} {_BEST}",
-    ),
-    "spikingresformer_s_dvs128": (
-        None,
-        None,
-        _UNKNOWN,
-        f"It starts from weights trained on ImageNet. {_USERS} {_BEST}",
-    ),
-    "sdt3_base_hardvs_19M": (
-        None,
-        None,
-        _UNKNOWN,
-        "The authors' code validates on the list of test recordings, not on that of validation, and reports the "
-        "highest accuracy of all epochs, of the network and of the moving average of its weights.",
-    ),
+# Parameters (M), top-1 accuracy (%), source. Parameters are those of released logs, which count the weights that are
+# never used. Those of QKFormer are official, although its accuracy is not.
+ON_EVENTS: dict[str, tuple[float | None, float | None, str]] = {
+    "spikformer_cifar10dvs_2_256": (None, 80.9, _MEMORY),
+    "spikingformer_cifar10dvs_2_256": (2.568714, 81.3, _OFFICIAL),
+    "spikingformer_dvs128_2_256": (None, 98.3, _OFFICIAL),
+    "sdt1_cifar10dvs_2_256": (None, 80.0, _MEMORY),
+    "sdt1_dvs128_2_256": (None, 99.3, _MEMORY),
+    "qkformer_cifar10dvs_256": (1.504138, 84.0, _MEMORY),
+    "qkformer_dvs128_256": (None, 98.6, _MEMORY),
+    "maxformer_cifar10dvs_256": (None, 84.2, _OFFICIAL),
+    "maxformer_dvs128_256": (None, 98.6, _OFFICIAL),
+    "spikingresformer_cifar10dvs": (None, None, _UNKNOWN),
+    "spikingresformer_dvs128": (None, None, _UNKNOWN),
+    "spikingresformer_s_cifar10dvs": (None, 84.8, _MEMORY),
+    "spikingresformer_s_dvs128": (None, None, _UNKNOWN),
+    "sdt3_base_hardvs_19M": (None, None, _UNKNOWN),
 }
 
 __all__ = ["AT_SIZE", "ON_EVENTS", "ON_IMAGES", "Figures", "of"]

@@ -38,6 +38,7 @@ SPIKFORMER = (
     "formats",
     "published_networks",
     "published_events",
+    "published_protocols",
     "published_figures",
     "published",
     "official",

@@ -271,14 +271,20 @@ def for_network(config: SpikformerConfig, network: str = "", *, has_events: bool
         has_events: whether it is trained on frames of events.
     """
     kind = "events" if has_events else "imagenet" if config.stem.image_size > _CIFAR_PIXELS else "cifar"
-    return read(f"{_family(config, small=kind != 'imagenet')}_{kind}", network)
+    return read(f"{family(config, small=kind != 'imagenet')}_{kind}", network)
 
 
 _CIFAR_PIXELS = 64
 
 
-def _family(config: SpikformerConfig, *, small: bool) -> str:
-    """By what only that family has; of spikes or membranes added, Spikformer or Spikingformer, where nothing tells."""
+def family(config: SpikformerConfig, *, small: bool) -> str:
+    """The published family that a network is nearest to, as its recipes are named.
+
+    By what only that family has; of spikes or membranes added, Spikformer or Spikingformer, where nothing tells.
+
+    Args:
+        small: whether it is for CIFAR or events, for which V2 and V3 of Spike-driven Transformer have no recipes.
+    """
     kinds = {mixer.kind for stage in config.stages for mixer in (stage.local, stage.mixer)}
     if "dssa" in kinds:
         return "spikingresformer"
@@ -375,6 +381,7 @@ __all__ = [
     "EVALUATION",
     "EXECUTION",
     "TrainingRecipe",
+    "family",
     "for_channels",
     "for_epochs",
     "for_network",

@@ -97,7 +97,7 @@ def report(
     show_default=True,
     metavar="front|knee|accuracy|energy|TRIAL",
     help="Networks to export: the whole front, its knee, its most accurate or most frugal member, or the network of "
-    "a trial.",
+    "a trial. For ImageNet, a word picks a network of each family of the front.",
 )
 @click.option(
     "--params", type=options.COUNT, metavar="N", help="Scale the networks for ImageNet to at most N parameters, as 16M."
@@ -173,7 +173,7 @@ def export(
     elif network is not None:
         config_of(network)
     loaded = None if network is not None else nas.load_study(study or None, storage=storage, results_dir=results_dir)
-    from nas.exports import Size, convert, export_published, why_as_is  # torch, only now
+    from nas.exports import Size, convert, export_published, notes, why_as_is  # torch, only now
 
     def wrote(folder: Path) -> None:
         if new:
@@ -185,7 +185,7 @@ def export(
     if loaded is not None:
         size = Size(as_is, params, macs, classes or 0)
         last = nas.export(loaded, pick, out, size, wrote, following.program(here=False))[-1]
-        for sentence in why_as_is(loaded, size):
+        for sentence in [*why_as_is(loaded, size), *notes(loaded, pick, size)]:
             click.echo(sentence)
     elif network is not None:
         last = export_published(network, out, weights, following.program(here=False)) if new else Path(network)

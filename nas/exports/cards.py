@@ -7,6 +7,7 @@ from nas.bundles import Bundle, TrainingRecipe
 from nas.costs import MEASURED, scaling, static_model, target, total_macs
 from nas.datasets import GIVEN
 from nas.exports.sizing import Size
+from nas.exports.transfer import ACCURACY, ENERGY
 from nas.full_training import memory
 from nas.reports import repeats
 from nas.settings import EVENT_DATASETS, TRAINING_RECORDINGS, sample_of
@@ -26,9 +27,7 @@ def predicted(energy_mj: float) -> str:
     low, middle, high = (in_si(energy_j * factor, "J") for factor in (1 / (1 + error), 1, 1 / (1 - error)))
     return (
         f'Predicted energy of this network: {middle} per image, {low} to {high}, under the convention "measured". Its '
-        "own operations are counted exactly, and each layer is assumed to fire as often as in the proxy. The interval "
-        f"of {100 * error:.0f} % is the error of such a prediction on the one network whose firing rates on ImageNet "
-        "are known, where it was too low (`benchmarks/target_energy.py`). For another network it may be wider."
+        f"own operations are counted exactly, and each layer is assumed to fire as often as in the proxy. {ENERGY}"
     )
 
 
@@ -117,6 +116,7 @@ def card(
 ) -> str:
     """What an exported folder is, its figures, how they came about, and how to train and load it."""
     energy = in_si((candidate.energy_mj or 0) * 1e-3, "J")
+    transfer = "" if size.as_is else f"\n\n{ACCURACY}"
     foreseen = "" if size.as_is else predicted(target.predicted_energy_mj(candidate.operations, network))
     proxy, pixels = candidate.recipe, candidate.config.stem.image_size
     sample = study.sample
@@ -131,7 +131,7 @@ def card(
 Trial {number} of the study {study.name}; config {candidate.config_id}, seed {candidate.seed}.
 
 **Transfer to full training unverified.** The figures of the proxy are those of a small network after a short training.
-They rank candidates against each other. They do not predict the accuracy that this network will reach.
+They rank candidates against each other. They do not predict the accuracy that this network will reach.{transfer}
 
 | of the proxy | |
 |---|---|

@@ -29,6 +29,8 @@ def export(
 ) -> list[Path]:
     """Write a bundle for each picked candidate, and return the folders.
 
+    For ImageNet, a word picks a candidate of each family of the front (`nas.exports.transfer`).
+
     Args:
         which: which candidates; see `pick`.
         out: folder in which the bundles are written; `results/<study>/exports` by default.
@@ -42,9 +44,9 @@ def export(
         TrainingError: there is no network of that size.
     """
     place = Path(out) if out is not None else study.folder / "exports"
-    chosen = pick(study, which)
     size = size or Size()
     size = dataclasses.replace(size, as_is=True) if why_as_is(study, size) else size
+    chosen = pick(study, which, per_family=not size.as_is)
     networks = {number: _sized(study, candidate, size) for number, candidate in chosen.items()}
     folders = []
     for number, network in networks.items():

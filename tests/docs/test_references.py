@@ -16,6 +16,7 @@ from nas.settings import Constraints, DataSettings, Recipe, ReferencePoint
 from nas.spaces.axes import AXES, PLACEMENTS
 from nas.spaces.parser import _SECTIONS
 from nas.spaces.paths import paths_in
+from spikformer import published
 from spikformer.config import READS, SpikformerConfig
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -28,11 +29,32 @@ def _sections(name: str, level: str = "## ") -> dict[str, str]:
     return dict(part.split("\n", 1) for part in parts)
 
 
-@pytest.mark.parametrize("name", ["cli", "space_file"])
-def test_the_committed_page_is_the_generated_one(name: str, program: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [
+        ("reference/cli.md", "cli_reference"),
+        ("reference/space_file.md", "space_reference"),
+        ("published_numbers.md", "published_reference"),
+    ],
+)
+def test_the_committed_page_is_the_generated_one(page: str, module: str, program: Callable[[str], Any]) -> None:
     """`python docs/build.py --references` writes it anew."""
-    module = program({"cli": "cli_reference", "space_file": "space_reference"}[name])
-    assert (REFERENCE / f"{name}.md").read_text(encoding="utf-8") == module.page()
+    assert (REFERENCE.parent / page).read_text(encoding="utf-8") == program(module).page()
+
+
+def test_every_published_network_is_once_among_the_published_numbers() -> None:
+    """With its accuracy in the table of its data set, or among those without one."""
+    sections = dict(
+        part.split("\n", 1) for part in (REFERENCE.parent / "published_numbers.md").read_text().split("\n## ")[2:]
+    )
+    without = re.findall(r"`(\w+)`", sections.pop("Networks without a printed accuracy").splitlines()[1])
+    rows = [row for text in sections.values() for row in re.findall(r"^\| `(\w+)` \| ([\d.]+)", text, re.MULTILINE)]
+    assert sorted([*without, *(name for name, _ in rows)]) == published.names()
+    assert {name: float(accuracy) for name, accuracy in rows} == {
+        name: figures.accuracy
+        for name in published.names()
+        if (figures := published.figures(name)).accuracy is not None
+    }
 
 
 COMMANDS = {

@@ -138,7 +138,7 @@ def test_every_printed_figure_belongs_to_a_network() -> None:
 def test_figures_in_words_say_at_which_image_size() -> None:
     """The README of Spike-driven Transformer prints 77.07 % at 288 x 288 pixels."""
     words = published.figures("sdt1_in_8_768").in_words()
-    assert words.endswith("Printed accuracy: 77.07 % at 288 x 288 pixels (official README or log).")
+    assert "Printed accuracy: 77.07 % at 288 x 288 pixels (official README or log). The training images" in words
     assert published.figures("sdt3_base_t").in_words().endswith("Printed accuracy: none known.")
 
 

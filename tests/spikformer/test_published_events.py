@@ -11,7 +11,6 @@ import torch
 from nas.costs import static_model
 from spikformer import SpikformerConfig, published
 from spikformer.published_events import POINTS
-from spikformer.published_networks import POINTS as IMAGE_NETWORKS
 from tests.facts import config_of, points
 
 COUNTS = points("event_param_counts.json")
@@ -175,7 +174,3 @@ def test_the_page_of_networks_lists_them_all_with_what_is_printed() -> None:
     assert {name: numbers[0] for name, numbers in listed.items()} == {name: f"{parameters(name):,}" for name in POINTS}
     printed = {name: numbers[1] for name, numbers in listed.items() if len(numbers) > 1}
     assert printed == {name: f"{accuracy:.1f} %" for name, (accuracy, _, _) in PRINTED.items()}
-
-
-def test_figures_of_images_say_nothing_of_the_protocol_of_events() -> None:
-    assert not any(published.figures(name).protocol for name in IMAGE_NETWORKS)
