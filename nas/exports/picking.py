@@ -6,7 +6,7 @@ from nas.bundles import recipe
 from nas.errors import StudyError
 from nas.stats import pareto
 from nas.studies import Study, constraints
-from nas.training import Candidate
+from nas.training import Candidate, EnergyOf
 
 PICKS = ("front", "knee", "accuracy", "energy")
 
@@ -60,7 +60,7 @@ def by_family(candidates: dict[int, Candidate]) -> dict[str, dict[int, Candidate
     return families
 
 
-def _best(front: dict[int, Candidate], which: str, energy_of: str) -> int:
+def _best(front: dict[int, Candidate], which: str, energy_of: EnergyOf) -> int:
     """The trial of a front, by rising energy, that a word names."""
     energies = [c.ranked_mj(energy_of) or math.inf for c in front.values()]
     points = [(c.search_val_accuracy or 0.0, math.log10(mj)) for c, mj in zip(front.values(), energies, strict=True)]
