@@ -1,8 +1,9 @@
 """Which network to choose: the expected hypervolume improvement, by the posterior of all networks.
 
-Accuracy is modelled as the logarithm of error, in which learning curves of power laws have equal scales at all rungs,
-and along energy as well as the axes: activity tells capacity. The expected improvement is exact for two independent
-normals (Emmerich et al., 2011; the strips are ours).
+Accuracy is modelled as the log odds of error. Far from chance these are the logarithm of error, in which learning
+curves of power laws have equal scales at all rungs. Near chance, where all errors after few images are alike, they
+still tell networks apart. They are modelled along energy as well as the axes: activity tells capacity. The expected
+improvement is exact for two independent normals (Emmerich et al., 2011; the strips are ours).
 """
 
 import math
@@ -134,9 +135,10 @@ class Posterior:
         return np.column_stack([features_MD, np.clip((energy_M - low) / span, 0, 1.5)])
 
     def _accuracy(self, features_MD: Array, energy_M: Array, rows_M: Indices) -> tuple[Array, Array]:
-        """Mean and standard deviation, from those of the logarithm of error by its slope."""
-        log_error_M, sd_M = self._error.posterior(self._along(features_MD, energy_M), rows_M, self.rung)
-        return 1 - np.exp(log_error_M), np.exp(log_error_M) * sd_M
+        """Mean and standard deviation, from those of the log odds of error by their slope."""
+        log_odds_M, sd_M = self._error.posterior(self._along(features_MD, energy_M), rows_M, self.rung)
+        error_M = special.expit(log_odds_M)
+        return 1 - error_M, error_M * (1 - error_M) * sd_M
 
     def _reference(self) -> pareto.Point:
         """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.

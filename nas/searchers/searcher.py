@@ -2,10 +2,8 @@
 
 One rule for every rung: of those that could come to it, take the network that is expected to add most hypervolume to
 what the networks that are there, or on their way, are believed to reach at the top. The beliefs come from a model
-of all observations (`surrogate`); accuracy is modelled as the logarithm of error, in which learning curves of power
-laws have equal scales at all rungs, and along energy as well as the axes: activity tells capacity. Which rung is next
-follows from counts alone, so no worker ever waits. The expected improvement is exact for two independent normals
-(Emmerich et al., 2011; the strips are ours).
+of all observations (`surrogate`), on scales that `acquisition` gives reasons for. Which rung is next follows from
+counts alone, so no worker ever waits.
 
 Networks that other studies trained before may inform the model (`prior`). They are no networks of the search: they are
 not promoted, and hypervolume is not measured with them. They may be proposed like any other.
