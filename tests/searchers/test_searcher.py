@@ -308,6 +308,30 @@ def test_the_best_rise_to_the_top(steps: list[Step]) -> None:
     assert sum(pareto.hypervolume(top, (0.5, 2.0)) for top in tops) > volumes[150]
 
 
+def exact(params: Mapping[str, Choice], rungs: int, number: int) -> Record:
+    """A network whose readings are the truth, 0.2 lower at the lower rung."""
+    network = Toy().at(params)
+    accuracy, energy = truth(network)
+    readings = {k: Observation(accuracy - 0.2 * (1 - k), energy, number + k) for k in range(rungs)}
+    return Record(network, readings, rungs - 1)
+
+
+@pytest.mark.parametrize(("in_full", "accurate"), [(4, False), (5, True), (6, False), (13, True)])
+def test_every_eighth_network_in_full_is_chosen_for_accuracy(in_full: int, accurate: bool) -> None:
+    """Medium ones were trained in full. Of the two that wait, the small one adds more hypervolume."""
+    kinds = itertools.product([2, 4], Toy.axes["depth"], ["a", "b", "c"])
+    middle: list[Mapping[str, Choice]] = [{"width": w, "depth": d, "kind": k, "wide": True} for w, d, k in kinds]
+    waiting: list[Mapping[str, Choice]] = [
+        {"width": w, "depth": d, "kind": "c", "wide": True} for w, d in ((1, 1), (8, 3))
+    ]
+    chosen = [*((params, 2) for params in middle[:in_full]), *((params, 1) for params in waiting)]
+    records = [exact(params, rungs, 2 * i) for i, (params, rungs) in enumerate(chosen)]
+    settings = dataclasses.replace(QUICK, shares=(0.05, 1.0), reduction_factor=(1.0,))
+    step = Searcher(Toy(), 0, settings, reference=(0.3, 2.0)).next_step(records, new=False)
+    assert step.rung == 1
+    assert (step.network == records[-1].network) == accurate
+
+
 def test_configs_as_networks() -> None:
     """What the space makes of choices, or nothing: 3 heads do not divide 32 channels."""
     loaded = load_space("spikformer_tiny")
