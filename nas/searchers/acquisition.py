@@ -1,8 +1,9 @@
 """Which network to choose: the expected hypervolume improvement, by the posterior of all networks.
 
-Accuracy is modelled as the logarithm of error, in which learning curves of power laws have equal scales at all rungs,
-and along energy as well as the axes: activity tells capacity. The expected improvement is exact for two independent
-normals (Emmerich et al., 2011; the strips are ours).
+Accuracy is modelled as the log odds of error. Far from chance these are the logarithm of error, in which learning
+curves of power laws have equal scales at all rungs. Near chance, where all errors after few images are alike, they
+still tell networks apart. They are modelled along energy as well as the axes: activity tells capacity. The expected
+improvement is exact for two independent normals (Emmerich et al., 2011; the strips are ours).
 """
 
 import math
@@ -107,23 +108,37 @@ class Posterior:
         accuracy, accuracy_sd = self.accuracy_N[rows], self.accuracy_sd_N[rows]
         return self._improvement(accuracy, accuracy_sd, self.energy_N[rows], self.energy_sd_N[rows], 0)
 
-    def best_for(self, rung: int) -> Network | None:
-        """Which waiting network is expected to add most to those at a rung or on their way to it."""
+    def best_for(self, rung: int, more_accurate: bool = False) -> Network | None:
+        """Which waiting network is expected to add most to those at a rung or on their way to it.
+
+        Args:
+            more_accurate: than all of those: only this part of what a network adds counts.
+        """
         rows = np.array(
             [i for i, r in enumerate(self.records) if r.promotable and r.highest_rung == rung - 1], dtype=int
         )
         if not len(rows):
             return None
         accuracy_sd, energy_sd = (self.settings.kappa * sd[rows] for sd in (self.accuracy_sd_N, self.energy_sd_N))
-        improvement = self._improvement(self.accuracy_N[rows], accuracy_sd, self.energy_N[rows], energy_sd, rung)
+        beliefs = self.accuracy_N[rows], accuracy_sd, self.energy_N[rows], energy_sd
+        improvement = self._improvement(*beliefs, rung, more_accurate)
         return self.records[int(rows[np.argmax(improvement)])].network
 
     def _improvement(
-        self, accuracy_M: Array, accuracy_sd_M: Array, energy_M: Array, energy_sd_M: Array, rung: int
+        self,
+        accuracy_M: Array,
+        accuracy_sd_M: Array,
+        energy_M: Array,
+        energy_sd_M: Array,
+        rung: int,
+        more_accurate: bool = False,
     ) -> Array:
         """What candidates are expected to add to the study's networks at a rung or on their way to it, and above."""
         there = [self._point(i) for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
-        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, self.reference)
+        reference = self.reference
+        if more_accurate:
+            reference = max([reference[0], *(accuracy for accuracy, _ in there)]), reference[1]
+        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, reference)
 
     def _point(self, row: int) -> pareto.Point:
         return float(self.accuracy_N[row]), float(self.energy_N[row])
@@ -134,9 +149,10 @@ class Posterior:
         return np.column_stack([features_MD, np.clip((energy_M - low) / span, 0, 1.5)])
 
     def _accuracy(self, features_MD: Array, energy_M: Array, rows_M: Indices) -> tuple[Array, Array]:
-        """Mean and standard deviation, from those of the logarithm of error by its slope."""
-        log_error_M, sd_M = self._error.posterior(self._along(features_MD, energy_M), rows_M, self.rung)
-        return 1 - np.exp(log_error_M), np.exp(log_error_M) * sd_M
+        """Mean and standard deviation, from those of the log odds of error by their slope."""
+        log_odds_M, sd_M = self._error.posterior(self._along(features_MD, energy_M), rows_M, self.rung)
+        error_M = special.expit(log_odds_M)
+        return 1 - error_M, error_M * (1 - error_M) * sd_M
 
     def _reference(self) -> pareto.Point:
         """Accuracy and energy beyond which nothing counts, from beliefs about the first, random networks.

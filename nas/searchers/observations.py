@@ -12,6 +12,7 @@ from nas.searchers.networks import Network
 from nas.stats import pareto
 
 MOST = 500  # observations that a posterior rests on: its cost grows with their cube
+_EXTREME = 1e-4  # the least error, and the least accuracy, that is told from 0
 _OUTLYING = 3.0  # ranges between quartiles beyond which a value counts as that far
 
 
@@ -98,24 +99,30 @@ def energies(records: Sequence[Record]) -> Observations:
 
 
 def errors(records: Sequence[Record], own_rungs: int) -> Observations:
-    """Logarithm of error. A network that failed counts as the worst at that rung, so that its like are avoided.
+    """Log odds of error. A network that failed counts as the worst at that rung, so that its like are avoided.
 
     Args:
         own_rungs: of the study. Those of other studies follow, where errors count by their ranks, as normal scores.
     """
-    log_errors = [{k: math.log(max(1 - x.accuracy, 1e-4)) for k, x in r.observations.items()} for r in records]
+    log_odds = [{k: _log_odds(1 - x.accuracy) for k, x in r.observations.items()} for r in records]
     worst = [
-        max((f[k] for f in log_errors if k in f), default=None) for k in range(1 + max(r.highest_rung for r in records))
+        max((f[k] for f in log_odds if k in f), default=None) for k in range(1 + max(r.highest_rung for r in records))
     ]
-    for record, own in zip(records, log_errors, strict=True):
+    for record, own in zip(records, log_odds, strict=True):
         at = worst[record.highest_rung]
         if record.failed and at is not None:
             own[record.highest_rung] = at
-    for rung in {k for own in log_errors for k in own if k >= own_rungs}:
-        members = [own for own in log_errors if rung in own]
+    for rung in {k for own in log_odds for k in own if k >= own_rungs}:
+        members = [own for own in log_odds if rung in own]
         for own, score in zip(members, _normal_scores([own[rung] for own in members]), strict=True):
             own[rung] = score
-    return _pooled(log_errors)
+    return _pooled(log_odds)
+
+
+def _log_odds(share: float) -> float:
+    """Of a share that is drawn in from 0 and 1, where they are infinite."""
+    inside = min(max(share, _EXTREME), 1 - _EXTREME)
+    return math.log(inside / (1 - inside))
 
 
 def _normal_scores(values: Sequence[float]) -> list[float]:
