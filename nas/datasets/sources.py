@@ -103,6 +103,7 @@ class Source:
 
 
 _USUAL_CUT = DataSettings(), 0
+_POLARITIES = 2  # channels that no image has
 
 
 def find(
@@ -125,6 +126,11 @@ def find(
     """
     if network is not None and cut[0].has_events:
         return _events(*cut, data_dir, network, on_scan)
+    if network is not None and network.stem.in_channels == _POLARITIES:
+        raise DataError(
+            "the network takes frames of events, but nothing says of which recordings. Search on recordings "
+            "(docs/events.md), export the network, and give that folder"
+        )
     if data_dir is None:
         if dataset == "digits":
             return _digits(*cut)

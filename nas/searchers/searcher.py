@@ -2,9 +2,8 @@
 
 One rule for every rung: of those that could come to it, take the network that is expected to add most hypervolume to
 what the networks that are there, or on their way, are believed to reach at the top. Of the networks trained in full,
-every eighth is chosen for accuracy instead. The beliefs come from a model
-of all observations (`surrogate`), on scales that `acquisition` gives reasons for. Which rung is next follows from
-counts alone, so no worker ever waits.
+every eighth is chosen for accuracy instead. The beliefs come from a model of all observations (`surrogate`), on scales
+that `acquisition` gives reasons for. Which rung is next follows from counts alone, so no worker ever waits.
 
 Networks that other studies trained before may inform the model (`prior`). They are no networks of the search: they are
 not promoted, and hypervolume is not measured with them. They may be proposed like any other.
@@ -213,7 +212,7 @@ class Searcher:
     def _posterior(self, records: Sequence[Record]) -> Posterior:
         """With parameters estimated from the observations at the last milestone: a restart estimates the same."""
         observations, milestone = sum(len(r.observations) for r in records), 0
-        if observations >= FEW:
+        if observations:  # without any of the study's own, those of the prior are all there is
             steps = math.floor(math.log(observations / FEW) / math.log(_GROWTH) + 1e-9)
             milestone = math.ceil(FEW * _GROWTH**steps - 1e-9)
         if milestone not in self._estimated:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nas.bundles import bundle
 from nas.bundles import recipe as recipes
 from nas.bundles.recipe import TrainingRecipe
 from nas.errors import TrainingError
@@ -18,7 +19,7 @@ _EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "recipes.json").rea
 @pytest.mark.parametrize(("network", "expected"), _EXPECTED["recipes"].items())
 def test_recipes_are_the_authors(network: str, expected: dict[str, Any]) -> None:
     """Values from the authors' files (tests/data/recipes.json)."""
-    _holds(recipes.for_network(published.config(network), network), expected)
+    _holds(bundle.read(network).recipe, expected)
 
 
 @pytest.mark.parametrize(("name", "expected"), _EXPECTED["finetuning"].items())
@@ -40,7 +41,7 @@ def test_every_recipe_names_its_source_and_what_it_changes(name: str) -> None:
     document = tomllib.loads((Path(published.__file__).parent / "recipes" / f"{name}.toml").read_text())
     for network in document.get("networks", {}):
         assert network in published.names()
-        assert recipes.read(name, network) == recipes.for_network(published.config(network), network)
+        assert recipes.read(name, network) == bundle.read(network).recipe
 
 
 def test_a_recipe_survives_its_file(tmp_path: Path) -> None:

@@ -64,3 +64,9 @@ def test_recordings_that_are_not_there_are_one_error(tmp_path: Path) -> None:
         sources.find(None, "event_folder", cut=(SETTINGS, 0), network=NETWORK)
     with pytest.raises(DataError, match="does not exist"):
         sources.find(tmp_path / "nowhere", "event_folder", cut=(SETTINGS, 0), network=NETWORK)
+
+
+def test_a_network_for_events_does_not_take_images(tmp_path: Path) -> None:
+    """As that of a checkpoint, which does not say of which recordings its frames were."""
+    with pytest.raises(DataError, match="takes frames of events, but nothing says of which recordings"):
+        sources.find(tmp_path, "", network=NETWORK)
