@@ -29,6 +29,11 @@ TRAINING_RECORDINGS: Final = {
 }
 """Recordings that a full training has, by the split that each data set takes first."""
 
+Augmentation = Literal[
+    "none", "shift", "shift_flip", "event_wide", "event_wide_unmirrored", "event_roll", "event_roll_unmirrored"
+]
+"""How images, or frames of events, are moved about while training."""
+
 
 def sample_of(dataset: object) -> str:
     """What a data set holds, in a word: each sample is a "recording" of an event camera, or an "image"."""
@@ -143,16 +148,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup: float = 0.2
     label_smoothing: float = 0.1
-    augment: Literal[
-        "auto",
-        "none",
-        "shift",
-        "shift_flip",
-        "event_wide",
-        "event_wide_unmirrored",
-        "event_roll",
-        "event_roll_unmirrored",
-    ] = "auto"
+    augment: Literal["auto", Augmentation] = "auto"
     spike_penalty: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     rungs: tuple[float, ...] = (0.05, 1.0)
@@ -219,6 +215,7 @@ __all__ = [
     "EVENT_DATASETS",
     "EVENT_SPLITS",
     "TRAINING_RECORDINGS",
+    "Augmentation",
     "Constraints",
     "DataSettings",
     "Recipe",

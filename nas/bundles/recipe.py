@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from nas.errors import TrainingError
+from nas.settings import Augmentation
 from spikformer.config import SpikformerConfig
 from spikformer.errors import ConfigError
 from spikformer.fields import PlainTable, build, check_types, names, nearest, plain, require
@@ -125,15 +126,7 @@ class TrainingRecipe:
     mix_off_epoch: int = 0
     random_erasing: float = 0.0
     random_erasing_mode: Literal["const", "pixel"] = "const"
-    augment_frames: Literal[
-        "none",
-        "shift",
-        "shift_flip",
-        "event_wide",
-        "event_wide_unmirrored",
-        "event_roll",
-        "event_roll_unmirrored",
-    ] = "none"
+    augment_frames: Augmentation = "none"
     ema_decay: float = 0.0
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
