@@ -1,6 +1,7 @@
 """Every source of images and of frames of events, read in one place, and the parts that they are cut into.
 
 loaders       the images of a search as tensors
+split         labelled images, or recordings as frames
 splits        train, search-val and report-val; duplicates are kept together
 data_account  what was read, passed over and found twice
 imbalance     whether that says that classes differ much in size
