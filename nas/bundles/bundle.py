@@ -162,17 +162,13 @@ def read(bundle: str | Path, recipe: str = "", weights: str | Path | None = None
         return Bundle(folder.resolve().name, folder, config, document, _recipe(config, chosen, dataset=dataset))
     name = str(bundle)
     config = published.config(name)
-    return Bundle(
-        name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name, _named_dataset(name))
-    )
+    return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name))
 
 
 def _released(network: str, recipe: str, weights: Path) -> Bundle:
     config = config_of(network)
     name = network if network in published.names() else Path(network).resolve().stem
-    return Bundle(
-        name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name, _named_dataset(name)), weights
-    )
+    return Bundle(name, None, config, {"network": config.to_dict()}, _recipe(config, recipe, name), weights)
 
 
 def _recipe(config: SpikformerConfig, chosen: str, network: str = "", dataset: str = "") -> TrainingRecipe:
