@@ -374,6 +374,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     assert "not a writable folder" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_rungs_limits_and_budget_from_the_command_line(
     micro: Path, tmp_path: Path, run_here: Run, usual_pace: None
 ) -> None:
@@ -424,6 +425,7 @@ def test_the_whole_road(micro: Path, tmp_path: Path, run_here: Run) -> None:
     _costs_by_layer(tmp_path, run_here)
 
 
+@pytest.mark.exhaustive
 def test_a_proxy_is_validated_and_its_recommendation_searched(micro: Path, tmp_path: Path, run_here: Run) -> None:
     settings = ["--configs", "6", "--replicates", "2", "--shares", "0.5"]
     done = run_here("validate-proxy", "--space", str(micro), *settings, cwd=tmp_path)

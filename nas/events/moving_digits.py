@@ -68,15 +68,23 @@ class MovingDigits:
         return f"moving digit {i}"
 
     def recording(self, i: int) -> Recording:
-        return moved(self._images[0][i], self.name(i))
+        if i not in self._simulated:
+            self._simulated[i] = moved(self._images[0][i], self.name(i))
+        return self._simulated[i]
+
+    @cached_property
+    def _simulated(self) -> dict[int, Recording]:
+        """Simulating takes longer than making frames, which read each recording once per T. All are 61 MB."""
+        return {}
 
     def digest(self) -> str:
         """Of the images and of the version of the simulation."""
         return hashlib.sha256(self._images[0].tobytes() + bytes([_MODEL])).hexdigest()
 
 
+@functools.cache
 def find() -> EventSet:
-    """All digits; which of them are the test is not decided here."""
+    """All digits; which of them are the test is not decided here. They are simulated once in a process."""
     return EventSet(MovingDigits(), CLASSES)
 
 

@@ -262,7 +262,7 @@ def test_a_study_of_given_images_goes_on_with_the_same_ones_alone(micro: Path, t
     assert nas.report(study).repeats is not None
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_workers_train_on_given_images_that_no_process_could_be_sent(micro: Path, tmp_path: Path) -> None:
     """A data set of a class within a function cannot be pickled; its pixels are sent."""
 

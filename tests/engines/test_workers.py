@@ -328,7 +328,7 @@ def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: N
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
 def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: signal.Signals) -> None:
     crew = Crew(tmp_path, 300, "--workers", "2", "--epochs", "4")
@@ -626,7 +626,7 @@ def test_a_relative_results_folder_is_one_place_whatever_becomes_of_the_working_
     assert len(nas.load_study("large", results_dir=tmp_path / "results").candidates) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_full_disk_is_a_clear_stop_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """No file may grow beyond 60 kB: an append is cut in its middle, as on a full disk."""
     crew = Crew(tmp_path, 6, pretend=True)

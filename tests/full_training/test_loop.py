@@ -173,7 +173,7 @@ def test_other_settings_do_not_go_on_with_a_training(images: Path, tmp_path: Pat
     assert loop.train(folder, images, out, settings=("log_every_steps=1", "workers=1")) is not None
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_with_the_same_batch(images: Path, tmp_path: Path) -> None:
     """Losses to 1e-4 and kernels to 1e-3 of their size, after 12 steps: sums are taken in another order."""
     one, two = _losses_of_one_and_two(images, tmp_path)
@@ -284,6 +284,7 @@ def test_checkpointing_and_accumulation_change_nothing_but_rounding(images: Path
     assert weights[0] == weights[1]
 
 
+@pytest.mark.exhaustive
 def test_a_network_is_compiled_once_whatever_batch_norms_first_steps(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_the_search_sees_nothing_of_it(confirmed: Study) -> None:
     assert [path.name for path in (confirmed.folder.parent).iterdir()] == ["micro"]
 
 
+@pytest.mark.exhaustive
 def test_interrupted_it_goes_on_and_ends_equal(tmp_path: Path) -> None:
     """By key, the records of a run that was stopped twice are those of one that was not; nothing is trained twice."""
     (tmp_path / "a").mkdir()

@@ -278,6 +278,7 @@ def test_the_map_of_firing_rates_is_that_of_the_records(study: Study, written: P
         assert len(set(drawn["y"])) == len(candidate.activity)
 
 
+@pytest.mark.exhaustive
 def test_a_study_of_an_earlier_version_has_no_map(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +404,7 @@ def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
     assert "There is no front yet" in (empty.folder / "report.html").read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_report_during_a_search(tmp_path: Path) -> None:
     """Written after each network by a program of its own reading: always whole, with as many networks as are stored."""
     counts = []
@@ -443,6 +445,7 @@ _NAMES = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_database_may_hold_any_name(tmp_path: Path, name: str) -> None:
     """It is searched, listed and reported; its files lie in one folder below results/."""
@@ -509,6 +512,7 @@ def test_studies_are_compared_in_one_frame(study: Study, tmp_path: Path) -> None
     assert not (tmp_path / "out" / "compared.csv").exists()  # the page that it belonged to is gone
 
 
+@pytest.mark.exhaustive
 def test_a_study_that_was_trained_otherwise_is_marked(study: Study, tmp_path: Path) -> None:
     (tmp_path / "micro.toml").write_text(RUNGS)
     other = opening.search(tmp_path / "micro.toml", 3, epochs=2, results_dir=tmp_path / "results", observer=Observer())
@@ -609,6 +613,7 @@ def test_shares_of_importance_are_those_of_the_variance() -> None:
         assert table["energy"].to_dict() == dict.fromkeys(["a", "b", axes.INTERACTIONS], 0.0) | {axes.UNEXPLAINED: 1.0}
 
 
+@pytest.mark.exhaustive
 def test_a_search_loads_no_report() -> None:
     """plotly, pandas and matplotlib are for reports; help is for everybody."""
     for module, absent in (
@@ -793,7 +798,7 @@ def _faint(browser: Any) -> set[int]:
     return set(drawn)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_browser_sorts_ten_thousand_networks(browser: Any, written: Path, tmp_path: Path) -> None:
     """A hundred of them are rows; a sort and a search take less than a second."""
     text = (written / "report.html").read_text(encoding="utf-8")
@@ -832,6 +837,7 @@ def test_a_browser_shows_an_empty_study_and_hostile_names(
     assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
+@pytest.mark.exhaustive
 def test_the_file_of_another_convention_leaves_the_searchs_alone(study: Study, tmp_path: Path) -> None:
     from nas.costs import energy
 

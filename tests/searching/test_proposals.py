@@ -218,6 +218,7 @@ def test_references_that_axes_do_not_tell_whole_are_trained_once_too(ladder: Pat
     assert sum(alone[name] != named[name] for name in named) == 1
 
 
+@pytest.mark.exhaustive
 def test_no_network_is_trained_twice_on_equally_many_images(ladder: Path) -> None:
     study = _search(ladder, 60)
     assert max(Counter(_sequence(study)).values()) == 1
@@ -352,6 +353,7 @@ def test_limits_in_the_space_file_hold_unless_the_command_says_otherwise(ladder:
     assert study.constraints == Constraints(min_accuracy=0.2, max_energy_mj=5.0)
 
 
+@pytest.mark.exhaustive
 def test_a_search_aims_beyond_the_users_reference_point(ladder: Path) -> None:
     """Of 40 networks of one rung, the first ten at random, more lie beyond it than in a search without one.
 
@@ -367,6 +369,7 @@ def test_a_search_aims_beyond_the_users_reference_point(ladder: Path) -> None:
     assert beyond[0] > 1.5 * beyond[1] > 0
 
 
+@pytest.mark.exhaustive
 def test_below_the_last_rung_a_search_aims_at_the_energy_alone(ladder: Path) -> None:
     """No network reaches the accuracy there, as none has seen more than half of the images."""
     asked = ReferencePoint(0.6, 0.0002)

@@ -121,6 +121,7 @@ def test_a_neuron_reads_one_step_for_all(kind: str, device: torch.device) -> Non
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.exhaustive
 def test_compiled_neurons_read_one_step_for_all_without_compiling_anew() -> None:
     """By the number of compilations; the eager result is the expected one."""
     counts = torch._dynamo.utils.counters["stats"]

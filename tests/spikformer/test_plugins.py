@@ -189,6 +189,7 @@ def test_the_documented_space_searches_it(mine: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.exhaustive
 def test_neurons_and_channel_mixers_likewise(mine: Path) -> None:
     assert all(check.passed for check in contract.check_block("others:Leaky"))
     checks = contract.check_block("others:OneConvolution", {"width": 3})
@@ -239,6 +240,7 @@ def test_broken_promises_of_a_stem_are_seen(mine: Path, stem: str, name: str, de
     assert any(check.name == name and re.search(detail, check.detail) for check in checks if not check.passed)
 
 
+@pytest.mark.exhaustive
 def test_a_broken_downsampling_is_seen(mine: Path) -> None:
     checks = contract.check_block("others:Keeping", part="down")
     (detail,) = {check.detail for check in checks if not check.passed and "T = 1, stride 2" in check.network}
