@@ -201,7 +201,7 @@ def own(tmp_path: Path) -> Iterator[Path]:
     sys.modules.pop("besides", None)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_a_space_file_names_the_modules_of_its_blocks(own: Path, workers: int) -> None:
     """Also to worker processes, and to a search that goes on."""
     path = list(sys.path)

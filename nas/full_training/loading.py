@@ -9,8 +9,10 @@ import atexit
 import multiprocessing
 import multiprocessing.context
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -282,6 +284,16 @@ def _as_reader(_worker: int) -> None:
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _tell_unless_cut_off
+
+
+def _tell_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A training that ends while a reader hands images over cuts it off, of which a thread of Python's would tell.
+
+    Errors of reading itself go to the training and not here.
+    """
+    if not issubclass(kind, OSError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 class ToDevice:

@@ -29,9 +29,9 @@ def _parameters(config: SpikformerConfig) -> int:
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param("spikformer_cifar10_2_256", marks=pytest.mark.exhaustive),
+        "spikformer_cifar10_2_256",
         pytest.param("qkformer_cifar10_4_384", marks=pytest.mark.exhaustive),
-        "spikingresformer_cifar10",
+        pytest.param("spikingresformer_cifar10", marks=pytest.mark.exhaustive),
     ],
 )
 def test_the_budget_is_kept_and_nearly_spent(network: str) -> None:

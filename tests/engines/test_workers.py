@@ -198,7 +198,7 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 # Networks, searches, and how many of these are killed.
 CREWS = [
-    pytest.param(20, 2, 2, marks=pytest.mark.slow),
+    pytest.param(10, 2, 1, marks=pytest.mark.slow),
     pytest.param(200, 8, 20, marks=pytest.mark.exhaustive),
 ]
 
@@ -329,7 +329,7 @@ def test_a_worker_that_is_killed_costs_a_repetition(tmp_path: Path, unhurried: N
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_search_that_ends_takes_its_processes_with_it(tmp_path: Path, how: signal.Signals) -> None:
     crew = Crew(tmp_path, 300, "--workers", "2", "--epochs", "4")
     search = crew.join()

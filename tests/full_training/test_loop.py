@@ -488,7 +488,7 @@ def test_the_learning_rate_rises_falls_and_stays() -> None:
 @pytest.mark.parametrize(
     ("network", "pixels"),
     [
-        ("spikingresformer_ti", 64),
+        pytest.param("spikingresformer_ti", 64, marks=pytest.mark.exhaustive),
         *(pytest.param(n, 32, marks=pytest.mark.exhaustive) for n in ("spikformer_in_8_384", "qkformer_in_10_384")),
         pytest.param("sdt3_base_t", 32, marks=pytest.mark.exhaustive),
     ],

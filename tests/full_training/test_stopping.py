@@ -125,7 +125,8 @@ time.sleep(2)
 """
 
 
-@pytest.mark.parametrize("state_of_readers", [pytest.param("read", marks=pytest.mark.exhaustive), "stuck"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("state_of_readers", ["read", "stuck"])
 def test_python_ends_with_readers_that_are_still_there(state_of_readers: str, tmp_path: Path) -> None:
     """Python sends its children SIGTERM, which readers ignore, and waits for them."""
     images = pictures.folders(tmp_path / "images")

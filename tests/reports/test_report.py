@@ -199,7 +199,7 @@ def test_a_card_gives_the_predicted_energy_with_its_interval(study: Study, tmp_p
         (exports.Size(), 8, 10),
         pytest.param(exports.Size(as_is=True, classes=3), 8, 3, marks=pytest.mark.exhaustive),
         pytest.param(exports.Size(params=200_000, classes=20), 224, 20, marks=pytest.mark.exhaustive),
-        (exports.Size(macs=300_000_000), 224, 1000),
+        pytest.param(exports.Size(macs=300_000_000), 224, 1000, marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_bundle_has_the_size_that_was_asked_for(

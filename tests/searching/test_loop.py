@@ -324,7 +324,7 @@ def test_a_changed_space_is_refused(micro: Path) -> None:
         _search(micro, 2)
 
 
-@pytest.mark.parametrize("status", ["diverged", "out_of_memory", "silent"])
+@pytest.mark.parametrize("status", ["diverged", pytest.param("out_of_memory", marks=pytest.mark.exhaustive), "silent"])
 def test_networks_that_fail_count_and_stay_off_the_front(
     micro: Path, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,7 +232,7 @@ def test_stems_downsampling_and_channel_mixers_take_their_own_places(mine: Path)
         ("Crowd", "samples are independent", "moves? by"),
         ("Small", "runs", r"returned \[4, 8, 16, 4, 3\], but must return \[4, 8, 16, 4, 4\], which is \[T, B, C, H /"),
         ("Silent", "costs equal enumeration", "does not declare"),
-        ("Brightening", "frames and images", "differ by"),
+        pytest.param("Brightening", "frames and images", "differ by", marks=pytest.mark.exhaustive),
     ],
 )
 def test_broken_promises_of_a_stem_are_seen(mine: Path, stem: str, name: str, detail: str) -> None:

@@ -176,7 +176,7 @@ def test_an_unknown_implementation_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if k == "plif" else pytest.param(k, marks=pytest.mark.exhaustive) for k in KINDS])
 def test_compiled_neurons_are_the_same_and_are_compiled_once(kind: str) -> None:
     """Twice for all sizes, layouts, time constants and thresholds: forward and backward."""
     import torch._dynamo.utils as dynamo

@@ -56,7 +56,7 @@ def test_it_is_found_behind_the_error_that_hides_it() -> None:
     assert device_memory.is_full(hiding)
 
 
-@pytest.mark.parametrize("error", [FULL[1], FULL[10]], ids=str)
+@pytest.mark.parametrize("error", [FULL[1], pytest.param(FULL[10], marks=pytest.mark.exhaustive)], ids=str)
 def test_a_network_that_does_not_fit_is_recorded_and_ends_nothing(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
