@@ -1,5 +1,6 @@
 """A training with readers that is told to end does so within seconds, also where a reader waits for ever."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.full_training import checkpoint, logger
+from nas.full_training import checkpoint, loading, logger
 from nas.full_training.stopping import Stop, stopping
 from tests import pictures
 from tests.helpers import interruptible
@@ -161,3 +162,18 @@ def test_handlers_are_given_back() -> None:
     with stopping() as stop:
         assert signal.getsignal(signal.SIGTERM) == stop.ask
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_reader_that_is_cut_off_tells_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A thread of Python's hands what went wrong to the hook for errors; other errors are told as ever."""
+    reader = multiprocessing.get_context("fork").Process(target=_cut_off)
+    reader.start()
+    reader.join()
+    assert reader.exitcode == 0
+    assert capfd.readouterr().err == "ValueError: a fault\n"
+
+
+def _cut_off() -> None:
+    loading._as_reader(0)
+    for error in (ConnectionResetError("the training left"), EOFError(), ValueError("a fault")):
+        sys.excepthook(type(error), error, None)
