@@ -198,12 +198,12 @@ def postgresql(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 # Networks, searches, and how many of these are killed.
 CREWS = [
-    pytest.param(10, 2, 1, marks=pytest.mark.slow),
-    pytest.param(200, 8, 20, marks=pytest.mark.exhaustive),
+    (20, 2, 2),
+    (200, 8, 20),
 ]
 
 
-@pytest.mark.exhaustive  # the database below, and a journal with one search, are in CI
+@pytest.mark.exhaustive  # a journal with one search is in CI
 @pytest.mark.parametrize(("networks", "searches", "kills"), CREWS)
 def test_searches_of_which_some_are_killed_share_a_journal(
     tmp_path: Path, networks: int, searches: int, kills: int
@@ -211,6 +211,7 @@ def test_searches_of_which_some_are_killed_share_a_journal(
     _some_are_killed(Crew(tmp_path, networks, "--no-references", pretend=True), None, searches, kills)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("networks", "searches", "kills"), CREWS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_searches_of_which_some_are_killed_share_a_database(

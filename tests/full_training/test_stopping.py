@@ -59,7 +59,8 @@ def _ended(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.mark.parametrize("to_all", [pytest.param(False, marks=pytest.mark.exhaustive), True])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("to_all", [False, True])
 def test_it_ends_soon_and_goes_on_at_its_step(to_all: bool, tmp_path: Path) -> None:
     """By a signal to the process alone, as `kill` sends it, or to its readers too, as a scheduler does."""
     images, out = pictures.folders(tmp_path / "images", train=100), tmp_path / "out"

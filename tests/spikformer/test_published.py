@@ -180,6 +180,7 @@ def _width(name: str) -> int:
     return published.config(name).stages[-1].embed_dim
 
 
+@pytest.mark.exhaustive  # counts of parameters hold in CI for all of them, and shapes for the smallest below
 @pytest.mark.parametrize("name", sorted(set(IMAGE_NETWORKS) - smallest()))
 def test_the_shapes_of_larger_networks_fit(name: str) -> None:
     """At the size of their images, without values."""
