@@ -85,15 +85,16 @@ def hours(proof: Proof, splits: Splits, planned: dict[str, Work], images_per_sec
     on_curves = sorted((c for own in proof.curves().values() for c in own.configs()), key=weighted_macs)
     large = on_curves[len(on_curves) // 2 :]  # a pair for full training lies in the middle, the other at the large end
 
-    def pace(networks: Sequence[SpikformerConfig]) -> Pace:
-        some = drawn(space, SEED, lambda _config: True)
-        measured = space_pace(some, networks, float(bool(networks)), engine)
+    def pace(networks: Sequence[SpikformerConfig], share: float) -> Pace:
+        """Of trainings, this share of which are of these networks, and the others of random ones."""
+        measured = space_pace(drawn(space, SEED, lambda _config: True), networks, share, engine)
         if measured is None:
             raise SystemExit("no network of the space could be timed. Give --images-per-second")
         return measured
 
-    paces = {"curves": pace(on_curves), "full": pace(large)}
-    other = pace([])
+    share_of_curves = len(proof.curves()) / len(proof.studies())
+    paces = {"curves": pace(on_curves, 1.0), "full": pace(large, 1.0), "confirm": pace(on_curves, share_of_curves)}
+    other = pace([], 0.0)
     return {name: paces.get(name, other).seconds(work.trainings, work.images) / 3600 for name, work in planned.items()}
 
 

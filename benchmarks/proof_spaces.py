@@ -6,12 +6,12 @@ import re
 
 from search_methods import size_ladder
 
-from nas.costs import multiplications, static_operations
+from nas.costs import total_macs
 from nas.spaces import Axis, SearchSpace, by_axis
 from spikformer.config import SpikformerConfig
 
 SIZES = ("embed_dim", "depth", "time_steps")  # axes along which a published structure is a curve
-_DRAWN = 20  # random networks for each one of the ladder
+_DRAWN = 8  # random networks for each one of the ladder
 
 
 def in_full(space: SearchSpace) -> SearchSpace:
@@ -41,7 +41,7 @@ def ladder_space(space: SearchSpace, count: int, seed: int = 0) -> SearchSpace:
     """
     rng = random.Random(seed)
     drawn = {config.config_id: config for config in (space.random(rng) for _ in range(_DRAWN * count))}
-    macs = {identity: float(multiplications(static_operations(config))) for identity, config in drawn.items()}
+    macs = {identity: float(total_macs(config)) for identity, config in drawn.items()}
     networks = {identity: _assignments(space, drawn[identity]) for identity in size_ladder(macs, count, rng)}
     axis = Axis("network", networks)
     return dataclasses.replace(in_full(space), name=f"{space.name}, ladder", axes=(axis,), references={})

@@ -11,6 +11,7 @@ from kept import keep_journal, restore_journal
 from proof_spaces import curve_spaces, in_full, ladder_space
 
 import nas
+from nas.errors import StudyError
 from nas.progress import Observer, summary
 from nas.spaces import SearchSpace
 from nas.training import Candidate, images_seen
@@ -138,9 +139,12 @@ def random_search(proof: Proof) -> None:
 
 def ladder(proof: Proof) -> None:
     """Networks of all sizes, in full, on as many images."""
-    spent = opened(proof, "search").spent.images
-    count = max(1, spent // images_of_one(opened(proof, "search")))
-    _run(proof, "ladder", ladder_space(proof.space, count), count)
+    try:
+        space = opened(proof, "ladder").space  # as it was begun: counting MACs takes a minute
+    except StudyError:
+        done = opened(proof, "search")
+        space = ladder_space(proof.space, max(1, done.spent.images // images_of_one(done)))
+    _run(proof, "ladder", space, space.size()[0])
 
 
 def images_of_one(study: nas.Study) -> int:

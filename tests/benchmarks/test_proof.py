@@ -1,0 +1,367 @@
+"""The study of docs/proof.md: measures by hand and by brute force, the plan, what is kept, and every stage once."""
+
+import dataclasses
+import importlib
+import itertools
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nas.datasets import Split
+from nas.spaces import load_space
+from nas.stats import Interval
+from tests import pictures
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "proof.md"
+KEPT = ROOT / "benchmarks" / "results" / "proof"
+FOUND = [(50.0, 0.0), (60.0, 2.0)]
+PUBLISHED = [(45.0, 0.5), (58.0, 1.0), (59.0, 3.0)]
+TINY = """
+[base]
+time_steps = 2
+neuron.threshold = 0.5
+neuron.surrogate = "atan"
+stem.image_size = 8
+stem.in_channels = 1
+stem.pool = [false, false, true, true]
+head.num_classes = 10
+stages = [{ embed_dim = 8, depth = 1, mixer = { num_heads = 2, threshold = 0.25, scale = 1 }, mlp = { ratio = 1 } }]
+
+[axes]
+embed_dim = [8, 16]
+residual = ["sew", "ms"]
+attention = ["ssa", "sdsa"]
+time_steps = [1, 2]
+
+[references]
+"Spikformer miniature" = { residual = "sew", attention = "ssa" }
+"Spikingformer miniature" = { residual = "ms", attention = "ssa", stem.shortcut = false }
+
+[data]
+dataset = "digits"
+search_val = 0.1
+report_val = 0.1
+
+[proxy]
+epochs = 1
+train_images = 400
+batch_size = 10
+learning_rate = 4e-3
+augment = "none"
+rungs = [0.2, 1]
+"""
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A module of `benchmarks/` by its name."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def _proof(script: Callable[[str], Any], tmp_path: Path, space: str, **settings: object) -> Any:
+    folders = (tmp_path / "results", tmp_path / "kept")
+    return script("proof_studies").Proof(load_space(space), None, "cpu", *folders, **settings)
+
+
+# Measures
+
+
+def test_accuracy_at_equal_energy_by_hand(script: Callable[[str], Any]) -> None:
+    """Both cover 10^0.5 to 10^2 mJ. Until 10^1 it is 50 against 45, then, on twice as much, 50 against 58."""
+    curve = script("proof_measures").accuracy_gain(FOUND, PUBLISHED)
+    assert (curve.low, curve.high) == (0.5, 2.0)
+    assert curve.values == (5.0, -8.0)
+    assert curve.widths == (0.5, 1.0)
+    assert curve.median == -8.0
+    assert curve.share_above_zero == pytest.approx(1 / 3)
+
+
+def test_energy_at_equal_accuracy_by_hand(script: Callable[[str], Any]) -> None:
+    """Both reach 50 to 59 %. Up to 58 % the published set needs 10^1 and the found one 10^2, then 10^3 against 10^2."""
+    curve = script("proof_measures").energy_gain(FOUND, PUBLISHED)
+    assert (curve.low, curve.high) == (50.0, 59.0)
+    assert curve.values == (-1.0, 1.0)
+    assert curve.widths == (8.0, 1.0)
+    assert curve.median == -1.0
+
+
+def test_what_is_beaten_within_its_set_changes_nothing(script: Callable[[str], Any]) -> None:
+    measures = script("proof_measures")
+    for gain in (measures.accuracy_gain, measures.energy_gain):
+        assert gain([*FOUND, (40.0, 1.0), (50.0, 9.0)], [(44.0, 0.6), *PUBLISHED]) == gain(FOUND, PUBLISHED)
+
+
+def test_sets_that_cover_nothing_together_have_no_measure(script: Callable[[str], Any]) -> None:
+    measures = script("proof_measures")
+    for gain in (measures.accuracy_gain, measures.energy_gain):
+        for found, published in (([(50.0, 0.0)], [(60.0, 1.0)]), ([], PUBLISHED), (FOUND, [])):
+            curve = gain(found, published)
+            assert curve.values == ()
+            assert math.isnan(curve.median)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_measures_are_those_of_a_fine_grid(script: Callable[[str], Any], seed: int) -> None:
+    """Brute force: what a user gets within each of many energies, and needs for each of many accuracies."""
+    rng, measures = np.random.default_rng(seed), script("proof_measures")
+    energies = rng.uniform(-3, -1, (2, 12))
+    accuracies = 60 + 10 * energies + rng.normal(0, 5, (2, 12))  # both sets are long, so that they overlap
+    sets = [list(zip(*own, strict=True)) for own in zip(accuracies.tolist(), energies.tolist(), strict=True)]
+
+    def best(points: list[tuple[float, float]], energy: float) -> float:
+        return max(accuracy for accuracy, own in points if own <= energy)
+
+    def least(points: list[tuple[float, float]], accuracy: float) -> float:
+        return min(energy for own, energy in points if own >= accuracy)
+
+    for gain, sign, of in ((measures.accuracy_gain, 1, best), (measures.energy_gain, -1, least)):
+        curve = gain(*sets)
+        grid = np.linspace(curve.low, curve.high, 20_001)[1:-1]
+        values = [sign * (of(sets[0], at) - of(sets[1], at)) for at in grid]
+        assert curve.median == pytest.approx(np.quantile(values, 0.5, method="inverted_cdf"))
+        assert curve.share_above_zero == pytest.approx(np.mean(np.array(values) > 0), abs=1e-3)
+
+
+def test_an_interval_is_that_of_the_normal_sum_of_seeds_and_images(script: Callable[[str], Any]) -> None:
+    """Two networks of 3 seeds each at 50 %: variance 2 (2^2 / 3 + 100^2 / 4 / 3000), with many degrees of freedom."""
+    measures = script("proof_measures")
+    network = measures.Measured((48.0, 50.0, 52.0), (), 3000)  # standard deviation 2
+    noise = measures.Noise([network] * 200)
+    assert (noise.accuracy_sd, noise.freedom) == (pytest.approx(2.0), 400)
+    interval = noise.interval(measures.difference, [network], [network], repetitions=10_000)
+    half = 1.96 * math.sqrt(2 * (4 / 3 + 2500 / 3000))
+    assert interval.value == 0
+    assert (interval.low, interval.high) == (pytest.approx(-half, rel=0.04), pytest.approx(half, rel=0.04))
+
+
+def test_without_repeats_there_is_no_interval_and_no_verdict(script: Callable[[str], Any]) -> None:
+    measures = script("proof_measures")
+    one = measures.Measured((60.0,), (), 100)
+    interval = measures.Noise([one]).interval(measures.difference, [one], [measures.Measured((40.0,), (), 100)])
+    assert interval.value == 20
+    assert math.isnan(interval.low)
+    assert measures.verdict(interval, 1.0) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "strict", "expected"),
+    [
+        (1.0, 3.0, False, "shown"),
+        (0.9, 3.0, False, "undecided"),
+        (-3.0, 0.9, False, "refuted"),
+        (-3.0, 1.0, False, "undecided"),
+        (1.0, 3.0, True, "undecided"),
+        (-3.0, 1.0, True, "refuted"),
+    ],
+)
+def test_a_verdict_is_about_the_whole_interval(
+    script: Callable[[str], Any], low: float, high: float, strict: bool, expected: str
+) -> None:
+    assert script("proof_measures").verdict(Interval(0.0, low, high), 1.0, strict=strict) == expected
+
+
+def test_a_verdict_between_two_values_and_one_of_several(script: Callable[[str], Any]) -> None:
+    measures = script("proof_measures")
+    ends = {(0.0, 3.0): "shown", (-0.1, 2.0): "undecided", (3.1, 4.0): "refuted", (-2.0, -1.0): "refuted"}
+    for (low, high), expected in ends.items():
+        assert measures.verdict_within(Interval(1.0, low, high), 0.0, 3.0) == expected
+    assert measures.verdict_of_all(["shown", "shown"]) == "shown"
+    assert measures.verdict_of_all(["shown", "refuted"]) == "refuted"
+    assert measures.verdict_of_all(["shown", "undecided"]) == "undecided"
+    assert measures.verdict_of_all([]) == "undecided"
+
+
+def test_pairs_by_hand(script: Callable[[str], Any]) -> None:
+    """The middle of 10^0.5 to 10^2 is 10^1.25; partners need no less energy, where there are such networks."""
+    pairs = script("proof_measures").pairs
+    assert pairs(FOUND, PUBLISHED) == [(1, 2), (0, 0)]
+    assert pairs([(61.0, 4.0), *FOUND], PUBLISHED) == [(0, 2), (1, 0)]  # the dearest has the most accurate partner
+    assert pairs([(60.0, 2.0), (59.0, 1.9)], PUBLISHED) == [(0, 2), (1, 2)]  # none lies below the middle
+    assert pairs([(60.0, 2.0)], PUBLISHED) == [(0, 2)]
+    assert pairs(FOUND, [*PUBLISHED, (44.0, 0.55)]) == [(1, 2), (0, 0)]  # what is beaten is no partner
+    assert pairs([], PUBLISHED) == []
+
+
+# Spaces and plan
+
+
+def test_a_curve_is_a_reference_at_every_width_depth_and_number_of_time_steps(script: Callable[[str], Any]) -> None:
+    space = load_space("cifar10_cpu")
+    curves = script("proof_spaces").curve_spaces(space)
+    assert list(curves) == ["curve-spikformer-miniature", "curve-spikingformer-miniature"]
+    for curve, reference in zip(curves.values(), space.references.values(), strict=True):
+        configs = {config.config_id: config for config in curve.configs()}
+        assert len(configs) == 24
+        assert reference.config_id in configs
+        assert {(c.stages[0].embed_dim, c.stages[0].depth, c.time_steps) for c in configs.values()} == set(
+            itertools.product((32, 64, 96, 128), (1, 2), (1, 2, 4))
+        )
+        for config in configs.values():
+            stage = dataclasses.replace(reference.stages[0], **_size(config))
+            same = dataclasses.replace(reference, stages=(stage,), time_steps=config.time_steps)
+            assert same.config_id == config.config_id
+        assert curve.recipe.rungs == (1.0,)
+
+
+def _size(config: Any) -> dict[str, int]:
+    return {name: getattr(config.stages[0], name) for name in ("embed_dim", "depth")}
+
+
+def test_a_ladder_is_a_space_of_its_networks(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Five rungs over the widths 8 to 128, where MACs are the square of the width: one network of each width."""
+    path, spaces = tmp_path / "tiny.toml", script("proof_spaces")
+    path.write_text(TINY.replace("[8, 16]", "[8, 16, 32, 64, 128]"))
+    monkeypatch.setattr(spaces, "total_macs", lambda config: config.stages[0].embed_dim ** 2)
+    space = load_space(path)
+    ladder = spaces.ladder_space(space, 5)
+    configs = list(ladder.configs())
+    assert ladder.size() == (5, True)
+    assert sorted(config.stages[0].embed_dim for config in configs) == [8, 16, 32, 64, 128]
+    assert {config.config_id for config in configs} <= {config.config_id for config in space.configs()}
+    assert [ladder.params(config) for config in configs] == [{"network": config.config_id} for config in configs]
+    assert ladder.recipe.rungs == (1.0,)
+
+
+def test_the_plan_has_the_images_of_the_page(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """By hand: 30,000 images in full and 1,500 at the first rung; 200 networks, of which a fifth goes up."""
+    proof = dataclasses.replace(
+        _proof(script, tmp_path, "cifar10_cpu", full_images=0), data_dir=str(pictures.folders(tmp_path / "images"))
+    )
+    splits = SimpleNamespace(train=Split(torch.zeros(10_000, 3, 1, 1, dtype=torch.uint8), torch.zeros(10_000)))
+    works = script("proof_plan").works(proof, splits)
+    images = {name: work.all_images for name, work in works.items()}
+    assert images["search"] == 200 * 1_500 + 40 * 30_000
+    assert images["random"] == images["ladder"] == 50 * 30_000
+    assert images["curves"] == 48 * 30_000
+    assert images["confirm"] == (5 * 8 + 2) * 3 * 30_000
+    assert images["full"] == 2 * 2 * 3 * (4 * 8) * (40 + 1)  # 8 images of 4 classes; a cool-down of 10 in 400 epochs
+    for count in (1_500_000, 1_440_000):
+        assert f"{count:,}" in PAGE.read_text()
+    hours = script("proof_plan").hours(proof, splits, works, 250.0)
+    assert hours["search"] == pytest.approx(1_500_000 / 250 / 3600)
+
+
+def test_a_run_with_other_settings_is_refused(script: Callable[[str], Any], tmp_path: Path) -> None:
+    proof = _proof(script, tmp_path, "spikformer_tiny", full_images=0)
+    script("proof_plan").plan(proof, 1000.0, "digest")
+    with pytest.raises(SystemExit, match=r"'networks': 200.*'networks': 100.*another --kept"):
+        script("proof_plan").plan(dataclasses.replace(proof, networks=100), 1000.0, "digest")
+
+
+# What is kept
+
+
+def test_what_is_kept_in_parts_comes_back_whole(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also after it became smaller: parts of before are gone."""
+    kept = script("kept")
+    monkeypatch.setattr(kept, "LARGEST", 1000)
+    path = tmp_path / "folder" / "name.xz"
+    assert kept.kept(path) is None
+    for size, parts in ((2500, 3), (1000, 1), (1001, 2), (0, 1)):
+        data = os.urandom(size)
+        kept.keep(data, path)
+        assert kept.kept(path) == data
+        assert len(list(path.parent.iterdir())) == parts
+        assert all(part.stat().st_size <= 1000 for part in path.parent.iterdir())
+
+
+def test_a_journal_comes_back_only_where_there_is_none(script: Callable[[str], Any], tmp_path: Path) -> None:
+    kept, path, journal = script("kept"), tmp_path / "kept.xz", tmp_path / "study" / "journal.log"
+    kept.keep_journal(journal, path)
+    assert not path.exists()
+    journal.parent.mkdir()
+    journal.write_text("first")
+    kept.keep_journal(journal, path)
+    journal.write_text("first and second")
+    kept.restore_journal(path, journal)
+    assert journal.read_text() == "first and second"
+    journal.unlink()
+    kept.restore_journal(path, journal)
+    assert journal.read_text() == "first"
+
+
+def test_the_first_images_of_each_class_are_linked(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """Names are in their own order: 0.jpg, 1.jpg of eight; the test images are all there."""
+    source = pictures.folders(tmp_path / "images")
+    proof = dataclasses.replace(_proof(script, tmp_path, "cifar10_cpu", full_images=8), data_dir=str(source))
+    folder = Path(script("proof_full").image_folder(proof))
+    linked: dict[str, list[str]] = {path.name: [] for path in (folder / "train").iterdir()}
+    for path in sorted(folder.glob("train/*/*")):
+        linked[path.parent.name].append(path.name)
+        assert path.read_bytes() == (source / "train" / path.parent.name / path.name).read_bytes()
+    assert linked == {f"class{label:04}": ["0.jpg", "1.jpg"] for label in range(4)}
+    assert len(list((folder / "val").glob("*/*"))) == 12
+
+
+def test_images_without_class_folders_cannot_be_cut(script: Callable[[str], Any], tmp_path: Path) -> None:
+    proof = dataclasses.replace(_proof(script, tmp_path, "cifar10_cpu"), data_dir=str(tmp_path))
+    with pytest.raises(SystemExit, match=r"--full-images 20000 .* --full-images 0"):
+        script("proof_full").image_folder(proof)
+
+
+# The page
+
+
+def test_the_results_of_the_page_are_those_of_the_file(script: Callable[[str], Any]) -> None:
+    """Once a run has been judged; before, the page says that there is none."""
+    page, path = script("proof_page"), KEPT / "proof.json"
+    expected = page.text(json.loads(path.read_text())) if path.exists() else f"{page.NOT_RUN}\n"
+    assert page.results(PAGE) == expected
+
+
+def test_results_do_not_change_the_claims(script: Callable[[str], Any], tmp_path: Path) -> None:
+    page, copy = script("proof_page"), tmp_path / "page.md"
+    copy.write_text(f"claims\n{page.BEGIN}\nold\n{page.END}\nbehind\n")
+    before = page.claims(copy)
+    assert page.results(copy) == "old\n"
+    assert before == f"claims\n{page.BEGIN}\n{page.END}\nbehind\n"
+    copy.write_text("no markers\n")
+    with pytest.raises(SystemExit, match="--page"):
+        page.claims(copy)
+
+
+# All of it
+
+
+@pytest.mark.exhaustive
+def test_every_stage_runs_and_is_judged_from_what_is_kept_alone(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """Twice: the second run has no results folder, trains nothing anew, and comes to the same numbers."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    shutil.copy(PAGE, tmp_path / "page.md")
+    settings = {"networks": 6, "seeds": 2, "full_images": 0, "full_epochs": 1}
+    proof = _proof(script, tmp_path, str(tmp_path / "tiny.toml"), **settings)
+    run, path = script("proof").run, proof.kept / "proof.json"
+    run(proof, None, 1000.0, tmp_path / "page.md")
+    first = json.loads(path.read_text())
+    stages = first["stages"]
+    assert stages["search"]["planned"]["images"] == stages["search"]["real"]["images"] == 6 * 80 + 2 * 400
+    assert {name: stages[name]["real"]["images"] for name in ("random", "ladder", "curves")} == {
+        "random": 3 * 400,
+        "ladder": 3 * 400,
+        "curves": 8 * 400,
+    }
+    assert first["claims_as_planned"]
+    assert all(pair[role]["test_mean"] > 0 for pair in first["C4"]["pairs"] for role in ("found", "published"))
+    assert {row["trial"] for row in first["C6"]}
+    assert script("proof_page").results(tmp_path / "page.md") == script("proof_page").text(first)
+    shutil.rmtree(proof.results)
+    before = {kept.name: kept.read_bytes() for kept in proof.kept.rglob("*") if kept.suffix in (".safetensors", ".csv")}
+    run(proof, None, 1000.0, tmp_path / "page.md")
+    assert json.loads(path.read_text()) == first
+    assert not (proof.results / "trained").exists()
+    assert before == {k.name: k.read_bytes() for k in proof.kept.rglob("*") if k.suffix in (".safetensors", ".csv")}
