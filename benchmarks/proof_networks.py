@@ -16,15 +16,14 @@ class Network:
     """A network of a front with its further trainings.
 
     Attributes:
-        report, search: on report-val, and on search-val, where the numbers of the trainings are the same.
         chosen: the training that put it on the front.
+        report: its further trainings, on report-val.
     """
 
     study: str
     trial: int
     chosen: Candidate
     report: Measured
-    search: Measured
 
     @property
     def words(self) -> str:
@@ -46,16 +45,9 @@ def confirmed(study: nas.Study, seeds: int) -> list[Network]:
 
 def _network(study: str, trial: int, candidate: Candidate, repeats: list[Trained]) -> Network:
     records = [trained.candidate for trained in repeats]
+    accuracies = tuple(100 * (record.report_val_accuracy or 0.0) for record in records)
     energies = tuple(math.log10(record.energy_mj or math.nan) for record in records)
-    report = tuple(100 * (record.report_val_accuracy or 0.0) for record in records)
-    search = tuple(100 * (record.search_val_accuracy or 0.0) for record in records)
-    return Network(
-        study,
-        trial,
-        candidate,
-        Measured(report, energies, candidate.report_val_images),
-        Measured(search, energies, candidate.counted_images),
-    )
+    return Network(study, trial, candidate, Measured(accuracies, energies, candidate.report_val_images))
 
 
 def published_and_found(proof: Proof) -> tuple[list[Network], list[Network]]:

@@ -193,6 +193,75 @@ def test_pairs_by_hand(script: Callable[[str], Any]) -> None:
     assert pairs([], PUBLISHED) == []
 
 
+def _network(script: Callable[[str], Any], search_val: float, accuracy: float, log_energy: float) -> Any:
+    """A confirmed network of which search-val says something else than report-val; three seeds that do not scatter."""
+    chosen = SimpleNamespace(search_val_accuracy=search_val / 100, energy_mj=10**log_energy, config_id=str(search_val))
+    measured = script("proof_measures").Measured((accuracy,) * 3, (log_energy,) * 3, 10**12)
+    return script("proof_networks").Network("study", 0, chosen, measured)
+
+
+def test_claims_are_judged_by_report_val(script: Callable[[str], Any]) -> None:
+    """Nothing scatters, so intervals are points: +5 points, a tenth of the energy, an optimism of 2 points.
+
+    A tenth, as from 53 to 59 % it is 10^2 against 10^1. By search-val, it would be 51 against 43 from 10^0 on.
+    """
+    judge = script("proof_judge")
+    found = [_network(script, 51.0, 50.0, 0.0), _network(script, 63.0, 60.0, 1.0)]
+    published = [
+        _network(script, 43.0, 45.0, 0.0),
+        _network(script, 51.0, 53.0, 1.0),
+        _network(script, 59.0, 59.0, 2.0),
+    ]
+    noise = script("proof_measures").Noise([network.report for network in [*found, *published]])
+    first, second = (claim(found, published, noise) for claim in (judge._claim_1, judge._claim_2))
+    assert (first["value"], first["verdict"]) == (pytest.approx(5.0, abs=1e-3), "shown")
+    assert (first["from_mj"], first["to_mj"]) == (1.0, 10.0)
+    assert (second["value"], second["verdict"]) == (pytest.approx(10.0, rel=1e-3), "shown")
+    assert (second["from"], second["to"]) == (50.0, 59.0)
+    fifth = judge._claim_5(found, published)
+    assert (fifth["value"], fifth["verdict"]) == (pytest.approx(2.0), "shown")
+    assert fifth["C1_by_search_val"] == pytest.approx(8.0)
+
+
+def test_claims_without_further_trainings_are_undecided(script: Callable[[str], Any]) -> None:
+    judge, noise = script("proof_judge"), script("proof_measures").Noise([])
+    for document in (judge._claim_1([], [], noise), judge._claim_2([], [], noise), judge._claim_5([], [])):
+        assert (document["value"], document["verdict"]) == (None, "undecided")
+        json.dumps(document, allow_nan=False)
+
+
+def test_a_network_whose_further_training_fails_is_left_out(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three on the front, one has all seeds, one a silent training, and one a seed too few; a twin is no seed."""
+    networks = script("proof_networks")
+    front = {i: SimpleNamespace(config_id=name, report_val_images=100) for i, name in enumerate("abc")}
+    figures = {"report_val_accuracy": 0.5, "energy_mj": 0.1}
+
+    def trained(of: str, seed: int, what: str = "repeat", status: str = "complete") -> SimpleNamespace:
+        return SimpleNamespace(of=of, what=what, candidate=SimpleNamespace(seed=seed, status=status, **figures))
+
+    done = [trained("a", 2), trained("a", 1), trained("b", 1), trained("b", 2, status="silent"), trained("c", 1)]
+    done.append(trained("c", 2, "twin"))
+    log = SimpleNamespace(done=lambda: dict(enumerate(done)))
+    monkeypatch.setattr(networks.runs, "beside", lambda _study, _what: log)
+    (only,) = networks.confirmed(SimpleNamespace(name="study", optuna=None, front=lambda: front), 2)
+    assert (only.trial, only.report.accuracies, only.report.log_energies) == (0, (50.0, 50.0), (-1.0, -1.0))
+
+
+def test_what_lies_on_a_published_curve_was_not_found(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Even where the curve's own front does not have it."""
+    networks = script("proof_networks")
+    published, found = _network(script, 1.0, 1.0, 0.0), [_network(script, i, 1.0, 0.0) for i in (1.0, 2.0, 3.0)]
+    candidates = {i: one.chosen for i, one in enumerate(found[:2])}
+    monkeypatch.setattr(networks, "opened", lambda _proof, name: SimpleNamespace(name=name, candidates=candidates))
+    monkeypatch.setattr(networks, "confirmed", lambda study, _: found if study.name == "search" else [published])
+    result = networks.published_and_found(_proof(script, tmp_path, "cifar10_cpu"))
+    assert result == ([published, published], [found[2]])
+
+
 # Spaces and plan
 
 
