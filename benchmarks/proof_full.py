@@ -18,7 +18,7 @@ from nas.full_training import evaluation
 from spikformer.errors import ConfigError
 
 _NEVER = 1_000_000  # epochs: the test images are read once, after the last one
-_SMALL = ("config.json", "recipe.toml", "card.md", "log.jsonl")
+_SMALL = ("config.json", "recipe.toml", "log.jsonl")  # and no card.md, which would be a page of the documentation
 _WEIGHTS = "model.safetensors"
 
 

@@ -283,7 +283,7 @@ def test_a_curve_is_a_reference_at_every_width_depth_and_number_of_time_steps(sc
         assert curve.recipe.rungs == (1.0,)
 
 
-def _size(config: Any) -> dict[str, int]:
+def _size(config: Any) -> dict[str, Any]:
     return {name: getattr(config.stages[0], name) for name in ("embed_dim", "depth")}
 
 
