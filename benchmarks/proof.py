@@ -16,7 +16,7 @@ import torch
 from header import note
 from proof_full import full, twins
 from proof_judge import digest, judge
-from proof_plan import in_words, plan, record
+from proof_plan import begin, in_words, plan, record
 from proof_studies import STUDIES, Proof
 
 from nas.spaces import load_space
@@ -56,14 +56,15 @@ def run(proof: Proof, stage: str | None, images_per_second: float, page: Path) -
     chosen = [stage] if stage is not None else [*STAGES, JUDGE]
     if chosen != [JUDGE]:
         planned = plan(proof, images_per_second, claims)
-        note(f"{in_words(planned)}\n")
+        note(f"{in_words(planned['stages'])}\n")
     for name in chosen:
         if name == JUDGE:
             proof_page.write(page, judge(proof, claims))
             note(f"wrote {page}")
         elif name != PLAN:
+            begin(proof, planned)
             STAGES[name](proof)
-            record(proof, name, planned[name])
+            record(proof, name, planned["stages"][name])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,8 +27,8 @@ from proof_measures import (
     volume,
 )
 from proof_networks import Network, chosen_pairs, confirmed, published_and_found
-from proof_plan import FILE, RECORD
-from proof_studies import Proof, opened
+from proof_plan import finished, stored
+from proof_studies import STUDIES, Proof, opened
 
 import nas
 from nas import files
@@ -51,10 +51,16 @@ def judge(proof: Proof, claims: str) -> Document:
         claims: a digest of the page's claims as they are now.
 
     Raises:
-        StudyError: the stages up to `confirm` were not run.
+        SystemExit: the stages up to `confirm` are not finished: some of the networks would say something else than all.
     """
+    planned, stages = stored(proof), finished(proof)
+    lacking = [name for name in STUDIES if name not in stages]
+    if lacking:
+        raise SystemExit(f"{proof.kept} has no finished stage {', '.join(lacking)}. Run it first, with --stage")
     with tempfile.TemporaryDirectory() as folder:
-        document = _document(dataclasses.replace(proof, results=Path(folder)), claims)
+        document = _document(dataclasses.replace(proof, results=Path(folder)))
+    document = {"claims_as_planned": planned["claims"] == claims, "begun": planned["header"], **document}
+    document["stages"] = stages
     text = json.dumps(document, indent=1) + "\n"
     files.write(proof.kept / RESULT, lambda partial: partial.write_text(text))
     return document
@@ -65,16 +71,12 @@ def digest(claims: str) -> str:
     return hashlib.sha256(claims.encode()).hexdigest()[:16]
 
 
-def _document(proof: Proof, claims: str) -> Document:
-    planned = json.loads((proof.kept / FILE).read_text())
+def _document(proof: Proof) -> Document:
     published, found = published_and_found(proof)
     fronts = {name: confirmed(opened(proof, name), proof.seeds) for name in proof.studies()}
     noise = Noise([network.report for front in fronts.values() for network in front])
     return {
-        "claims_as_planned": planned["claims"] == claims,
-        "begun": planned["header"],
         "judged": header("python benchmarks/proof.py --stage judge").splitlines(),
-        "stages": json.loads((proof.kept / RECORD).read_text()),
         "studies": {name: _study(opened(proof, name), fronts[name]) for name in fronts},
         "noise": {"accuracy_sd": _number(noise.accuracy_sd), "log10_energy_sd": _number(noise.energy_sd)}
         | {"degrees_of_freedom": noise.freedom},

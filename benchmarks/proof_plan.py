@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from header import header, note, table
 from proof_full import image_folder, trainings
@@ -27,6 +28,7 @@ FRONT = 8  # networks of a front, about: 7 of 24 and 10 of 84 in earlier studies
 COUNTERPARTS = 3  # of the found front, about; those of references come on top
 PAIRS = 2
 FILE, RECORD = "plan.json", "stages.json"
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,31 +100,57 @@ def hours(proof: Proof, splits: Splits, planned: dict[str, Work], images_per_sec
     return {name: paces.get(name, other).seconds(work.trainings, work.images) / 3600 for name, work in planned.items()}
 
 
-def plan(proof: Proof, images_per_second: float, claims: str) -> dict[str, dict[str, float]]:
-    """The plan of the first run; later runs read it. Delete the file to plan anew.
+def plan(proof: Proof, images_per_second: float, claims: str) -> Document:
+    """The plan of this run: that of the first stage that was run, or else a new one, which is not stored yet.
 
     Args:
-        claims: a digest of the page's claims, as they are before the first training.
+        claims: a digest of the page's claims as they are now.
 
     Raises:
-        SystemExit: the first run had other settings.
+        SystemExit: the first stage was run with other settings.
     """
-    path, settings = proof.kept / FILE, proof.settings()
+    if (proof.kept / FILE).exists():
+        return stored(proof)
+    splits = loaders.load(proof.space, proof.data_dir, SEED)
+    planned = works(proof, splits)
+    took = hours(proof, splits, planned, images_per_second)
+    return {
+        "claims": claims,
+        "settings": proof.settings(),
+        "header": header("python benchmarks/proof.py").splitlines(),
+        "stages": {name: {"images": work.all_images, "hours": took[name]} for name, work in planned.items()},
+    }
+
+
+def begin(proof: Proof, planned: Document) -> None:
+    """Store the plan before the first training; it stays as it is."""
+    if not (proof.kept / FILE).exists():
+        _write(proof.kept / FILE, planned)
+
+
+def stored(proof: Proof) -> Document:
+    """The plan that was stored.
+
+    Raises:
+        SystemExit: no stage was run, or the first was run with other settings.
+    """
+    path = proof.kept / FILE
     if not path.exists():
-        splits = loaders.load(proof.space, proof.data_dir, SEED)
-        planned = works(proof, splits)
-        took = hours(proof, splits, planned, images_per_second)
-        stages = {name: {"images": work.all_images, "hours": took[name]} for name, work in planned.items()}
-        head = header("python benchmarks/proof.py").splitlines()
-        _write(path, {"claims": claims, "settings": settings, "header": head, "stages": stages})
-    stored = json.loads(path.read_text())
-    if stored["settings"] != settings:
+        raise SystemExit(f"{path} does not exist, so no stage was run. Run the stages first, or give another --kept")
+    document: Document = json.loads(path.read_text())
+    if document["settings"] != proof.settings():
         raise SystemExit(
-            f"{path} was planned with {stored['settings']}, but this run has {settings}. Give the same options, or "
-            "another --kept"
+            f"{path} was planned with {document['settings']}, but this run has {proof.settings()}. Give the same "
+            "options, or another --kept"
         )
-    planned_stages: dict[str, dict[str, float]] = stored["stages"]
-    return planned_stages
+    return document
+
+
+def finished(proof: Proof) -> Document:
+    """What was recorded of each stage that came to its end."""
+    path = proof.kept / RECORD
+    document: Document = json.loads(path.read_text()) if path.exists() else {}
+    return document
 
 
 def in_words(stages: dict[str, dict[str, float]]) -> str:
@@ -157,10 +185,8 @@ def _of_studies(proof: Proof, names: Sequence[str]) -> dict[str, float]:
 
 def record(proof: Proof, stage: str, planned: dict[str, float]) -> None:
     """Write down what a stage was planned to cost and what it did."""
-    path = proof.kept / RECORD
-    known = json.loads(path.read_text()) if path.exists() else {}
     real = spent(proof, stage)
-    _write(path, known | {stage: {"planned": planned, "real": real}})
+    _write(proof.kept / RECORD, finished(proof) | {stage: {"planned": planned, "real": real}})
     note(
         f"{stage}: planned {planned['images']:,.0f} images and {planned['hours']:.2f} h, took {real['images']:,.0f} "
         f"images and {real['hours']:.2f} h"
