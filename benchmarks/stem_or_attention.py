@@ -20,7 +20,6 @@ these files alone.
 
 import argparse
 import dataclasses
-import lzma
 import math
 import statistics
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from axis_effects import HEADINGS, Fit, design, effects
 from header import header, note, table
+from kept import keep_journal, restore_journal
 from numpy.typing import NDArray
 
 import nas
@@ -53,25 +53,17 @@ class Keeper(Observer):
 
     def on_candidate(self, label: str, candidate: Candidate, candidates: list[Candidate], _energy_of: str) -> None:
         note(f"{self.name} {label}: {candidate.status} {candidate.search_val_accuracy}, {candidate.energy_mj} mJ")
-        keep(self.name, self.journal)
+        keep_journal(self.journal, kept_at(self.name))
 
 
-def keep(name: str, journal: Path) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{name}.journal.xz").write_bytes(lzma.compress(journal.read_bytes()))
-
-
-def restore(name: str, journal: Path) -> None:
-    """The journal as it is committed, where a results folder has none."""
-    kept = KEPT / f"{name}.journal.xz"
-    if kept.exists() and not journal.exists():
-        journal.parent.mkdir(parents=True)
-        journal.write_bytes(lzma.decompress(kept.read_bytes()))
+def kept_at(name: str) -> Path:
+    """Where the journal of a study is committed."""
+    return KEPT / f"{name}.journal.xz"
 
 
 def study(name: str, arguments: argparse.Namespace) -> nas.Study:
     journal = arguments.cache / name / "journal.log"
-    restore(name, journal)
+    restore_journal(kept_at(name), journal)
     if arguments.networks == 0:
         return nas.load_study(name, results_dir=arguments.cache)
     space = load_space(SPACES[name])
@@ -86,7 +78,7 @@ def study(name: str, arguments: argparse.Namespace) -> nas.Study:
         results_dir=arguments.cache,
         observer=Keeper(name, journal),
     )
-    keep(name, journal)
+    keep_journal(journal, kept_at(name))
     return found
 
 
