@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stage", choices=[PLAN, *STAGES, JUDGE], help="only this one; by default all, in this order")
     parser.add_argument("--networks", type=int, default=200, help="of the search")
     parser.add_argument("--seeds", type=int, default=3, help="further trainings of each network of a front")
-    parser.add_argument("--full-images", type=int, default=20_000, help="training images in full; 0 takes all")
+    parser.add_argument("--full-images", type=int, default=10_000, help="training images in full; 0 takes all")
     parser.add_argument("--full-epochs", type=int, default=40, help="epochs in full, without the cool-down")
     parser.add_argument(
         "--images-per-second", type=float, default=0.0, help="for the plan; by default it is measured in a few steps"

@@ -40,7 +40,7 @@ class Proof:
     kept: Path
     networks: int = 200
     seeds: int = 3
-    full_images: int = 20_000
+    full_images: int = 10_000
     full_epochs: int = 40
 
     def settings(self) -> dict[str, object]:

@@ -266,7 +266,7 @@ def test_the_first_images_of_each_class_are_linked(script: Callable[[str], Any],
 
 def test_images_without_class_folders_cannot_be_cut(script: Callable[[str], Any], tmp_path: Path) -> None:
     proof = dataclasses.replace(_proof(script, tmp_path, "cifar10_cpu"), data_dir=str(tmp_path))
-    with pytest.raises(SystemExit, match=r"--full-images 20000 .* --full-images 0"):
+    with pytest.raises(SystemExit, match=r"--full-images 10000 .* --full-images 0"):
         script("proof_full").image_folder(proof)
 
 
