@@ -132,7 +132,7 @@ def nas_evaluate() -> Callable[..., Any]:
     for module in list(sys.modules.values()):
         function = vars(module).get("evaluate") if (module.__name__ or "").startswith("nas.engines") else None
         if function is not None:
-            return function  # type: ignore[no-any-return]  # a function of the project
+            return function
     raise SystemExit("no module of nas.engines trains")
 
 
@@ -150,8 +150,8 @@ def count() -> dict[str, str]:
         counts.scans += not counts.paused
         return scanned(storage, *arguments, **options)
 
-    SpikformerConfig.__post_init__ = build  # type: ignore[method-assign]
-    JournalStorage.get_all_trials = scan  # type: ignore[method-assign]
+    SpikformerConfig.__post_init__ = build  # pyrefly: ignore[bad-assignment, method-assign]
+    JournalStorage.get_all_trials = scan  # pyrefly: ignore[bad-assignment, method-assign]
     sys.setprofile(counts.traced)
     nas.search("proposals.toml", trials=COUNTED, study="counted", device="cpu", observer=Observer())
     sys.setprofile(None)

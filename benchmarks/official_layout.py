@@ -28,7 +28,7 @@ class OfficialLayout(nn.Module):
             if i >= 2:
                 x_TBCHW = _each_step(_pool, x_TBCHW)
         x_TBCHW = x_TBCHW + self.neurons[4](_each_step(self.position, x_TBCHW))
-        return self.head(self.blocks(x_TBCHW.flatten(-2).transpose(-1, -2)).mean(2))  # type: ignore[no-any-return]
+        return self.head(self.blocks(x_TBCHW.flatten(-2).transpose(-1, -2)).mean(2))
 
 
 class _OfficialBlock(nn.Module):
@@ -46,7 +46,7 @@ class _OfficialBlock(nn.Module):
         )
         context = (q @ k.transpose(-2, -1)) @ v * 0.125
         x_TBNC = x_TBNC + self.proj(self.attention(context.transpose(2, 3).reshape(x_TBNC.shape)))
-        return x_TBNC + self.contract(self.expand(x_TBNC))  # type: ignore[no-any-return]
+        return x_TBNC + self.contract(self.expand(x_TBNC))
 
 
 class _Tokens(nn.Module):
@@ -59,11 +59,11 @@ class _Tokens(nn.Module):
     def forward(self, x_TBNC: Tensor) -> Tensor:
         x_nNC = self.linear(x_TBNC.flatten(0, 1))
         x_nNC = self.norm(x_nNC.transpose(-1, -2)).transpose(-1, -2)
-        return self.neuron(x_nNC.unflatten(0, x_TBNC.shape[:2]).contiguous())  # type: ignore[no-any-return]
+        return self.neuron(x_nNC.unflatten(0, x_TBNC.shape[:2]).contiguous())
 
 
 def _lif(threshold: float = 1.0) -> nn.Module:
-    return neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")  # type: ignore[no-any-return]
+    return neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")
 
 
 def _conv_norm(in_dim: int, out_dim: int) -> nn.Module:

@@ -101,7 +101,7 @@ def _now(train: Split) -> float:
 
 
 def _library_model(shape: Shape) -> nn.Module:
-    return SpikingJellySpikformer(  # type: ignore[no-any-return]
+    return SpikingJellySpikformer(
         T=shape.time_steps,
         img_size_h=32,
         img_size_w=32,

@@ -105,7 +105,7 @@ class DataSettings:
         """
         fields = {name: value for name, value in recorded.items() if name not in _RECORDED_BESIDE}
         lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        settings = cls(**fields | lists)  # type: ignore[arg-type]  # the next line looks at them
+        settings = cls(**fields | lists)  # pyrefly: ignore[bad-argument-type]  # the next line looks at them
         hold(settings)
         return settings
 

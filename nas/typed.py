@@ -20,7 +20,7 @@ def hold(part: object) -> None:
     Raises:
         TypeError: a field has a value of another type; says which.
     """
-    for name, is_sound in _checks(type(part)):  # type: ignore[arg-type]  # a class is hashable
+    for name, is_sound in _checks(type(part)):
         if not is_sound(getattr(part, name)):
             hold_value(name, getattr(part, name), typing.get_type_hints(type(part))[name])
 

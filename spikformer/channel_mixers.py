@@ -24,7 +24,7 @@ class SpikingMLP(nn.Module):
         self.contract = Unit(conv_bn(hidden, dim, size, fed=between, bias=mlp.bias), config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.contract(self.expand(x_TBCHW))  # type: ignore[no-any-return]
+        return self.contract(self.expand(x_TBCHW))
 
 
 class GroupWiseFFN(nn.Module):
@@ -43,7 +43,7 @@ class GroupWiseFFN(nn.Module):
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         hidden_TBCHW = self.expand(x_TBCHW)
-        return self.contract(join(hidden_TBCHW, self.group(hidden_TBCHW), self.residual))  # type: ignore[no-any-return]
+        return self.contract(join(hidden_TBCHW, self.group(hidden_TBCHW), self.residual))
 
 
 def channel_mixing(dim: int, mlp: MLPConfig, config: SpikformerConfig, drop_path: float) -> nn.Module:

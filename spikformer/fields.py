@@ -120,7 +120,7 @@ def typed(value: Any, hint: Any, largest: float = sys.float_info.max) -> Any:
             raise ConfigError(f'"{value}" is unknown. Use one of {listed(arguments)}')
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, (list, tuple)):
             raise ConfigError(f"must be a list, not {value!r}")
         if arguments[-1] is Ellipsis:
             arguments = arguments[:1] * len(value)
@@ -171,7 +171,7 @@ def build_field(key: str, value: object, hint: Any) -> Any:
         return value
     if not several:
         return _within(key, cls, value)
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{key} must be a list, not {value!r}", (key,))
     return tuple(_within(f"{key}.{i}", cls, item) for i, item in enumerate(value))
 

@@ -69,7 +69,7 @@ def real_multiplications(model: nn.Module) -> list[str]:
 
 def _multiplications(module: nn.Module) -> Iterator[tuple[str, str]]:
     """Name inside of `module`, "" for itself, and reason."""
-    declared: Operands | None = getattr(module, "operands", None)
+    declared: Operands | None = getattr(module, "operands", None)  # pyrefly: ignore[bad-assignment]
     has_weight = any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
     if declared is None and isinstance(module, _WEIGHTED):
         yield "", "declares no operand"
@@ -105,7 +105,7 @@ def _fuse_conv_bn(module: ConvBN) -> None:
     if not isinstance(last, nn.Conv2d) or type(last) not in (nn.Conv2d, Conv2d) or "weight" not in last._parameters:
         return
     _set(last, _normed(_convolution(last), module.norm), like=next(module.conv.parameters()))
-    module.conv, module.norm = conv, nn.Identity()  # type: ignore[assignment]  # no norm is left, nor its statistics
+    module.conv, module.norm = conv, nn.Identity()  # pyrefly: ignore[bad-assignment]  # no norm is left, nor its statistics
 
 
 def _folds(norm: nn.Module) -> bool:

@@ -133,7 +133,7 @@ class Unit(nn.Module):
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         if self.neuron_first:
-            return self.conv(self.neuron(x_TBCHW))  # type: ignore[no-any-return]  # modules return Any
+            return self.conv(self.neuron(x_TBCHW))
         fused_TBCHW = self._in_one_kernel(x_TBCHW)
         return self.neuron(self.conv(x_TBCHW)) if fused_TBCHW is None else fused_TBCHW
 
@@ -227,7 +227,7 @@ class RepConv(nn.Module):
 
     def forward(self, x_nCHW: Tensor) -> Tensor:
         x_nCHW = self._padded(self.first_norm(self.first(x_nCHW)))
-        return self.last_norm(self.last(self.depthwise(x_nCHW)))  # type: ignore[no-any-return]
+        return self.last_norm(self.last(self.depthwise(x_nCHW)))
 
     def _padded(self, x_nCHW: Tensor) -> Tensor:
         norm = self.first_norm
@@ -254,7 +254,7 @@ class RepLinear(nn.Module):
         self.last_norm = nn.BatchNorm2d(dim)
 
     def forward(self, x_nCHW: Tensor) -> Tensor:
-        return self.last_norm(self.last(self.first_norm(self.first(x_nCHW))))  # type: ignore[no-any-return]
+        return self.last_norm(self.last(self.first_norm(self.first(x_nCHW))))
 
 
 def _halved(x_nCHW: Tensor) -> Tensor:

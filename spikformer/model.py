@@ -31,7 +31,7 @@ class Block(nn.Module):
         self.mlp = channel_mixing(dim, stage.mlp, config, drop_path)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.mlp(self.mixer(self.local(x_TBCHW)))  # type: ignore[no-any-return]  # modules return Any
+        return self.mlp(self.mixer(self.local(x_TBCHW)))
 
 
 class Stage(nn.Module):
@@ -48,7 +48,7 @@ class Stage(nn.Module):
         if ":" in self.kind:
             height, width = (side // self.stride for side in x_TBCHW.shape[-2:])
             check_tokens(self.kind, tokens_TBCHW, (*x_TBCHW.shape[:2], self.width, height, width), self.stride)
-        return self.blocks(tokens_TBCHW)  # type: ignore[no-any-return]
+        return self.blocks(tokens_TBCHW)
 
 
 class Head(nn.Module):
@@ -86,7 +86,7 @@ class Head(nn.Module):
         return logits
 
     def _logits(self, linear: nn.Module, x_TBC: Tensor) -> Tensor:
-        return linear(x_TBC.mean(0)) if self.mean_first else linear(x_TBC).mean(0)  # type: ignore[no-any-return]
+        return linear(x_TBC.mean(0)) if self.mean_first else linear(x_TBC).mean(0)
 
 
 class Spikformer(nn.Module):

@@ -191,7 +191,7 @@ class _RoundClipped(torch.autograd.Function):
         return (clipped + 0.5).floor() if half_up else clipped.round()  # torch rounds halves to even
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyrefly: ignore[bad-override]
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None
 

@@ -116,7 +116,7 @@ class _Fire(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient_T: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, gradient_T: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:  # pyrefly: ignore[bad-override]
         kernels, order, dtype, tau, charge, threshold, surrogate = ctx.settings
         x_Tn, h_Tn, rate = ctx.saved_tensors
         leak = rate if rate is not None else tau
@@ -240,7 +240,7 @@ class _NormedFire(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient_nCHW: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient_nCHW: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore[bad-override]
         from spikformer import spiking_kernels
 
         y_nCHW, mean_C, deviation_C, scale_C, bias_C = ctx.saved_tensors
@@ -465,7 +465,7 @@ def _times_slope(gradient: Tensor, h: Tensor, threshold: float, surrogate: Surro
         u.mul_(math.pi)
         return torch.div(gradient, u.mul_(u).add_(1), out=u)
     sigma = u.mul_(4).sigmoid_()
-    return torch.ops.aten.sigmoid_backward(gradient.to(h.dtype), sigma).mul_(4)  # type: ignore[no-any-return]
+    return torch.ops.aten.sigmoid_backward(gradient.to(h.dtype), sigma).mul_(4)
 
 
 _EAGER = _Kernels(_eager_forward, _eager_backward)
@@ -526,7 +526,7 @@ def _compiled_forward(
 ) -> tuple[Tensor, Tensor]:
     steps = _compiled(_steps_forward, len(x_Tn), x_Tn.dtype, charge)
     like = torch.empty((), dtype=_membrane_type(x_Tn))
-    return steps(_unrelated(x_Tn.contiguous()), _number(leak, like), _number(threshold, like), charge)  # type: ignore[no-any-return]
+    return steps(_unrelated(x_Tn.contiguous()), _number(leak, like), _number(threshold, like), charge)
 
 
 def _compiled_backward(

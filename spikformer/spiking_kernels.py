@@ -6,6 +6,8 @@ kernels wait for memory, not for arithmetic. Sizes, time constants and threshold
 compiled once for each T, type and kind of neuron.
 """
 
+# pyrefly: ignore-errors[implicit-any-parameter, unannotated-return]
+
 import math
 
 import torch
@@ -21,8 +23,8 @@ SURROGATES = {"sigmoid": 0, "atan": 1}
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _charged(v, x, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _charged(v, x, leak, CHARGE: tl.constexpr):
     if CHARGE == 0:
         h = v + tl.math.div_rn(x - v, leak)  # rounded as IEEE 754 has it, unlike `/`
     elif CHARGE == 2:
@@ -32,8 +34,8 @@ def _charged(v, x, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
     return h
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _passed_on(dh, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _passed_on(dh, leak, CHARGE: tl.constexpr):
     """Of a charged membrane's gradient, the parts of its current and of the membrane before."""
     if CHARGE == 0:
         dx = tl.math.div_rn(dh, leak)
@@ -47,8 +49,8 @@ def _passed_on(dh, leak, CHARGE: tl.constexpr):  # type: ignore[no-untyped-def]
     return dx, dv
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _slope(u, SURROGATE: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _slope(u, SURROGATE: tl.constexpr):
     if SURROGATE == 0:
         e = tl.exp(-4 * tl.abs(u))  # the slope is even, and so nothing overflows
         slope = 4 * e / ((1 + e) * (1 + e))
@@ -57,8 +59,8 @@ def _slope(u, SURROGATE: tl.constexpr):  # type: ignore[no-untyped-def]
     return slope
 
 
-@triton.jit(do_not_specialize=["x_step"])  # type: ignore[untyped-decorator]
-def forward_kernel(  # type: ignore[no-untyped-def]
+@triton.jit(do_not_specialize=["x_step"])
+def forward_kernel(
     x_ptr, spikes_ptr, leak, threshold, n, x_step, T: tl.constexpr, CHARGE: tl.constexpr, BLOCK: tl.constexpr
 ):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -74,8 +76,8 @@ def forward_kernel(  # type: ignore[no-untyped-def]
         v = tl.where(fires, 0.0, h)
 
 
-@triton.jit(do_not_specialize=["x_step"])  # type: ignore[untyped-decorator]
-def backward_kernel(  # type: ignore[no-untyped-def]
+@triton.jit(do_not_specialize=["x_step"])
+def backward_kernel(
     gradient_ptr,
     x_ptr,
     dx_ptr,
@@ -179,8 +181,8 @@ def _on(x: Tensor) -> torch.cuda.device_of:
 # Batch norm and neuron in one. A program takes a tile of PLACES (image and pixel) by CHANNELS through all time steps.
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.constexpr, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.constexpr, CHANNELS: tl.constexpr):
     """Offsets of a tile [PLACES, CHANNELS] within a time step, what of it exists, and its channels."""
     place = tl.program_id(0).to(tl.int64) * PLACES + tl.arange(0, PLACES)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
@@ -190,12 +192,12 @@ def _tile(places, channels, pixels, pixel_stride, channel_stride, PLACES: tl.con
 
 
 @triton.jit
-def _of_channel(pointer, channel, channels, beyond=0.0):  # type: ignore[no-untyped-def]
+def _of_channel(pointer, channel, channels, beyond=0.0):
     return tl.load(pointer + channel, channel < channels, beyond)[None, :]
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def statistics_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+def statistics_kernel(
     y_ptr,
     means_ptr,
     squares_ptr,
@@ -225,8 +227,8 @@ def statistics_kernel(  # type: ignore[no-untyped-def]
     tl.store(squares_ptr + partial, tl.sum(squares, 0), channel < channels)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def norm_forward_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+def norm_forward_kernel(
     y_ptr,
     spikes_ptr,
     mean_ptr,
@@ -258,8 +260,8 @@ def norm_forward_kernel(  # type: ignore[no-untyped-def]
         v = tl.where(fires, 0.0, h)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def norm_backward_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+def norm_backward_kernel(
     gradient_ptr,
     y_ptr,
     dz_ptr,
@@ -310,8 +312,8 @@ def norm_backward_kernel(  # type: ignore[no-untyped-def]
     tl.store(products_ptr + partial, tl.sum(products, 0), channel < channels)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def norm_finish_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+def norm_finish_kernel(
     dz_ptr,
     y_ptr,
     dy_ptr,

@@ -38,9 +38,9 @@ class ImageEncoding(ConvBN):
     def _normed(self, x_nCHW: Tensor, copies: int) -> Tensor:
         """Batch norm over all time steps; the running variance is that of as many copies as one result stands for."""
         if copies == 1 or not self.norm.training:
-            return self.norm(x_nCHW)  # type: ignore[no-any-return]  # modules return Any
+            return self.norm(x_nCHW)
         if type(self.norm) is not nn.BatchNorm2d:  # statistics of several processes, whose copies it counts
-            return self.norm(torch.cat([x_nCHW] * copies))  # type: ignore[no-any-return]
+            return self.norm(torch.cat([x_nCHW] * copies))
         assert self.norm.running_var is not None
         before_C = self.norm.running_var.clone()
         normed_nCHW: Tensor = self.norm(x_nCHW)
@@ -81,7 +81,7 @@ class Stem(nn.Module):
             height, width = (side // self.stride for side in x_TBCHW.shape[-2:])
             shape = (self.time_steps, x_TBCHW.shape[1], self.width, height, width)
             check_tokens(self.kind, tokens_TBCHW, shape, self.stride)
-        return self.position(tokens_TBCHW)  # type: ignore[no-any-return]
+        return self.position(tokens_TBCHW)
 
 
 class PatchStage(nn.Module):
@@ -202,7 +202,7 @@ class DeformedShortcutEmbedding(nn.Module):
         self.patches = DeformedShortcut(dim // 2, dim, stem, config, fed=emitted(config), share=stem.shared_neuron)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.patches(self.neuron(self.encoding(x_TBCHW)))  # type: ignore[no-any-return]
+        return self.patches(self.neuron(self.encoding(x_TBCHW)))
 
 
 class DeformedShortcut(nn.Module):
@@ -238,7 +238,11 @@ class DeformedShortcut(nn.Module):
             if not shared:
                 return Unit(entering, config)
             # In the stem weights have the same names with one neuron and with two.
-            return nn.Sequential(OrderedDict(conv=entering)) if isinstance(settings, StemConfig) else entering
+            return (
+                nn.Sequential(OrderedDict[str, nn.Module](conv=entering))
+                if isinstance(settings, StemConfig)
+                else entering
+            )
 
         first, *others = settings.convs
         self.neuron = neuron(config) if shared else nn.Identity()

@@ -93,7 +93,7 @@ class SpikingAttention(nn.Module):
             context_GAKN = (q_GAKN.mT @ (k_GAKN @ v_GAKN.mT)).mT
         else:
             context_GAKN = v_GAKN @ (k_GAKN.mT @ q_GAKN)
-        return self.attention_neuron(self.scale * self._whole(context_GAKN, value_TBCHW))  # type: ignore[no-any-return]
+        return self.attention_neuron(self.scale * self._whole(context_GAKN, value_TBCHW))
 
     def _sdsa(self, query_TBCHW: Tensor, key_TBCHW: Tensor, value_TBCHW: Tensor) -> Tensor:
         if self.erode:

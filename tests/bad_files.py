@@ -77,7 +77,7 @@ def bytewise(place: str, generator: random.Random) -> dict[str, Damage]:
         "noise at its head": _bytes(place, lambda content: noise[:64] + content[64:]),
     }
     for eighth in range(1, 8):
-        damages[f"{eighth} eighths of it"] = _bytes(place, lambda c, n=eighth: c[: n * len(c) // 8])  # type: ignore[misc]
+        damages[f"{eighth} eighths of it"] = _bytes(place, lambda c, n=eighth: c[: n * len(c) // 8])
     return damages
 
 
@@ -107,7 +107,7 @@ def checkpoint_damages(place: str, generator: random.Random) -> dict[str, Damage
     damages["code"] = put("classes", [_Runs()])
     damages["a list"] = lambda folder: torch.save([1], folder / place)
     for key in ("format", "config", "recipe", "steps", "model", "optimizer", "classes", "images"):
-        damages[f"no {key}"] = edited(lambda document, k=key: document.pop(k))  # type: ignore[misc]
+        damages[f"no {key}"] = edited(lambda document, k=key: document.pop(k))
     wrong: tuple[tuple[str, object], ...] = (
         *(("format", 99), ("config", {"stages": 3}), ("config", 3), ("recipe", {"nope": 1}), ("steps", "x")),
         *(("steps", -5), ("model", 3), ("model", {}), ("model", {"a": 1}), ("optimizer", []), ("classes", 3)),

@@ -318,12 +318,12 @@ def _journals(generator: random.Random) -> Iterator[BadInput]:
 
     damages: list[tuple[str, Damage]] = []
     for number in range(12):
-        damages.append((f"line {number} is missing", lines(lambda whole, n=number: whole.pop(n))))  # type: ignore[misc]
+        damages.append((f"line {number} is missing", lines(lambda whole, n=number: whole.pop(n))))
         damages.append((f"noise at {number}", overwritten(number / 13, 2000)))
     for text in (b"3\n", b"[]\n", b"{}\n", b'{"op_code": "x"}\n', b'{"op_code": 99}\n', b"\n", b"[" * 4000 + b"\n"):
-        damages.append((f"line {text[:12]!r}", lines(lambda whole, t=text: whole.insert(5, t))))  # type: ignore[misc]
+        damages.append((f"line {text[:12]!r}", lines(lambda whole, t=text: whole.insert(5, t))))
     for text in (b"notes", b"\x80\x81", b"\0{"):
-        damages.append((f"tail {text!r}", lines(lambda whole, t=text: whole.append(t))))  # type: ignore[misc]
+        damages.append((f"tail {text!r}", lines(lambda whole, t=text: whole.append(t))))
     damages.append(("noise alone", _writing(journal, generator.randbytes(5000).replace(b"{", b"x"))))
     for i, (name, damage) in enumerate(damages):
         for command in {commands[i % len(commands)]: 0, ("report", "--study", "micro"): 1}:

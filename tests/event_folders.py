@@ -27,7 +27,7 @@ def write(folder: Path, per_class: int, first: int = 0, side: int = 12) -> None:
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for number in range(first, first + per_class):
-            np.savez(folder / name / f"{number:03}.npz", **events(label, number, side))  # type: ignore[arg-type]
+            np.savez(folder / name / f"{number:03}.npz", **events(label, number, side))  # pyrefly: ignore[bad-argument-type]
 
 
 def folders(folder: Path, train: int = 20, test: int = 6) -> Path:

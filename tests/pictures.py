@@ -64,7 +64,7 @@ def network(classes: int = 4, image_size: int = 16, **changes: object) -> Spikfo
     pools = (image_size > 64, image_size > 64, True, True)
     stem = StemConfig(image_size=image_size, pool=pools)
     parts = {"time_steps": 2, "stem": stem, "stages": (stage,), "head": HeadConfig(classes)}
-    return dataclasses.replace(SpikformerConfig(), **parts | changes)  # type: ignore[arg-type]  # fields of their types
+    return dataclasses.replace(SpikformerConfig(), **parts | changes)  # pyrefly: ignore[bad-argument-type]  # fields of their types
 
 
 def recipe(**changes: object) -> TrainingRecipe:

@@ -85,5 +85,5 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if cuts and server.stalls:
             server.closing.wait(60)
 
-    def log_message(self, *_arguments: object) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:
         """Tests are silent."""

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import subprocess
 import sys
 import tomllib
@@ -325,8 +326,14 @@ def test_reading_configs_and_spaces_needs_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])
+# Named, so that neither a configuration of the user's nor another Python on the path takes part.
+TYPES = ["pyrefly", "check", "--config", "pyproject.toml", "--python-interpreter-path", sys.executable]
+
+
+@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], TYPES])
 def test_lint_and_types_are_clean(command: list[str]) -> None:
     pytest.importorskip(command[0], reason="development tools are not installed")
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("PYREFLY_")}
+    process = [sys.executable, "-m", *command]
+    done = subprocess.run(process, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -67,7 +67,7 @@ def test_every_bad_input_is_one_clear_error(undamaged: Path, tmp_path: Path) -> 
         place = tmp_path / str(number)
         before = _prepared(bad, undamaged, place / "work")
         begun = time.monotonic()
-        code = _in_a_fork(lambda place=place, bad=bad: _become(place, bad))  # type: ignore[misc]
+        code = _in_a_fork(lambda place=place, bad=bad: _become(place, bad))
         problems = _problems(bad, code, (place / "stderr").read_text(), before, _files(place / "work"))
         if time.monotonic() - begun > LIMIT_S:
             problems.append("it took too long")

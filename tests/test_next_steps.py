@@ -31,7 +31,7 @@ def _following(stdout: str) -> list[str]:
 @pytest.mark.slow
 def test_from_a_search_to_a_trained_network_by_what_is_printed(micro: Path, tmp_path: Path, run_here: Run) -> None:
     """Only the length of the training is added by hand; a trial has one number everywhere."""
-    command, commands = ["search", "--space", str(micro), "--trials", "2"], list[str]()
+    command, commands, front = ["search", "--space", str(micro), "--trials", "2"], list[str](), list[str]()
     while True:
         done = run_here(*command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -55,8 +55,9 @@ class Mixer(torch.nn.Module):
 
 def _search(folder: Path, **settings: Any) -> Study:
     (folder / "micro.toml").write_text(MICRO)
-    usual: dict[str, Any] = {"trials": 2, "observer": Heard(), "results_dir": folder / "results"}
-    return opening.search(**{"space": folder / "micro.toml"} | usual | settings)
+    space, results = folder / "micro.toml", folder / "results"
+    usual: dict[str, Any] = {"space": space, "trials": 2, "observer": Heard(), "results_dir": results}
+    return opening.search(**usual | settings)
 
 
 @pytest.fixture(scope="module")

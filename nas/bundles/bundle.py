@@ -238,9 +238,9 @@ def write_into(
     for part, content in weights.items():
         path = folder / checkpoints.WEIGHTS[part]
         if isinstance(content, bytes):
-            files.write(path, lambda partial, content=content: partial.write_bytes(content))  # type: ignore[misc]
+            files.write(path, lambda partial, content=content: partial.write_bytes(content))
         else:
-            files.write(path, lambda partial, content=content: shutil.copyfile(content, partial))  # type: ignore[misc]
+            files.write(path, lambda partial, content=content: shutil.copyfile(content, partial))
         with path.open("rb") as file:
             sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     files.write(folder / RECIPE, lambda partial: partial.write_text(recipe.to_toml()))

@@ -231,7 +231,7 @@ def evaluate(
         place = Path(table or Path("results", "evaluated", f"{Path(first).resolve().name}.csv"))
         click.echo(f"wrote {evaluation.write_csv(results, place)}", err=as_json)
     if plot is not None:
-        click.echo(f"wrote {evaluated.write(results, Path(plot))}", err=as_json)
+        click.echo(f"wrote {evaluated.write(results, Path(plot))}", err=as_json)  # pyrefly: ignore[unbound-name]
 
 
 @helping.command(examples=("shrink DIR --out SMALL",))

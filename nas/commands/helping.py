@@ -45,7 +45,7 @@ class Group(click.Group):
 class Commands(click.Group):
     """A command with commands of its own, such as `table run`; each is a `Command`."""
 
-    def command(self, name: str | None = None, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:  # type: ignore[override]  # every command of ours has examples
+    def command(self, name: str | None = None, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:  # pyrefly: ignore[bad-override]  # every command of ours has examples
         """As `click.Group.command`."""
 
         def decorate(function: Callable[..., Any]) -> Command:

@@ -12,7 +12,7 @@ Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
 
-class Count(click.ParamType):  # type: ignore[type-arg]  # it takes one from click 8.4 on
+class Count(click.ParamType):  # pyrefly: ignore[implicit-any-type-argument]  # it takes one from click 8.4 on
     """A whole number, also written as 500k or 16M."""
 
     name = "count"
@@ -29,7 +29,7 @@ class Count(click.ParamType):  # type: ignore[type-arg]  # it takes one from cli
 COUNT = Count()
 
 
-class _Point(click.ParamType):  # type: ignore[type-arg]  # it takes one from click 8.4 on
+class _Point(click.ParamType):  # pyrefly: ignore[implicit-any-type-argument]  # it takes one from click 8.4 on
     """Accuracy and energy of a reference point, as 0.8,0.01."""
 
     name = "point"

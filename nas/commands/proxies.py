@@ -174,7 +174,7 @@ def search(
 
     settings["constraints"] = Constraints(max_params, max_macs, max_energy, min_accuracy, max_latency_ms, fits)
     settings["warm_start"] = priors.loaded(warm_start, storage, results_dir)
-    study = nas.search(**settings, results_dir=results_dir, storage=storage)  # type: ignore[arg-type]  # as click typed them
+    study = nas.search(**settings, results_dir=results_dir, storage=storage)  # pyrefly: ignore[bad-argument-type]  # as click typed them
     following.print_next_about(study.name, "report", results_dir, storage)
 
 
@@ -333,7 +333,7 @@ def validate_proxy(
 
         trained = load(table)
     searched = trained.space if space is None and trained is not None else space
-    validation = nas.validate_proxy(searched, shares=numbers, table=trained, data_dir=data_dir, **settings)  # type: ignore[arg-type]  # as click typed them
+    validation = nas.validate_proxy(searched, shares=numbers, table=trained, data_dir=data_dir, **settings)  # pyrefly: ignore[bad-argument-type]  # as click typed them
     from nas.reports import proxies  # pandas, only now
 
     paths, sentences = proxies.write(validation)

@@ -191,7 +191,7 @@ def export(
         last = export_published(network, out, weights, following.program(here=False)) if new else Path(network)
         wrote(last)
     if new:
-        following.print_next("train", str(last), "--dry-run")
+        following.print_next("train", str(last), "--dry-run")  # pyrefly: ignore[unbound-name]
 
 
 @helping.command(

@@ -76,7 +76,7 @@ def _means(rows: Sequence["Evaluation"]) -> list[str]:
 
     scores = [(row.scores.top1, row.scores.top5, row.scores.balanced) for row in rows]
     columns = [mean_and_deviation([100 * share for share in column]) for column in zip(*scores, strict=True)]
-    return [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in columns]
+    return [f"{mean:.2f} +- {deviation:.2f} %" for mean, deviation in columns]  # pyrefly: ignore[invalid-format-spec]
 
 
 def spaces(rows: Iterable["SearchSpace"]) -> "Table":

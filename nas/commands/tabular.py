@@ -71,7 +71,7 @@ def run(space: str, networks: int, seeds: int, shares: str, results_dir: str, **
     from nas import tables as trained
 
     numbers = options.numbers("--shares", shares)
-    name = trained.run(space, networks, seeds, numbers, results_dir=results_dir, **settings)  # type: ignore[arg-type]  # as click typed them
+    name = trained.run(space, networks, seeds, numbers, results_dir=results_dir, **settings)  # pyrefly: ignore[bad-argument-type]  # as click typed them
     following.print_next("table", "export", name, *following.place(results_dir, None))
 
 

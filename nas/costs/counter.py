@@ -34,7 +34,7 @@ class _Dispatch(TorchDispatchMode):
     """Shows every operation that torch runs to `see`; what autograd adds around it does not appear."""
 
     def __init__(self, see: Callable[[Packet, tuple[object, ...], Mapping[str, object], object], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        super().__init__()
         self._see = see
         # Operations that are not made of others, by identity: they live for ever.
         self._leaves = {id(torch.ops.prim.device.default)}
@@ -91,16 +91,16 @@ class OperationCounter:
             self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._leaving(path), always_call=True))
         if self._is_custom:
-            self._readers.__enter__()  # type: ignore[no-untyped-call]
-        self._dispatch.__enter__()  # type: ignore[no-untyped-call]
+            self._readers.__enter__()
+        self._dispatch.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dispatch.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._dispatch.__exit__(kind, error, trace)
         if self._is_custom:
-            self._readers.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+            self._readers.__exit__(kind, error, trace)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

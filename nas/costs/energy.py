@@ -155,7 +155,7 @@ def unit_costs(name_or_path: str) -> UnitCosts:
             f'no unit costs are named "{name_or_path}". {nearest(name_or_path, PRESETS)} Or give a .toml file'
         )
     try:
-        values = tomllib.loads(path.read_text())
+        values: dict[str, Any] = tomllib.loads(path.read_text())
     except OSError as error:
         raise CostError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

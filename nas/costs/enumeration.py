@@ -19,7 +19,7 @@ from nas.costs.probing import Nature, nature
 from nas.costs.recording import Step, record
 from nas.errors import CostError
 from spikformer.neurons import Neuron
-from spikformer.operands import Operand
+from spikformer.operands import Operand, Operands
 from spikformer.plugins import is_ours
 
 
@@ -290,10 +290,10 @@ def _spikes(step: Step, x: Tensor, operand: Operand) -> Tensor:
 
 
 def _declared(step: Step, index: int) -> tuple[Operand, ...]:
-    operands = getattr(step.module, "operands", ())
+    operands: Operands = getattr(step.module, "operands", ())  # pyrefly: ignore[bad-assignment]
     if index >= len(operands):
         raise CostError(_refused(step, "computes with activations and is not declared in `operands`"))
-    declared: tuple[Operand, ...] = operands[index]
+    declared = operands[index]
     count = 2 if step.name in (*_ADDITIONS, "bmm") else 1 if step.name == "sum" else max(1, len(_factors(step)))
     if len(declared) != count:
         raise CostError(

@@ -147,7 +147,7 @@ def tensors_in(values: object) -> Iterator[Tensor]:
         yield values
     elif isinstance(values, dict):
         yield from tensors_in(list(values.values()))
-    elif isinstance(values, list | tuple):
+    elif isinstance(values, (list, tuple)):
         for value in values:
             yield from tensors_in(value)
 

@@ -19,7 +19,7 @@ from nas.costs.operations import Operation, Overheads
 from nas.costs.scales import Scales
 from nas.errors import CostError
 from spikformer.neurons import Neuron
-from spikformer.operands import Operand
+from spikformer.operands import Operand, Operands
 from spikformer.plugins import is_custom, is_ours
 
 _aten = torch.ops.aten
@@ -208,7 +208,7 @@ class Judge:
         running, totals = self._forward.innermost, self._totals
         if packet in flop_registry:
             totals.flops += flop_registry[packet](*args, **kwargs, out_val=out)
-        declared = getattr(running.module, "operands", None)
+        declared: Operands | None = getattr(running.module, "operands", None)  # pyrefly: ignore[bad-assignment]
         if declared is None or running.counted >= len(declared):
             raise CostError(
                 f"{self._forward.place} runs {packet}, which the module does not declare in `operands`. Add the "

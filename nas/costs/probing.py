@@ -78,7 +78,7 @@ def _nature(step: Step) -> Nature:
     codes = [i for i in varying if not step.runs[0][i].is_floating_point()]
     try:
         generic = _structure(step, varying, [])
-    except (RuntimeError, TypeError, IndexError, NotImplementedError):
+    except (RuntimeError, TypeError, IndexError):
         if not codes:
             return Nature(False, reason="cannot be called with other numbers")
         return _of_selector(step, varying, codes)

@@ -80,7 +80,7 @@ class Step:
 
 class _Recorder(TorchDispatchMode):
     def __init__(self, model: nn.Module, images: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        super().__init__()
         self.steps: list[Step] = []
         self.tensors = [images]  # kept, so that no identity is given twice
         self.constants: dict[int, Tensor] = {}  # as they were when they were first used
@@ -171,7 +171,8 @@ def _recorded(model: nn.Module, images: Tensor) -> _Recorder:
                 "or on hooks"
             )
     end = Step("", model, False, False, torch.ops.aten.alias.default, tree_flatten(((out,), {}))[1])
-    end._flat, end._seen, end._results = [_From(recorder._places[id(out)])], [out.clone()], [recorder._new(out)]
+    end._flat = [_From(recorder._places[id(out)])]
+    end._seen, end._results = [out.clone()], [recorder._new(out)]
     recorder.steps.append(end)
     return recorder
 

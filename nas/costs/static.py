@@ -114,7 +114,7 @@ def dense_macs(model: Spikformer) -> dict[str, int]:
     image = torch.zeros(1, stem.in_channels, stem.image_size, stem.image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which warns of its age and of each shape
-        from fvcore.nn import FlopCountAnalysis  # slow to import
+        from fvcore.nn import FlopCountAnalysis  # pyrefly: ignore[implicit-reexport]  # slow to import
 
         analysis = FlopCountAnalysis(static, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_module = analysis.by_module_and_operator()

@@ -117,7 +117,7 @@ def _part(name: str, dataset: MapStyle, stem: StemConfig, on_progress: OnScan) -
 
 def _item(dataset: MapStyle, i: int, place: str, stem: StemConfig) -> tuple[Tensor, int, list[int]]:
     item = dataset[i]
-    if not (isinstance(item, tuple | list) and len(item) == 2):
+    if not (isinstance(item, (tuple, list)) and len(item) == 2):
         raise DataError(f"{place}: the data set gives a {type(item).__name__}, not a pair (image, label). Give pairs")
     try:
         pixels, detail = fitting.shown(_picture(item[0], place), stem)
@@ -164,7 +164,7 @@ def _label(label: object, place: str) -> int:
     try:
         if isinstance(label, bool | np.bool_):
             raise TypeError
-        number = operator.index(label)  # type: ignore[arg-type]  # which is what it finds out
+        number = operator.index(label)  # pyrefly: ignore[bad-argument-type]  # which is what it finds out
     except TypeError:
         raise DataError(f"{place}: the label {label!r} is not a whole number. {_LABELS}") from None
     if not 0 <= number < 2**31:

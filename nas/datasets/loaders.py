@@ -229,7 +229,7 @@ def _shards(folder: Path, stem: StemConfig, on_progress: OnProgress) -> _Read:
 
 def _in_order(shards: Shards) -> list["_File"]:
     order = np.lexsort((shards.keys, shards.labels)).tolist()
-    return [_File(shards.name(i), int(shards.labels[i]), lambda i=i: shards.content(i)) for i in order]  # type: ignore[misc]
+    return [_File(shards.name(i), int(shards.labels[i]), lambda i=i: shards.content(i)) for i in order]
 
 
 def _parted(whole: Split, train: int, classes: tuple[str, ...], details: Tensor, passed: Counter[str]) -> _Read:

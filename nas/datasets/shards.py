@@ -175,7 +175,7 @@ def index_of(tars: list[Path], what: str, on_scan: OnScan) -> tuple[Index, tuple
 
 def _keep(path: Path, index: Index) -> None:
     with contextlib.suppress(OutputError):  # a cache that cannot be written costs time, nothing else
-        files.write(path, lambda partial: np.savez(partial, **index))  # type: ignore[arg-type]  # its stub is narrow
+        files.write(path, lambda partial: np.savez(partial, **index))  # pyrefly: ignore[bad-argument-type]  # its stub is narrow
 
 
 def _scanned(tars: list[Path], what: str, on_scan: OnScan) -> Index:

@@ -38,7 +38,7 @@ def laid_out(model: Spikformer, recipe: TrainingRecipe, group: ProcessGroup) -> 
     """On its device, with the batch norms and the order of channels that the recipe wants; weights keep their names."""
     model.to(group.device)
     if recipe.sync_norm and group.size > 1:
-        model = with_synchronised_norms(model, group.device)  # type: ignore[assignment]  # the same model
+        model = with_synchronised_norms(model, group.device)  # pyrefly: ignore[bad-assignment]  # the same model
     if recipe.channels_last:
         lay_out(model, torch.channels_last)
     return model
@@ -55,7 +55,7 @@ def wrapped(model: Spikformer, recipe: TrainingRecipe, group: ProcessGroup) -> n
         model.load_state_dict(before)  # looking has moved batch norm's statistics
     if recipe.compile:
         spiking.prepare(group.device)
-    called: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
+    called: nn.Module = torch.compile(model) if recipe.compile else model  # pyrefly: ignore[bad-assignment]
     return in_parallel(called, group, same_buffers=recipe.sync_norm)
 
 

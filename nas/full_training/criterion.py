@@ -33,7 +33,7 @@ class Criterion:
 
     def __init__(self, recipe: TrainingRecipe, classes: int, teacher: Teacher | None, part: int) -> None:
         self._recipe, self._classes, self._teacher = recipe, classes, teacher
-        self._mixup = None
+        self._mixup: Mixup | None = None
         if recipe.mixup > 0 or recipe.cutmix > 0:
             if part % 2:
                 raise TrainingError(

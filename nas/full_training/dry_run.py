@@ -102,7 +102,7 @@ class DryRun:
         if self.gpu_gb is not None:
             lines.append(
                 f"GPU memory at the recipe's {self.recipe_part} images per process, estimated on a CPU, not measured: "
-                f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"
+                f"{self.gpu_gb:.1f} GB, with checkpointing {self.gpu_checkpointed_gb:.1f} GB"  # pyrefly: ignore[invalid-format-spec]
             )
         if self.loaded_a_s is not None:
             lines += [self._readers_line(self.loaded_a_s), self.verdict(self.loaded_a_s)]

@@ -198,7 +198,7 @@ class TrainLoader:
         self._sampler = _TrainSampler(images, self.steps, recipe, group)
         if self.resident is None:
             dataset = _Transformed(images, TrainTransform(recipe, stem), stem, recipe.seed, replace=recipe.skip_corrupt)
-            self._loader = _data_loader(dataset, self._sampler, recipe, group, persistent=True)
+            self._loader = _data_loader(dataset, self._sampler, recipe, group, persistent=True)  # pyrefly: ignore[possibly-uninitialized-attribute]
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Parts of an epoch from a step on, `accumulation` of them a step."""

@@ -31,8 +31,8 @@ class Logger:
         if not self._is_main:
             return
         self._drop_later_lines(done)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
-        self._progress = Progress(
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)  # pyrefly: ignore[possibly-uninitialized-attribute]
+        self._progress = Progress(  # pyrefly: ignore[possibly-uninitialized-attribute]
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -45,7 +45,7 @@ class Logger:
             speed_estimate_period=86_400,
             disable=not self.console.is_terminal,
         )
-        self._task = self._progress.add_task("steps", total=steps, completed=done, note="")
+        self._task = self._progress.add_task("steps", total=steps, completed=done, note="")  # pyrefly: ignore[possibly-uninitialized-attribute]
 
     def __enter__(self) -> Self:
         if self._is_main:

@@ -157,7 +157,7 @@ class _AllReduce(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         total = gradient.clone()
         dist.all_reduce(total)
         return total
@@ -171,7 +171,7 @@ def _all_reduce(values: Tensor) -> Tensor:
 def with_synchronised_norms(model: nn.Module, device: torch.device) -> nn.Module:
     """`model` with batch norms over all processes, SyncBatchNorm on CUDA and ours elsewhere, and the same weights."""
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # pyrefly: ignore[no-any-return]
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:

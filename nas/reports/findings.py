@@ -154,13 +154,17 @@ def against_size(complete: pd.DataFrame, front: pd.DataFrame, column: str, refer
 
 def against_target(candidates: dict[int, Candidate]) -> list[str]:
     """Whether cheap proxies are cheap networks."""
-    known = [c for c in candidates.values() if c.status == "complete" and c.energy_target_mj is not None]
-    if len(known) < 3:
+    energies_mj = [
+        (c.energy_mj, c.energy_target_mj)
+        for c in candidates.values()
+        if c.status == "complete" and c.energy_mj is not None and c.energy_target_mj is not None
+    ]
+    if len(energies_mj) < 3:
         return []
-    tau = kendalltau([c.energy_mj for c in known], [c.energy_target_mj for c in known]).statistic
+    tau = kendalltau([here for here, _ in energies_mj], [target for _, target in energies_mj]).statistic
     return [
-        f"If these {len(known)} networks are exported for ImageNet, their predicted energies rank as the energies "
-        f"here do with Kendall's tau {tau:.2f} (convention measured; firing rates as here)."
+        f"If these {len(energies_mj)} networks are exported for ImageNet, their predicted energies rank as the "
+        f"energies here do with Kendall's tau {tau:.2f} (convention measured; firing rates as here)."
     ]
 
 

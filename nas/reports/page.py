@@ -159,7 +159,7 @@ def html(report: Report, options: Sequence[str] = (), program: str = "python -m 
     """The page, whole: styles, script, plotly.js and all figures are in it."""
     loader = jinja2.PackageLoader("nas.reports", ".")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw}
+    environment.filters.update({"percent": _percent, "joules": _joules, "si": _si, "raw_number": _raw})
     table, first = layers(report.members), summary(report, options, program)
     rows: dict[int, repeats.Row] = {row["trial"]: row for row in report.front.to_dict("records")}
     export = command(program, "export", report.study, options)

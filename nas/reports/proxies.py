@@ -216,7 +216,7 @@ def _write_against_published(validation: Validation) -> tuple[list[Path], list[s
 
 def _published_rows(validation: Validation) -> list[tuple[str, ...]]:
     return [
-        (n.name, f"{n.printed:.2f}", f"{100 * (c.search_val_accuracy or 0):.1f}", f"{n.macs:,}")
+        (n.name, f"{n.printed:.2f}", f"{100 * (c.search_val_accuracy or 0):.1f}", f"{n.macs:,}")  # pyrefly: ignore[invalid-format-spec]
         for n, c in zip(validation.networks, validation.trained[1.0], strict=True)
     ]
 

@@ -106,8 +106,8 @@ def recipe_of(space: SearchSpace, epochs: int | None, train_images: int | None) 
 
 def constraints_of(space: SearchSpace, overrides: Constraints | None) -> Constraints:
     """The space's constraints, with those that are given in their place."""
-    named = {name: limit for name, limit in dataclasses.asdict(overrides or Constraints()).items() if limit is not None}
-    return dataclasses.replace(space.constraints, **named)
+    given: dict[str, Any] = dataclasses.asdict(overrides or Constraints())
+    return dataclasses.replace(space.constraints, **{name: limit for name, limit in given.items() if limit is not None})
 
 
 __all__ = ["constraints_of", "goal_of", "recipe_of", "search", "space_of"]

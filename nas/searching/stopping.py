@@ -92,7 +92,7 @@ class StoppingRule:
         for trial in snapshot.trained:
             begun.add(trial.user_attrs["config_id"])
             if trial.state == TrialState.COMPLETE and trial.user_attrs["config_id"] in feasible:
-                points.append((trial.values[0], trial.values[1]))
+                points.append(trials.values_of(trial))
                 moves.append(len(begun))
         return max((moves[i] for i in pareto.front(points)), default=0)
 

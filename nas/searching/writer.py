@@ -52,7 +52,7 @@ def replayed(equal: FrozenTrial) -> Ending:
     """A network that another trial has trained as far: its values are written again."""
     attributes: dict[str, object] = {"duplicate_of": equal.number}
     if equal.state == TrialState.COMPLETE:
-        return Ending(TrialState.COMPLETE, (equal.values[0], equal.values[1]), attributes, equal.constraints)
+        return Ending(TrialState.COMPLETE, trials.values_of(equal), attributes, equal.constraints)
     attributes["reason"] = f"the same network as trial {equal.number}"
     return Ending(TrialState.PRUNED, None, attributes, equal.constraints)
 

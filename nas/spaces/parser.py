@@ -82,7 +82,7 @@ def _blocks(space: SearchSpace) -> set[str]:
 
 
 def _kinds(path: str, value: object) -> Iterator[str]:
-    if isinstance(value, dict | list):
+    if isinstance(value, (dict, list)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _kinds(f"{path}.{key}", item)
     elif path.endswith(".kind") and ":" in str(value):

@@ -64,7 +64,7 @@ class _Journal(JournalFileBackend):
         """How many were read."""
         return len(self._ends) - 1
 
-    def read_logs(self, log_number_from: int) -> Iterator[PlainTable]:  # type: ignore[override]  # narrower
+    def read_logs(self, log_number_from: int) -> Iterator[PlainTable]:  # pyrefly: ignore[bad-override]  # narrower
         """
         Raises:
             StudyError: a line that is no record, or that does not follow the one before it.

@@ -1,7 +1,6 @@
 """Frames of a few recordings, which a study keeps so that its report shows what networks are fed and needs no data."""
 
 import base64
-import binascii
 import math
 import zlib
 from collections.abc import Iterable
@@ -70,7 +69,7 @@ def kept_by(study: Study) -> tuple[ShownFrames, ...]:
         if not isinstance(entries, list) or len(entries) > RECORDINGS:
             raise ValueError(f"it is no list of at most {RECORDINGS} recordings")
         return tuple(map(_read, entries))
-    except (TypeError, LookupError, ValueError, zlib.error, binascii.Error) as error:
+    except (TypeError, LookupError, ValueError, zlib.error) as error:
         raise StudyError(
             f"the frames of recordings that study {study.name} keeps are damaged ({type(error).__name__}: {error}). "
             "Restore it from a backup, or search under another name"

@@ -166,6 +166,12 @@ def rung_of(trial: FrozenTrial | optuna.Trial) -> int:
     return int(trial.user_attrs.get("rung", 0))
 
 
+def values_of(trial: FrozenTrial) -> tuple[float, float]:
+    """Accuracy and log10 of energy of a complete trial."""
+    assert trial.values is not None
+    return trial.values[0], trial.values[1]
+
+
 def counts(trial: FrozenTrial) -> bool:
     """Whether a network is evaluated by this trial, or will be."""
     if trial.state == TrialState.RUNNING:
@@ -189,7 +195,7 @@ def _tells(trial: FrozenTrial) -> bool:
 def _shown(trial: FrozenTrial) -> tuple[float, float] | None:
     """Accuracy and log10 of energy, if the trial gave them."""
     if trial.state == TrialState.COMPLETE:
-        return trial.values[0], trial.values[1]
+        return values_of(trial)
     reading: dict[str, float] | None = trial.user_attrs.get(f"rung/{rung_of(trial)}")
     return (reading["accuracy"], reading["log10_energy_mj"]) if reading is not None else None
 

@@ -44,7 +44,7 @@ def five(scripts: dict[str, ModuleType]) -> Any:
     """The networks by hand, trained at 5 and 100 epochs; a short training shows what a full one does."""
     base: Any = scripts["replays"].Replay
 
-    class Five(base):  # type: ignore[misc] # a class of a script
+    class Five(base):
         name, unit, energy_unit, digest = "five", "epochs", "mJ", "by hand"
         shares = rungs = (0.05, 1.0)
 

@@ -35,7 +35,7 @@ def test_a_silent_network_keeps_what_does_not_depend_on_spikes() -> None:
 
 @pytest.mark.parametrize(("operation", "steps"), [(FIRST, 4), (SECOND, 4), (PRODUCT, 4), (WIDE, 4)])
 def test_steps_of_an_operation_by_hand(operation: object, steps: int) -> None:
-    assert steps_of(operation, COUNTS) == steps  # type: ignore[arg-type]
+    assert steps_of(operation, COUNTS) == steps  # pyrefly: ignore[bad-argument-type]
 
 
 def test_the_classifier_behind_a_mean_runs_once() -> None:

@@ -28,7 +28,7 @@ def operation(kind: str, operands: tuple[Operand, ...], geometry: dict[str, list
     """What is not said is 0, or a number that no model should read."""
     plain = {"repeats": 1, "calls": 1, "dense": 0, "valid": 8888, "biases": 0, "values": 0}
     nothing = {"spikes": 0, "nonzero": 0, "multiplicity": 7777, "events": 0}
-    return Operation("x", 0, kind, operands, geometry, **plain | nothing | counts)  # type: ignore[arg-type]
+    return Operation("x", 0, kind, operands, geometry, **plain | nothing | counts)  # pyrefly: ignore[bad-argument-type]
 
 
 # Over 2 images and T = 4, so 8 steps. A first convolution 3 -> 64 of 8 x 8, once an image: 2 x 64 x 64 = 8192 results.

@@ -36,7 +36,7 @@ class Patches(nn.Module):
         self.neuron = nn.Identity() if config.residual == "ms" else neuron(config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.neuron(self.encoding(x_TBCHW))  # type: ignore[no-any-return]  # modules return Any
+        return self.neuron(self.encoding(x_TBCHW))
 
 
 class Halving(nn.Module):
@@ -48,7 +48,7 @@ class Halving(nn.Module):
         self.unit = Unit(conv_bn(in_dim, dim, 3, fed=fed_by_stream(config), reduction=reduction), config)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
-        return self.unit(x_TBCHW)  # type: ignore[no-any-return]
+        return self.unit(x_TBCHW)
 
 
 PLAIN: dict[str, Any] = {"kind": "chain", "chain": [{"width": 0.5, "kernel_size": 5}, {"pool": True}, {"stride": 1}]}

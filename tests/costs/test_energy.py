@@ -19,7 +19,7 @@ def operation(kind: str, operands: tuple[Operand, ...], path: str = "x", **count
     """What is not said is 0, or a number that no convention should read."""
     plain = {"geometry": {}, "repeats": 1, "calls": 1, "dense": 9999, "valid": 8888, "biases": 0, "values": 1}
     nothing = {"spikes": 0, "nonzero": 0, "multiplicity": 7777, "events": 0}
-    return Operation(path=path, index=0, kind=kind, operands=operands, **plain | nothing | counts)  # type: ignore[arg-type]
+    return Operation(path=path, index=0, kind=kind, operands=operands, **plain | nothing | counts)  # pyrefly: ignore[bad-argument-type]
 
 
 MIXED = [

@@ -97,7 +97,7 @@ class Declared(nn.Module):
         super().__init__()
         self.operands, self._forward = operands, forward
         self.conv = nn.Conv2d(2, 2, 1, bias=False).double()
-        self.conv.operands = ((REAL,),)  # type: ignore[assignment]
+        self.conv.operands = ((REAL,),)  # pyrefly: ignore[bad-argument-type]
 
     def forward(self, x: Tensor) -> Any:
         return self._forward(x)
@@ -121,7 +121,7 @@ def test_counts_by_hand() -> None:
 def test_a_convolution_meets_its_padding(padding: int) -> None:
     """4 x 4 ones under a 3 x 3 kernel: 144 taps with padding, of which 4 * 4 + 8 * 6 + 4 * 9 = 100 fall on pixels."""
     conv = nn.Conv2d(1, 1, 3, padding=padding, bias=False).double()
-    conv.operands = ((REAL,),)  # type: ignore[assignment]
+    conv.operands = ((REAL,),)  # pyrefly: ignore[bad-argument-type]
     ones = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     (found,) = enumerate_costs(conv, ones, 2 * ones).operations
     assert (found.dense, found.valid) == ((144, 100) if padding else (36, 36))

@@ -93,7 +93,7 @@ def test_every_event_is_counted_where_it_meets_a_weight(config: SpikformerConfig
     frames, others = _events(model.config, 2), _events(model.config, 2, seed=1)
     measured = _measured(model, frames)
     for encoding in (module for module in model.modules() if isinstance(module, ImageEncoding)):
-        encoding.conv.operands = ((COUNT,),)  # type: ignore[assignment]
+        encoding.conv.operands = ((COUNT,),)  # pyrefly: ignore[bad-argument-type]
     enumerated = enumerate_costs(model, frames, others)
     names = Tally.__dataclass_fields__
     assert [Tally(**{name: getattr(op, name) for name in names}) for op in measured.operations] == enumerated.operations

@@ -36,9 +36,9 @@ class _Python2(pickle._Pickler):
     """Writes bytes as Python 2 wrote its strings, which numpy's arrays are full of."""
 
     def save_bytes(self, content: bytes) -> None:
-        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)  # type: ignore[attr-defined]
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)  # pyrefly: ignore[missing-attribute]
 
-    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}  # type: ignore[assignment]  # Python's own table
+    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}  # pyrefly: ignore[bad-assignment]  # Python's own table
 
 
 def batch(seed: int, labels: str) -> bytes:

@@ -29,7 +29,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _account(folder: Path, classes: int = 3, image_size: int = 8, in_channels: int = 3, augment: str = "auto") -> str:
     settings = image_space("image_folder", classes, image_size, in_channels)
-    recipe = dataclasses.replace(settings.recipe, augment=augment)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(settings.recipe, augment=augment)  # pyrefly: ignore[bad-argument-type]
     return "\n".join(data.load(dataclasses.replace(settings, recipe=recipe), folder).account)
 
 

@@ -72,7 +72,7 @@ def test_a_damaged_file_in_the_cache_is_made_anew(source: FrameSource) -> None:
 )
 def test_settings_of_frames_have_files_of_their_own(source: FrameSource, change: dict[str, object]) -> None:
     before = source.frames(2)[0]
-    other = dataclasses.replace(source, settings=dataclasses.replace(SETTINGS, **change))  # type: ignore[arg-type]
+    other = dataclasses.replace(source, settings=dataclasses.replace(SETTINGS, **change))  # pyrefly: ignore[bad-argument-type]
     after = other.frames(2)[0]
     assert after.shape[-1] == (12 if "resize_frames" in change else 8)
     assert int(before.sum()) == int(after.sum()) == 6 * 60
@@ -83,7 +83,7 @@ def test_settings_of_frames_have_files_of_their_own(source: FrameSource, change:
 def test_another_recording_makes_other_data(source: FrameSource) -> None:
     before = source.listing()
     path = Path(str(source.data_dir)) / "train" / "left" / "000.npz"
-    np.savez(path, **recordings.events(0, 77))  # type: ignore[arg-type]
+    np.savez(path, **recordings.events(0, 77))  # pyrefly: ignore[bad-argument-type]
     assert source.listing().fingerprint != before.fingerprint
     assert source.frames(2)[0].sum() == 6 * 60
 

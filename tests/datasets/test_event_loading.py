@@ -93,9 +93,9 @@ def test_a_damaged_recording_is_named(space: SearchSpace, data: Path) -> None:
 
 def test_other_classes_than_the_space_says_are_refused(space: SearchSpace, data: Path) -> None:
     (data / "train" / "middle").mkdir()
-    np.savez(data / "train" / "middle" / "0.npz", **event_folders.events(0, 5))  # type: ignore[arg-type]
+    np.savez(data / "train" / "middle" / "0.npz", **event_folders.events(0, 5))  # pyrefly: ignore[bad-argument-type]
     for i in range(4):
-        np.savez(data / "train" / "middle" / f"{i}.npz", **event_folders.events(0, 500 + i))  # type: ignore[arg-type]
+        np.savez(data / "train" / "middle" / f"{i}.npz", **event_folders.events(0, 500 + i))  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(DataError, match=r"have 3 classes \(left, middle, right...\), but space events says"):
         loaders.load(space, data)
 

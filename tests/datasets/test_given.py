@@ -103,7 +103,7 @@ def test_parts_that_are_given_stay_whole_and_others_are_cut_by_the_shares() -> N
         "both": [1000, 400, 397],
     }
     fingerprints = {
-        data.load(space, images=nas.Images(*parts)).fingerprint
+        data.load(space, images=nas.Images(*parts)).fingerprint  # pyrefly: ignore[bad-argument-type]
         for parts in ((train,), (train, val), (train, None, val), (train, val, report), (train, report, val))
     }
     assert len(fingerprints) == 5  # the same images in other parts are other data
@@ -178,7 +178,7 @@ def test_parts_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
     space = image_space("images", 3)
     with pytest.raises(DataError, match=r"val is a Stream, which has no length or no items by number"):
-        nas.Images(_grey(), Stream())  # type: ignore[arg-type]  # which is the point
+        nas.Images(_grey(), Stream())  # pyrefly: ignore[bad-argument-type]  # which is the point
     with pytest.raises(DataError, match=r"report_val has no images"):
         nas.Images(_grey(), report_val=[])
     with pytest.raises(DataError, match=r"val has no image of class 2 that the parts before it do not have"):
@@ -190,7 +190,7 @@ def test_parts_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"label 2 has no name: 2 classes are named"):
         data.load(space, images=nas.Images(_grey(), classes=["a", "b"]))
     with pytest.raises(TypeError):
-        nas.Images(_grey(), test=_grey())  # type: ignore[call-arg]  # a search takes no test images
+        nas.Images(_grey(), test=_grey())  # pyrefly: ignore[unexpected-keyword]  # a search takes no test images
 
 
 def test_random_augmentation_is_noticed() -> None:
@@ -249,7 +249,7 @@ def test_a_study_of_given_images_goes_on_with_the_same_ones_alone(micro: Path, t
     with pytest.raises(DataError, match=r'"data" and "data_dir" .* are two sources of images'):
         search(4, train, data_dir=tmp_path)
     with pytest.raises(DataError, match=r"data is a list. Give data=nas.Images"):
-        nas.search(micro, 1, data=train)  # type: ignore[arg-type]  # which is the point
+        nas.search(micro, 1, data=train)  # pyrefly: ignore[bad-argument-type]  # which is the point
 
     nas.confirm(study, 1, 1, observer=Observer())
     for path in files.cache_folder().glob("given-*"):

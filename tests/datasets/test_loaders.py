@@ -35,7 +35,7 @@ def image_space(
     loaded = load_space("spikformer_tiny")
     base = loaded.base | {"head": {"num_classes": num_classes, "neuron": False}}
     base["stem"] = base["stem"] | {"image_size": image_size, "in_channels": in_channels}
-    return dataclasses.replace(loaded, base=base, data=DataSettings(dataset, **settings))  # type: ignore[arg-type]
+    return dataclasses.replace(loaded, base=base, data=DataSettings(dataset, **settings))  # pyrefly: ignore[bad-argument-type]
 
 
 def draw(

@@ -229,7 +229,7 @@ def test_erasing_draws_on_the_gpu_of_its_process(monkeypatch: pytest.MonkeyPatch
 def _dry_run(**changes: object) -> dry_run.DryRun:
     values = {field.name: 0 for field in dataclasses.fields(dry_run.DryRun)}
     known = {"name": "n", "config": pictures.network(), "gpu_gb": None, "on": "a card", "processes": 1, "workers": 8}
-    return dry_run.DryRun(**(values | {"resident": False, "draft": False} | known | changes))  # type: ignore[arg-type]
+    return dry_run.DryRun(**(values | {"resident": False, "draft": False} | known | changes))  # pyrefly: ignore[bad-argument-type]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_dry_run_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    assert dry_run._timed_step(Stand()) == 1.0  # type: ignore[arg-type]
+    assert dry_run._timed_step(Stand()) == 1.0  # pyrefly: ignore[bad-argument-type]
     assert steps == [[0, 1], [2, 3]] * 11
     assert waits == [torch.device("cuda", 1)] * 2
 

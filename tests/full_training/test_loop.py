@@ -72,9 +72,9 @@ def _killed_after(steps: int, work: Callable[[], object]) -> Callable[[], object
         def last(training: Training, *arguments: object) -> None:
             if training.done == steps:
                 os.kill(os.getpid(), signal.SIGKILL)
-            step(training, *arguments)  # type: ignore[arg-type]
+            step(training, *arguments)  # pyrefly: ignore[bad-argument-type]
 
-        Training.step = last  # type: ignore[assignment,method-assign]  # in a process that dies
+        Training.step = last  # pyrefly: ignore[bad-assignment, method-assign]  # in a process that dies
         work()
 
     return run
@@ -125,7 +125,7 @@ def test_asked_to_stop_it_saves_the_step_that_it_is_at_and_goes_on_there(
     step = Training.step
 
     def interrupted(training: Training, *arguments: object) -> None:
-        step(training, *arguments)  # type: ignore[arg-type]
+        step(training, *arguments)  # pyrefly: ignore[bad-argument-type]
         if training.done == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -302,7 +302,7 @@ def test_a_network_is_compiled_once_whatever_batch_norms_first_steps(
 
     def counted(training: Training, *arguments: object) -> None:
         steps.append(training.done)
-        step(training, *arguments)  # type: ignore[arg-type]
+        step(training, *arguments)  # pyrefly: ignore[bad-argument-type]
 
     monkeypatch.setattr(Training, "step", counted)
     torch._dynamo.reset()
@@ -328,7 +328,7 @@ def test_a_number_that_is_none_stops_it_and_names_the_last_good_checkpoint(image
     step = Training.step
 
     def poisoned(training: Training, *arguments: object) -> None:
-        step(training, *arguments)  # type: ignore[arg-type]
+        step(training, *arguments)  # pyrefly: ignore[bad-argument-type]
         if training.done == 6:
             training.model.head.linear.weight.data.fill_(float("nan"))
 
@@ -351,9 +351,9 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(images: Path, tmp_p
                 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
             if training.done == 9:
                 os.kill(os.getpid(), signal.SIGKILL)
-            step(training, *arguments)  # type: ignore[arg-type]
+            step(training, *arguments)  # pyrefly: ignore[bad-argument-type]
 
-        Training.step = filling  # type: ignore[assignment,method-assign]  # in a process that dies
+        Training.step = filling  # pyrefly: ignore[bad-assignment, method-assign]  # in a process that dies
         loop.train(folder, images, out)
 
     with _saving_always():

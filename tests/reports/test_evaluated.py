@@ -62,7 +62,7 @@ def test_accuracy_and_costs_are_drawn_against_t() -> None:
 def test_the_interval_is_wilsons() -> None:
     """50 of 100: 40.4 to 59.6 % (Wilson, JASA 1927; the figures of Agresti and Coull's table)."""
     accuracy = evaluated.figure(_evaluations()).axes[0]
-    (bars, *_) = accuracy.containers[0].lines[2]  # type: ignore[attr-defined]
+    (bars, *_) = accuracy.containers[0].lines[2]  # pyrefly: ignore[missing-attribute]
     low, high = bars.get_segments()[0][:, 1]
     assert (low, high) == (pytest.approx(40.38, abs=0.01), pytest.approx(59.62, abs=0.01))
 

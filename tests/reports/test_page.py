@@ -130,7 +130,7 @@ def test_every_figure_of_the_page_stands_in_a_table(written: Path) -> None:
 
 def _check_shown(shown: str, value: float) -> None:
     """The text is the value, to the digits that it shows."""
-    number, unit = re.match(r"(-?[\d.,]+) ?(\D*)", shown).groups()  # type: ignore[union-attr]
+    number, unit = re.match(r"(-?[\d.,]+) ?(\D*)", shown).groups()  # pyrefly: ignore[missing-attribute]
     factors = MJ_PER_UNIT | {"%": 1e-2, "k": 1e3, "M": 1e6, "G": 1e9}
     factor = factors.get(unit.split(" ")[0].split("(")[0].strip(), 1.0)
     digits = len(number.partition(".")[2])

@@ -132,8 +132,8 @@ def test_page_and_paper_figure_have_the_same_colours(study: Study) -> None:
         points = drawn[names.get(trace["name"], trace["name"])]
         hollow = trace["marker"].get("symbol", "").endswith("-open")
         assert hollow == (len(points.get_facecolor()) == 0)
-        (color,) = points.get_edgecolor() if hollow else points.get_facecolor()
-        assert to_hex(color) == trace["marker"]["color"]
+        (color,) = points.get_edgecolor() if hollow else points.get_facecolor()  # pyrefly: ignore[bad-unpacking]
+        assert to_hex(color) == trace["marker"]["color"]  # pyrefly: ignore[bad-argument-type]
     assert [text.get_text() for text in axes.texts] == ["knee"]
 
 

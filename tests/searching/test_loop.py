@@ -26,6 +26,7 @@ from nas.reports import contents, figure
 from nas.searching import opening
 from nas.settings import Constraints
 from nas.spaces.space import SearchSpace
+from nas.studies import trials
 from nas.studies.study import Study
 from nas.training import fitting as training
 from nas.training import measurement, ranking
@@ -381,7 +382,7 @@ def test_weights_are_kept_of_the_front_only(micro: Path) -> None:
 
 def test_optunas_own_tools_work_on_a_study(micro: Path) -> None:
     study = _search(micro, 4).optuna
-    front = {(t.values[0], t.values[1]) for t in study.best_trials}
+    front = {trials.values_of(t) for t in study.best_trials}
     ours = _search(micro, 4).front().values()
     assert len(front) == len(ours)
     assert study.trials_dataframe()["values_search_val_accuracy"].max() == max(c.search_val_accuracy or 0 for c in ours)
@@ -436,7 +437,7 @@ def test_a_search_can_rank_by_the_energy_predicted_for_imagenet(micro: Path) -> 
         large = target.for_imagenet(candidate.config, 64)
         assert large.stem.image_size == 64
         assert candidate.energy_target_mj == target.predicted_energy_mj(candidate.operations, large)
-        assert study.optuna.trials[number].values[1] == math.log10(candidate.energy_target_mj)
+        assert trials.values_of(study.optuna.trials[number])[1] == math.log10(candidate.energy_target_mj)
     points = {n: (c.search_val_accuracy or 0.0, c.energy_target_mj or 0.0) for n, c in found.items()}
     front = {
         n
@@ -477,7 +478,7 @@ def test_a_search_can_rank_by_a_named_total(micro: Path, rank_by: str) -> None:
     for number, candidate in again.items():
         total_mj = ranking.total_mj(study.energy_of, candidate.energy_mj or 0.0, candidate.counts)
         assert candidate.ranked_mj(study.energy_of) == total_mj
-        assert study.optuna.trials[number].values[1] == math.log10(total_mj or 0.0)
+        assert trials.values_of(study.optuna.trials[number])[1] == math.log10(total_mj or 0.0)
     report = contents.build(study)
     assert report.energy == f"{name}_mj"
     assert set(report.front["trial"]) == set(study.front())

@@ -198,7 +198,7 @@ def test_an_optuna_study_says_what_happened_at_every_rung(ladder: Path) -> None:
             assert trial.state == TrialState.PRUNED
             assert trial.user_attrs["reason"] == "trained on a part"
     fully = [t for t in study.optuna.trials if trials.rung_of(t) == 2]
-    assert {tuple(t.values) for t in study.optuna.best_trials} <= {tuple(t.values) for t in fully}
+    assert {trials.values_of(t) for t in study.optuna.best_trials} <= {trials.values_of(t) for t in fully}
 
 
 def test_references_come_first_and_are_trained_in_full(ladder: Path) -> None:
@@ -258,6 +258,8 @@ def test_the_same_seed_gives_the_same_sequence_also_across_interruptions(
         except KeyboardInterrupt:
             continue
         break
+    else:
+        pytest.fail("the search was interrupted 30 times")
     assert _sequence(study) == _sequence(whole)
     assert sum(t.state == TrialState.FAIL for t in study.optuna.trials) > 3
 
@@ -426,7 +428,7 @@ def test_patience_ends_a_search_whose_front_stands_still(ladder: Path) -> None:
     front = [(c.search_val_accuracy, math.log10(c.energy_mj or 1)) for c in study.front().values()]
     for trial in study.snapshot().trained:
         begun.append(trial.user_attrs["config_id"])
-        if trial.state == TrialState.COMPLETE and tuple(trial.values) in front:
+        if trial.state == TrialState.COMPLETE and trials.values_of(trial) in front:
             moves.append(len(set(begun)))
     assert len(set(begun)) - max(moves) >= 10
     assert len(study.candidates) < 100

@@ -18,7 +18,7 @@ def test_the_keywords_of_a_search_are_the_fields_of_its_settings() -> None:
 def test_settings_are_frozen_and_all_have_defaults() -> None:
     settings = SearchSettings()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings.seed = 1  # type: ignore[misc]  # which is the point
+        settings.seed = 1  # pyrefly: ignore[read-only]  # which is the point
 
 
 @pytest.mark.parametrize(

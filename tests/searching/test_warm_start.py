@@ -144,4 +144,4 @@ def test_settings_refuse_what_would_have_no_effect(old: Study) -> None:
         SearchSettings(warm_start=[old], sampler="TPESampler")
     for text in ("old", ["old"], [Path("old.safetensors")]):
         with pytest.raises(StudyError, match="is neither a study nor a table"):
-            SearchSettings(warm_start=text)  # type: ignore[arg-type]  # which is the point
+            SearchSettings(warm_start=text)  # pyrefly: ignore[bad-argument-type]  # which is the point

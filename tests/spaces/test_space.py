@@ -33,7 +33,7 @@ def test_shipped_spaces(name: str) -> None:
     loaded = _shipped(name)
     for config in _samples(name)[:5]:
         answers = loaded.params(config)
-        assert loaded.sample(lambda parameter, _choices, answers=answers: answers[parameter]) == config  # type: ignore[misc]
+        assert loaded.sample(lambda parameter, _choices, answers=answers: answers[parameter]) == config
     assert loaded.references
     stated = re.search(r"[Uu]p to ([\d,]+) networks", _leading_comment(name))
     assert stated is None or loaded.size() == (int(stated[1].replace(",", "")), False)

@@ -178,7 +178,7 @@ def test_space_time_attention_of_one_step_is_plain_attention(time_window: int) -
 
 def context(layer: SpikingAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """What leaves attention for its last projection, given spikes [T, B, C, H, W]."""
-    layer.query, layer.key, layer.value = Constant(q), Constant(k), Constant(v)  # type: ignore[assignment]  # for Units
+    layer.query, layer.key, layer.value = Constant(q), Constant(k), Constant(v)  # pyrefly: ignore[bad-assignment]  # for Units
     seen = inputs_of(layer.proj)
     layer(torch.zeros_like(q))
     return seen[-1]
@@ -447,7 +447,7 @@ def test_a_pool_stands_on_either_side_of_its_neuron(residual: str, order: str) -
 
 
 def blocks_of(model: Spikformer) -> list[nn.Module]:
-    return [block for stage in model.stages for block in stage.blocks]  # type: ignore[union-attr]  # stages of blocks
+    return [block for stage in model.stages for block in stage.blocks]  # pyrefly: ignore[bad-return, not-iterable]  # stages of blocks
 
 
 @pytest.mark.parametrize("residual", RESIDUALS)
@@ -815,7 +815,7 @@ TRAINED: dict[str, dict[str, Any]] = {
 
 
 def trained_config(name: str) -> SpikformerConfig:
-    fields = {"time_steps": 2} | TRAINED[name]
+    fields: dict[str, Any] = {"time_steps": 2} | TRAINED[name]
     two_stages = fields.pop("two_stages", False)
     fields["stem"] = {"in_channels": 1} | fields.get("stem", {})
     fields["head"] = {"num_classes": 10} | fields.get("head", {})

@@ -308,7 +308,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         module = types.ModuleType(f"later_{name}")
         monkeypatch.setitem(sys.modules, module.__name__, module)
         exec(compile(source, module.__name__, "exec"), module.__dict__)  # the project's own text
-    return module
+    return module  # pyrefly: ignore[unbound-name]
 
 
 def _with_layer_scale(config: SpikformerConfig, value: float) -> SpikformerConfig:

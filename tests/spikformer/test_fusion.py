@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import spikformer
+import spikformer.published
 from nas.costs import contract
 from nas.costs.counter import OperationCounter
 from nas.costs.operations import Operation
@@ -174,12 +174,12 @@ def test_a_rep_conv_is_exact_at_the_border() -> None:
     layer = ConvBN(rep, 6).double().eval()
     for norm in (rep.first_norm, rep.last_norm, layer.norm):
         randomise(norm)
-        nn.init.normal_(norm.running_mean)  # type: ignore[arg-type]  # it has one
-        nn.init.uniform_(norm.running_var, 0.5, 2)  # type: ignore[arg-type]
+        nn.init.normal_(norm.running_mean)  # pyrefly: ignore[bad-argument-type]  # it has one
+        nn.init.uniform_(norm.running_var, 0.5, 2)  # pyrefly: ignore[bad-argument-type]
     x_nCHW = torch.randint(2, (3, 6, 4, 5)).double()
 
     def chain(padded_nCHW: Tensor) -> Tensor:
-        return layer.norm(rep.last_norm(rep.last(rep.depthwise(padded_nCHW))))  # type: ignore[no-any-return]
+        return layer.norm(rep.last_norm(rep.last(rep.depthwise(padded_nCHW))))
 
     expected_nCHW = chain(rep.first_norm(rep.first(F.pad(x_nCHW, [1, 1, 1, 1]))))
     naive_nCHW = chain(F.pad(rep.first_norm(rep.first(x_nCHW)), [1, 1, 1, 1]))
@@ -210,7 +210,7 @@ def test_a_separable_convolution_is_one_dense_convolution() -> None:
 def fused_layer(conv: nn.Module, norm: nn.Module | None = None) -> ConvBN:
     """A layer of 6 channels after fusing, equal on a binary image to what it was."""
     layer = ConvBN(conv, 6)
-    layer.norm = layer.norm if norm is None else norm  # type: ignore[assignment]
+    layer.norm = layer.norm if norm is None else norm  # pyrefly: ignore[bad-assignment]
     layer = layer.double().eval()
     if layer.norm.affine and layer.norm.running_mean is not None:
         randomise(layer.norm)
@@ -265,7 +265,7 @@ def test_a_layer_scale_behind_a_neuron_or_a_pool_is_left() -> None:
     config = SpikformerConfig.from_dict(contract.small())
     conv = Conv2d(6, 6, fed=BINARY)
     for branch in (ConvBN(conv, 6, pools=1), Unit(ConvBN(conv, 6), config, spikes_leave=True)):
-        fusion._fuse_conv_bn(branch if isinstance(branch, ConvBN) else branch.conv)  # type: ignore[arg-type]
+        fusion._fuse_conv_bn(branch if isinstance(branch, ConvBN) else branch.conv)  # pyrefly: ignore[bad-argument-type]
         residual = Residual(branch, 6, config, layer_scale=0.5)
         fusion._fold_layer_scale(residual)
         assert residual.layer_scale is not None
@@ -310,7 +310,7 @@ class Shifted(nn.Module):
         self.inner = Conv2d(dim, dim, fed=BINARY)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x) + 1  # type: ignore[no-any-return]
+        return self.inner(x) + 1
 
 
 class Squared(Conv2d):
@@ -338,7 +338,7 @@ class Mine(nn.Module):
         chain = nn.Sequential(Conv2d(dim, dim, 3, fed=BINARY), Conv2d(dim, dim, 3, fed=REAL))
         twice = nn.Sequential(shared, shared)
         plain = nn.Conv2d(dim, dim, 3, padding=2, dilation=2, groups=2)
-        plain.operands = ((BINARY,),)  # type: ignore[assignment]
+        plain.operands = ((BINARY,),)  # pyrefly: ignore[bad-argument-type]
         convs = [shared, shared, chain, plain, twice, Conv2d(dim, dim, fed=BINARY, bias=True)]
         self.folded = nn.ModuleList(ConvBN(conv, dim) for conv in convs)
         self.own_module, self.own_forward = ConvBN(Shifted(dim), dim), Twice(Conv2d(dim, dim, fed=BINARY), dim)
@@ -348,7 +348,7 @@ class Mine(nn.Module):
         spikes = self.neuron(x)
         layers = [*self.folded, self.own_module, self.own_forward]
         total: Tensor = sum((layer(spikes) for layer in layers), start=torch.zeros_like(x))
-        return self.alone(total.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+        return self.alone(total.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def own_block() -> SpikformerConfig:
@@ -422,8 +422,8 @@ def test_what_multiplies_in_the_second_spike_driven_transformer_before_fusing() 
 
 def test_products_and_layers_that_declare_nothing_are_named() -> None:
     product, total, silent = nn.Module(), nn.Module(), nn.Linear(2, 2)
-    product.operands = ((BINARY, REAL), (REAL, REAL))  # type: ignore[assignment]
-    total.operands = ((REAL,),)  # type: ignore[assignment]  # a sum, which multiplies nothing
+    product.operands = ((BINARY, REAL), (REAL, REAL))  # pyrefly: ignore[bad-argument-type]
+    total.operands = ((REAL,),)  # pyrefly: ignore[bad-argument-type]  # a sum, which multiplies nothing
     whole = nn.ModuleDict({"product": product, "total": total, "silent": silent, "norm": nn.LayerNorm(2)})
     assert real_multiplications(whole) == [
         "product: product of real numbers",

@@ -169,7 +169,7 @@ def test_a_counter_counts_the_same(kind: str, device: torch.device) -> None:
 
 def test_an_unknown_implementation_is_refused() -> None:
     with pytest.raises(ValueError, match="'fast' is not one of auto, eager, compiled, spikingjelly"):
-        spiking.use("fast")  # type: ignore[arg-type]
+        spiking.use("fast")  # pyrefly: ignore[bad-argument-type]
 
 
 # Compiled

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import sqlalchemy
+import sqlalchemy.exc
 from optuna.storages import BaseStorage
 
 from nas import files

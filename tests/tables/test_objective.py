@@ -51,23 +51,23 @@ def test_other_shares_seeds_and_conventions(tiny: Tiny) -> None:
     cheap = tiny.table.objective(share=0.5, seed=1)
     paper = tiny.table.objective(convention="paper")
     choices = optuna.trial.FixedTrial(tiny.table.space.params(tiny.first))
-    assert cheap(choices)[0] == tiny.table.query(tiny.first, 0.5, 1).accuracy  # type: ignore[arg-type]  # Optuna's own stand-in
+    assert cheap(choices)[0] == tiny.table.query(tiny.first, 0.5, 1).accuracy  # pyrefly: ignore[bad-argument-type]  # Optuna's own stand-in
     assert cheap.images == 20
     priced = tiny.table.query(tiny.first, convention="paper").energy_mj
-    assert paper(choices)[1] == math.log10(priced or 0)  # type: ignore[arg-type]  # the same
+    assert paper(choices)[1] == math.log10(priced or 0)  # pyrefly: ignore[bad-argument-type]  # the same
 
 
 def test_live_trains_now(tiny: Tiny) -> None:
     objective = tiny.table.objective("live")
     choices = optuna.trial.FixedTrial(tiny.table.space.params(tiny.first))
     reading = tiny.table.query(tiny.first)
-    assert objective(choices) == (reading.accuracy, math.log10(reading.energy_mj or 0))  # type: ignore[arg-type]  # the same
+    assert objective(choices) == (reading.accuracy, math.log10(reading.energy_mj or 0))  # pyrefly: ignore[bad-argument-type]  # the same
     assert objective.images == 40
 
 
 def test_what_cannot_be_asked_is_said(tiny: Tiny) -> None:
     with pytest.raises(TableError, match=r'objective "nope" is unknown\. Use table or live'):
-        tiny.table.objective("nope")  # type: ignore[arg-type]  # what is refused
+        tiny.table.objective("nope")  # pyrefly: ignore[bad-argument-type]  # what is refused
     with pytest.raises(TableError, match=r"no training at share 0\.3\. Use one of 0\.5, 1"):
         tiny.table.objective(share=0.3)
     with pytest.raises(TableError, match="only the convention measured has energies there"):

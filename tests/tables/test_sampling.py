@@ -57,7 +57,7 @@ def test_a_space_too_large_to_list_comes_in_blocks(space: SearchSpace, monkeypat
 
 def test_multiplications_are_counted_once(space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs, path, told = list(space.configs())[:2], tmp_path / "macs.json", list[tuple[str, int, int]]()
-    macs = Macs(path, lambda *what: told.append(what)).of(configs)
+    macs = Macs(path, lambda text, done, total: told.append((text, done, total))).of(configs)
     assert macs == [weighted_macs(config) for config in configs]
     assert told == [("counting operations", 1, 2), ("counting operations", 2, 2)]
     monkeypatch.setattr(sampling, "_macs", lambda _config: 0)

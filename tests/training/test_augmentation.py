@@ -91,7 +91,7 @@ def test_auto_does_not_mirror_events_and_images_have_no_moves_of_events() -> Non
     assert settled(Recipe(), _recordings()).augment == "shift"
     assert settled(Recipe(), colours).augment == "shift_flip"
     for kind in event_moves.KINDS:
-        recipe = Recipe(augment=kind)  # type: ignore[arg-type]
+        recipe = Recipe(augment=kind)  # pyrefly: ignore[bad-argument-type]
         assert settled(recipe, _recordings()) == recipe
         with pytest.raises(SpaceError, match=rf'augment "{kind}" moves frames of events, but the data set has images'):
             settled(recipe, colours)

@@ -130,7 +130,7 @@ def test_a_neighbour_that_comes_back_during_the_second_try_is_named_too(
     splits = Splits(images, images, images, tuple("abcde"), "")
     recipe, options = Recipe(epochs=1, batch_size=10), training.options_of(images, Recipe())
     trained = evaluation.ProxyTraining(small_config(), splits, recipe, 0, options, lambda *_: None, 1.0)
-    trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # type: ignore[arg-type]
+    trained.splits = Splits(_OnCard(images), images, images, tuple("abcde"), "")  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(DeviceError, match=r"leave 25\.0 GiB of the 80\.0 GiB"):
         evaluation._run_twice_if_out_of_memory(trained)
     assert len(tried) == 2

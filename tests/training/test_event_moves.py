@@ -133,7 +133,7 @@ class _Ran(TorchDispatchMode):
     """Names of the operations that ran, each with the shapes of its results."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -113,7 +113,7 @@ def test_the_levers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, short, long = torch.device("cpu"), 1000, 10**9
     for has_bf16, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has_bf16: {"avx512_bf16": has}, raising=False)
-        assert options_for(cpu, Recipe(), short) == ExecutionOptions(precision, True, "auto", False)  # type: ignore[arg-type]
+        assert options_for(cpu, Recipe(), short) == ExecutionOptions(precision, True, "auto", False)
     assert options_for(cpu, Recipe(precision="bf16"), short).precision == "bf16"
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/g++")
     assert options_for(cpu, Recipe(), long).neurons == "compiled"
@@ -123,7 +123,7 @@ def test_the_levers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_loss_that_is_no_number_is_reported() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
-    nn.init.constant_(model[1].weight, math.nan)  # type: ignore[arg-type]
+    nn.init.constant_(model[1].weight, math.nan)  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(DivergedError, match="nan in epoch 1"):
         training.fit(model, _split(), Recipe(epochs=2), seed=0)
 
@@ -217,7 +217,7 @@ def test_what_does_not_tell_how_far_a_training_came_is_not_used_nor_run(
 
     class Hostile:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (ran,)  # type: ignore[return-value]
+            return Path.touch, (ran,)  # pyrefly: ignore[bad-return]
 
     def trained(path: Path | None, dim: int = 16) -> tuple[Spikformer, list[Epoch]]:
         torch.manual_seed(0)

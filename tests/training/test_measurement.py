@@ -35,7 +35,7 @@ def test_an_untrained_network_is_silent() -> None:
 def test_a_network_that_answers_the_same_to_everything_is_silent() -> None:
     model, _ = calibrated(small_config())
     assert _measure(model).silent is None
-    nn.init.zeros_(model.get_submodule("stem.embedding.0.conv.norm").weight)  # type: ignore[arg-type]
+    nn.init.zeros_(model.get_submodule("stem.embedding.0.conv.norm").weight)  # pyrefly: ignore[bad-argument-type]
     assert "residual stream" in str(_measure(model).silent)
 
 
@@ -80,7 +80,7 @@ def test_overheads_of_a_small_network_by_hand() -> None:
 
 def test_float32_is_float32_while_measuring() -> None:
     """On CUDA, convolutions and products would round to ten bits of mantissa: the settings, seen from within."""
-    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # pyrefly: ignore[missing-attribute]
     before = [setting.fp32_precision for setting in settings]
     seen: set[tuple[str, ...]] = set()
     model, _ = calibrated(small_config())

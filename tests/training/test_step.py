@@ -254,7 +254,7 @@ def test_a_failed_capture_leaves_both_generators_whole(
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "default_generators", (other,))
     with pytest.raises(RuntimeError, match="no such luck"):
-        graph.captured(run, own.device, [own])  # type: ignore[list-item]
+        graph.captured(run, own.device, [own])  # pyrefly: ignore[bad-argument-type]
     assert (own.state, other.state) == (["whole"], ["whole"])
     assert told == [own] * registered
 
@@ -378,7 +378,7 @@ def test_cuda_convolves_the_fastest_way_while_training_only(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: torch.cuda.Stream.__new__(torch.cuda.Stream))
     assert torch.backends.cudnn.benchmark is False
     with execution.tuned(torch.device("cuda"), captures=False):
-        assert torch.backends.cudnn.benchmark is True
+        assert torch.backends.cudnn.benchmark is True  # pyrefly: ignore[unnecessary-comparison]
     assert torch.backends.cudnn.benchmark is False
 
 
