@@ -2,8 +2,10 @@
 
 import random
 import signal
+from collections.abc import Iterable
 from typing import Any, get_args
 
+import pytest
 import torch
 
 from nas.costs import contract
@@ -33,6 +35,18 @@ class Heard(Observer):
 
     def notice(self, text: str) -> None:
         self.text += text + "\n"
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """Cases of a test, of which each n-th runs in CI and the others before a release."""
+    return [
+        pytest.param(*_values(case), marks=[] if i % every == 0 else [pytest.mark.exhaustive])
+        for i, case in enumerate(cases)
+    ]
+
+
+def _values(case: Any) -> tuple[Any, ...]:
+    return case if isinstance(case, tuple) else (case,)
 
 
 def small_config(

@@ -322,6 +322,7 @@ def test_a_long_path_is_one_clear_error(arguments: list[str], tmp_path: Path, ru
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
     [

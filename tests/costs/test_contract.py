@@ -175,9 +175,9 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
 }
 
 
-# Each downsampling with "ms" and each residual with one of them is in CI, others before a release.
+# Each downsampling with "ms" is in CI, others before a release.
 _STAGES = [
-    pytest.param(r, d, marks=[] if r == "ms" or d == "speds" else [pytest.mark.exhaustive])
+    pytest.param(r, d, marks=[] if r == "ms" else [pytest.mark.exhaustive])
     for r, d in itertools.product(RESIDUALS, HIERARCHIES)
 ]
 

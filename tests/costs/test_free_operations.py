@@ -18,7 +18,7 @@ from spikformer.layers import Conv2d, Linear, Residual
 from spikformer.neurons import LIF
 from spikformer.operands import BINARY, REAL, Operand
 from spikformer.stems import ImageEncoding
-from tests.helpers import calibrated, random_config, small_config
+from tests.helpers import calibrated, random_config, small_config, thinned
 
 Forward = Callable[[Tensor], Any]
 
@@ -239,7 +239,7 @@ def test_a_neuron_holds_no_layer() -> None:
         count(Clever(NeuronConfig(), 1.0, 2), real(2, 3, 4))
 
 
-@pytest.mark.parametrize("seed", [*range(30), *(pytest.param(i, marks=pytest.mark.exhaustive) for i in range(30, 200))])
+@pytest.mark.parametrize("seed", thinned(range(200), 15))
 def test_costs_are_those_of_each_image(seed: int) -> None:
     """Of three images at once, those of each by itself, added up: operations and overheads, whatever the position."""
     rng = random.Random(seed)

@@ -100,6 +100,7 @@ def test_bad_numbers_are_refused() -> None:
     assert rates.read("0.25") == {"": 0.25}
 
 
+@pytest.mark.exhaustive
 def test_the_deployable_form_has_no_chains_by_hand() -> None:
     """A RepConv of width d is d*d + 9*d + d*d weights as trained, and 9*d*d when merged."""
     plain, fused = structure.structure("sdt2_in_15M"), structure.structure("sdt2_in_15M", fused=True)

@@ -226,6 +226,7 @@ def test_the_cache_has_what_was_given_and_damage_is_noticed() -> None:
         data.load(space)
 
 
+@pytest.mark.exhaustive
 def test_a_study_of_given_images_goes_on_with_the_same_ones_alone(micro: Path, tmp_path: Path) -> None:
     """Resumed, repeated with more seeds from the cache, and refused with other images, or without any."""
     results, train = tmp_path / "results", _digits()

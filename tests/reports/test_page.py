@@ -389,6 +389,7 @@ def test_latex_takes_any_name(text: str) -> None:
     assert not re.search(r"[&%$#_{}~^\\]", found)
 
 
+@pytest.mark.exhaustive
 def test_a_study_without_a_finished_network_has_a_page(tmp_path: Path) -> None:
     class Stop(Observer):
         def on_training_start(self, label: str, epochs: int) -> None:
@@ -422,6 +423,7 @@ def test_a_report_during_a_search(tmp_path: Path) -> None:
     assert counts[-1] == 3
 
 
+@pytest.mark.exhaustive
 def test_hostile_names_are_shown_and_not_obeyed(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = {n: dataclasses.replace(c, reference=HOSTILE) for n, c in study.candidates.items()}
     monkeypatch.setattr(Study, "candidates_in", lambda _self, _snapshot: candidates)
@@ -848,6 +850,7 @@ def test_the_file_of_another_convention_leaves_the_searchs_alone(study: Study, t
     assert page.tables(report).keys() >= {"trials.csv", "layers.csv"}
 
 
+@pytest.mark.exhaustive
 def test_an_optuna_dashboard_finds_names(study: Study) -> None:
     assert study.optuna.metric_names == ["search_val_accuracy", "log10_energy_mj"]
     complete = [t for t in study.optuna.trials if t.state == optuna.trial.TrialState.COMPLETE]

@@ -35,7 +35,7 @@ from nas.training.candidate import Candidate, front_of
 from nas.training.throughput import Pace
 from spikformer import Spikformer, SpikformerConfig
 from tests.conftest import MICRO
-from tests.helpers import Heard
+from tests.helpers import Heard, thinned
 
 USUAL = ("searcher",)
 RUNGS = (0.1, 0.5, 1.0)
@@ -264,7 +264,7 @@ def test_the_same_seed_gives_the_same_sequence_also_across_interruptions(
     assert sum(t.state == TrialState.FAIL for t in study.optuna.trials) > 3
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", thinned(SAMPLERS, 2))
 def test_every_sampler_proposes_and_its_networks_climb(ladder: Path, sampler: str) -> None:
     study = _search(ladder, 16, sampler=sampler)
     assert Counter(rung for _, rung, _ in _sequence(study)) == {0: 16, 1: 4, 2: 2}

@@ -32,6 +32,7 @@ from spikformer.neurons import Neuron, neuron
 from spikformer.stems import PatchStage, Stem, periodic_code
 from spikformer.token_mixers import DualSpikeAttention, SpikingAttention
 from tests.conftest import MICRO
+from tests.helpers import thinned
 
 M = TypeVar("M", bound=nn.Module)
 RESIDUALS: tuple[str, ...] = get_args(Residual)
@@ -839,9 +840,7 @@ def loss_kept(config: SpikformerConfig, folder: Path) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [n if i % 3 == 0 else pytest.param(n, marks=pytest.mark.exhaustive) for i, n in enumerate(TRAINED)]
-)
+@pytest.mark.parametrize("name", thinned(TRAINED, 6))
 def test_every_axis_trains(name: str, tmp_path: Path) -> None:
     """The mean loss of the last epoch is clearly below that of guessing, ln 10."""
     assert loss_kept(trained_config(name), tmp_path) < 0.85

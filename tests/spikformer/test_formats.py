@@ -39,7 +39,7 @@ FAMILIES = {
 }
 
 
-USUAL = ("spikingresformer",)  # it has most kinds of parts
+USUAL = ("spikformer",)
 TWO_STEPS = ("spikformer", "sdt1", "spikingresformer")
 
 
@@ -167,6 +167,7 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.exhaustive
 @needs_onnx
 def test_logits_that_are_no_numbers_do_not_agree(tmp_path: Path) -> None:
     model = smallest()

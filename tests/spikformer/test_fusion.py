@@ -22,6 +22,7 @@ from spikformer.operands import BINARY, REAL
 from tests.costs.test_contract import CHANNEL_MIXERS, HIERARCHIES, NEURONS, PLACEMENTS, RESIDUALS, STEMS, TOKEN_MIXERS
 from tests.costs.test_contract import config_of as config_of_parts
 from tests.facts import fill
+from tests.helpers import thinned
 from tests.spikformer.test_published import PARITY, tiny
 
 MINIATURES = [*sorted(PARITY), "sdt3_large"]
@@ -105,7 +106,7 @@ def test_the_package_offers_it() -> None:
     assert "fuse" in spikformer.__all__
 
 
-@pytest.mark.parametrize("name", MINIATURES)
+@pytest.mark.parametrize("name", thinned(MINIATURES, 2))
 def test_published_networks_lose_every_batch_norm_and_no_spike(name: str) -> None:
     model, images = miniature(name)
     fused = assert_fuses(model, images)
@@ -124,7 +125,11 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("parts", dict.fromkeys(PARTS), ids="-".join)
+@pytest.mark.parametrize(
+    "parts",
+    [pytest.param(p, marks=[] if i % 3 == 0 else [pytest.mark.exhaustive]) for i, p in enumerate(dict.fromkeys(PARTS))],
+    ids="-".join,
+)
 def test_every_part(parts: tuple[str, ...]) -> None:
     try:
         config = config_of_parts(parts, 2)

@@ -32,7 +32,8 @@ print("all right")
 """
 
 
-@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("threads", [1, 2])
 def test_strided_1x1_convolutions_of_few_channels_have_the_right_gradient(threads: int) -> None:
     """Where channels lie next to each other oneDNN writes beyond its memory, seen as a death or a wrong gradient."""
     done = subprocess.run(

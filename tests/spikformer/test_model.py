@@ -12,12 +12,12 @@ from spikformer import Spikformer, SpikformerConfig
 from spikformer.config import HeadConfig, NeuronConfig
 from spikformer.neurons import neuron
 from spikformer.token_mixers import SpikingAttention
-from tests.helpers import ATTENTIONS, PLACEMENTS, RESIDUALS, calibrated, random_config, small_config
+from tests.helpers import ATTENTIONS, PLACEMENTS, RESIDUALS, calibrated, random_config, small_config, thinned
 
 COMBINATIONS = list(itertools.product(RESIDUALS, ATTENTIONS, PLACEMENTS))
 
 
-@pytest.mark.parametrize(("residual", "attention", "placement"), COMBINATIONS)
+@pytest.mark.parametrize(("residual", "attention", "placement"), thinned(COMBINATIONS, 5))
 def test_contract(residual: str, attention: str, placement: str) -> None:
     """Shape; the same input twice; no influence between samples; a useful gradient for every parameter."""
     for time_steps in (1, 3):
