@@ -72,6 +72,7 @@ def test_a_budget_that_no_network_reaches_is_refused_at_once(budget: dict[str, i
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.exhaustive
 def test_the_line_ends_at_its_widest() -> None:
     """Also if one budget is no limit."""
     small = published.config("spikformer_cifar10_2_256")

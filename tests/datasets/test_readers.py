@@ -291,6 +291,7 @@ def test_a_dry_run_on_a_gpu_times_ten_steps_after_twelve(monkeypatch: pytest.Mon
     assert waits == [torch.device("cuda", 1)] * 2
 
 
+@pytest.mark.exhaustive
 def test_a_dry_run_on_a_folder_tells_the_pace_of_its_readers(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "images")
     bundle = pictures.bundle(tmp_path, own=pictures.recipe(workers=1))
@@ -341,6 +342,7 @@ def test_shrunken_images_are_the_same_ones_with_a_short_side_of_the_size_asked_f
         shrinking.shrink(folder, out, side=20)
 
 
+@pytest.mark.exhaustive
 def test_shrinking_names_a_damaged_image(tmp_path: Path) -> None:
     folder = pictures.folders(tmp_path / "folders")
     path = folder / "train" / "class0001" / "3.jpg"

@@ -429,6 +429,7 @@ def test_a_block_that_cannot_be_built_ends_a_search_of_several_as_it_ends_one(
             _search(tmp_path, 8, space=tmp_path / "broken.toml", workers=workers, references=False, study=f"w{workers}")
 
 
+@pytest.mark.exhaustive
 def test_the_process_that_forks_workers_touches_no_gpu() -> None:
     """CUDA cannot be used by forks of a process that has used it, if only to ask whether it is there."""
     refuses = (

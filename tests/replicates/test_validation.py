@@ -152,6 +152,7 @@ def test_a_proxy_that_agrees_passes(one: Candidate) -> None:
     assert found.passes
 
 
+@pytest.mark.exhaustive
 def test_a_proxy_that_knows_the_size_alone_does_not_pass(one: Candidate) -> None:
     """Within each third of cost it is upside down, between them right: overall tau 0.4, within -1.
 

@@ -298,6 +298,7 @@ def test_the_last_hypervolume_is_that_of_the_front(study: Study, report: content
     assert row.hypervolume == pytest.approx(report.hypervolume)
 
 
+@pytest.mark.exhaustive
 def test_all_measure_from_the_reference_point_that_the_search_was_given(
     study: Study, report: contents.Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +320,7 @@ def test_all_measure_from_the_reference_point_that_the_search_was_given(
     assert f"Number of such networks on the front: 1 of {len(aimed.front)}" in sentence
 
 
+@pytest.mark.exhaustive
 def test_a_front_that_does_not_reach_the_reference_point_has_no_hypervolume(
     study: Study, report: contents.Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +377,7 @@ def test_paper_figures_and_latex(written: Path, study: Study) -> None:
     assert r"\toprule" in table
 
 
+@pytest.mark.exhaustive
 def test_equal_reports_are_equal_files(study: Study, written: Path, tmp_path: Path) -> None:
     files = page.write(contents.build(study), tmp_path, latex=True, options=OPTIONS)
     assert files

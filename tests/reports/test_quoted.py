@@ -169,6 +169,7 @@ def test_a_card_of_an_export_names_both(study: Study, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.exhaustive
 def test_balanced_accuracy_is_shown_where_classes_are_imbalanced(study: Study, tmp_path: Path) -> None:
     """44 % of report-val; nowhere where classes are alike, but in trials.csv."""
     even = _report(study, confirmed=False)

@@ -29,6 +29,7 @@ from nas.studies.study import Study
 from nas.training.candidate import repriced
 from spikformer import CheckpointError, Spikformer, published
 from tests.conftest import MICRO, Run
+from tests.helpers import thinned
 
 pytestmark = pytest.mark.usefixtures("trained_once")
 
@@ -313,7 +314,7 @@ def test_weights_of_another_network_are_refused(study: Study, tmp_path: Path) ->
         spikformer.load(folder, "proxy")
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", thinned(space_names(), 2))
 def test_every_space_has_its_networks_for_imagenet(name: str) -> None:
     """224 x 224 pixels, at most 56 x 56 tokens, 14 x 14 of them at the end where the stem can halve so often."""
     loaded = load_space(name)
@@ -402,6 +403,7 @@ def test_a_record_of_another_version_is_named(study: Study, caplog: pytest.LogCa
     assert "another version of this program" in told
 
 
+@pytest.mark.exhaustive
 def test_a_report_under_another_convention_leaves_the_searchs_own_alone(study: Study, tmp_path: Path) -> None:
     own = page.write(contents.build(study), tmp_path)
     before = {path: path.read_bytes() for path in own}

@@ -356,6 +356,7 @@ def test_networks_that_fail_count_and_stay_off_the_front(
     assert all(t.constraints == {"usable": 1.0} for t in failed)
 
 
+@pytest.mark.exhaustive
 def test_a_network_that_runs_out_of_memory_is_tried_once_more(micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier network left behind may have been to blame; the second training is as the first would be."""
     undisturbed = _comparable(_search(micro, 2))

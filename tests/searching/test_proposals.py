@@ -277,6 +277,7 @@ def test_an_unknown_sampler_is_named(ladder: Path) -> None:
         _search(ladder, 4, sampler="TPE")
 
 
+@pytest.mark.exhaustive
 def test_a_network_that_fails_goes_no_further(ladder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate = vars(engines)["evaluate"]
 
@@ -437,6 +438,7 @@ def test_patience_ends_a_search_whose_front_stands_still(ladder: Path) -> None:
     assert counts[2] == math.ceil(counts[1] / 2)
 
 
+@pytest.mark.exhaustive
 def test_limits_that_tighten_and_loosen_leave_nothing_stuck_or_lost(ladder: Path) -> None:
     """What waits and is too large by the new limit stays where it is; weights of the front without limits stay too."""
     study = _search(ladder, 20, references=False)

@@ -114,6 +114,7 @@ def test_seeds_are_averaged(ladder: Path, old: Study) -> None:
             assert record.observations[2].accuracy == pytest.approx(0.75 * own)
 
 
+@pytest.mark.exhaustive
 def test_a_study_takes_no_other_observations_than_it_began_with(ladder: Path, old: Study) -> None:
     search(ladder, 3, "cold")
     with pytest.raises(StudyError, match="study cold began without --warm-start, and cannot take other observations"):

@@ -21,7 +21,7 @@ from nas.spaces.paths import assign
 from spikformer import ConfigError, Spikformer, SpikformerConfig, published
 from spikformer.config import MixerConfig, StageConfig
 from tests.conftest import MICRO
-from tests.helpers import calibrated
+from tests.helpers import calibrated, thinned
 
 _SAMPLES = 20
 _MANY = 500
@@ -39,7 +39,7 @@ def test_shipped_spaces(name: str) -> None:
     assert stated is None or loaded.size() == (int(stated[1].replace(",", "")), False)
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", thinned(space_names(), 2))
 def test_samples_of_shipped_spaces_run_forward_and_backward(name: str) -> None:
     for config in _samples(name)[:8]:
         _assert_trains(_tiny(config))
@@ -450,7 +450,7 @@ _RESPELLINGS: dict[str, Callable[[SpikformerConfig], SpikformerConfig]] = {
 }
 
 
-@pytest.mark.parametrize("respelling", _RESPELLINGS)
+@pytest.mark.parametrize("respelling", thinned(_RESPELLINGS, 2))
 def test_equal_networks_written_differently_have_one_id_and_equal_outputs(respelling: str) -> None:
     assert _compare(respelling, _SAMPLES, limit=1) == 1
 
@@ -461,7 +461,7 @@ def test_many_equal_networks_have_one_id_and_equal_outputs(respelling: str) -> N
     assert _compare(respelling, _MANY, limit=100) >= 25
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", thinned(space_names(), 2))
 def test_samples_with_one_id_build_equal_networks(name: str) -> None:
     """Of a sample and its neighbours, one axis away, those with one id."""
     assert _compare_neighbours(name, _SAMPLES, limit=2) == 2

@@ -215,6 +215,7 @@ def test_a_missing_library_gives_the_remedy(library: str, tmp_path: Path, monkey
         write_onnx(smallest(), tmp_path / "network")
 
 
+@pytest.mark.exhaustive
 @needs_onnx
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"cannot be written: .* Free some space or choose another place"):

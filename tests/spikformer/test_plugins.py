@@ -228,7 +228,7 @@ def test_stems_downsampling_and_channel_mixers_take_their_own_places(mine: Path)
 @pytest.mark.parametrize(
     ("stem", "name", "detail"),
     [
-        ("Remembers", "no state survives a call", "after others"),
+        pytest.param("Remembers", "no state survives a call", "after others", marks=pytest.mark.exhaustive),
         ("Crowd", "samples are independent", "moves? by"),
         ("Small", "runs", r"returned \[4, 8, 16, 4, 3\], but must return \[4, 8, 16, 4, 4\], which is \[T, B, C, H /"),
         ("Silent", "costs equal enumeration", "does not declare"),

@@ -12,6 +12,7 @@ from nas.costs import static_model
 from spikformer import SpikformerConfig, published
 from spikformer.published_events import POINTS
 from tests.facts import config_of, points
+from tests.helpers import thinned
 
 COUNTS = points("event_param_counts.json")
 PARITY = points("event_parity.json")
@@ -112,7 +113,7 @@ def test_parameters_of_networks_without_a_count_of_their_own(name: str) -> None:
     assert parameters(name) == BY_HAND[name]
 
 
-@pytest.mark.parametrize("name", sorted(FRAMES))
+@pytest.mark.parametrize("name", thinned(sorted(FRAMES), 2))
 def test_frames_become_logits(name: str) -> None:
     """Shapes alone, of one time step, which takes a tenth of the time."""
     config, shapes = published.config(name), []
