@@ -133,12 +133,20 @@ class Posterior:
         rung: int,
         more_accurate: bool = False,
     ) -> Array:
-        """What candidates are expected to add to the study's networks at a rung or on their way to it, and above."""
+        """What candidates are expected to add to the study's networks at a rung or on their way to it, and above.
+
+        Where none is expected to reach what counts, they are told apart by how near they come to it, below 0.
+        """
         there = [self._point(i) for i, r in enumerate(self.records) if r.highest_rung >= rung and not r.failed]
         reference = self.reference
         if more_accurate:
             reference = max([reference[0], *(accuracy for accuracy, _ in there)]), reference[1]
-        return expected_hypervolume_improvement(accuracy_M, accuracy_sd_M, energy_M, energy_sd_M, there, reference)
+        beliefs = accuracy_M, accuracy_sd_M, energy_M, energy_sd_M
+        improvement_M = expected_hypervolume_improvement(*beliefs, there, reference)
+        if improvement_M.any():
+            return improvement_M
+        spans = float(np.ptp(self.accuracy_N)) or 1.0, self._span[1]
+        return nearness(accuracy_M, energy_M, reference, spans)
 
     def _point(self, row: int) -> pareto.Point:
         return float(self.accuracy_N[row]), float(self.energy_N[row])
@@ -195,10 +203,19 @@ def expected_hypervolume_improvement(
     return improvement_M
 
 
+def nearness(accuracy_M: Array, energy_M: Array, reference: pareto.Point, spans: pareto.Point) -> Array:
+    """How far each candidate (M,) is believed to be from the reference point, in spans of known networks, negated.
+
+    The larger of what it lacks in accuracy and in energy counts; beyond the point it is 0.
+    """
+    short_M = np.maximum((reference[0] - accuracy_M) / spans[0], (energy_M - reference[1]) / spans[1])
+    return -np.maximum(short_M, 0.0)
+
+
 def _excess(mean: Array, sd: Array) -> Array:
     """E[max(x, 0)] of a normal x."""
     z = mean / sd
     return sd * (z * special.ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
 
 
-__all__ = ["FEW", "Parameters", "Posterior", "Settings", "expected_hypervolume_improvement"]
+__all__ = ["FEW", "Parameters", "Posterior", "Settings", "expected_hypervolume_improvement", "nearness"]

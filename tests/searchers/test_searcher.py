@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from nas.searchers.acquisition import Posterior, Settings, expected_hypervolume_improvement
+from nas.searchers.acquisition import Posterior, Settings, expected_hypervolume_improvement, nearness
 from nas.searchers.encoding import Encoder
 from nas.searchers.networks import ConfigSpace, Network
 from nas.searchers.observations import Observation, Observations, Record, errors, thinned
@@ -433,6 +433,23 @@ def test_a_searcher_aims_beyond_the_users_reference_point() -> None:
         points = [truth(r.network) for r in records[QUICK.startup :]]
         beyond[reference] += sum(accuracy > asked[0] and energy < asked[1] for accuracy, energy in points)
     assert beyond[asked] > 1.5 * beyond[None]
+
+
+def test_where_nothing_reaches_the_reference_point_the_nearest_is_chosen() -> None:
+    """At an energy of 10^-100 mJ nothing is expected to count, not even by rounding: the search goes down in energy."""
+    full = dataclasses.replace(QUICK, shares=(1.0,), reduction_factor=())
+    searcher, records = Searcher(Toy(), 0, full, reference=(0.1, -100.0)), list[Record]()
+    for number in range(QUICK.startup + 8):
+        network = searcher.next_step(records).network
+        records = [*records, Record(network, {0: read(network, 2, number)}, 0)]
+    energies = [truth(r.network)[1] for r in records]
+    assert max(energies[QUICK.startup :]) < sorted(energies[: QUICK.startup])[3], energies
+
+
+def test_nearness_by_hand() -> None:
+    """Known accuracies span 0.1 and energies 2: two spans short of accuracy; half a span of energy; beyond the point."""
+    accuracy, energy = np.array([0.7, 0.89, 0.95]), np.array([1.0, 3.0, 1.0])
+    np.testing.assert_allclose(nearness(accuracy, energy, (0.9, 2.0), (0.1, 2.0)), [-2.0, -0.5, 0.0])
 
 
 def test_one_dead_network_does_not_ruin_the_reference_point() -> None:
