@@ -447,7 +447,7 @@ def test_where_nothing_reaches_the_reference_point_the_nearest_is_chosen() -> No
 
 
 def test_nearness_by_hand() -> None:
-    """Known accuracies span 0.1 and energies 2: two spans short of accuracy; half a span of energy; beyond the point."""
+    """Accuracies span 0.1 and energies 2: two spans short of accuracy, half a span of energy, and beyond the point."""
     accuracy, energy = np.array([0.7, 0.89, 0.95]), np.array([1.0, 3.0, 1.0])
     np.testing.assert_allclose(nearness(accuracy, energy, (0.9, 2.0), (0.1, 2.0)), [-2.0, -0.5, 0.0])
 
