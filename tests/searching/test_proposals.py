@@ -309,7 +309,7 @@ def test_networks_that_are_too_large_are_not_trained(ladder: Path, sampler: str)
         assert sum(p.numel() for p in Spikformer(found.config).parameters()) <= limit
     rejected = [t for t in study.optuna.trials if "reason" in t.user_attrs and "max_params" in t.constraints]
     rejected = [t for t in rejected if "candidate" not in t.user_attrs]
-    assert rejected
+    assert bool(rejected) == (sampler != "searcher")  # which proposes only what is small enough
     assert all(t.constraints["max_params"] > 0 and "not trained" in t.user_attrs["reason"] for t in rejected)
 
 
