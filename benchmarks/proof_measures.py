@@ -136,7 +136,7 @@ class Noise:
             return accuracy, energy
         seeds = math.sqrt(len(network.accuracies))
         right = rng.binomial(network.images, min(max(accuracy / 100, 0.0), 1.0)) / network.images
-        accuracy += rng.standard_t(self.freedom) * self.accuracy_sd / seeds + 100 * right - accuracy
+        accuracy = 100 * right + rng.standard_t(self.freedom) * self.accuracy_sd / seeds
         if network.log_energies:
             energy += rng.standard_t(self.freedom) * self.energy_sd / seeds
         return accuracy, energy

@@ -38,7 +38,7 @@ class Heard(Observer):
 
 
 def thinned(cases: Iterable[Any], every: int) -> list[Any]:
-    """Cases of a test, of which each n-th runs in CI and the others before a release."""
+    """Cases of a test, marked so that one in `every` runs in CI, and the others before a release."""
     return [
         pytest.param(*_values(case), marks=[] if i % every == 0 else [pytest.mark.exhaustive])
         for i, case in enumerate(cases)
